@@ -1,0 +1,1 @@
+from rrm_env.network import *

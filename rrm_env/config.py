@@ -1,0 +1,222 @@
+"""The configuration of a network and its presets."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import numbers
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from typing import Any
+
+SPEED_OF_LIGHT_MPS = 299_792_458.0
+FADING_MODELS = ("iid", "jakes", "none")
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {},
+    "correlated": {"step_duration_s": 0.001, "fading": "jakes"},
+    "wide": {"n_aps": 8, "n_ues": 40, "area_side_m": 500.0, "min_ap_distance_m": 35.0, "min_ue_distance_m": 10.0},
+    "dense": {"n_aps": 16, "n_ues": 160, "area_side_m": 200.0},
+}
+"""What each preset changes of the defaults."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`name` quoted, with the closest known name suggested where there is one, and all allowed names."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    suggestion = f" (did you mean {close[0]!r}?)" if close else ""
+    return f"{name!r}{suggestion}; allowed: {', '.join(known)}"
+
+
+def _bounded(
+    default: Any, doc: str, low: float = -math.inf, high: float = math.inf, *, above: bool = False, none: bool = False
+) -> Any:
+    """A numeric field in [low, high], or (low, high] with `above`; `none` allows None."""
+    return field(default=default, metadata={"doc": doc, "low": low, "high": high, "above": above, "none": none})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RRMConfig:
+    """Everything that defines a network. Immutable; checked when made; units are in the names.
+
+    Defaults are the preset ``paper``. Change single fields with `dataclasses.replace` or start from a preset:
+    ``RRMConfig.preset("dense", csi_delay=0)``.
+
+    Raises:
+        TypeError: an unknown field (the nearest valid name is given), or a value of the wrong type.
+        ValueError: a value out of range, or values that contradict each other.
+    """
+
+    n_aps: int = _bounded(4, "access points", 1, 1024)
+    n_ues: int = _bounded(20, "users", 1, 1_000_000)
+    n_candidates: int = _bounded(3, "users each access point chooses among", 1, 1024)
+    episode_length: int = _bounded(200, "steps per episode", 1, 2**31 - 2)
+    area_side_m: float = _bounded(100.0, "side of the square", 0, 1e6, above=True)
+    min_ap_distance_m: float = _bounded(10.0, "d0: access points are farther apart than this", 0, 1e6)
+    min_ue_distance_m: float = _bounded(
+        1.0, "d1: users start farther than this from every access point; path loss never takes a distance below it", 1e-3, 1e6
+    )
+    ue_speed_mps: float = _bounded(1.0, "speed of every user", 0, 1e5)
+    step_duration_s: float = _bounded(0.05, "duration of a step", 0, 1e4, above=True)
+    carrier_hz: float = _bounded(2.4e9, "carrier frequency", 0, 1e13, above=True)
+    tx_power_dbm: float = _bounded(10.0, "transmit power of an access point that serves", -100, 100)
+    noise_psd_dbm_hz: float = _bounded(-174.0, "noise power spectral density", -250, 0)
+    bandwidth_hz: float = _bounded(10e6, "bandwidth", 1, 1e12)
+    noise_figure_db: float = _bounded(0.0, "noise figure of the users", 0, 100)
+    path_loss_intercept_db: float = _bounded(15.3, "path loss at 1 m", -100, 200)
+    path_loss_slope_db: float = _bounded(37.6, "path loss per decade of distance", 0, 100)
+    wall_loss_db: float = _bounded(10.0, "loss added to every link", 0, 200)
+    shadowing_std_db: float = _bounded(7.0, "standard deviation of log-normal shadowing", 0, 20)
+    fading: str = field(
+        default="iid",
+        metadata={"doc": "small-scale fading: iid (Rayleigh, fresh each step), jakes (Rayleigh, correlated by Doppler) or none"},
+    )
+    csi_delay: int = _bounded(1, "age in steps of the channel report that decisions see", 0, 1000)
+    rate_ema: float = _bounded(0.05, "eta: weight of the newest rate in a user's average", 0, 1, above=True)
+    min_average_rate: float = _bounded(0.01, "bit/s/Hz below which no average falls, so weights stay bounded", 1e-6, 10)
+    fairness_exponent: float = _bounded(0.8, "lambda: exponent of the weight in the reward", 0, 2)
+    score_sum_weight: float | None = _bounded(None, "mu1: weight of the sum rate in the score; None is 1 / n_ues", 0, 1e6, none=True)
+    score_tail_weight: float = _bounded(3.0, "mu2: weight of the 5-percentile rate in the score", 0, 1e6)
+
+    def __new__(cls, **values: Any) -> RRMConfig:
+        """Refuse unknown fields by name, before the generated ``__init__`` would without a suggestion."""
+        check_names(values)
+        return super().__new__(cls)
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            object.__setattr__(self, item.name, _checked(item, getattr(self, item.name)))
+        self._check_together()
+
+    def _check_together(self) -> None:
+        if self.step_length_m > self.area_side_m:
+            raise ValueError(
+                f"ue_speed_mps * step_duration_s = {self.step_length_m:g} m must not exceed area_side_m = {self.area_side_m:g} m"
+            )
+        if abs(self.link_budget_db) > 150:
+            raise ValueError(
+                f"the received SNR at 1 m is {self.link_budget_db:g} dB, allowed: -150 to 150; it is tx_power_dbm - (noise_psd_dbm_hz + "
+                "10 log10 bandwidth_hz + noise_figure_db) - path_loss_intercept_db - wall_loss_db"
+            )
+        packing = 2 / math.sqrt(3) * (self.area_side_m / self.min_ap_distance_m + 1) ** 2 if self.min_ap_distance_m else math.inf
+        if self.n_aps > packing:
+            raise ValueError(
+                f"min_ap_distance_m = {self.min_ap_distance_m:g} admits no deployment of n_aps = {self.n_aps} in a square of "
+                f"area_side_m = {self.area_side_m:g}: at most {int(packing)} fit"
+            )
+        if self.min_ue_distance_m >= math.sqrt(2) * self.area_side_m:
+            raise ValueError(
+                f"min_ue_distance_m = {self.min_ue_distance_m:g} leaves users no place in a square of area_side_m = "
+                f"{self.area_side_m:g}; allowed: below {math.sqrt(2) * self.area_side_m:g}"
+            )
+
+    @classmethod
+    def preset(cls, name: str = "paper", **overrides: Any) -> RRMConfig:
+        """A preset (`PRESETS`), with fields overridden.
+
+        Raises:
+            ValueError: unknown preset; the nearest valid name is given.
+        """
+        if name not in PRESETS:
+            raise ValueError(f"unknown preset {nearest(str(name), PRESETS)}")
+        return cls(**{**PRESETS[name], **overrides})
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as plain Python values; ``RRMConfig(**config.as_dict()) == config``."""
+        return asdict(self)
+
+    @property
+    def n_actions(self) -> int:
+        """Actions of one access point: a candidate each, and silence."""
+        return self.n_candidates + 1
+
+    @property
+    def n_joint_actions(self) -> int:
+        """Joint actions of all access points (Eq. 26 sums over them)."""
+        return self.n_actions**self.n_aps
+
+    @property
+    def noise_dbm(self) -> float:
+        """Noise power over the bandwidth."""
+        return self.noise_psd_dbm_hz + 10 * math.log10(self.bandwidth_hz) + self.noise_figure_db
+
+    @property
+    def link_budget_db(self) -> float:
+        """SNR at 1 m from an access point, without shadowing and fading (Eq. 4 at d = 1 m)."""
+        return self.tx_power_dbm - self.noise_dbm - self.path_loss_intercept_db - self.wall_loss_db
+
+    @property
+    def step_length_m(self) -> float:
+        """Distance a user moves per step."""
+        return self.ue_speed_mps * self.step_duration_s
+
+    @property
+    def doppler_hz(self) -> float:
+        """Maximum Doppler shift, speed * carrier / c."""
+        return self.ue_speed_mps * self.carrier_hz / SPEED_OF_LIGHT_MPS
+
+    @property
+    def sum_weight(self) -> float:
+        """mu1 of the score (Eq. 11): `score_sum_weight`, or 1 / J where that is None."""
+        return 1 / self.n_ues if self.score_sum_weight is None else self.score_sum_weight
+
+
+def check_names(values: Mapping[str, Any]) -> None:
+    """Refuse keys that are not fields of `RRMConfig`, with the nearest valid name (TypeError)."""
+    known = [item.name for item in fields(RRMConfig)]
+    for name in values:
+        if name not in known:
+            raise TypeError(f"unknown config field {nearest(name, known)}")
+
+
+def parse_settings(assignments: Iterable[str]) -> dict[str, Any]:
+    """Config fields from texts such as ``"n_aps=8"``, for command lines.
+
+    Raises:
+        ValueError: no ``=``, or a value that is not of the field's type.
+        TypeError: an unknown field.
+    """
+    settings: dict[str, Any] = {}
+    for assignment in assignments:
+        name, separator, text = assignment.partition("=")
+        if not separator:
+            raise ValueError(f"expected FIELD=VALUE, got {assignment!r}")
+        check_names({name: text})
+        kind = next(item.type for item in fields(RRMConfig) if item.name == name)
+        try:
+            if kind == "str":
+                settings[name] = text
+            elif "None" in str(kind) and text.lower() == "none":
+                settings[name] = None
+            else:
+                settings[name] = int(text) if kind == "int" else float(text)
+        except ValueError:
+            raise ValueError(f"{name} must be {'an integer' if kind == 'int' else 'a number'}, got {text!r}") from None
+    return settings
+
+
+def _checked(item: Field[Any], value: Any) -> Any:
+    """The value as plain Python of the field's type, or an error that names field, value and what is allowed."""
+    if item.name == "fading":
+        if value not in FADING_MODELS:
+            raise ValueError(f"unknown fading {nearest(str(value), FADING_MODELS)}")
+        return str(value)
+    low, high, above = item.metadata["low"], item.metadata["high"], item.metadata["above"]
+    if value is None and item.metadata["none"]:
+        return None
+    integral = item.type == "int"
+    allowed = f"{'an integer' if integral else 'a finite number'} {'above' if above else 'from'} {low:g} up to {high:g}"
+    if item.metadata["none"]:
+        allowed += ", or None"
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral if integral else numbers.Real):
+        raise TypeError(f"{item.name} must be {allowed}, got {value!r}")
+    number = int(value) if integral else float(value)
+    if not math.isfinite(number) or number < low or number > high or (above and number == low):
+        raise ValueError(f"{item.name} must be {allowed}, got {value!r}")
+    return number
+
+
+def field_table() -> list[tuple[str, Any, str]]:
+    """(name, default, meaning) of every field, for documentation."""
+    return [(item.name, None if item.default is MISSING else item.default, item.metadata["doc"]) for item in fields(RRMConfig)]

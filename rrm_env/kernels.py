@@ -1,0 +1,533 @@
+"""The network's numba functions: plain arrays and scalars in, one equation each, no validation.
+
+`Network` is the only caller and has checked everything before. All kernels live in this one file because numba's
+on-disk cache notices edits only in the file of the function it caches. Constants that belong to a configuration come in
+as arguments (`Parameters`). Integers are narrowed and floats typed explicitly: numba widens int32 arithmetic to int64
+and float32 times a literal to float64, either of which halves the width of the vector instructions.
+
+Arrays of one episode: `J` users, `I` access points, links flattened to `l = i * J + j` so that one loop covers them all.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+f32, i32, u64 = np.float32, np.int32, np.uint64
+
+SILENT = -1
+"""The entry of `served` for an access point that does not transmit."""
+IID, JAKES, NO_FADING = 0, 1, 2
+N_SINUSOIDS = 16
+"""Plane waves per link in Jakes fading: J0 is met to 1e-3 while 2 pi f_D tau < 10."""
+MAX_DRAWS = 10_000
+"""Positions tried for one access point or user before a deployment is given up."""
+LOG10_SINR_MIN, LOG10_SINR_MAX = f32(-6), f32(12)
+"""Observed SINR is clipped to -60 dB ... 120 dB; both are far outside what a link budget yields."""
+
+# Streams of the generator: one purpose each, so that no draw depends on how many another purpose took.
+_FADING, _SHADOWING, _AP_POSITION, _UE_POSITION, _HEADING, _PLANE_WAVES, _SUCCESSOR, _POLICY = (u64(k) for k in range(8))
+
+_LN2, _LOG10_2 = f32(math.log(2)), f32(math.log10(2))
+_ZERO, _HALF, _ONE, _TWO = f32(0), f32(0.5), f32(1), f32(2)
+
+# Arrays are borrowed from `Network`, so numba's reference counting (two atomic operations per row taken) is turned off;
+# nothing may be allocated in a kernel. Only "contract" (fused multiply-add) of fastmath: the full set drops NaN checks.
+_options: dict[str, Any] = {"_nrt": False, "error_model": "numpy", "fastmath": {"contract"}}
+_compile: Any = njit(nogil=True, cache=True, **_options)
+_inline: Any = njit(forceinline=True, **_options)
+
+
+# --- Random numbers and elementary functions --------------------------------------------------------------------------
+
+
+@_inline
+def philox(c0, c1, c2, c3, k0, k1):
+    """Philox4x32-10 (Salmon et al., SC'11): four 32-bit words, held in uint64, from a counter and a key."""
+    for _ in range(10):
+        product0 = u64(0xD2511F53) * c0
+        product1 = u64(0xCD9E8D57) * c2
+        c0 = (product1 >> u64(32)) ^ c1 ^ k0
+        c2 = (product0 >> u64(32)) ^ c3 ^ k1
+        c1 = product1 & u64(0xFFFFFFFF)
+        c3 = product0 & u64(0xFFFFFFFF)
+        k0 = (k0 + u64(0x9E3779B9)) & u64(0xFFFFFFFF)
+        k1 = (k1 + u64(0xBB67AE85)) & u64(0xFFFFFFFF)
+    return c0, c1, c2, c3
+
+
+@_inline
+def draw(index, group, t, stream, key):
+    """The generator's block for an item of a stream at a step; steps before the episode have t < 0."""
+    return philox(u64(index), u64(group), u64(t & 0xFFFFFFFF), stream, key[0], key[1])
+
+
+@_inline
+def unit(word):
+    """Uniform on (0, 1), never 0 or 1: the centres of 2^23 cells, all exact in float32."""
+    return (f32(i32(word >> u64(9))) + _HALF) * f32(2.0**-23)
+
+
+@_inline
+def unit64(word):
+    """Uniform on (0, 1) in float64, the centres of 2^32 cells."""
+    return (float(word) + 0.5) * 2.0**-32
+
+
+@_inline
+def _log2_reduced(exponent, f):
+    """exponent + log2(1 + f) for 1 + f in [0.707, 1.414), by the series of 2 artanh(s), s = f / (2 + f), |s| < 0.172."""
+    s = f / (_TWO + f)
+    z = s * s
+    p = f32(2 / math.log(2) / 9) * z + f32(2 / math.log(2) / 7)
+    p = p * z + f32(2 / math.log(2) / 5)
+    p = p * z + f32(2 / math.log(2) / 3)
+    return exponent + (p * z + f32(2 / math.log(2))) * s
+
+
+@_inline
+def _split(x):
+    """x = 2^exponent * (1 + f) with 1 + f in [0.707, 1.414), for a positive normal float32."""
+    bits = f32(x).view(np.int32)
+    exponent = i32(i32(bits - i32(0x3F3504F3)) >> i32(23))  # 0x3F3504F3 holds the bits of sqrt(1/2)
+    mantissa = i32(bits - i32(exponent << i32(23)))
+    return f32(exponent), mantissa.view(np.float32) - _ONE
+
+
+@_inline
+def log2(x):
+    """log2 of a positive normal float32, to 2e-7 relative; finite (about -127) at 0."""
+    exponent, f = _split(x)
+    return _log2_reduced(exponent, f)
+
+
+@_inline
+def log2_1p(x):
+    """log2(1 + x) for x >= 0, to 2e-7 relative: a small x never passes through 1 + x, which would round it away."""
+    exponent, f = _split(_ONE + x)
+    small = x < f32(0.414)
+    return _log2_reduced(_ZERO if small else exponent, x if small else f)
+
+
+@_inline
+def exp2(x):
+    """2^x to 2e-7 relative, x clamped to +-100 so that no product of gains leaves float32's range."""
+    x = x if x > f32(-100) else f32(-100)
+    x = x if x < f32(100) else f32(100)
+    exponent = i32(i32(x + f32(128.5)) - i32(128))
+    y = (x - f32(exponent)) * _LN2
+    p = f32(1 / 5040) * y + f32(1 / 720)
+    p = p * y + f32(1 / 120)
+    p = p * y + f32(1 / 24)
+    p = p * y + f32(1 / 6)
+    p = p * y + _HALF
+    p = p * y + _ONE
+    p = p * y + _ONE
+    return p * i32(i32(exponent + i32(127)) << i32(23)).view(np.float32)
+
+
+@_inline
+def sine_turns(x):
+    """sin(2 pi x) for |x| <= 1/4, by its series; absolute error below 1e-7."""
+    y = x * f32(2 * math.pi)
+    z = y * y
+    p = f32(-1 / 39916800) * z + f32(1 / 362880)
+    p = p * z + f32(-1 / 5040)
+    p = p * z + f32(1 / 120)
+    p = p * z + f32(-1 / 6)
+    return (p * z + _ONE) * y
+
+
+# --- Once per episode -------------------------------------------------------------------------------------------------
+
+
+@_inline
+def place(obstacles, n_obstacles, distance, index, stream, key, side):
+    """Eqs. 1 and 2: a uniform position in the square, redrawn until it is farther than `distance` from each obstacle."""
+    for attempt in range(MAX_DRAWS):
+        word0, word1, _, _ = draw(index, attempt, 0, stream, key)
+        x, y = side * unit64(word0), side * unit64(word1)
+        apart = True
+        for k in range(n_obstacles):
+            dx, dy = obstacles[k, 0] - x, obstacles[k, 1] - y
+            apart = apart and dx * dx + dy * dy > distance * distance
+        if apart:
+            return True, x, y
+    return False, 0.0, 0.0
+
+
+@_inline
+def deploy(ap_positions, ue_positions, key, p):
+    """APs more than d0 apart, each placed after those before it; then UEs more than d1 from every AP.
+
+    Returns the AP and the UE that found no place, -1 for none.
+    """
+    for i in range(p.n_aps):
+        placed, x, y = place(ap_positions, i, p.min_ap_distance, i, _AP_POSITION, key, p.side)
+        if not placed:
+            return i, -1
+        ap_positions[i, 0], ap_positions[i, 1] = x, y
+    for j in range(p.n_ues):
+        placed, x, y = place(ap_positions, p.n_aps, p.min_ue_distance, j, _UE_POSITION, key, p.side)
+        if not placed:
+            return -1, j
+        ue_positions[0, j], ue_positions[1, j] = x, y
+    return -1, -1
+
+
+@_inline
+def head(ue_velocity, key, step_length):
+    """A uniform heading per UE, held until a reflection."""
+    for j in range(ue_velocity.shape[1]):
+        word, _, _, _ = draw(j, 0, 0, _HEADING, key)
+        angle = 2 * math.pi * unit64(word)
+        ue_velocity[0, j] = step_length * math.cos(angle)
+        ue_velocity[1, j] = step_length * math.sin(angle)
+
+
+@_inline
+def shadow(static_gain, key, p):
+    """SNR at 1 m: link budget plus log-normal shadowing, one Box-Muller normal per link and episode (Eq. 4)."""
+    for group in range((p.n_aps + 3) // 4):
+        for j in range(p.n_ues):
+            words = draw(j, group, 0, _SHADOWING, key)
+            for half in range(2):
+                radius = math.sqrt(-2 * math.log(unit64(words[2 * half])))
+                angle = 2 * math.pi * unit64(words[2 * half + 1])
+                for part in range(2):
+                    i = 4 * group + 2 * half + part
+                    if i < p.n_aps:
+                        normal = radius * (math.sin(angle) if part else math.cos(angle))
+                        gain_db = p.link_budget_db + p.shadowing_std_db * normal
+                        static_gain[i * p.n_ues + j] = f32(math.exp(math.log(10) / 10 * gain_db))
+
+
+@_inline
+def associate(association, large_scale_gain):
+    """Eq. 5: each UE to the AP of highest RSRP without fading; ties to the lower AP index."""
+    n_ues = association.size
+    for j in range(n_ues):
+        best = 0
+        for i in range(1, large_scale_gain.size // n_ues):
+            if large_scale_gain[i * n_ues + j] > large_scale_gain[best * n_ues + j]:
+                best = i
+        association[j] = best
+
+
+@_inline
+def launch_waves(phase, frequency, amplitude, key, doppler_turns):
+    """Jakes fading: per link, plane waves from evenly spaced directions with one random offset and complex Gaussian weights.
+
+    Gaussian weights make h exactly Rayleigh at every step; the random offset makes its autocorrelation J0 on average.
+    """
+    for m in range(N_SINUSOIDS):
+        for link in range(phase.shape[1]):
+            word0, word1, _, _ = draw(link, m, 0, _PLANE_WAVES, key)
+            offset, _, _, _ = draw(link, 0, 1, _PLANE_WAVES, key)
+            phase[m, link] = word0
+            amplitude[m, link] = np.sqrt(f32(-math.log(2) / N_SINUSOIDS) * log2(unit(word1)))
+            direction = (m + unit64(offset)) / N_SINUSOIDS  # turns
+            turns = doppler_turns * sine_turns(f32(0.25) - abs(f32(direction - 0.5)))
+            frequency[m, link] = np.int64(math.floor(turns * 2.0**32)) & 0xFFFFFFFF
+
+
+# --- Every step -------------------------------------------------------------------------------------------------------
+
+
+@_inline
+def move(ue_positions, ue_velocity, side):
+    """One step along the heading, reflected at the border. Steps are no longer than the side, so one reflection suffices."""
+    for axis in range(2):
+        position, velocity = ue_positions[axis], ue_velocity[axis]
+        for j in range(position.size):
+            v = velocity[j]
+            straight = position[j] + v
+            reflected = side - abs(side - abs(straight))
+            velocity[j] = v if straight == reflected else -v
+            position[j] = reflected
+
+
+@_inline
+def path_gain(large_scale_gain, ap_positions, ue_positions, static_gain, p):
+    """Eq. 4: static gain times d^-(slope / 10), d never below d1. Distances in float64: metres apart at a square's far end."""
+    xs, ys = ue_positions[0], ue_positions[1]
+    for i in range(p.n_aps):
+        ap_x, ap_y = ap_positions[i, 0], ap_positions[i, 1]
+        row = large_scale_gain[i * p.n_ues : (i + 1) * p.n_ues]
+        for j in range(p.n_ues):
+            dx, dy = f32(xs[j] - ap_x), f32(ys[j] - ap_y)
+            row[j] = dx * dx + dy * dy
+    nearest = f32(p.min_ue_distance * p.min_ue_distance)
+    for link in range(large_scale_gain.size):
+        squared = large_scale_gain[link]
+        squared = squared if squared > nearest else nearest
+        large_scale_gain[link] = -p.half_slope * log2(squared)
+    for link in range(large_scale_gain.size):
+        large_scale_gain[link] = static_gain[link] * exp2(large_scale_gain[link])
+
+
+@_inline
+def fade_iid(fading, key, t, n_aps, n_ues):
+    """Rayleigh fading, fresh each step: |h|^2 ~ Exp(1) per link. One generator block serves four APs; `fading` has room for them."""
+    halves = key[0], key[1]  # read once: the compiler cannot know that the rows written do not overlap the key
+    for group in range((n_aps + 3) // 4):
+        first = 4 * group * n_ues
+        row0, row1 = fading[first : first + n_ues], fading[first + n_ues : first + 2 * n_ues]
+        row2, row3 = fading[first + 2 * n_ues : first + 3 * n_ues], fading[first + 3 * n_ues : first + 4 * n_ues]
+        for j in range(n_ues):
+            word0, word1, word2, word3 = draw(j, group, t, _FADING, halves)
+            row0[j], row1[j], row2[j], row3[j] = unit(word0), unit(word1), unit(word2), unit(word3)
+    for link in range(n_aps * n_ues):
+        fading[link] = -_LN2 * log2(fading[link])
+
+
+@_inline
+def fade_jakes(fading, quadrature, phase, frequency, amplitude, t):
+    """|sum of plane waves|^2 per link at step t. Phases are 32-bit fractions of a turn: exact at any t, wrapping for free."""
+    n_links = phase.shape[1]
+    fading[:n_links], quadrature[:n_links] = _ZERO, _ZERO
+    for m in range(phase.shape[0]):
+        phases, frequencies, amplitudes = phase[m], frequency[m], amplitude[m]
+        for link in range(n_links):
+            turns = (np.int64(phases[link]) + np.int64(frequencies[link]) * t) & 0xFFFFFFFF
+            x = f32(i32(turns - 0x80000000)) * f32(2.0**-32)
+            size = abs(x)
+            folded = size if size < f32(0.25) else _HALF - size
+            fading[link] += amplitudes[link] * sine_turns(f32(0.25) - size)
+            quadrature[link] += amplitudes[link] * sine_turns(folded if x > _ZERO else -folded)
+    for link in range(n_links):
+        fading[link] = fading[link] * fading[link] + quadrature[link] * quadrature[link]
+
+
+@_inline
+def serve(rates, gain, served):
+    """Eqs. 6 and 7: log2(1 + SINR) for each served UE, interference from the other APs that transmit; 0 for the rest."""
+    rates[:] = _ZERO
+    n_ues = rates.size
+    for i in range(served.size):
+        j = served[i]
+        if j >= 0:
+            interference = _ZERO
+            for k in range(served.size):
+                if k != i and served[k] >= 0:
+                    interference += gain[k * n_ues + j]
+            rates[j] = log2_1p(gain[i * n_ues + j] / (_ONE + interference))
+
+
+@_inline
+def weighted_rate(rates, average_rate, served, fairness_exponent):
+    """Eq. 16: the shared reward, sum of w^lambda C with w = 1 / C~ of the step before."""
+    reward = _ZERO
+    for i in range(served.size):
+        j = served[i]
+        if j >= 0:
+            reward += exp2(-fairness_exponent * log2(average_rate[j])) * rates[j]
+    return reward
+
+
+@_inline
+def update_average(average_rate, rates, rate_ema, floor):
+    """Eq. 13's long-term rate: C~ <- (1 - eta) C~ + eta C, never below the floor."""
+    for j in range(average_rate.size):
+        average = (_ONE - rate_ema) * average_rate[j] + rate_ema * rates[j]
+        average_rate[j] = average if average > floor else floor
+
+
+@_inline
+def reference_sinr(sinr, interference, gain, association):
+    """SINR of each UE from its AP while every AP transmits (Eq. 7), summed directly. `interference` is scratch."""
+    n_ues = sinr.size
+    for j in range(n_ues):
+        sinr[j] = _ZERO
+        interference[j] = _ONE
+    for i in range(gain.size // n_ues):
+        row, this_ap = gain[i * n_ues : (i + 1) * n_ues], i32(i)
+        for j in range(n_ues):
+            received, own = row[j], association[j] == this_ap
+            sinr[j] += received if own else _ZERO
+            interference[j] += _ZERO if own else received
+    for j in range(n_ues):
+        sinr[j] = sinr[j] / interference[j]
+
+
+@_inline
+def rate_of(rate, sinr):
+    """Eq. 6 for every UE."""
+    for j in range(rate.size):
+        rate[j] = log2_1p(sinr[j])
+
+
+@_inline
+def proportional_fair(pf_ratio, rate, average_rate):
+    """Eq. 14: w times rate, w = 1 / C~."""
+    for j in range(rate.size):
+        pf_ratio[j] = rate[j] / average_rate[j]
+
+
+@_inline
+def select_candidates(candidates, action_mask, best, pf_ratio, association):
+    """Each AP's N associated UEs of highest PF ratio, best first, ties to the lower index; -1 and mask 0 where there is none.
+
+    A non-negative float orders like its bits, so ratio and index share one integer key. Bubbling every key through its AP's
+    sorted row takes no branch that depends on data; an early exit would be mispredicted often enough to cost more.
+    """
+    n_aps, n = candidates.shape
+    best[:] = -1
+    for j in range(pf_ratio.size):
+        key = (np.int64(f32(pf_ratio[j]).view(np.int32)) << 32) | (0x7FFFFFFF - j)
+        first = association[j] * n
+        for slot in range(first, first + n):
+            held = best[slot]
+            best[slot] = max(held, key)
+            key = min(held, key)
+    for i in range(n_aps):
+        for slot in range(n):
+            key = best[i * n + slot]
+            candidates[i, slot] = 0x7FFFFFFF - (key & 0x7FFFFFFF) if key >= 0 else -1
+            action_mask[i, slot] = 1 if key >= 0 else 0
+        action_mask[i, n] = 1
+
+
+@_inline
+def observe(observation, log_sinr, log_weight, candidates, sinr, average_rate, p):
+    """(log10 SINR, log10 w) of each candidate, clipped to the space; missing slots at the lower bounds."""
+    for j in range(sinr.size):
+        x = _LOG10_2 * log2(sinr[j])
+        x = x if x > LOG10_SINR_MIN else LOG10_SINR_MIN
+        log_sinr[j] = x if x < LOG10_SINR_MAX else LOG10_SINR_MAX
+        w = -_LOG10_2 * log2(average_rate[j])
+        w = w if w > p.lowest_log_weight else p.lowest_log_weight
+        log_weight[j] = w if w < p.highest_log_weight else p.highest_log_weight
+    for i in range(candidates.shape[0]):
+        for slot in range(candidates.shape[1]):
+            j = candidates[i, slot]
+            observation[i, 2 * slot] = log_sinr[j] if j >= 0 else LOG10_SINR_MIN
+            observation[i, 2 * slot + 1] = log_weight[j] if j >= 0 else p.lowest_log_weight
+
+
+# --- Episodes ---------------------------------------------------------------------------------------------------------
+
+
+@_inline
+def _channel(s, p, b, t, fading, quadrature):
+    """The true channel of step t into its slot of the history."""
+    if p.fading == IID:
+        fade_iid(fading, s.key[b], t, p.n_aps, p.n_ues)
+    elif p.fading == JAKES:
+        fade_jakes(fading, quadrature, s.wave_phase[b], s.wave_frequency[b], s.wave_amplitude[b], t)
+    else:
+        fading[:] = _ONE
+    gain, large_scale_gain = s.gain_history[t % (p.csi_delay + 1), b], s.large_scale_gain[b]
+    for link in range(gain.size):
+        gain[link] = large_scale_gain[link] * fading[link]
+
+
+@_inline
+def _receive_report(s, p, b, t, scratch):
+    """Reference SINR and rate from the channel measured `csi_delay` steps ago."""
+    reported = s.gain_history[(t - p.csi_delay) % (p.csi_delay + 1), b]
+    reference_sinr(s.reported_sinr[b], scratch, reported, s.association[b])
+    rate_of(s.reported_rate[b], s.reported_sinr[b])
+
+
+@_inline
+def _present(s, p, b, best, log_sinr, log_weight):
+    """What the APs decide on: PF ratios, candidates, masks, observations."""
+    proportional_fair(s.pf_ratio[b], s.reported_rate[b], s.average_rate[b])
+    select_candidates(s.candidates[b], s.action_mask[b], best, s.pf_ratio[b], s.association[b])
+    observe(s.observation[b], log_sinr, log_weight, s.candidates[b], s.reported_sinr[b], s.average_rate[b], p)
+
+
+@_compile
+def reset_episodes(s, p, scratch, start, stop):
+    """Start episodes start ... stop - 1 from their keys. Returns (slot, AP, UE) of the first impossible placement, else -1s."""
+    fading, quadrature, best = scratch
+    for b in range(start, stop):
+        failed_ap, failed_ue = deploy(s.ap_positions[b], s.ue_positions[b], s.key[b], p)
+        if failed_ap >= 0 or failed_ue >= 0:
+            return b, failed_ap, failed_ue
+        head(s.ue_velocity[b], s.key[b], p.step_length)
+        shadow(s.static_gain[b], s.key[b], p)
+        path_gain(s.large_scale_gain[b], s.ap_positions[b], s.ue_positions[b], s.static_gain[b], p)
+        associate(s.association[b], s.large_scale_gain[b])
+        if p.fading == JAKES:
+            launch_waves(s.wave_phase[b], s.wave_frequency[b], s.wave_amplitude[b], s.key[b], p.doppler_turns)
+        for t in range(-p.csi_delay, 1):  # the first decisions need reports from before the episode
+            _channel(s, p, b, t, fading, quadrature)
+        _receive_report(s, p, b, 0, quadrature)
+        for j in range(p.n_ues):
+            s.average_rate[b, j] = max(s.reported_rate[b, j], p.min_average_rate)
+        s.ue_rate_sum[b] = 0.0
+        s.silent_steps[b] = 0
+        _present(s, p, b, best, quadrature[: p.n_ues], quadrature[p.n_ues :])
+    return -1, -1, -1
+
+
+@_compile
+def step_episodes(s, p, scratch, served, t, start, stop):
+    """Step t of episodes start ... stop - 1: rates, reward and averages of step t, then the channel and reports of step t + 1."""
+    fading, quadrature, best = scratch
+    for b in range(start, stop):
+        serve(s.rates[b], s.gain_history[t % (p.csi_delay + 1), b], served[b])
+        s.reward[b] = weighted_rate(s.rates[b], s.average_rate[b], served[b], p.fairness_exponent)
+        update_average(s.average_rate[b], s.rates[b], p.rate_ema, p.min_average_rate)
+        for i in range(p.n_aps):
+            j = served[b, i]
+            if j >= 0:
+                s.ue_rate_sum[b, j] += s.rates[b, j]
+            else:
+                s.silent_steps[b] += 1
+        move(s.ue_positions[b], s.ue_velocity[b], p.side)
+        path_gain(s.large_scale_gain[b], s.ap_positions[b], s.ue_positions[b], s.static_gain[b], p)
+        _channel(s, p, b, t + 1, fading, quadrature)
+        _receive_report(s, p, b, t + 1, quadrature)
+        _present(s, p, b, best, quadrature[: p.n_ues], quadrature[p.n_ues :])
+
+
+@_compile
+def served_by(served, candidates, actions):
+    """The UE each AP serves under its action: a candidate's, or SILENT for the last action and for missing candidates.
+
+    Returns the flat index of the first action outside 0 ... N, or -1.
+    """
+    n_envs, n_aps, n = candidates.shape
+    for b in range(n_envs):
+        for i in range(n_aps):
+            action = actions[b, i]
+            if action < 0 or action > n:
+                return b * n_aps + i
+            served[b, i] = candidates[b, i, action] if action < n else SILENT
+    return -1
+
+
+@_compile
+def first_foreign(served, association):
+    """The flat index of the first entry of `served` that is neither SILENT nor a UE of that AP, or -1."""
+    n_envs, n_aps = served.shape
+    for b in range(n_envs):
+        for i in range(n_aps):
+            j = served[b, i]
+            if j != SILENT and (j < 0 or j >= association.shape[1] or association[b, j] != i):
+                return b * n_aps + i
+    return -1
+
+
+@_compile
+def successor_seeds(seeds, key):
+    """The seed of the episode that follows each one when none is given: 62 bits drawn from its own key, so chains of
+    different first seeds never meet and a slot's chain does not depend on the batch around it."""
+    for b in range(seeds.size):
+        word0, word1, _, _ = draw(0, 0, 0, _SUCCESSOR, key[b])
+        seeds[b] = (word0 << u64(30)) | (word1 >> u64(2))
+
+
+@_compile
+def policy_uniforms(out, key, t, stream):
+    """Uniform numbers for policies that randomise, from the episode's own key: (B, n) on (0, 1)."""
+    for b in range(out.shape[0]):
+        for k in range(out.shape[1]):
+            word, _, _, _ = draw(k, stream, t, _POLICY, key[b])
+            out[b, k] = unit(word)

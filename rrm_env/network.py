@@ -1,0 +1,391 @@
+"""The network: B episodes at once, as arrays. It checks what comes in, owns the state, and alone calls the kernels."""
+
+from __future__ import annotations
+
+import math
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rrm_env import kernels
+from rrm_env.config import FADING_MODELS, RRMConfig
+from rrm_env.state import Parameters, State
+
+SILENT = kernels.SILENT
+"""The entry of ``served`` for an access point that does not transmit."""
+
+EVALUATION_SEEDS = 2**62
+"""Episode seeds from here to 2^63 - 1 belong to `rrm_env.evaluate`; training uses 0 ... 2^62 - 1 and never meets them."""
+
+
+class DeploymentError(ValueError):
+    """No position could be found for an access point or a user."""
+
+
+class Network:
+    """Downlink of I access points and J users on one channel, B episodes side by side.
+
+    Args:
+        config: the network; the preset ``paper`` where None.
+        num_envs: B, episodes simulated at once. They share the step counter `t`.
+        num_threads: threads that share the B episodes; results do not depend on it.
+
+    The channel of an episode (deployment, motion, fading) is a function of configuration and episode seed alone: not of
+    what is served, nor of B, the slot, or the thread count. Arrays read from a network are read-only views that the next
+    step overwrites; copy what you keep.
+    """
+
+    def __init__(self, config: RRMConfig | None = None, num_envs: int = 1, num_threads: int = 1) -> None:
+        self.config = RRMConfig() if config is None else config
+        if not isinstance(self.config, RRMConfig):
+            raise TypeError(f"config must be an RRMConfig, got {config!r}")
+        self.num_envs = _positive("num_envs", num_envs)
+        self.num_threads = min(_positive("num_threads", num_threads), self.num_envs)
+        self._parameters = _parameters(self.config)
+        self._state = _allocate(self.config, self.num_envs)
+        self._seeds = np.zeros(self.num_envs, np.uint64)
+        self._served = np.zeros((self.num_envs, self.config.n_aps), np.int64)
+        self._scratch = [_scratch(self.config) for _ in range(self.num_threads)]
+        bounds = np.linspace(0, self.num_envs, self.num_threads + 1).astype(int).tolist()
+        self._ranges = list(zip(bounds[:-1], bounds[1:], strict=True))
+        self._t: int | None = None
+        self._seeded = False
+        self._pool: ThreadPoolExecutor | None = None
+        self._pool_owner = 0
+
+    # --- Episodes ---
+
+    def reset(self, seed: int | Sequence[int] | NDArray[Any] | None = None) -> None:
+        """Start B episodes.
+
+        Args:
+            seed: an int s gives slot k the seed s + k; B ints give each slot its own. None continues each slot's chain: the
+                next seed is drawn from the present one (from the operating system at the very first reset).
+
+        Raises:
+            TypeError, ValueError: not integers, not B of them, or outside 0 ... 2^63 - 1.
+            DeploymentError: `min_ap_distance_m` or `min_ue_distance_m` left no place after many draws.
+        """
+        if seed is None and self._seeded:
+            kernels.successor_seeds(self._seeds, self._state.key)
+        else:
+            self._seeds[:] = self._random_seeds() if seed is None else self._given_seeds(seed)
+        self._state.key[:, 0] = self._seeds & np.uint64(0xFFFFFFFF)
+        self._state.key[:, 1] = self._seeds >> np.uint64(32)
+        self._seeded, self._t = True, None
+        for slot, ap, ue in self._run(kernels.reset_episodes):
+            if slot >= 0:
+                self._refuse_deployment(slot, ap, ue)
+        self._t = 0
+
+    def step(self, served: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Transmit for one step, then move on to the next channel and its reports.
+
+        Args:
+            served: (B, I) integers, the UE each AP serves, one of its own, or `SILENT`.
+
+        Returns:
+            rates (B, J) of this step in bit/s/Hz, 0 for UEs not served, and the shared reward (B,), sum_j w_j^lambda C_j.
+
+        Raises:
+            RuntimeError: before `reset`, or after the episode's last step.
+            TypeError, ValueError: wrong type or shape, or a UE of another AP.
+        """
+        self._require_running()
+        chosen = self._integers("served", served)
+        flat = kernels.first_foreign(chosen, self._state.association)
+        if flat >= 0:
+            slot, ap = divmod(flat, self.config.n_aps)
+            own = np.flatnonzero(self._state.association[slot] == ap).tolist()
+            raise ValueError(f"served[{slot}, {ap}] = {chosen[slot, ap]} is not a UE of AP {ap}; allowed: {SILENT} (silent), {own}")
+        return self._advance(chosen)
+
+    def step_actions(self, actions: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Like `step`, from (B, I) actions: 0 ... N - 1 a candidate, N silence; a missing candidate means silence."""
+        self._require_running()
+        chosen = self._integers("actions", actions)
+        flat = kernels.served_by(self._served, self._state.candidates, chosen)
+        if flat >= 0:
+            slot, ap = divmod(flat, self.config.n_aps)
+            raise ValueError(f"actions[{slot}, {ap}] = {chosen[slot, ap]} is out of range; allowed: 0 to {self.config.n_candidates}")
+        return self._advance(self._served)
+
+    def uniform(self, n: int, stream: int = 0) -> NDArray[np.float32]:
+        """(B, n) uniform numbers on (0, 1) for policies that randomise, a function of episode seed, step and `stream` alone."""
+        self._require_reset()
+        out = np.empty((self.num_envs, n), np.float32)
+        kernels.policy_uniforms(out, self._state.key, self.t, stream)
+        return out
+
+    # --- What can be read ---
+
+    @property
+    def t(self) -> int:
+        """Steps done in the present episodes."""
+        return self._require_reset()
+
+    @property
+    def done(self) -> bool:
+        """Whether the episodes have run their `episode_length` steps."""
+        return self.t >= self.config.episode_length
+
+    @property
+    def seeds(self) -> NDArray[np.uint64]:
+        """(B,) the episodes' seeds."""
+        return _read_only(self._seeds)
+
+    @property
+    def ap_positions(self) -> NDArray[np.float64]:
+        """(B, I, 2) metres."""
+        return _read_only(self._state.ap_positions)
+
+    @property
+    def ue_positions(self) -> NDArray[np.float64]:
+        """(B, J, 2) metres, at step t."""
+        return _read_only(self._state.ue_positions.swapaxes(1, 2))
+
+    @property
+    def association(self) -> NDArray[np.int32]:
+        """(B, J) the AP of each UE, fixed for the episode (Eq. 5)."""
+        return _read_only(self._state.association)
+
+    @property
+    def gain(self) -> NDArray[np.float32]:
+        """(B, I, J) received power over noise on the true channel of step t, linear."""
+        return self._links(self._state.gain_history[self.t % (self.config.csi_delay + 1)])
+
+    @property
+    def reported_gain(self) -> NDArray[np.float32]:
+        """(B, I, J) the channel that decisions at step t know: that of step t - `csi_delay`, linear."""
+        return self._links(self._state.gain_history[(self.t - self.config.csi_delay) % (self.config.csi_delay + 1)])
+
+    @property
+    def large_scale_gain(self) -> NDArray[np.float32]:
+        """(B, I, J) received power over noise at step t without fading, linear (Eq. 4)."""
+        return self._links(self._state.large_scale_gain)
+
+    @property
+    def reported_sinr(self) -> NDArray[np.float32]:
+        """(B, J) reference SINR of the report, all APs transmitting, linear."""
+        return _read_only(self._state.reported_sinr)
+
+    @property
+    def reported_rate(self) -> NDArray[np.float32]:
+        """(B, J) log2(1 + `reported_sinr`), bit/s/Hz."""
+        return _read_only(self._state.reported_rate)
+
+    @property
+    def average_rate(self) -> NDArray[np.float32]:
+        """(B, J) long-term average C~ before step t, bit/s/Hz; the weight is 1 / C~ (Eq. 13)."""
+        return _read_only(self._state.average_rate)
+
+    @property
+    def pf_ratio(self) -> NDArray[np.float32]:
+        """(B, J) weight times reported rate (Eq. 14)."""
+        return _read_only(self._state.pf_ratio)
+
+    @property
+    def candidates(self) -> NDArray[np.int32]:
+        """(B, I, N) each AP's UEs of highest PF ratio, best first, -1 where it has fewer."""
+        return _read_only(self._state.candidates)
+
+    @property
+    def action_mask(self) -> NDArray[np.int8]:
+        """(B, I, N + 1) 1 where the action is legal; silence always is."""
+        return _read_only(self._state.action_mask)
+
+    @property
+    def observation(self) -> NDArray[np.float32]:
+        """(B, I, 2 N) log10 SINR and log10 weight of each candidate."""
+        return _read_only(self._state.observation)
+
+    @property
+    def ue_rate_sum(self) -> NDArray[np.float64]:
+        """(B, J) rates summed over the steps done, bit/s/Hz."""
+        return _read_only(self._state.ue_rate_sum)
+
+    @property
+    def silent_steps(self) -> NDArray[np.int64]:
+        """(B,) AP-steps of the episode without a transmission."""
+        return _read_only(self._state.silent_steps)
+
+    @property
+    def observation_bounds(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(2 N,) lowest and highest values an observation takes."""
+        low = [kernels.LOG10_SINR_MIN, self._parameters.lowest_log_weight]
+        high = [kernels.LOG10_SINR_MAX, self._parameters.highest_log_weight]
+        n = self.config.n_candidates
+        return np.tile(np.array(low, np.float32), n), np.tile(np.array(high, np.float32), n)
+
+    @property
+    def bytes_per_episode(self) -> int:
+        """Bytes of state held per episode slot."""
+        return sum(array.nbytes for array in self._state) // self.num_envs
+
+    # --- Inside ---
+
+    def _advance(self, served: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        self._run(kernels.step_episodes, served, self.t)
+        self._t = self.t + 1
+        return self._state.rates.copy(), self._state.reward.copy()
+
+    def _run(self, kernel: Callable[..., Any], *arguments: Any) -> list[Any]:
+        """The kernel over all slots, one range a thread; the calling thread takes the first."""
+        calls = [
+            (self._state, self._parameters, scratch, *arguments, start, stop)
+            for scratch, (start, stop) in zip(self._scratch, self._ranges, strict=True)
+        ]
+        if len(calls) == 1:
+            return [kernel(*calls[0])]
+        others = [self._threads().submit(kernel, *call) for call in calls[1:]]
+        return [kernel(*calls[0]), *(other.result() for other in others)]
+
+    def _threads(self) -> ThreadPoolExecutor:
+        if self._pool is None or self._pool_owner != os.getpid():  # threads do not survive a fork
+            self._pool, self._pool_owner = ThreadPoolExecutor(self.num_threads - 1), os.getpid()
+        return self._pool
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_pool": None}
+
+    def _require_reset(self) -> int:
+        if self._t is None:
+            raise RuntimeError("the network has no episode yet: call reset() first")
+        return self._t
+
+    def _require_running(self) -> None:
+        if self._require_reset() >= self.config.episode_length:
+            raise RuntimeError(f"the episode is over after episode_length = {self.config.episode_length} steps: call reset()")
+
+    def _links(self, flat: NDArray[np.float32]) -> NDArray[np.float32]:
+        return _read_only(flat.reshape(self.num_envs, self.config.n_aps, self.config.n_ues))
+
+    def _integers(self, name: str, values: ArrayLike) -> NDArray[np.int64]:
+        array, shape = np.asarray(values), (self.num_envs, self.config.n_aps)
+        if array.shape != shape:
+            raise ValueError(f"{name} must have shape (num_envs, n_aps) = {shape}, got {array.shape}")
+        if array.dtype.kind not in "iu":
+            raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
+        return np.ascontiguousarray(array, np.int64)
+
+    def _random_seeds(self) -> NDArray[np.uint64]:
+        first = secrets.randbelow(EVALUATION_SEEDS - self.num_envs)
+        return np.arange(first, first + self.num_envs, dtype=np.uint64)
+
+    def _given_seeds(self, seed: int | Sequence[int] | NDArray[Any]) -> NDArray[np.uint64]:
+        allowed = f"an int, or {self.num_envs} ints, from 0 to 2^63 - 1"
+        if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool):
+            seeds = [int(seed) + k for k in range(self.num_envs)]
+        else:
+            array = np.asarray(seed)
+            if array.dtype.kind not in "iu":
+                raise TypeError(f"seed must be {allowed}, got {seed!r}")
+            if array.shape != (self.num_envs,):
+                raise ValueError(f"seed must be {allowed}, got an array of shape {array.shape}")
+            seeds = [int(s) for s in array]
+        if min(seeds) < 0 or max(seeds) >= 2**63:
+            raise ValueError(f"seed must be {allowed}, got {min(seeds) if min(seeds) < 0 else max(seeds)}")
+        return np.array(seeds, np.uint64)
+
+    def _refuse_deployment(self, slot: int, ap: int, ue: int) -> None:
+        c = self.config
+        what = (
+            f"AP {ap} farther than min_ap_distance_m = {c.min_ap_distance_m:g} from the {ap} before it"
+            if ap >= 0
+            else f"UE {ue} farther than min_ue_distance_m = {c.min_ue_distance_m:g} from all n_aps = {c.n_aps} APs"
+        )
+        raise DeploymentError(
+            f"no place found for {what} in {kernels.MAX_DRAWS} draws (seed {self._seeds[slot]}, area_side_m = {c.area_side_m:g}); "
+            "allow a smaller distance, fewer APs or a larger area"
+        )
+
+
+def _positive(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an integer of at least 1, got {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+    return int(value)
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _parameters(c: RRMConfig) -> Parameters:
+    highest_rate = math.log2(1 + 10 ** float(kernels.LOG10_SINR_MAX))
+    return Parameters(
+        n_aps=c.n_aps,
+        n_ues=c.n_ues,
+        n_candidates=c.n_candidates,
+        side=c.area_side_m,
+        min_ap_distance=c.min_ap_distance_m,
+        min_ue_distance=c.min_ue_distance_m,
+        step_length=c.step_length_m,
+        link_budget_db=c.link_budget_db,
+        shadowing_std_db=c.shadowing_std_db,
+        half_slope=np.float32(c.path_loss_slope_db / 20),
+        fading=FADING_MODELS.index(c.fading),
+        doppler_turns=c.doppler_hz * c.step_duration_s,
+        csi_delay=c.csi_delay,
+        rate_ema=np.float32(c.rate_ema),
+        min_average_rate=np.float32(c.min_average_rate),
+        fairness_exponent=np.float32(c.fairness_exponent),
+        lowest_log_weight=np.float32(-math.log10(highest_rate)),
+        highest_log_weight=np.float32(-math.log10(c.min_average_rate)),
+    )
+
+
+def _allocate(c: RRMConfig, num_envs: int) -> State:
+    def zeros(kind: type, *shape: int) -> NDArray[Any]:
+        return np.zeros((num_envs, *shape), kind)
+
+    f32, f64, i32, n_links = np.float32, np.float64, np.int32, c.n_aps * c.n_ues
+    waves = kernels.N_SINUSOIDS if c.fading == "jakes" else 0
+    return State(
+        key=zeros(np.uint64, 2),
+        ap_positions=zeros(f64, c.n_aps, 2),
+        ue_positions=zeros(f64, 2, c.n_ues),
+        ue_velocity=zeros(f64, 2, c.n_ues),
+        association=zeros(i32, c.n_ues),
+        static_gain=zeros(f32, n_links),
+        large_scale_gain=zeros(f32, n_links),
+        wave_phase=zeros(np.uint32, waves, n_links),
+        wave_frequency=zeros(np.uint32, waves, n_links),
+        wave_amplitude=zeros(f32, waves, n_links),
+        gain_history=np.zeros((c.csi_delay + 1, num_envs, n_links), f32),
+        reported_sinr=zeros(f32, c.n_ues),
+        reported_rate=zeros(f32, c.n_ues),
+        average_rate=zeros(f32, c.n_ues),
+        pf_ratio=zeros(f32, c.n_ues),
+        candidates=zeros(i32, c.n_aps, c.n_candidates),
+        action_mask=zeros(np.int8, c.n_aps, c.n_actions),
+        observation=zeros(f32, c.n_aps, 2 * c.n_candidates),
+        rates=zeros(f32, c.n_ues),
+        reward=zeros(f32),
+        ue_rate_sum=zeros(f64, c.n_ues),
+        silent_steps=zeros(np.int64),
+    )
+
+
+def _scratch(c: RRMConfig) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+    """A thread's workspace: fading in whole generator blocks of four APs, two rows of one value per UE or link, sort keys."""
+    blocks = -(-c.n_aps // 4) * 4
+    return (
+        _unshared(blocks * c.n_ues, np.float32),
+        _unshared(max(c.n_aps, 2) * c.n_ues, np.float32),
+        _unshared(c.n_aps * c.n_candidates, np.int64),
+    )
+
+
+def _unshared(size: int, kind: type) -> NDArray[Any]:
+    """An array with a cache line to spare at both ends: two threads writing to one line would slow each other by a tenth."""
+    line = 64
+    return np.zeros(size * np.dtype(kind).itemsize + 2 * line, np.uint8)[line:-line].view(kind)
