@@ -1,1 +1,36 @@
-from rrm_env.network import *
+"""Multi-agent radio resource management: a PettingZoo environment over numba kernels.
+
+`parallel_env` is the environment; `Network` the same network as arrays, many episodes at once; `RRMVectorEnv` the Gymnasium
+view of it; `evaluate` runs a `Scheduler` on unseen episodes.
+"""
+
+from rrm_env import metrics, rrm_v0
+from rrm_env.config import PRESETS, RRMConfig, parse_settings
+from rrm_env.evaluation import Evaluation, evaluate
+from rrm_env.network import EVALUATION_SEEDS, SILENT, DeploymentError, Network
+from rrm_env.parallel import RRMParallelEnv
+from rrm_env.rrm_v0 import env, parallel_env, raw_env
+from rrm_env.scheduler import Scheduler
+from rrm_env.vector import RRMVectorEnv
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "EVALUATION_SEEDS",
+    "PRESETS",
+    "SILENT",
+    "DeploymentError",
+    "Evaluation",
+    "Network",
+    "RRMConfig",
+    "RRMParallelEnv",
+    "RRMVectorEnv",
+    "Scheduler",
+    "env",
+    "evaluate",
+    "metrics",
+    "parallel_env",
+    "parse_settings",
+    "raw_env",
+    "rrm_v0",
+]

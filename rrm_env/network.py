@@ -44,8 +44,8 @@ class Network:
         self.config = RRMConfig() if config is None else config
         if not isinstance(self.config, RRMConfig):
             raise TypeError(f"config must be an RRMConfig, got {config!r}")
-        self.num_envs = _positive("num_envs", num_envs)
-        self.num_threads = min(_positive("num_threads", num_threads), self.num_envs)
+        self.num_envs = positive_integer("num_envs", num_envs)
+        self.num_threads = min(positive_integer("num_threads", num_threads), self.num_envs)
         self._parameters = _parameters(self.config)
         self._state = _allocate(self.config, self.num_envs)
         self._seeds = np.zeros(self.num_envs, np.uint64)
@@ -305,11 +305,13 @@ class Network:
         )
 
 
-def _positive(name: str, value: Any) -> int:
+def positive_integer(name: str, value: Any, highest: float = math.inf, lowest: int = 1) -> int:
+    """`value` as an int within bounds, or an error that names it."""
+    allowed = f"an integer of at least {lowest}" + (f" and at most {highest}" if highest < math.inf else "")
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be an integer of at least 1, got {value!r}")
-    if value < 1:
-        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+        raise TypeError(f"{name} must be {allowed}, got {value!r}")
+    if not lowest <= value <= highest:
+        raise ValueError(f"{name} must be {allowed}, got {value!r}")
     return int(value)
 
 

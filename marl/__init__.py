@@ -1,0 +1,1 @@
+"""Learners for `rrm_env`. Nothing here yet."""

@@ -1,0 +1,114 @@
+"""Runs a scheduler over unseen episodes and keeps what every user got."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rrm_env import metrics
+from rrm_env.config import RRMConfig
+from rrm_env.network import EVALUATION_SEEDS, Network, positive_integer
+from rrm_env.scheduler import Scheduler
+
+MAX_EPISODES = 2**32
+"""Episodes per evaluation seed: episode k of seed s has the episode seed EVALUATION_SEEDS + s * MAX_EPISODES + k."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a scheduler achieved, per episode."""
+
+    config: RRMConfig
+    seed: int
+    ue_rates: NDArray[np.float64]
+    """(episodes, J) rate of each user averaged over the episode, bit/s/Hz."""
+    silent_share: NDArray[np.float64]
+    """(episodes,) share of AP-steps without a transmission."""
+    seconds: float
+    """Time the scheduler and the network took together."""
+
+    @property
+    def sum_rate(self) -> NDArray[np.float64]:
+        """(episodes,) Eq. 9, bit/s/Hz."""
+        return metrics.sum_rate(self.ue_rates)
+
+    @property
+    def tail_rate(self) -> NDArray[np.float64]:
+        """(episodes,) 5-percentile rate, Eq. 10, bit/s/Hz."""
+        return metrics.tail_rate(self.ue_rates)
+
+    @property
+    def score(self) -> NDArray[np.float64]:
+        """(episodes,) Eq. 11."""
+        return metrics.score(self.ue_rates, self.config.sum_weight, self.config.score_tail_weight)
+
+    @property
+    def fairness(self) -> NDArray[np.float64]:
+        """(episodes,) Jain's index."""
+        return metrics.fairness(self.ue_rates)
+
+    @property
+    def pooled_tail_rate(self) -> float:
+        """5th percentile over all users of all episodes, bit/s/Hz."""
+        return metrics.pooled_tail_rate(self.ue_rates)
+
+    @property
+    def steps_per_second(self) -> float:
+        """Environment steps (all APs act) per second, scheduler included."""
+        return len(self.ue_rates) * self.config.episode_length / self.seconds
+
+
+def evaluate(
+    scheduler: Scheduler,
+    config: RRMConfig | None = None,
+    episodes: int = 128,
+    seed: int = 0,
+    *,
+    num_threads: int = 1,
+    batch_size: int = 512,
+    progress: Callable[[int], None] | None = None,
+) -> Evaluation:
+    """Run `scheduler` over `episodes` full episodes that no training seed ever produces.
+
+    All schedulers meet the same channels under the same config and seed, so results are paired by episode; more episodes
+    extend fewer ones.
+
+    Args:
+        scheduler: any `Scheduler`.
+        config: the network; the preset ``paper`` where None.
+        episodes: how many, 1 ... 2^32.
+        seed: 0 ... 2^30 - 1; different seeds share no episode.
+        num_threads: threads of the network.
+        batch_size: episodes simulated at once.
+        progress: called with the number of environment steps just done.
+
+    Raises:
+        TypeError, ValueError: something else than the above.
+    """
+    if not isinstance(scheduler, Scheduler):
+        raise TypeError(f"scheduler must have reset(network) and schedule(network), got {scheduler!r}")
+    config = RRMConfig() if config is None else config
+    episodes = positive_integer("episodes", episodes, MAX_EPISODES)
+    seed = positive_integer("seed", seed, 2**30 - 1, lowest=0)
+    batch_size = min(positive_integer("batch_size", batch_size), episodes)
+    ue_rates, silent_share, seconds = [], [], 0.0
+    first_seed = EVALUATION_SEEDS + seed * MAX_EPISODES
+    network = Network(config, batch_size, num_threads)
+    for start in range(0, episodes, batch_size):
+        if episodes - start < batch_size:
+            network = Network(config, episodes - start, num_threads)
+        began = time.perf_counter()
+        network.reset(first_seed + start)
+        scheduler.reset(network)
+        while not network.done:
+            network.step(scheduler.schedule(network))
+            if progress is not None:
+                progress(network.num_envs)
+        seconds += time.perf_counter() - began
+        ue_rates.append(network.ue_rate_sum / config.episode_length)
+        silent_share.append(network.silent_steps / (config.n_aps * config.episode_length))
+    return Evaluation(config, seed, np.concatenate(ue_rates), np.concatenate(silent_share), seconds)

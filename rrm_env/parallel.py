@@ -1,0 +1,118 @@
+"""PettingZoo's parallel API over a network of one episode: dictionaries in, dictionaries out, no physics."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+from numpy.typing import NDArray
+from pettingzoo import ParallelEnv
+
+from rrm_env.config import RRMConfig
+from rrm_env.network import Network
+
+Observations = dict[str, NDArray[np.float32]]
+Infos = dict[str, dict[str, Any]]
+
+
+class RRMParallelEnv(ParallelEnv[str, NDArray[np.float32], int]):
+    """Access points as agents ``ap_0`` ... ``ap_{I-1}``; see `rrm_env.rrm_v0` for spaces, rewards and options.
+
+    Args:
+        config: the network; the preset ``paper`` where None.
+        render_mode: None; no other mode exists yet.
+    """
+
+    metadata: dict[str, Any] = {"name": "rrm_v0", "render_modes": [], "is_parallelizable": True}
+
+    def __init__(self, config: RRMConfig | None = None, render_mode: str | None = None) -> None:
+        if render_mode is not None:
+            raise ValueError(f"render_mode must be None, got {render_mode!r}")
+        self.render_mode = render_mode
+        self.network = Network(config)
+        self.config = self.network.config
+        self.possible_agents = [f"ap_{i}" for i in range(self.config.n_aps)]
+        self.agents: list[str] = []
+        low, high = self.network.observation_bounds
+        self.observation_spaces = {agent: Box(low, high, dtype=np.float32) for agent in self.possible_agents}
+        self.action_spaces = {agent: Discrete(self.config.n_actions) for agent in self.possible_agents}
+        rows = (self.config.n_aps, 1)
+        self.state_space = Box(np.tile(low, rows), np.tile(high, rows), dtype=np.float32)
+        self._actions = np.zeros((1, self.config.n_aps), np.int64)
+
+    def observation_space(self, agent: str) -> Box:
+        """Box(2N,) of (log10 SINR, log10 weight) per candidate; the same object at every call."""
+        return self.observation_spaces[agent]
+
+    def action_space(self, agent: str) -> Discrete[Any]:
+        """Discrete(N + 1): a candidate, or silence; the same object at every call."""
+        return self.action_spaces[agent]
+
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observations, Infos]:
+        """Start an episode. ``seed`` fixes it and all that follow; None continues the chain. ``options`` is not used."""
+        self.network.reset(seed)
+        self.agents = self.possible_agents[:]
+        return self._observations(), self._infos()
+
+    def step(
+        self, actions: dict[str, Any]
+    ) -> tuple[Observations, dict[str, float], dict[str, bool], dict[str, bool], Infos]:
+        """One step of all agents.
+
+        Args:
+            actions: an integer 0 ... N for every agent. A masked action is not an error: it means silence.
+
+        Raises:
+            RuntimeError: before `reset`, or after the episode's end.
+            TypeError, ValueError: an agent missing or unknown, or an action that is no integer or out of range.
+        """
+        if not self.agents and not actions:  # PettingZoo's convention for an episode that is over
+            return {}, {}, {}, {}, {}
+        for i, action in enumerate(self._in_order(actions)):
+            self._actions[0, i] = action
+        _, reward = self.network.step_actions(self._actions)
+        done, shared = self.network.done, float(reward[0])
+        acted = self.agents
+        if done:
+            self.agents = []
+        return (
+            self._observations(),
+            dict.fromkeys(acted, shared),
+            dict.fromkeys(acted, False),
+            dict.fromkeys(acted, done),
+            self._infos(),
+        )
+
+    def state(self) -> NDArray[np.float32]:
+        """(I, 2N) all observations, stacked."""
+        return self.network.observation[0].copy()
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def _in_order(self, actions: dict[str, Any]) -> list[int]:
+        if len(actions) != len(self.possible_agents) or any(agent not in actions for agent in self.possible_agents):
+            missing = [agent for agent in self.possible_agents if agent not in actions]
+            unknown = [agent for agent in actions if agent not in self.possible_agents]
+            raise ValueError(f"actions must have one entry for each of {self.possible_agents}; missing {missing}, unknown {unknown}")
+        return [self._action(agent, actions[agent]) for agent in self.possible_agents]
+
+    def _action(self, agent: str, action: Any) -> int:
+        try:
+            index = operator.index(action)
+        except TypeError:
+            raise TypeError(f"action of {agent} must be an integer from 0 to {self.config.n_candidates}, got {action!r}") from None
+        if not 0 <= index <= self.config.n_candidates:
+            raise ValueError(f"action of {agent} must be an integer from 0 to {self.config.n_candidates}, got {action!r}")
+        return index
+
+    def _observations(self) -> Observations:
+        return dict(zip(self.possible_agents, self.state(), strict=True))
+
+    def _infos(self) -> Infos:
+        masks, candidates = self.network.action_mask[0].copy(), self.network.candidates[0].copy()
+        return {
+            agent: {"action_mask": masks[i], "candidates": candidates[i]} for i, agent in enumerate(self.possible_agents)
+        }

@@ -1,0 +1,177 @@
+r"""
+# Radio resource management
+
+| Import               | `from rrm_env import rrm_v0`                            |
+|----------------------|---------------------------------------------------------|
+| Creation             | `make("parallel", "rrm/rrm-v0")`                        |
+| Actions              | Discrete                                                |
+| Parallel API         | Yes                                                     |
+| Manual Control       | No                                                      |
+| Agents               | `agents= ['ap_0', 'ap_1', 'ap_2', 'ap_3']`              |
+| Agents               | 4                                                       |
+| Action Shape         | (1,)                                                    |
+| Action Values        | Discrete(4)                                             |
+| Observation Shape    | (6,)                                                    |
+| Observation Values   | [-6, 12] for SINR, [-1.601, 2] for weights              |
+| State Shape          | (4, 6)                                                  |
+| State Values         | as observations                                         |
+
+Several access points (APs) share one channel. In every step each AP serves one of its best users (UEs) or stays silent.
+Serving gives that UE a rate and disturbs everybody else's; all APs receive the same reward, which favours UEs that have
+had little so far. The task is the one of E. Eldeeb and H. Alves, "An Offline Multi-Agent Reinforcement Learning Framework
+for Radio Resource Management", arXiv 2501.12991 ("the paper"). The table shows the default configuration, the preset
+`paper`: 4 APs, 20 UEs, 3 candidates per AP, 200 steps.
+
+**Agents.** `ap_0` ... `ap_{I-1}`. All act in every step.
+
+**Actions.** 0 ... N - 1: serve that candidate. N: stay silent. An AP's candidates are its N associated UEs with the
+highest proportional-fair (PF) ratio, best first, ties to the lower UE index. An AP with fewer than N UEs has empty slots:
+`infos[agent]["action_mask"]` marks them 0, and choosing one means silence. `infos[agent]["candidates"]` names the UEs,
+-1 for an empty slot. Both are there from `reset` on.
+
+**Observations.** `(log10 SINR_1, log10 w_1, ..., log10 SINR_N, log10 w_N)` of the candidates, float32, from a channel report
+that is `csi_delay` steps old. SINR is the reference SINR, all APs transmitting. Values are clipped to the space; empty
+slots hold the lower bounds. `state()` stacks all observations.
+
+**Rewards.** $r = \sum_j w_j^\lambda C_j$, the same for all agents.
+
+**End.** An episode is truncated, never terminated, after `episode_length` steps.
+
+### Equations
+
+Symbols: I APs, J UEs, N candidates per AP, step t; numbers in brackets are the paper's.
+
+- Deployment (1, 2): APs uniform in the square, more than $d_0$ apart; UEs uniform, more than $d_1$ from every AP.
+- Motion: every UE draws a heading at reset, walks at constant speed and is reflected at the border.
+- Large-scale gain (4): $-15.3 - 37.6 \log_{10} d - 10 + X$ dB, $d$ in metres and never below $d_1$; shadowing
+  $X \sim \mathcal{N}(0, \sigma^2)$ per link, once per episode.
+- Fading: $|h|^2 \sim \mathrm{Exp}(1)$ per link, fresh each step (`iid`); or correlated in time with
+  $J_0(2 \pi f_D \tau)$, $f_D$ = speed x carrier / c (`jakes`); or 1 (`none`).
+- Association (5): each UE to the AP with the highest received power without fading at t = 0, for the whole episode.
+- Rates (6, 7): a served UE gets $C_j = \log_2(1 + \mathrm{SINR}_j)$,
+  $\mathrm{SINR}_j = g_{ij} / (1 + \sum_{k \ne i,\ k\ \text{transmits}} g_{kj})$, $g$ being received power over noise; other UEs get 0.
+- Weights and PF (13, 14): $\tilde C_j \leftarrow \max((1 - \eta) \tilde C_j + \eta C_j,\ \tilde C_{\min})$,
+  $w_j = 1 / \tilde C_j$, PF ratio $= w_j \log_2(1 + \text{reference SINR}_j)$.
+- Score (9, 10, 11): $\mu_1 \sum_j \bar C_j + \mu_2 \bar C_{5\%}$ with $\bar C$ the episode's mean rates and
+  $\bar C_{5\%}$ the largest rate that at least 95 % of the UEs reach.
+
+One step: observation of t (from the report of step t - `csi_delay`), actions, rates on the true channel of t, reward with
+the weights of t - 1, update of the averages, motion, channel of t + 1, its report, candidates and observation of t + 1.
+
+### Arguments
+
+```python
+from rrm_env import rrm_v0
+
+env = rrm_v0.parallel_env(render_mode=None, preset="paper", n_aps=4, fading="iid", csi_delay=1)
+```
+
+`preset`: `paper`, `correlated` (1 ms steps, Jakes fading), `wide` (8 APs, 40 UEs, 500 m, $d_0$ = 35 m, $d_1$ = 10 m) or
+`dense` (16 APs, 160 UEs, 200 m). Every field of `RRMConfig` can be given by name and overrides the preset's:
+
+{{fields}}
+
+`max_cycles`: PettingZoo's name for `episode_length`.
+
+`reset(seed=s)` with $0 \le s < 2^{63}$ fixes the episode: deployment, motion and fading are a function of configuration
+and seed, whatever the agents do. `reset()` continues with seeds derived from the last one. Seeds from $2^{62}$ on are those of
+`rrm_env.evaluate`; train on lower ones.
+
+### Departures from the paper
+
+Where the paper is silent or leaves a choice; the field that switches each is in brackets.
+
+1. Noise, not given: -174 dBm/Hz over 10 MHz, no noise figure [`noise_psd_dbm_hz`, `bandwidth_hz`, `noise_figure_db`].
+2. Shadowing, "sigma": 7 dB [`shadowing_std_db`].
+3. Step duration, not given: 50 ms, so an episode is 10 s and a UE walks 10 m [`step_duration_s`].
+4. Fading in time, "Rayleigh": fresh each step, as walking at 2.4 GHz with 50 ms steps gives [`fading`].
+5. Age of channel knowledge, not given: one step [`csi_delay`]. With current knowledge plain PF already reaches the
+   paper's 5-percentile rates.
+6. Reports from before the episode (t < `csi_delay`): fading at the initial positions.
+7. SINR in observation and PF ratio, Eq. 7: the reference SINR, which does not depend on the others' past actions.
+8. The average's $\eta$, not given: 0.05 [`rate_ema`].
+9. $\tilde C(0)$, C(0) in the paper: the reference rate of the first report, since C(0) is 0 for UEs not served.
+10. Averages never fall below 0.01 bit/s/Hz, so weights are bounded [`min_average_rate`].
+11. The reward's weights use averages of the step before: a scheduler cannot know C(t) before acting.
+12. $\mu_1 = 1/M$ with M undefined: 1 / J [`score_sum_weight`].
+13. The joint action space, "(N+1) x I": $(N+1)^I$, over which Eq. 26 sums.
+14. APs are placed one after the other, each redrawn until it is far enough from those before; redrawing all of
+    them together would fail in dense networks.
+15. Observations are clipped to finite bounds.
+
+### Version history
+
+* v0: first release
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pettingzoo
+from pettingzoo import AECEnv
+from pettingzoo.utils import wrappers
+from pettingzoo.utils.conversions import parallel_to_aec
+
+from rrm_env.config import RRMConfig, field_table
+from rrm_env.parallel import RRMParallelEnv
+
+__all__ = ["ENV_ID", "env", "parallel_env", "raw_env"]
+
+ENV_ID = "rrm/rrm-v0"
+"""The environment's name in PettingZoo's registry."""
+
+
+def parallel_env(render_mode: str | None = None, **config: Any) -> RRMParallelEnv:
+    """The environment under PettingZoo's parallel API.
+
+    Args:
+        render_mode: None.
+        config: fields of `RRMConfig`; or ``config=`` a whole one; ``preset=`` a preset's name; ``max_cycles=`` for
+            ``episode_length``.
+
+    Raises:
+        TypeError, ValueError: an unknown field (with the nearest valid name) or a value that is not allowed.
+    """
+    return RRMParallelEnv(_config(**config), render_mode)
+
+
+def raw_env(render_mode: str | None = None, **config: Any) -> AECEnv[str, Any, Any]:
+    """The environment under the agent-environment-cycle API, without wrappers. Arguments as in `parallel_env`."""
+    aec: AECEnv[str, Any, Any] = parallel_to_aec(parallel_env(render_mode, **config))
+    return aec
+
+
+def env(render_mode: str | None = None, **config: Any) -> AECEnv[str, Any, Any]:
+    """The environment under the agent-environment-cycle API, refusing actions out of bounds and calls out of order."""
+    return wrappers.OrderEnforcingWrapper(wrappers.AssertOutOfBoundsWrapper(raw_env(render_mode, **config)))
+
+
+def _config(
+    config: RRMConfig | None = None, preset: str = "paper", max_cycles: int | None = None, **overrides: Any
+) -> RRMConfig:
+    if max_cycles is not None:
+        if overrides.get("episode_length", max_cycles) != max_cycles:
+            raise ValueError(f"max_cycles = {max_cycles} contradicts episode_length = {overrides['episode_length']}; give one")
+        overrides["episode_length"] = max_cycles
+    if config is None:
+        return RRMConfig.preset(preset, **overrides)
+    if not isinstance(config, RRMConfig):
+        raise TypeError(f"config must be an RRMConfig, got {config!r}")
+    if preset != "paper":
+        raise ValueError(f"preset = {preset!r} contradicts config = {config!r}; give one")
+    return RRMConfig(**{**config.as_dict(), **overrides})
+
+
+def _register() -> None:
+    """Enter PettingZoo's registry, where this version of it has one."""
+    register = getattr(pettingzoo, "register", None)
+    if register is not None:
+        register("parallel", ENV_ID, entry_point=f"{__name__}:parallel_env")
+        register("aec", ENV_ID, entry_point=f"{__name__}:env")
+
+
+__doc__ = (__doc__ or "").replace(
+    "{{fields}}", "\n".join(f"- `{name}` = {default!r}: {meaning}" for name, default, meaning in field_table())
+)
+_register()

@@ -1,0 +1,106 @@
+"""Gymnasium's vector API over a network of B episodes: batches in, batches out, no physics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Box, MultiDiscrete
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import ArrayLike, NDArray
+
+from rrm_env.config import RRMConfig
+from rrm_env.network import Network
+
+Arrays = NDArray[np.float32]
+
+
+class RRMVectorEnv(VectorEnv[Arrays, NDArray[Any], NDArray[Any]]):
+    """B episodes as one `gymnasium.vector.VectorEnv`: the joint view, all APs acting at once.
+
+    A single observation is (I, 2N), a single action `MultiDiscrete` with N + 1 choices per AP. ``infos`` hold
+    ``action_mask`` (B, I, N + 1) and ``candidates`` (B, I, N). Every episode has the same length, so all end together,
+    by truncation.
+
+    Args:
+        num_envs: B.
+        config: the network; the preset ``paper`` where None.
+        num_threads: threads that share the episodes.
+        autoreset_mode: `SAME_STEP` (default): the step that ends the episodes returns the next ones' first observations,
+            the last ones stand in ``infos["final_obs"]`` and ``infos["final_info"]``. `NEXT_STEP`: the step after it
+            ignores its actions and resets. `DISABLED`: call `reset`.
+    """
+
+    def __init__(
+        self,
+        num_envs: int,
+        config: RRMConfig | None = None,
+        *,
+        num_threads: int = 1,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+    ) -> None:
+        self.network = Network(config, num_envs, num_threads)
+        self.config = self.network.config
+        self.num_envs = self.network.num_envs
+        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.metadata = {"render_modes": [], "autoreset_mode": self.autoreset_mode}
+        self.render_mode = None
+        low, high = self.network.observation_bounds
+        rows = (self.config.n_aps, 1)
+        self.single_observation_space = Box(np.tile(low, rows), np.tile(high, rows), dtype=np.float32)
+        self.single_action_space = MultiDiscrete([self.config.n_actions] * self.config.n_aps)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+
+    def reset(
+        self, *, seed: int | list[int] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Arrays, dict[str, Any]]:
+        """Start B episodes; an int seed s gives slot k the seed s + k. Seeds are not stored: see `Network.reset`.
+
+        Raises:
+            ValueError: a ``reset_mask`` in options that leaves episodes out; they share their step counter.
+        """
+        mask = (options or {}).get("reset_mask")
+        if mask is not None and not np.all(mask):
+            raise ValueError("options['reset_mask'] must select all episodes: they run in step")
+        self.network.reset(seed)
+        return self._observation(), self._infos()
+
+    def step(
+        self, actions: ArrayLike
+    ) -> tuple[Arrays, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+        """One step of all episodes.
+
+        Args:
+            actions: (B, I) integers 0 ... N; a masked action means silence.
+
+        Returns:
+            observations (B, I, 2N), rewards (B,), terminations (B,) all False, truncations (B,), infos.
+
+        Raises:
+            RuntimeError: before `reset`; with autoreset disabled, after the end.
+        """
+        no, yes = np.zeros(self.num_envs, np.bool_), np.ones(self.num_envs, np.bool_)
+        if self.autoreset_mode is AutoresetMode.NEXT_STEP and self.network.done:
+            self.network.reset()
+            return self._observation(), np.zeros(self.num_envs), no, no.copy(), self._infos()
+        _, rewards = self.network.step_actions(actions)
+        done, final = self.network.done, {}
+        if done and self.autoreset_mode is AutoresetMode.SAME_STEP:
+            final = {"final_obs": self._observation(), "final_info": self._infos()}
+            final |= {"_final_obs": yes.copy(), "_final_info": yes.copy()}
+            self.network.reset()
+        return self._observation(), rewards.astype(np.float64), no, yes if done else no.copy(), {**self._infos(), **final}
+
+    def _observation(self) -> Arrays:
+        return self.network.observation.copy()
+
+    def _infos(self) -> dict[str, Any]:
+        """Masks and candidates, with Gymnasium's ``_key`` arrays that say which episodes have the entry: all."""
+        return {
+            "action_mask": self.network.action_mask.copy(),
+            "_action_mask": np.ones(self.num_envs, np.bool_),
+            "candidates": self.network.candidates.copy(),
+            "_candidates": np.ones(self.num_envs, np.bool_),
+        }
