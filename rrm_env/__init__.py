@@ -12,8 +12,7 @@ from rrm_env.parallel import RRMParallelEnv
 from rrm_env.rrm_v0 import env, parallel_env, raw_env
 from rrm_env.scheduler import Scheduler
 from rrm_env.vector import RRMVectorEnv
-
-__version__ = "0.1.0"
+from rrm_env.version import __version__
 
 __all__ = [
     "EVALUATION_SEEDS",
@@ -26,6 +25,7 @@ __all__ = [
     "RRMParallelEnv",
     "RRMVectorEnv",
     "Scheduler",
+    "__version__",
     "env",
     "evaluate",
     "metrics",

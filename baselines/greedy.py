@@ -1,0 +1,37 @@
+"""The candidate with the best channel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from baselines.scheduler import Baseline, Served
+from rrm_env import SILENT, Network
+
+
+class Greedy(Baseline):
+    """Each AP serves the candidate with the highest reported SINR, whatever it had before; ties to the better PF ratio.
+
+    The paper's greedy baseline: the sum rate at the expense of the tail. It chooses among candidates, as the learners do;
+    among all of an AP's UEs most would never be served.
+    """
+
+    def choose(self, network: Network, eligible: NDArray[np.bool_]) -> Served:
+        """(B, I) the candidate of highest reported SINR."""
+        return _best(network.candidates, network.reported_sinr)
+
+
+@njit(cache=True, nogil=True)
+def _best(candidates: Any, sinr: Any) -> Any:
+    n_envs, n_aps, n = candidates.shape
+    served = np.full((n_envs, n_aps), SILENT, np.int64)
+    for b in range(n_envs):
+        for i in range(n_aps):
+            for slot in range(n):
+                ue = candidates[b, i, slot]
+                if ue != SILENT and (served[b, i] == SILENT or sinr[b, ue] > sinr[b, served[b, i]]):
+                    served[b, i] = ue
+    return served

@@ -1,0 +1,65 @@
+"""Information-theoretic link scheduling: transmit only where treating interference as noise is near-optimal."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from baselines.scheduler import Baseline, Served
+from rrm_env import SILENT, Network
+
+
+class ITLinQ(Baseline):
+    """APs join one after the other, in descending order of their best PF ratio; each proposes its candidates in PF order.
+
+    A candidate passes if the largest interference-to-noise ratio, from APs already active at it and from its AP at the
+    UEs they serve, is at most M * SNR^exponent on the reported channel. The first AP always transmits; an AP none of whose
+    candidates passes is silent.
+
+    N. Naderializadeh, A. S. Avestimehr, "ITLinQ: A new approach for spectrum sharing in device-to-device communication
+    systems", IEEE J. Sel. Areas Commun. 32 (2014); with PF order as in the paper's reference [24].
+
+    Args:
+        tolerance_db: M in dB, finite.
+        exponent: of the SNR, 0 ... 1.
+    """
+
+    def __init__(self, tolerance_db: float = 25.0, exponent: float = 0.5) -> None:
+        if not math.isfinite(tolerance_db):
+            raise ValueError(f"tolerance_db must be finite, got {tolerance_db!r}")
+        if not 0 <= exponent <= 1:
+            raise ValueError(f"exponent must be from 0 to 1, got {exponent!r}")
+        self.tolerance_db, self.exponent = tolerance_db, exponent
+
+    def choose(self, network: Network, eligible: NDArray[np.bool_]) -> Served:
+        """(B, I) the links that may coexist."""
+        tolerance = 10 ** (self.tolerance_db / 10)
+        return _coexisting(network.candidates, network.pf_ratio, network.reported_gain, tolerance, self.exponent)
+
+
+@njit(cache=True, nogil=True)
+def _coexisting(candidates: Any, pf_ratio: Any, gain: Any, tolerance: float, exponent: float) -> Any:
+    n_envs, n_aps, n = candidates.shape
+    served = np.full((n_envs, n_aps), SILENT, np.int64)
+    for b in range(n_envs):
+        best_ratio = np.full(n_aps, -1.0)
+        for i in range(n_aps):
+            if candidates[b, i, 0] != SILENT:
+                best_ratio[i] = pf_ratio[b, candidates[b, i, 0]]
+        for i in np.argsort(-best_ratio, kind="mergesort"):  # stable: ties to the lower AP index
+            for slot in range(n):
+                ue = candidates[b, i, slot]
+                if ue == SILENT:
+                    break
+                strongest = 0.0
+                for k in range(n_aps):
+                    if served[b, k] != SILENT:
+                        strongest = max(strongest, gain[b, k, ue], gain[b, i, served[b, k]])
+                if strongest <= tolerance * gain[b, i, ue] ** exponent:
+                    served[b, i] = ue
+                    break
+    return served

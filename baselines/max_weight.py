@@ -1,0 +1,97 @@
+"""Exhaustive search of the joint action with the highest weighted rate."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from baselines.scheduler import Baseline, Served
+from rrm_env import SILENT, Network
+
+MAX_JOINT_ACTIONS = 2**20
+
+
+class MaxWeight(Baseline):
+    """The joint action over all candidates that maximises sum_j w_j^lambda C_j (Eq. 15) on a channel known to a centre.
+
+    L. Tassiulas, A. Ephremides, "Stability properties of constrained queueing systems and scheduling policies for maximum
+    throughput in multihop radio networks", IEEE Trans. Autom. Control 37 (1992). The bound for schemes that see less. The search
+    is exact; it skips joint actions whose first choices already rule them out. Ties go to the better candidates of lower APs.
+
+    Args:
+        csi: the channel searched on: ``reported`` (`csi_delay` steps old) or ``large_scale`` (without fading, current).
+    """
+
+    def __init__(self, csi: str = "reported") -> None:
+        if csi not in ("reported", "large_scale"):
+            raise ValueError(f"csi must be 'reported' or 'large_scale', got {csi!r}")
+        self.csi = csi
+
+    def reset(self, network: Network) -> None:
+        """Refuse networks whose joint actions are too many to search (ValueError)."""
+        config = network.config
+        if config.n_joint_actions > MAX_JOINT_ACTIONS:
+            raise ValueError(
+                f"MaxWeight searches at most {MAX_JOINT_ACTIONS:,} joint actions; n_aps = {config.n_aps} with {config.n_actions} actions each "
+                f"have {config.n_joint_actions:,}"
+            )
+
+    def choose(self, network: Network, eligible: NDArray[np.bool_]) -> Served:
+        """(B, I) the best joint action."""
+        gain = network.reported_gain if self.csi == "reported" else network.large_scale_gain
+        return _search(network.candidates, gain, network.average_rate, network.config.fairness_exponent)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _search(candidates: Any, gain: Any, average_rate: Any, fairness_exponent: float) -> Any:
+    """Depth first over APs, each trying its candidates in order and then silence.
+
+    Transmitters only ever take rate from those fixed before, so the rates under the transmitters fixed so far bound every
+    completion from above; a branch whose bound does not exceed the best value found is left.
+    """
+    n_envs, n_aps, n = candidates.shape
+    best_served = np.full((n_envs, n_aps), SILENT, np.int64)
+    weight = np.empty((n_aps, n))
+    interference = np.empty((n_aps + 1, n_aps, n))  # [d, i, s]: noise and power at candidate s of AP i from the first d APs
+    slot = np.empty(n_aps, np.int64)  # the choice of each AP fixed so far; n is silence
+    for b in range(n_envs):
+        for i in range(n_aps):
+            for s in range(n):
+                ue = candidates[b, i, s]
+                weight[i, s] = average_rate[b, ue] ** -fairness_exponent if ue != SILENT else 0.0
+                interference[0, i, s] = 1.0
+        best, depth = -1.0, 0
+        slot[0] = -1
+        while depth >= 0:
+            slot[depth] += 1
+            if slot[depth] > n:
+                depth -= 1
+                continue
+            if slot[depth] < n and candidates[b, depth, slot[depth]] == SILENT:
+                continue
+            bound = 0.0
+            for i in range(n_aps):
+                top = 0.0
+                for s in range(n):
+                    ue = candidates[b, i, s]
+                    if ue == SILENT:
+                        break
+                    power = gain[b, depth, ue] if i != depth and slot[depth] < n else 0.0
+                    interference[depth + 1, i, s] = interference[depth, i, s] + power
+                    if i > depth or s == slot[i]:
+                        top = max(top, weight[i, s] * math.log2(1.0 + gain[b, i, ue] / interference[depth + 1, i, s]))
+                bound += top
+            if bound <= best:
+                continue
+            if depth < n_aps - 1:
+                depth += 1
+                slot[depth] = -1
+                continue
+            best = bound
+            for i in range(n_aps):
+                best_served[b, i] = candidates[b, i, slot[i]] if slot[i] < n else SILENT
+    return best_served

@@ -1,0 +1,41 @@
+"""Random choice among an access point's candidates."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from baselines.scheduler import Baseline, Served
+from rrm_env import SILENT, Network
+
+
+class RandomWalk(Baseline):
+    """Each AP serves one of its candidates, all equally likely; an AP without UEs is silent.
+
+    The paper's RW baseline. Draws depend on the episode's seed, the step and ``seed``, not on the batch around it.
+
+    Args:
+        seed: 0 ... 2^32 - 1, changes the draws.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+
+    def choose(self, network: Network, eligible: NDArray[np.bool_]) -> Served:
+        """(B, I) a random candidate each."""
+        return _pick(network.candidates, network.uniform(network.config.n_aps, self.seed))
+
+
+@njit(cache=True, nogil=True)
+def _pick(candidates, uniform):
+    n_envs, n_aps, n = candidates.shape
+    served = np.full((n_envs, n_aps), SILENT, np.int64)
+    for b in range(n_envs):
+        for i in range(n_aps):
+            n_legal = 0
+            while n_legal < n and candidates[b, i, n_legal] != SILENT:
+                n_legal += 1
+            if n_legal > 0:
+                served[b, i] = candidates[b, i, int(uniform[b, i] * n_legal)]
+    return served

@@ -1,0 +1,54 @@
+"""Time division: users take turns, per access point or in the whole network."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from baselines.scheduler import Baseline, Served
+from rrm_env import SILENT, Network
+
+
+class TDM(Baseline):
+    """Each AP serves its UEs in turn, all of them: the one that has waited longest, ties to the lower index.
+
+    The paper's TDM baseline. Under the parallel API only candidates can be served; there the rule applies to them.
+    """
+
+    def reset(self, network: Network) -> None:
+        """Nobody has been served yet."""
+        self._last_served = np.full((network.num_envs, network.config.n_ues), -1, np.int64)
+
+    def choose(self, network: Network, eligible: NDArray[np.bool_]) -> Served:
+        """(B, I) the eligible UE of each AP that has waited longest."""
+        return _longest_waiting(self._last_served, network.association, eligible, network.config.n_aps, network.t)
+
+
+class NetworkTDM(TDM):
+    """One UE at a time in the whole network, in turn: no interference at all. A reference point the paper leaves out."""
+
+    def choose(self, network: Network, eligible: NDArray[np.bool_]) -> Served:
+        """(B, I) `SILENT`, but for the AP of the eligible UE that has waited longest."""
+        everywhere = np.zeros_like(network.association)
+        turn = _longest_waiting(self._last_served, everywhere, eligible, 1, network.t)
+        served = np.full((network.num_envs, network.config.n_aps), SILENT, np.int64)
+        np.put_along_axis(served, np.take_along_axis(network.association, turn, axis=1).astype(np.int64), turn, axis=1)
+        return served
+
+
+@njit(cache=True, nogil=True)
+def _longest_waiting(last_served, group_of, eligible, n_groups, t):
+    """Per group of UEs, the eligible one served longest ago; it is marked as served at t."""
+    n_envs, n_ues = last_served.shape
+    served = np.full((n_envs, n_groups), SILENT, np.int64)
+    for b in range(n_envs):
+        for j in range(n_ues):
+            group = group_of[b, j]
+            held = served[b, group]
+            if eligible[b, j] and (held == SILENT or last_served[b, j] < last_served[b, held]):
+                served[b, group] = j
+        for group in range(n_groups):
+            if served[b, group] != SILENT:
+                last_served[b, served[b, group]] = t
+    return served
