@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from baselines.scheduler import Baseline, Served
 from rrm_env import SILENT, Network
@@ -19,9 +18,10 @@ class Greedy(Baseline):
     among all of an AP's UEs most would never be served.
     """
 
-    def choose(self, network: Network, eligible: NDArray[np.bool_]) -> Served:
+    def schedule(self, network: Network) -> Served:
         """(B, I) the candidate of highest reported SINR."""
-        return _best(network.candidates, network.reported_sinr)
+        served: Served = _best(network.candidates, network.reported_sinr)
+        return served
 
 
 @njit(cache=True, nogil=True)

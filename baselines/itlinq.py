@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from baselines.scheduler import Baseline, Served
 from rrm_env import SILENT, Network
@@ -35,10 +34,11 @@ class ITLinQ(Baseline):
             raise ValueError(f"exponent must be from 0 to 1, got {exponent!r}")
         self.tolerance_db, self.exponent = tolerance_db, exponent
 
-    def choose(self, network: Network, eligible: NDArray[np.bool_]) -> Served:
+    def schedule(self, network: Network) -> Served:
         """(B, I) the links that may coexist."""
         tolerance = 10 ** (self.tolerance_db / 10)
-        return _coexisting(network.candidates, network.pf_ratio, network.reported_gain, tolerance, self.exponent)
+        served: Served = _coexisting(network.candidates, network.pf_ratio, network.reported_gain, tolerance, self.exponent)
+        return served
 
 
 @njit(cache=True, nogil=True)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from baselines.scheduler import Baseline, Served
 from rrm_env import SILENT, Network
@@ -36,14 +35,15 @@ class MaxWeight(Baseline):
         config = network.config
         if config.n_joint_actions > MAX_JOINT_ACTIONS:
             raise ValueError(
-                f"MaxWeight searches at most {MAX_JOINT_ACTIONS:,} joint actions; n_aps = {config.n_aps} with {config.n_actions} actions each "
-                f"have {config.n_joint_actions:,}"
+                f"MaxWeight searches at most {MAX_JOINT_ACTIONS:,} joint actions; n_aps = {config.n_aps} with {config.n_actions} "
+                f"actions each have {config.n_joint_actions:,}"
             )
 
-    def choose(self, network: Network, eligible: NDArray[np.bool_]) -> Served:
+    def schedule(self, network: Network) -> Served:
         """(B, I) the best joint action."""
         gain = network.reported_gain if self.csi == "reported" else network.large_scale_gain
-        return _search(network.candidates, gain, network.average_rate, network.config.fairness_exponent)
+        served: Served = _search(network.candidates, gain, network.average_rate, network.config.fairness_exponent)
+        return served
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from baselines.scheduler import Baseline, Served
 from rrm_env import Network
@@ -15,6 +14,6 @@ class ProportionalFair(Baseline):
     F. P. Kelly, A. K. Maulloo, D. K. H. Tan, "Rate control for communication networks", J. Oper. Res. Soc. 49 (1998).
     """
 
-    def choose(self, network: Network, eligible: NDArray[np.bool_]) -> Served:
+    def schedule(self, network: Network) -> Served:
         """(B, I) the first candidates; -1, an empty slot, is also `SILENT`."""
         return network.candidates[:, :, 0].astype(np.int64)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from baselines.scheduler import Baseline, Served
 from rrm_env import SILENT, Network
@@ -20,15 +21,18 @@ class RandomWalk(Baseline):
     """
 
     def __init__(self, seed: int = 0) -> None:
+        if not 0 <= seed < 2**32:
+            raise ValueError(f"seed must be an integer from 0 to 2^32 - 1, got {seed!r}")
         self.seed = seed
 
-    def choose(self, network: Network, eligible: NDArray[np.bool_]) -> Served:
+    def schedule(self, network: Network) -> Served:
         """(B, I) a random candidate each."""
-        return _pick(network.candidates, network.uniform(network.config.n_aps, self.seed))
+        served: Served = _pick(network.candidates, network.uniform(network.config.n_aps, self.seed))
+        return served
 
 
 @njit(cache=True, nogil=True)
-def _pick(candidates, uniform):
+def _pick(candidates: Any, uniform: Any) -> Any:
     n_envs, n_aps, n = candidates.shape
     served = np.full((n_envs, n_aps), SILENT, np.int64)
     for b in range(n_envs):

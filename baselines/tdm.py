@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -13,22 +15,31 @@ from rrm_env import SILENT, Network
 class TDM(Baseline):
     """Each AP serves its UEs in turn, all of them: the one that has waited longest, ties to the lower index.
 
-    The paper's TDM baseline. Under the parallel API only candidates can be served; there the rule applies to them.
+    The paper's TDM baseline. Where only candidates can be served the rule applies to them.
     """
 
     def reset(self, network: Network) -> None:
         """Nobody has been served yet."""
         self._last_served = np.full((network.num_envs, network.config.n_ues), -1, np.int64)
 
-    def choose(self, network: Network, eligible: NDArray[np.bool_]) -> Served:
-        """(B, I) the eligible UE of each AP that has waited longest."""
-        return _longest_waiting(self._last_served, network.association, eligible, network.config.n_aps, network.t)
+    def schedule(self, network: Network) -> Served:
+        """(B, I) the UE of each AP that has waited longest."""
+        return self._take_turns(network, np.ones(self._last_served.shape, np.bool_))
+
+    def schedule_candidates(self, network: Network) -> Served:
+        """(B, I) the candidate of each AP that has waited longest."""
+        ues = np.arange(network.config.n_ues)
+        return self._take_turns(network, (network.candidates[..., None] == ues).any(axis=(1, 2)))
+
+    def _take_turns(self, network: Network, eligible: NDArray[np.bool_]) -> Served:
+        served: Served = _longest_waiting(self._last_served, network.association, eligible, network.config.n_aps, network.t)
+        return served
 
 
 class NetworkTDM(TDM):
     """One UE at a time in the whole network, in turn: no interference at all. A reference point the paper leaves out."""
 
-    def choose(self, network: Network, eligible: NDArray[np.bool_]) -> Served:
+    def _take_turns(self, network: Network, eligible: NDArray[np.bool_]) -> Served:
         """(B, I) `SILENT`, but for the AP of the eligible UE that has waited longest."""
         everywhere = np.zeros_like(network.association)
         turn = _longest_waiting(self._last_served, everywhere, eligible, 1, network.t)
@@ -38,7 +49,7 @@ class NetworkTDM(TDM):
 
 
 @njit(cache=True, nogil=True)
-def _longest_waiting(last_served, group_of, eligible, n_groups, t):
+def _longest_waiting(last_served: Any, group_of: Any, eligible: Any, n_groups: int, t: int) -> Any:
     """Per group of UEs, the eligible one served longest ago; it is marked as served at t."""
     n_envs, n_ues = last_served.shape
     served = np.full((n_envs, n_groups), SILENT, np.int64)

@@ -29,9 +29,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"{name!r}{suggestion}; allowed: {', '.join(known)}"
 
 
-def _bounded(
-    default: Any, doc: str, low: float = -math.inf, high: float = math.inf, *, above: bool = False, none: bool = False
-) -> Any:
+def _bounded(default: Any, doc: str, low: float = -math.inf, high: float = math.inf, *, above: bool = False, none: bool = False) -> Any:
     """A numeric field in [low, high], or (low, high] with `above`; `none` allows None."""
     return field(default=default, metadata={"doc": doc, "low": low, "high": high, "above": above, "none": none})
 
@@ -134,7 +132,7 @@ class RRMConfig:
     @property
     def n_joint_actions(self) -> int:
         """Joint actions of all access points (Eq. 26 sums over them)."""
-        return self.n_actions**self.n_aps
+        return int(self.n_actions**self.n_aps)
 
     @property
     def noise_dbm(self) -> float:
@@ -211,7 +209,7 @@ def _checked(item: Field[Any], value: Any) -> Any:
         allowed += ", or None"
     if isinstance(value, bool) or not isinstance(value, numbers.Integral if integral else numbers.Real):
         raise TypeError(f"{item.name} must be {allowed}, got {value!r}")
-    number = int(value) if integral else float(value)
+    number = int(value) if isinstance(value, numbers.Integral) and integral else float(value)
     if not math.isfinite(number) or number < low or number > high or (above and number == low):
         raise ValueError(f"{item.name} must be {allowed}, got {value!r}")
     return number

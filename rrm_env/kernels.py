@@ -79,7 +79,7 @@ def unit64(word):
 
 @_inline
 def _log2_reduced(exponent, f):
-    """exponent + log2(1 + f) for 1 + f in [0.707, 1.414), by the series of 2 artanh(s), s = f / (2 + f), |s| < 0.172."""
+    """Sum of exponent and log2(1 + f) for 1 + f in [0.707, 1.414), by the series of 2 artanh(s), s = f / (2 + f), |s| < 0.172."""
     s = f / (_TWO + f)
     z = s * s
     p = f32(2 / math.log(2) / 9) * z + f32(2 / math.log(2) / 7)
@@ -90,7 +90,7 @@ def _log2_reduced(exponent, f):
 
 @_inline
 def _split(x):
-    """x = 2^exponent * (1 + f) with 1 + f in [0.707, 1.414), for a positive normal float32."""
+    """Split x = 2^exponent * (1 + f) with 1 + f in [0.707, 1.414), for a positive normal float32."""
     bits = f32(x).view(np.int32)
     exponent = i32(i32(bits - i32(0x3F3504F3)) >> i32(23))  # 0x3F3504F3 holds the bits of sqrt(1/2)
     mantissa = i32(bits - i32(exponent << i32(23)))
@@ -518,7 +518,8 @@ def first_foreign(served, association):
 @_compile
 def successor_seeds(seeds, key):
     """The seed of the episode that follows each one when none is given: 62 bits drawn from its own key, so chains of
-    different first seeds never meet and a slot's chain does not depend on the batch around it."""
+    different first seeds never meet and a slot's chain does not depend on the batch around it.
+    """
     for b in range(seeds.size):
         word0, word1, _, _ = draw(0, 0, 0, _SUCCESSOR, key[b])
         seeds[b] = (word0 << u64(30)) | (word1 >> u64(2))

@@ -15,7 +15,8 @@ RESAMPLES = 10_000
 
 def sum_rate(ue_rates: Floats) -> Floats:
     """Eq. 9: (episodes, J) rates to their sum over users, (episodes,), bit/s/Hz."""
-    return ue_rates.sum(axis=-1)
+    total: Floats = ue_rates.sum(axis=-1)
+    return total
 
 
 def tail_rate(ue_rates: Floats) -> Floats:
@@ -41,7 +42,8 @@ def score(ue_rates: Floats, sum_weight: float, tail_weight: float) -> Floats:
 def fairness(ue_rates: Floats) -> Floats:
     """Jain's fairness index (sum x)^2 / (J sum x^2), 1 / J ... 1, (episodes,); 1 where no user got anything."""
     squares = ue_rates.shape[-1] * (ue_rates**2).sum(axis=-1)
-    return np.divide(sum_rate(ue_rates) ** 2, squares, out=np.ones_like(squares), where=squares > 0)
+    index: Floats = np.divide(sum_rate(ue_rates) ** 2, squares, out=np.ones_like(squares), where=squares > 0)
+    return index
 
 
 def mean_interval(values: Floats, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, float]:
@@ -51,9 +53,7 @@ def mean_interval(values: Floats, resamples: int = RESAMPLES, seed: int = 0) -> 
 
 def pooled_tail_interval(ue_rates: Floats, resamples: int = 2_000, seed: int = 0) -> tuple[float, float]:
     """Percentile-bootstrap 95 % interval of `pooled_tail_rate`, resampling whole episodes since users of one are not independent."""
-    return bootstrap_interval(
-        ue_rates, lambda sample: np.percentile(sample.reshape(len(sample), -1), 5, axis=1), resamples, seed
-    )
+    return bootstrap_interval(ue_rates, lambda sample: np.percentile(sample.reshape(len(sample), -1), 5, axis=1), resamples, seed)
 
 
 def bootstrap_interval(

@@ -7,6 +7,7 @@ import os
 import secrets
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ class Network:
         self._served = np.zeros((self.num_envs, self.config.n_aps), np.int64)
         self._scratch = [_scratch(self.config) for _ in range(self.num_threads)]
         bounds = np.linspace(0, self.num_envs, self.num_threads + 1).astype(int).tolist()
-        self._ranges = list(zip(bounds[:-1], bounds[1:], strict=True))
+        self._ranges = list(pairwise(bounds))
         self._t: int | None = None
         self._seeded = False
         self._pool: ThreadPoolExecutor | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from gymnasium.spaces import Box, Discrete
@@ -25,7 +25,7 @@ class RRMParallelEnv(ParallelEnv[str, NDArray[np.float32], int]):
         render_mode: None; no other mode exists yet.
     """
 
-    metadata: dict[str, Any] = {"name": "rrm_v0", "render_modes": [], "is_parallelizable": True}
+    metadata: ClassVar[dict[str, Any]] = {"name": "rrm_v0", "render_modes": [], "is_parallelizable": True}
 
     def __init__(self, config: RRMConfig | None = None, render_mode: str | None = None) -> None:
         if render_mode is not None:
@@ -50,15 +50,13 @@ class RRMParallelEnv(ParallelEnv[str, NDArray[np.float32], int]):
         """Discrete(N + 1): a candidate, or silence; the same object at every call."""
         return self.action_spaces[agent]
 
-    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observations, Infos]:
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observations, Infos]:  # noqa: ARG002
         """Start an episode. ``seed`` fixes it and all that follow; None continues the chain. ``options`` is not used."""
         self.network.reset(seed)
         self.agents = self.possible_agents[:]
         return self._observations(), self._infos()
 
-    def step(
-        self, actions: dict[str, Any]
-    ) -> tuple[Observations, dict[str, float], dict[str, bool], dict[str, bool], Infos]:
+    def step(self, actions: dict[str, Any]) -> tuple[Observations, dict[str, float], dict[str, bool], dict[str, bool], Infos]:
         """One step of all agents.
 
         Args:
@@ -87,7 +85,8 @@ class RRMParallelEnv(ParallelEnv[str, NDArray[np.float32], int]):
 
     def state(self) -> NDArray[np.float32]:
         """(I, 2N) all observations, stacked."""
-        return self.network.observation[0].copy()
+        stacked: NDArray[np.float32] = self.network.observation[0].copy()
+        return stacked
 
     def close(self) -> None:
         """Nothing to release."""
@@ -113,6 +112,4 @@ class RRMParallelEnv(ParallelEnv[str, NDArray[np.float32], int]):
 
     def _infos(self) -> Infos:
         masks, candidates = self.network.action_mask[0].copy(), self.network.candidates[0].copy()
-        return {
-            agent: {"action_mask": masks[i], "candidates": candidates[i]} for i, agent in enumerate(self.possible_agents)
-        }
+        return {agent: {"action_mask": masks[i], "candidates": candidates[i]} for i, agent in enumerate(self.possible_agents)}

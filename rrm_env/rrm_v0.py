@@ -147,9 +147,7 @@ def env(render_mode: str | None = None, **config: Any) -> AECEnv[str, Any, Any]:
     return wrappers.OrderEnforcingWrapper(wrappers.AssertOutOfBoundsWrapper(raw_env(render_mode, **config)))
 
 
-def _config(
-    config: RRMConfig | None = None, preset: str = "paper", max_cycles: int | None = None, **overrides: Any
-) -> RRMConfig:
+def _config(config: RRMConfig | None = None, preset: str = "paper", max_cycles: int | None = None, **overrides: Any) -> RRMConfig:
     if max_cycles is not None:
         if overrides.get("episode_length", max_cycles) != max_cycles:
             raise ValueError(f"max_cycles = {max_cycles} contradicts episode_length = {overrides['episode_length']}; give one")

@@ -53,9 +53,7 @@ class RRMVectorEnv(VectorEnv[Arrays, NDArray[Any], NDArray[Any]]):
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
 
-    def reset(
-        self, *, seed: int | list[int] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Arrays, dict[str, Any]]:
+    def reset(self, *, seed: int | list[int] | None = None, options: dict[str, Any] | None = None) -> tuple[Arrays, dict[str, Any]]:
         """Start B episodes; an int seed s gives slot k the seed s + k. Seeds are not stored: see `Network.reset`.
 
         Raises:
@@ -67,9 +65,7 @@ class RRMVectorEnv(VectorEnv[Arrays, NDArray[Any], NDArray[Any]]):
         self.network.reset(seed)
         return self._observation(), self._infos()
 
-    def step(
-        self, actions: ArrayLike
-    ) -> tuple[Arrays, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+    def step(self, actions: ArrayLike) -> tuple[Arrays, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
         """One step of all episodes.
 
         Args:
