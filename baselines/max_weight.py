@@ -14,6 +14,10 @@ from rrm_env import SILENT, Network
 MAX_JOINT_ACTIONS = 2**20
 
 
+class SearchTooLargeError(ValueError):
+    """The network has more joint actions than an exhaustive search can go through."""
+
+
 class MaxWeight(Baseline):
     """The joint action over all candidates that maximises sum_j w_j^lambda C_j (Eq. 15) on a channel known to a centre.
 
@@ -31,10 +35,10 @@ class MaxWeight(Baseline):
         self.csi = csi
 
     def reset(self, network: Network) -> None:
-        """Refuse networks whose joint actions are too many to search (ValueError)."""
+        """Refuse networks whose joint actions are too many to search (SearchTooLargeError)."""
         config = network.config
         if config.n_joint_actions > MAX_JOINT_ACTIONS:
-            raise ValueError(
+            raise SearchTooLargeError(
                 f"MaxWeight searches at most {MAX_JOINT_ACTIONS:,} joint actions; n_aps = {config.n_aps} with {config.n_actions} "
                 f"actions each have {config.n_joint_actions:,}"
             )

@@ -1,0 +1,165 @@
+"""Schedulers side by side: KPIs with intervals, paired differences, the table, the result file and the picture."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from rich import box
+from rich.table import Table
+
+from baselines.scheduler import Baseline
+from rrm_env import Evaluation, metrics
+from rrm_env.config import nearest
+from rrm_env.files import write_whole
+from rrm_env.version import versions
+
+KPIS = ("sum_rate", "tail_rate", "score", "fairness")
+"""KPIs with a value per episode: attributes of `Evaluation`."""
+
+Interval = dict[str, float]
+
+
+def parse_scheduler(text: str, registry: Mapping[str, type[Baseline]]) -> Baseline:
+    """A scheduler from its name and options, such as ``itlinq`` or ``itlinq:tolerance_db=0:exponent=0.5``.
+
+    Raises:
+        ValueError: an unknown scheduler or option (with the nearest valid name), or a value it does not take.
+    """
+    name, *options = text.split(":")
+    if name not in registry:
+        raise ValueError(f"unknown scheduler {nearest(name, registry)}")
+    parameters = inspect.signature(registry[name]).parameters
+    arguments: dict[str, Any] = {}
+    for option in options:
+        key, _, value = option.partition("=")
+        if key not in parameters:
+            raise ValueError(f"unknown option of {name}: {nearest(key, parameters)}")
+        kind = type(parameters[key].default)
+        try:
+            arguments[key] = kind(value)
+        except ValueError:
+            raise ValueError(f"{key} of {name} must be {kind.__name__}, got {value!r}") from None
+    return registry[name](**arguments)
+
+
+def summarise(evaluations: Mapping[str, Evaluation]) -> dict[str, dict[str, Any]]:
+    """Per scheduler: each KPI's mean with its 95 % bootstrap interval, and the paired difference of scores to the best one.
+
+    All evaluations must be of the same episodes.
+    """
+    best = max(evaluations, key=lambda name: float(evaluations[name].score.mean()))
+    summary: dict[str, dict[str, Any]] = {}
+    for name, evaluation in evaluations.items():
+        low, high = metrics.pooled_tail_interval(evaluation.ue_rates)
+        summary[name] = {
+            **{kpi: _mean(getattr(evaluation, kpi)) for kpi in KPIS},
+            "pooled_tail_rate": {"mean": evaluation.pooled_tail_rate, "low": low, "high": high},
+            "silent_share": float(evaluation.silent_share.mean()),
+            "steps_per_second": evaluation.steps_per_second,
+            "best": name == best,
+            "score_minus_best": _mean(evaluation.score - evaluations[best].score),
+        }
+    return summary
+
+
+def _mean(values: metrics.Floats) -> Interval:
+    low, high = metrics.mean_interval(values)
+    return {"mean": float(values.mean()), "low": low, "high": high}
+
+
+def table(summary: Mapping[str, Mapping[str, Any]], title: str) -> Table:
+    """The summary for a terminal; intervals stand under their means."""
+    columns = (
+        ("Sum rate\nbit/s/Hz", "sum_rate", 2),
+        ("5-percentile\nbit/s/Hz", "tail_rate", 3),
+        ("pooled\nbit/s/Hz", "pooled_tail_rate", 3),
+        ("Score\n", "score", 3),
+        ("Score minus\nbest (paired)", "score_minus_best", 3),
+        ("Jain's\nindex", "fairness", 2),
+    )
+    grid = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
+    grid.caption = "Under each mean its 95 % bootstrap interval over episodes. Silent: share of AP-steps without a transmission."
+    grid.add_column("Scheduler", no_wrap=True)
+    for heading in (*(heading for heading, _, _ in columns), "Silent\n%", "Steps/s\n"):
+        grid.add_column(heading, justify="right", no_wrap=True)
+    for name, row in summary.items():
+        cells = [
+            "best" if key == "score_minus_best" and row["best"] else f"{row[key]['mean']:.{digits}f}\n[dim]{_range(row[key], digits)}[/]"
+            for _, key, digits in columns
+        ]
+        grid.add_row(name, *cells, f"{100 * row['silent_share']:.0f}", f"{row['steps_per_second']:,.0f}")
+    return grid
+
+
+def _range(interval: Interval, digits: int) -> str:
+    return f"{interval['low']:.{digits}f}…{interval['high']:.{digits}f}"
+
+
+def write_json(path: Path, evaluations: Mapping[str, Evaluation], summary: Mapping[str, Mapping[str, Any]]) -> None:
+    """Config, seed, versions, and per scheduler the summary and every per-episode value."""
+    first = next(iter(evaluations.values()))
+    result = {
+        "config": first.config.as_dict(),
+        "seed": first.seed,
+        "episodes": len(first.ue_rates),
+        "versions": versions(),
+        "schedulers": {
+            name: {
+                **summary[name],
+                "per_episode": {kpi: getattr(evaluation, kpi).tolist() for kpi in (*KPIS, "silent_share")},
+            }
+            for name, evaluation in evaluations.items()
+        },
+    }
+    write_whole(path, lambda file: file.write(json.dumps(result, indent=1).encode()))
+
+
+# Okabe and Ito's palette, distinguishable with any colour vision; line styles tell more than eight schedulers apart.
+_COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#D55E00", "#999999")
+_STYLES = ("-", "--", ":")
+
+
+def write_picture(path: Path, evaluations: Mapping[str, Evaluation]) -> None:
+    """The cumulative distribution of per-UE rates over all episodes, and its lowest tenth magnified."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    whole, tail = figure.subplots(1, 2)
+    tenth = 0.0
+    for k, (name, evaluation) in enumerate(evaluations.items()):
+        rates = np.sort(evaluation.ue_rates, axis=None)
+        share = np.arange(1, rates.size + 1) / rates.size
+        style = {"color": _COLOURS[k % len(_COLOURS)], "linestyle": _STYLES[k // len(_COLOURS) % len(_STYLES)], "label": name}
+        for axes in (whole, tail):
+            axes.step(rates, share, where="post", **style)
+        tenth = max(tenth, float(np.percentile(rates, 10)))
+    whole.set(title="Rates of all UEs", xlabel="rate (bit/s/Hz)", ylabel="share of UEs at or below", ylim=(0, 1))
+    whole.set_xlim(0, max(float(np.percentile(evaluation.ue_rates, 99)) for evaluation in evaluations.values()))
+    tail.set(title="The lowest tenth", xlabel="rate (bit/s/Hz)", xlim=(0, tenth), ylim=(0, 0.1))
+    tail.axhline(0.05, color="#999999", linewidth=0.8)
+    tail.annotate("5 %", (tenth, 0.05), ha="right", va="bottom", color="#666666")
+    whole.legend(loc="lower right", frameon=False)
+    for axes in (whole, tail):
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+
+    def save(file: BinaryIO) -> None:
+        figure.savefig(file, dpi=150, format=path.suffix[1:].lower())
+
+    write_whole(path, save)
+
+
+def check_picture(path: Path) -> None:
+    """Refuse a picture that could not be drawn (ValueError): matplotlib missing, or a format it does not know."""
+    try:
+        from matplotlib.backend_bases import FigureCanvasBase
+    except ImportError:
+        raise ValueError("--plot needs matplotlib: pip install 'rrm-env[plot]'") from None
+    formats = FigureCanvasBase.get_supported_filetypes()
+    if path.suffix[1:].lower() not in formats:
+        raise ValueError(f"--plot = {str(path)!r} must end in one of {', '.join('.' + name for name in sorted(formats))}")
