@@ -270,17 +270,20 @@ def path_gain(large_scale_gain, ap_positions, ue_positions, static_gain, p):
 
 
 @_inline
-def fade_iid(fading, key, t, n_aps, n_ues):
-    """Rayleigh fading, fresh each step: |h|^2 ~ Exp(1) per link. One generator block serves four APs; `fading` has room for them."""
+def fade_iid(fading, key, t, n_aps, width):
+    """Rayleigh fading, fresh each step: |h|^2 ~ Exp(1) per link, an AP's links in a row of `width`.
+
+    One generator block serves four APs; `fading` has room for them.
+    """
     halves = key[0], key[1]  # read once: the compiler cannot know that the rows written do not overlap the key
     for group in range((n_aps + 3) // 4):
-        first = 4 * group * n_ues
-        row0, row1 = fading[first : first + n_ues], fading[first + n_ues : first + 2 * n_ues]
-        row2, row3 = fading[first + 2 * n_ues : first + 3 * n_ues], fading[first + 3 * n_ues : first + 4 * n_ues]
-        for j in range(n_ues):
+        first = 4 * group * width
+        row0, row1 = fading[first : first + width], fading[first + width : first + 2 * width]
+        row2, row3 = fading[first + 2 * width : first + 3 * width], fading[first + 3 * width : first + 4 * width]
+        for j in range(width):
             word0, word1, word2, word3 = draw(j, group, t, _FADING, halves)
             row0[j], row1[j], row2[j], row3[j] = unit(word0), unit(word1), unit(word2), unit(word3)
-    for link in range(n_aps * n_ues):
+    for link in range(n_aps * width):
         fading[link] = -_LN2 * log2(fading[link])
 
 
@@ -414,15 +417,20 @@ def observe(observation, log_sinr, log_weight, candidates, sinr, average_rate, p
 @_inline
 def _channel(s, p, b, t, fading, quadrature):
     """The true channel of step t into its slot of the history."""
+    width = p.n_ues
     if p.fading == IID:
-        fade_iid(fading, s.key[b], t, p.n_aps, p.n_ues)
+        width = p.draw_width
+        fade_iid(fading, s.key[b], t, p.n_aps, width)
     elif p.fading == JAKES:
         fade_jakes(fading, quadrature, s.wave_phase[b], s.wave_frequency[b], s.wave_amplitude[b], t)
     else:
         fading[:] = _ONE
     gain, large_scale_gain = s.gain_history[t % (p.csi_delay + 1), b], s.large_scale_gain[b]
-    for link in range(gain.size):
-        gain[link] = large_scale_gain[link] * fading[link]
+    for i in range(p.n_aps):
+        row, large_scale_row = gain[i * p.n_ues : (i + 1) * p.n_ues], large_scale_gain[i * p.n_ues : (i + 1) * p.n_ues]
+        fading_row = fading[i * width : i * width + p.n_ues]
+        for j in range(p.n_ues):
+            row[j] = large_scale_row[j] * fading_row[j]
 
 
 @_inline

@@ -328,6 +328,7 @@ def _parameters(c: RRMConfig) -> Parameters:
         n_aps=c.n_aps,
         n_ues=c.n_ues,
         n_candidates=c.n_candidates,
+        draw_width=_up_to_fours(c.n_ues),
         side=c.area_side_m,
         min_ap_distance=c.min_ap_distance_m,
         min_ue_distance=c.min_ue_distance_m,
@@ -380,12 +381,15 @@ def _allocate(c: RRMConfig, num_envs: int) -> State:
 
 def _scratch(c: RRMConfig) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
     """A thread's workspace: fading in whole generator blocks of four APs, two rows of one value per UE or link, sort keys."""
-    blocks = -(-c.n_aps // 4) * 4
     return (
-        _unshared(blocks * c.n_ues, np.float32),
+        _unshared(_up_to_fours(c.n_aps) * _up_to_fours(c.n_ues), np.float32),
         _unshared(max(c.n_aps, 2) * c.n_ues, np.float32),
         _unshared(c.n_aps * c.n_candidates, np.int64),
     )
+
+
+def _up_to_fours(count: int) -> int:
+    return -(-count // 4) * 4
 
 
 def _unshared(size: int, kind: type) -> NDArray[Any]:

@@ -14,6 +14,7 @@ class Parameters(NamedTuple):
     n_aps: int
     n_ues: int
     n_candidates: int
+    draw_width: int  # UEs rounded up: the generator's last vector costs the same full or not
     side: float  # m
     min_ap_distance: float  # m
     min_ue_distance: float  # m
