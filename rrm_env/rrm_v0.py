@@ -37,7 +37,7 @@ slots hold the lower bounds. `state()` stacks all observations.
 
 **End.** An episode is truncated, never terminated, after `episode_length` steps.
 
-### Equations
+## Equations
 
 Symbols: I APs, J UEs, N candidates per AP, step t; numbers in brackets are the paper's.
 
@@ -58,7 +58,7 @@ Symbols: I APs, J UEs, N candidates per AP, step t; numbers in brackets are the 
 One step: observation of t (from the report of step t - `csi_delay`), actions, rates on the true channel of t, reward with
 the weights of t - 1, update of the averages, motion, channel of t + 1, its report, candidates and observation of t + 1.
 
-### Arguments
+## Arguments
 
 ```python
 from rrm_env import rrm_v0
@@ -77,7 +77,7 @@ env = rrm_v0.parallel_env(render_mode=None, preset="paper", n_aps=4, fading="iid
 and seed, whatever the agents do. `reset()` continues with seeds derived from the last one. Seeds from $2^{62}$ on are those of
 `rrm_env.evaluate`; train on lower ones.
 
-### Departures from the paper
+## Departures from the paper
 
 Where the paper is silent or leaves a choice; the field that switches each is in brackets.
 
@@ -99,7 +99,7 @@ Where the paper is silent or leaves a choice; the field that switches each is in
     them together would fail in dense networks.
 15. Observations are clipped to finite bounds.
 
-### Version history
+## Version history
 
 * v0: first release
 """
