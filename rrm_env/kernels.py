@@ -496,18 +496,22 @@ def step_episodes(s, p, scratch, served, t, start, stop):
 
 
 @_compile
-def served_by(served, candidates, actions):
-    """The UE each AP serves under its action: a candidate's, or SILENT for the last action and for missing candidates.
-
-    Returns the flat index of the first action outside 0 ... N, or -1.
-    """
-    n_envs, n_aps, n = candidates.shape
-    for b in range(n_envs):
-        for i in range(n_aps):
+def choose_candidates(served, candidates, actions, start, stop):
+    """The UE each AP serves under its action: a candidate's, or SILENT for the last action and for missing candidates."""
+    n = candidates.shape[2]
+    for b in range(start, stop):
+        for i in range(candidates.shape[1]):
             action = actions[b, i]
-            if action < 0 or action > n:
-                return b * n_aps + i
             served[b, i] = candidates[b, i, action] if action < n else SILENT
+
+
+@_compile
+def first_out_of_range(actions, n_candidates):
+    """The flat index of the first action outside 0 ... N, or -1."""
+    for b in range(actions.shape[0]):
+        for i in range(actions.shape[1]):
+            if actions[b, i] < 0 or actions[b, i] > n_candidates:
+                return b * actions.shape[1] + i
     return -1
 
 

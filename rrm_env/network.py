@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
 import secrets
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from rrm_env import kernels
 from rrm_env.config import FADING_MODELS, RRMConfig
 from rrm_env.state import Parameters, State
+from rrm_env.threads import Threads
 
 SILENT = kernels.SILENT
 """The entry of ``served`` for an access point that does not transmit."""
@@ -52,12 +50,9 @@ class Network:
         self._seeds = np.zeros(self.num_envs, np.uint64)
         self._served = np.zeros((self.num_envs, self.config.n_aps), np.int64)
         self._scratch = [_scratch(self.config) for _ in range(self.num_threads)]
-        bounds = np.linspace(0, self.num_envs, self.num_threads + 1).astype(int).tolist()
-        self._ranges = list(pairwise(bounds))
+        self._threads = Threads(self.num_threads)
         self._t: int | None = None
         self._seeded = False
-        self._pool: ThreadPoolExecutor | None = None
-        self._pool_owner = 0
 
     # --- Episodes ---
 
@@ -79,7 +74,12 @@ class Network:
         self._state.key[:, 0] = self._seeds & np.uint64(0xFFFFFFFF)
         self._state.key[:, 1] = self._seeds >> np.uint64(32)
         self._seeded, self._t = True, None
-        for slot, ap, ue in self._run(kernels.reset_episodes):
+
+        def job(thread: int, start: int, stop: int) -> tuple[int, int, int]:
+            failed: tuple[int, int, int] = kernels.reset_episodes(self._state, self._parameters, self._scratch[thread], start, stop)
+            return failed
+
+        for slot, ap, ue in self._threads.run(job, self.num_envs):
             if slot >= 0:
                 self._refuse_deployment(slot, ap, ue)
         self._t = 0
@@ -104,17 +104,22 @@ class Network:
             slot, ap = divmod(flat, self.config.n_aps)
             own = np.flatnonzero(self._state.association[slot] == ap).tolist()
             raise ValueError(f"served[{slot}, {ap}] = {chosen[slot, ap]} is not a UE of AP {ap}; allowed: {SILENT} (silent), {own}")
-        return self._advance(chosen)
+        return self._advance(lambda _start, _stop: chosen)
 
     def step_actions(self, actions: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Like `step`, from (B, I) actions: 0 ... N - 1 a candidate, N silence; a missing candidate means silence."""
         self._require_running()
         chosen = self._integers("actions", actions)
-        flat = kernels.served_by(self._served, self._state.candidates, chosen)
+        flat = kernels.first_out_of_range(chosen, self.config.n_candidates)
         if flat >= 0:
             slot, ap = divmod(flat, self.config.n_aps)
             raise ValueError(f"actions[{slot}, {ap}] = {chosen[slot, ap]} is out of range; allowed: 0 to {self.config.n_candidates}")
-        return self._advance(self._served)
+
+        def choose(start: int, stop: int) -> NDArray[np.int64]:
+            kernels.choose_candidates(self._served, self._state.candidates, chosen, start, stop)
+            return self._served
+
+        return self._advance(choose)
 
     def uniform(self, n: int, stream: int = 0) -> NDArray[np.float32]:
         """(B, n) uniform numbers on (0, 1) for policies that randomise, a function of episode seed, step and `stream` alone."""
@@ -230,29 +235,16 @@ class Network:
 
     # --- Inside ---
 
-    def _advance(self, served: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        self._run(kernels.step_episodes, served, self.t)
-        self._t = self.t + 1
+    def _advance(self, choose: Callable[[int, int], NDArray[np.int64]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """One step; `choose` gives a range of episodes the UEs to serve."""
+        t = self.t
+
+        def job(thread: int, start: int, stop: int) -> None:
+            kernels.step_episodes(self._state, self._parameters, self._scratch[thread], choose(start, stop), t, start, stop)
+
+        self._threads.run(job, self.num_envs)
+        self._t = t + 1
         return self._state.rates.copy(), self._state.reward.copy()
-
-    def _run(self, kernel: Callable[..., Any], *arguments: Any) -> list[Any]:
-        """The kernel over all slots, one range a thread; the calling thread takes the first."""
-        calls = [
-            (self._state, self._parameters, scratch, *arguments, start, stop)
-            for scratch, (start, stop) in zip(self._scratch, self._ranges, strict=True)
-        ]
-        if len(calls) == 1:
-            return [kernel(*calls[0])]
-        others = [self._threads().submit(kernel, *call) for call in calls[1:]]
-        return [kernel(*calls[0]), *(other.result() for other in others)]
-
-    def _threads(self) -> ThreadPoolExecutor:
-        if self._pool is None or self._pool_owner != os.getpid():  # threads do not survive a fork
-            self._pool, self._pool_owner = ThreadPoolExecutor(self.num_threads - 1), os.getpid()
-        return self._pool
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_pool": None}
 
     def _require_reset(self) -> int:
         if self._t is None:
