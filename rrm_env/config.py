@@ -97,6 +97,18 @@ class RRMConfig:
                 f"the received SNR at 1 m is {self.link_budget_db:g} dB, allowed: -150 to 150; it is tx_power_dbm - (noise_psd_dbm_hz + "
                 "10 log10 bandwidth_hz + noise_figure_db) - path_loss_intercept_db - wall_loss_db"
             )
+        nearest_db = self.link_budget_db - self.path_loss_slope_db * min(0.0, math.log10(self.min_ue_distance_m))
+        highest_db = nearest_db + 7 * self.shadowing_std_db
+        if highest_db > 330:
+            raise ValueError(
+                f"the received SNR at min_ue_distance_m = {self.min_ue_distance_m:g} reaches {highest_db:g} dB with shadowing of 7 "
+                "shadowing_std_db, allowed: up to 330, which float32 still holds; raise min_ue_distance_m or lower path_loss_slope_db"
+            )
+        if self.fading == "jakes" and self.doppler_hz * self.step_duration_s > 1e6:
+            raise ValueError(
+                f"ue_speed_mps * carrier_hz / c * step_duration_s = {self.doppler_hz * self.step_duration_s:g} Doppler turns per step, "
+                "allowed with fading = 'jakes': up to 1e6"
+            )
         packing = 2 / math.sqrt(3) * (self.area_side_m / self.min_ap_distance_m + 1) ** 2 if self.min_ap_distance_m else math.inf
         if self.n_aps > packing:
             raise ValueError(
@@ -116,7 +128,7 @@ class RRMConfig:
         Raises:
             ValueError: unknown preset; the nearest valid name is given.
         """
-        if name not in PRESETS:
+        if not isinstance(name, str) or name not in PRESETS:
             raise ValueError(f"unknown preset {nearest(str(name), PRESETS)}")
         return cls(**{**PRESETS[name], **overrides})
 
@@ -197,7 +209,7 @@ def parse_settings(assignments: Iterable[str]) -> dict[str, Any]:
 def _checked(item: Field[Any], value: Any) -> Any:
     """The value as plain Python of the field's type, or an error that names field, value and what is allowed."""
     if item.name == "fading":
-        if value not in FADING_MODELS:
+        if not isinstance(value, str) or value not in FADING_MODELS:
             raise ValueError(f"unknown fading {nearest(str(value), FADING_MODELS)}")
         return str(value)
     low, high, above = item.metadata["low"], item.metadata["high"], item.metadata["above"]
@@ -209,7 +221,10 @@ def _checked(item: Field[Any], value: Any) -> Any:
         allowed += ", or None"
     if isinstance(value, bool) or not isinstance(value, numbers.Integral if integral else numbers.Real):
         raise TypeError(f"{item.name} must be {allowed}, got {value!r}")
-    number = int(value) if isinstance(value, numbers.Integral) and integral else float(value)
+    try:
+        number = int(value) if isinstance(value, numbers.Integral) and integral else float(value)
+    except OverflowError:  # an integer beyond float
+        number = math.inf
     if not math.isfinite(number) or number < low or number > high or (above and number == low):
         raise ValueError(f"{item.name} must be {allowed}, got {value!r}")
     return number

@@ -89,7 +89,7 @@ def evaluate(
     Raises:
         TypeError, ValueError: something else than the above.
     """
-    if not isinstance(scheduler, Scheduler):
+    if isinstance(scheduler, type) or not isinstance(scheduler, Scheduler):
         raise TypeError(f"scheduler must have reset(network) and schedule(network), got {scheduler!r}")
     config = RRMConfig() if config is None else config
     episodes = positive_integer("episodes", episodes, MAX_EPISODES)

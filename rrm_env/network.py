@@ -148,77 +148,77 @@ class Network:
     @property
     def ap_positions(self) -> NDArray[np.float64]:
         """(B, I, 2) metres."""
-        return _read_only(self._state.ap_positions)
+        return _read_only(self._episodes.ap_positions)
 
     @property
     def ue_positions(self) -> NDArray[np.float64]:
         """(B, J, 2) metres, at step t."""
-        return _read_only(self._state.ue_positions.swapaxes(1, 2))
+        return _read_only(self._episodes.ue_positions.swapaxes(1, 2))
 
     @property
     def association(self) -> NDArray[np.int32]:
         """(B, J) the AP of each UE, fixed for the episode (Eq. 5)."""
-        return _read_only(self._state.association)
+        return _read_only(self._episodes.association)
 
     @property
     def gain(self) -> NDArray[np.float32]:
         """(B, I, J) received power over noise on the true channel of step t, linear."""
-        return self._links(self._state.gain_history[self.t % (self.config.csi_delay + 1)])
+        return self._links(self._episodes.gain_history[self.t % (self.config.csi_delay + 1)])
 
     @property
     def reported_gain(self) -> NDArray[np.float32]:
         """(B, I, J) the channel that decisions at step t know: that of step t - `csi_delay`, linear."""
-        return self._links(self._state.gain_history[(self.t - self.config.csi_delay) % (self.config.csi_delay + 1)])
+        return self._links(self._episodes.gain_history[(self.t - self.config.csi_delay) % (self.config.csi_delay + 1)])
 
     @property
     def large_scale_gain(self) -> NDArray[np.float32]:
         """(B, I, J) received power over noise at step t without fading, linear (Eq. 4)."""
-        return self._links(self._state.large_scale_gain)
+        return self._links(self._episodes.large_scale_gain)
 
     @property
     def reported_sinr(self) -> NDArray[np.float32]:
         """(B, J) reference SINR of the report, all APs transmitting, linear."""
-        return _read_only(self._state.reported_sinr)
+        return _read_only(self._episodes.reported_sinr)
 
     @property
     def reported_rate(self) -> NDArray[np.float32]:
         """(B, J) log2(1 + `reported_sinr`), bit/s/Hz."""
-        return _read_only(self._state.reported_rate)
+        return _read_only(self._episodes.reported_rate)
 
     @property
     def average_rate(self) -> NDArray[np.float32]:
         """(B, J) long-term average C~ before step t, bit/s/Hz; the weight is 1 / C~ (Eq. 13)."""
-        return _read_only(self._state.average_rate)
+        return _read_only(self._episodes.average_rate)
 
     @property
     def pf_ratio(self) -> NDArray[np.float32]:
         """(B, J) weight times reported rate (Eq. 14)."""
-        return _read_only(self._state.pf_ratio)
+        return _read_only(self._episodes.pf_ratio)
 
     @property
     def candidates(self) -> NDArray[np.int32]:
         """(B, I, N) each AP's UEs of highest PF ratio, best first, -1 where it has fewer."""
-        return _read_only(self._state.candidates)
+        return _read_only(self._episodes.candidates)
 
     @property
     def action_mask(self) -> NDArray[np.int8]:
         """(B, I, N + 1) 1 where the action is legal; silence always is."""
-        return _read_only(self._state.action_mask)
+        return _read_only(self._episodes.action_mask)
 
     @property
     def observation(self) -> NDArray[np.float32]:
         """(B, I, 2 N) log10 SINR and log10 weight of each candidate."""
-        return _read_only(self._state.observation)
+        return _read_only(self._episodes.observation)
 
     @property
     def ue_rate_sum(self) -> NDArray[np.float64]:
         """(B, J) rates summed over the steps done, bit/s/Hz."""
-        return _read_only(self._state.ue_rate_sum)
+        return _read_only(self._episodes.ue_rate_sum)
 
     @property
     def silent_steps(self) -> NDArray[np.int64]:
         """(B,) AP-steps of the episode without a transmission."""
-        return _read_only(self._state.silent_steps)
+        return _read_only(self._episodes.silent_steps)
 
     @property
     def observation_bounds(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -234,6 +234,11 @@ class Network:
         return sum(array.nbytes for array in self._state) // self.num_envs
 
     # --- Inside ---
+
+    @property
+    def _episodes(self) -> State:
+        self._require_reset()
+        return self._state
 
     def _advance(self, choose: Callable[[int, int], NDArray[np.int64]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """One step; `choose` gives a range of episodes the UEs to serve."""
@@ -259,11 +264,19 @@ class Network:
         return _read_only(flat.reshape(self.num_envs, self.config.n_aps, self.config.n_ues))
 
     def _integers(self, name: str, values: ArrayLike) -> NDArray[np.int64]:
-        array, shape = np.asarray(values), (self.num_envs, self.config.n_aps)
+        shape = self.num_envs, self.config.n_aps
+        try:
+            array = np.asarray(values)
+        except ValueError:  # rows of unequal length
+            raise ValueError(f"{name} must have shape (num_envs, n_aps) = {shape}, got {values!r}") from None
         if array.shape != shape:
             raise ValueError(f"{name} must have shape (num_envs, n_aps) = {shape}, got {array.shape}")
         if array.dtype.kind not in "iu":
             raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
+        if array.dtype == np.uint64 and array.max() >= 2**63:  # would wrap round to a negative number
+            slot, ap = np.argwhere(array >= 2**63)[0]
+            highest = self.config.n_candidates if name == "actions" else self.config.n_ues - 1
+            raise ValueError(f"{name}[{slot}, {ap}] = {array[slot, ap]} is out of range; allowed: 0 to {highest}")
         return np.ascontiguousarray(array, np.int64)
 
     def _random_seeds(self) -> NDArray[np.uint64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -92,6 +93,8 @@ class RRMParallelEnv(ParallelEnv[str, NDArray[np.float32], int]):
         """Nothing to release."""
 
     def _in_order(self, actions: dict[str, Any]) -> list[int]:
+        if not isinstance(actions, Mapping):
+            raise TypeError(f"actions must have one entry for each of {self.possible_agents}, got {actions!r}")
         if len(actions) != len(self.possible_agents) or any(agent not in actions for agent in self.possible_agents):
             missing = [agent for agent in self.possible_agents if agent not in actions]
             unknown = [agent for agent in actions if agent not in self.possible_agents]
@@ -100,6 +103,8 @@ class RRMParallelEnv(ParallelEnv[str, NDArray[np.float32], int]):
 
     def _action(self, agent: str, action: Any) -> int:
         try:
+            if isinstance(action, (bool, np.bool_)):
+                raise TypeError
             index = operator.index(action)
         except TypeError:
             raise TypeError(f"action of {agent} must be an integer from 0 to {self.config.n_candidates}, got {action!r}") from None

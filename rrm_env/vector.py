@@ -43,6 +43,8 @@ class RRMVectorEnv(VectorEnv[Arrays, NDArray[Any], NDArray[Any]]):
         self.network = Network(config, num_envs, num_threads)
         self.config = self.network.config
         self.num_envs = self.network.num_envs
+        if autoreset_mode not in [*AutoresetMode, *(mode.value for mode in AutoresetMode)]:
+            raise ValueError(f"autoreset_mode must be one of {[mode.value for mode in AutoresetMode]}, got {autoreset_mode!r}")
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {"render_modes": [], "autoreset_mode": self.autoreset_mode}
         self.render_mode = None
