@@ -245,9 +245,10 @@ def move(ue_positions, ue_velocity, side):
         for j in range(position.size):
             v = velocity[j]
             straight = position[j] + v
-            reflected = side - abs(side - abs(straight))
-            velocity[j] = v if straight == reflected else -v
-            position[j] = reflected
+            reflected = -straight if straight < 0.0 else 2 * side - straight
+            outside = (straight < 0.0) | (straight > side)
+            velocity[j] = -v if outside else v
+            position[j] = reflected if outside else straight
 
 
 @_inline
