@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -23,13 +22,13 @@ class ITLinQ(Baseline):
     systems", IEEE J. Sel. Areas Commun. 32 (2014); with PF order as in the paper's reference [24].
 
     Args:
-        tolerance_db: M in dB, finite.
+        tolerance_db: M in dB, -1000 ... 1000.
         exponent: of the SNR, 0 ... 1.
     """
 
     def __init__(self, tolerance_db: float = 25.0, exponent: float = 0.5) -> None:
-        if not math.isfinite(tolerance_db):
-            raise ValueError(f"tolerance_db must be finite, got {tolerance_db!r}")
+        if not abs(tolerance_db) <= 1000:
+            raise ValueError(f"tolerance_db must be from -1000 to 1000, got {tolerance_db!r}")
         if not 0 <= exponent <= 1:
             raise ValueError(f"exponent must be from 0 to 1, got {exponent!r}")
         self.tolerance_db, self.exponent = tolerance_db, exponent

@@ -9,6 +9,7 @@ from numba import njit
 
 from baselines.scheduler import Baseline, Served
 from rrm_env import SILENT, Network
+from rrm_env.network import bounded_integer
 
 
 class RandomWalk(Baseline):
@@ -21,9 +22,7 @@ class RandomWalk(Baseline):
     """
 
     def __init__(self, seed: int = 0) -> None:
-        if not 0 <= seed < 2**32:
-            raise ValueError(f"seed must be an integer from 0 to 2^32 - 1, got {seed!r}")
-        self.seed = seed
+        self.seed = bounded_integer("seed", seed, 2**32 - 1, lowest=0)
 
     def schedule(self, network: Network) -> Served:
         """(B, I) a random candidate each."""

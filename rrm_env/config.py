@@ -109,8 +109,9 @@ class RRMConfig:
                 f"ue_speed_mps * carrier_hz / c * step_duration_s = {self.doppler_hz * self.step_duration_s:g} Doppler turns per step, "
                 "allowed with fading = 'jakes': up to 1e6"
             )
-        packing = 2 / math.sqrt(3) * (self.area_side_m / self.min_ap_distance_m + 1) ** 2 if self.min_ap_distance_m else math.inf
-        if self.n_aps > packing:
+        # Discs of diameter d0 around the APs cannot cover more of the square, widened by d0, than the hexagonal packing does.
+        if self.n_aps * self.min_ap_distance_m**2 > 2 / math.sqrt(3) * (self.area_side_m + self.min_ap_distance_m) ** 2:
+            packing = 2 / math.sqrt(3) * (self.area_side_m / self.min_ap_distance_m + 1) ** 2
             raise ValueError(
                 f"min_ap_distance_m = {self.min_ap_distance_m:g} admits no deployment of n_aps = {self.n_aps} in a square of "
                 f"area_side_m = {self.area_side_m:g}: at most {int(packing)} fit"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rrm_env import metrics
 from rrm_env.config import RRMConfig
-from rrm_env.network import EVALUATION_SEEDS, Network, positive_integer
+from rrm_env.network import EVALUATION_SEEDS, Network, bounded_integer
 from rrm_env.scheduler import Scheduler
 
 MAX_EPISODES = 2**32
@@ -92,9 +92,9 @@ def evaluate(
     if isinstance(scheduler, type) or not isinstance(scheduler, Scheduler):
         raise TypeError(f"scheduler must have reset(network) and schedule(network), got {scheduler!r}")
     config = RRMConfig() if config is None else config
-    episodes = positive_integer("episodes", episodes, MAX_EPISODES)
-    seed = positive_integer("seed", seed, 2**30 - 1, lowest=0)
-    batch_size = min(positive_integer("batch_size", batch_size), episodes)
+    episodes = bounded_integer("episodes", episodes, MAX_EPISODES)
+    seed = bounded_integer("seed", seed, 2**30 - 1, lowest=0)
+    batch_size = min(bounded_integer("batch_size", batch_size), episodes)
     ue_rates, silent_share, seconds = [], [], 0.0
     first_seed = EVALUATION_SEEDS + seed * MAX_EPISODES
     network = Network(config, batch_size, num_threads)

@@ -43,8 +43,8 @@ class Network:
         self.config = RRMConfig() if config is None else config
         if not isinstance(self.config, RRMConfig):
             raise TypeError(f"config must be an RRMConfig, got {config!r}")
-        self.num_envs = positive_integer("num_envs", num_envs)
-        self.num_threads = min(positive_integer("num_threads", num_threads), self.num_envs)
+        self.num_envs = bounded_integer("num_envs", num_envs)
+        self.num_threads = min(bounded_integer("num_threads", num_threads), self.num_envs)
         self._parameters = _parameters(self.config)
         self._state = _allocate(self.config, self.num_envs)
         self._seeds = np.zeros(self.num_envs, np.uint64)
@@ -311,7 +311,7 @@ class Network:
         )
 
 
-def positive_integer(name: str, value: Any, highest: float = math.inf, lowest: int = 1) -> int:
+def bounded_integer(name: str, value: Any, highest: float = math.inf, lowest: int = 1) -> int:
     """`value` as an int within bounds, or an error that names it."""
     allowed = f"an integer of at least {lowest}" + (f" and at most {highest}" if highest < math.inf else "")
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):

@@ -286,6 +286,8 @@ def test_copies_taken_in_mid_episode_continue_alike(config: RRMConfig, seed: int
             other_rates, other_reward = other.step(served)
             assert np.array_equal(rates, other_rates)
             assert np.array_equal(reward, other_reward)
+    for other in copies:
+        assert_same(snapshot(network), snapshot(other))
     network.reset()
     for other in copies:
         other.reset()
