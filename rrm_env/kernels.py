@@ -307,6 +307,15 @@ def fade_jakes(fading, quadrature, phase, frequency, amplitude, t):
 
 
 @_inline
+def serve_candidates(served, candidates, actions):
+    """The UE each AP serves under its action: a candidate's, or SILENT for the last action and for missing candidates."""
+    n = candidates.shape[1]
+    for i in range(served.size):
+        candidate = candidates[i, min(actions[i], n - 1)]  # read in any case: a choice between values needs no branch
+        served[i] = candidate if actions[i] < n else SILENT
+
+
+@_inline
 def serve(rates, gain, served):
     """Eqs. 6 and 7: log2(1 + SINR) for each served UE, interference from the other APs that transmit; 0 for the rest."""
     rates[:] = _ZERO
@@ -453,7 +462,7 @@ def _present(s, p, b, best, log_sinr, log_weight):
 @_compile
 def reset_episodes(s, p, scratch, start, stop):
     """Start episodes start ... stop - 1 from their keys. Returns (slot, AP, UE) of the first impossible placement, else -1s."""
-    fading, quadrature, best = scratch
+    fading, quadrature, best, _ = scratch
     for b in range(start, stop):
         failed_ap, failed_ue = deploy(s.ap_positions[b], s.ue_positions[b], s.key[b], p)
         if failed_ap >= 0 or failed_ue >= 0:
@@ -476,17 +485,25 @@ def reset_episodes(s, p, scratch, start, stop):
 
 
 @_compile
-def step_episodes(s, p, scratch, served, t, start, stop):
-    """Step t of episodes start ... stop - 1: rates, reward and averages of step t, then the channel and reports of step t + 1."""
-    fading, quadrature, best = scratch
+def step_episodes(s, p, scratch, chosen, are_actions, rates, reward, t, start, stop):
+    """Step t of episodes start ... stop - 1: rates, reward and averages of step t, then the channel and reports of step t + 1.
+
+    `chosen` (B, I) holds actions or the UEs to serve; rates (B, J) and reward (B,) are written to.
+    """
+    fading, quadrature, best, served = scratch
     for b in range(start, stop):
-        serve(s.rates[b], s.gain_history[t % (p.csi_delay + 1), b], served[b])
-        s.reward[b] = weighted_rate(s.rates[b], s.average_rate[b], served[b], p.fairness_exponent)
-        update_average(s.average_rate[b], s.rates[b], p.rate_ema, p.min_average_rate)
+        if are_actions:
+            serve_candidates(served, s.candidates[b], chosen[b])
+        else:
+            for i in range(p.n_aps):
+                served[i] = chosen[b, i]
+        serve(rates[b], s.gain_history[t % (p.csi_delay + 1), b], served)
+        reward[b] = weighted_rate(rates[b], s.average_rate[b], served, p.fairness_exponent)
+        update_average(s.average_rate[b], rates[b], p.rate_ema, p.min_average_rate)
         for i in range(p.n_aps):
-            j = served[b, i]
+            j = served[i]
             if j >= 0:
-                s.ue_rate_sum[b, j] += s.rates[b, j]
+                s.ue_rate_sum[b, j] += rates[b, j]
             else:
                 s.silent_steps[b] += 1
         move(s.ue_positions[b], s.ue_velocity[b], p.side)
@@ -494,16 +511,6 @@ def step_episodes(s, p, scratch, served, t, start, stop):
         _channel(s, p, b, t + 1, fading, quadrature)
         _receive_report(s, p, b, t + 1, quadrature)
         _present(s, p, b, best, quadrature[: p.n_ues], quadrature[p.n_ues :])
-
-
-@_compile
-def choose_candidates(served, candidates, actions, start, stop):
-    """The UE each AP serves under its action: a candidate's, or SILENT for the last action and for missing candidates."""
-    n = candidates.shape[2]
-    for b in range(start, stop):
-        for i in range(candidates.shape[1]):
-            action = actions[b, i]
-            served[b, i] = candidates[b, i, action] if action < n else SILENT
 
 
 @_compile

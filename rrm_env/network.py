@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,6 @@ class Network:
         self._parameters = _parameters(self.config)
         self._state = _allocate(self.config, self.num_envs)
         self._seeds = np.zeros(self.num_envs, np.uint64)
-        self._served = np.zeros((self.num_envs, self.config.n_aps), np.int64)
         self._scratch = [_scratch(self.config) for _ in range(self.num_threads)]
         self._threads = Threads(self.num_threads)
         self._t: int | None = None
@@ -104,7 +103,7 @@ class Network:
             slot, ap = divmod(flat, self.config.n_aps)
             own = np.flatnonzero(self._state.association[slot] == ap).tolist()
             raise ValueError(f"served[{slot}, {ap}] = {chosen[slot, ap]} is not a UE of AP {ap}; allowed: {SILENT} (silent), {own}")
-        return self._advance(lambda _start, _stop: chosen)
+        return self._advance(chosen, are_actions=False)
 
     def step_actions(self, actions: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Like `step`, from (B, I) actions: 0 ... N - 1 a candidate, N silence; a missing candidate means silence."""
@@ -114,12 +113,7 @@ class Network:
         if flat >= 0:
             slot, ap = divmod(flat, self.config.n_aps)
             raise ValueError(f"actions[{slot}, {ap}] = {chosen[slot, ap]} is out of range; allowed: 0 to {self.config.n_candidates}")
-
-        def choose(start: int, stop: int) -> NDArray[np.int64]:
-            kernels.choose_candidates(self._served, self._state.candidates, chosen, start, stop)
-            return self._served
-
-        return self._advance(choose)
+        return self._advance(chosen, are_actions=True)
 
     def uniform(self, n: int, stream: int = 0) -> NDArray[np.float32]:
         """(B, n) uniform numbers on (0, 1) for policies that randomise, a function of episode seed, step and `stream` alone."""
@@ -240,16 +234,16 @@ class Network:
         self._require_reset()
         return self._state
 
-    def _advance(self, choose: Callable[[int, int], NDArray[np.int64]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """One step; `choose` gives a range of episodes the UEs to serve."""
-        t = self.t
+    def _advance(self, chosen: NDArray[np.int64], *, are_actions: bool) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        state, parameters, t = self._state, self._parameters, self.t
+        rates, reward = np.empty((self.num_envs, self.config.n_ues), np.float32), np.empty(self.num_envs, np.float32)
 
         def job(thread: int, start: int, stop: int) -> None:
-            kernels.step_episodes(self._state, self._parameters, self._scratch[thread], choose(start, stop), t, start, stop)
+            kernels.step_episodes(state, parameters, self._scratch[thread], chosen, are_actions, rates, reward, t, start, stop)
 
         self._threads.run(job, self.num_envs)
         self._t = t + 1
-        return self._state.rates.copy(), self._state.reward.copy()
+        return rates, reward
 
     def _require_reset(self) -> int:
         if self._t is None:
@@ -377,19 +371,18 @@ def _allocate(c: RRMConfig, num_envs: int) -> State:
         candidates=zeros(i32, c.n_aps, c.n_candidates),
         action_mask=zeros(np.int8, c.n_aps, c.n_actions),
         observation=zeros(f32, c.n_aps, 2 * c.n_candidates),
-        rates=zeros(f32, c.n_ues),
-        reward=zeros(f32),
         ue_rate_sum=zeros(f64, c.n_ues),
         silent_steps=zeros(np.int64),
     )
 
 
-def _scratch(c: RRMConfig) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
-    """A thread's workspace: fading in whole generator blocks of four APs, two rows of one value per UE or link, sort keys."""
+def _scratch(c: RRMConfig) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
+    """A thread's workspace: fading in whole generator blocks of four APs, two rows of one value per UE or link, sort keys, UEs served."""
     return (
         _unshared(_up_to_fours(c.n_aps) * _up_to_fours(c.n_ues), np.float32),
         _unshared(max(c.n_aps, 2) * c.n_ues, np.float32),
         _unshared(c.n_aps * c.n_candidates, np.int64),
+        _unshared(c.n_aps, np.int64),
     )
 
 

@@ -53,7 +53,5 @@ class State(NamedTuple):
     candidates: NDArray[np.int32]  # (B, I, N)
     action_mask: NDArray[np.int8]  # (B, I, N + 1)
     observation: NDArray[np.float32]  # (B, I, 2 N)
-    rates: NDArray[np.float32]  # (B, J) bit/s/Hz of the step just done
-    reward: NDArray[np.float32]  # (B,)
     ue_rate_sum: NDArray[np.float64]  # (B, J) bit/s/Hz summed over the episode's steps
     silent_steps: NDArray[np.int64]  # (B,) AP-steps without a transmission

@@ -266,10 +266,11 @@ def test_candidates_masks_and_observations(size: tuple[int, int], generator: np.
 def test_actions_name_candidates_and_bad_ones_are_found(size: tuple[int, int], generator: np.random.Generator, n: int, n_envs: int) -> None:
     slots = generator.integers(-1, size[1], (n_envs, size[0], n)).astype(np.int32)
     actions = generator.integers(n + 1, size=(n_envs, size[0]))
-    served, first = np.full_like(actions, 7), int(generator.integers(n_envs))
-    kernels.choose_candidates(served, slots, actions, first, n_envs)
+    served = np.full_like(actions, 7)
+    for pair in zip(served, slots, actions, strict=True):
+        kernels.serve_candidates(*pair)
     expected = [[int(own[a]) if a < n else -1 for own, a in zip(*pair, strict=True)] for pair in zip(slots, actions, strict=True)]
-    assert served.tolist() == [[7] * size[0]] * first + expected[first:]
+    assert served.tolist() == expected
     assert kernels.first_out_of_range(actions, n) == -1
     wrong = generator.integers(actions.size)
     actions.flat[wrong:] = generator.choice([-1, n + 1])

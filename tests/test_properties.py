@@ -156,7 +156,7 @@ def relabelled(network: Network, order: NDArray[np.int64]) -> Network:
     """A copy in which UE order[j] goes by the name j."""
     c, twin = network.config, copy.deepcopy(network)
     per_link = ["static_gain", "large_scale_gain", "wave_phase", "wave_frequency", "wave_amplitude", "gain_history"]
-    for name in [*PER_USER, "ue_velocity", "rates"]:
+    for name in [*PER_USER, "ue_velocity"]:
         getattr(twin._state, name)[...] = getattr(network._state, name)[..., order]
     for name in per_link:
         array = getattr(network._state, name)
