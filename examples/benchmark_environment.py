@@ -153,11 +153,12 @@ def speed_rows(options: Options) -> list[Row]:
     """The rows of the first table."""
     paper, seven = RRMConfig(), RRMConfig(n_aps=7, n_ues=15)
     batch, steps = options.batch, min(options.steps, paper.episode_length - 1)
-    base, peer = "Network, 1 thread", "mobile-env, 7 x 15"
+    base, larger, peer = "Network, 1 thread", "Network, 1 thread, 8 x batch", "mobile-env, 7 x 15"
     rows = [
         network_row(base, paper, batch, steps),
         network_row("Network, 2 threads", paper, batch, steps, threads=2, peer=base),
-        network_row("Network, 2 threads, 8 x batch", paper, 8 * batch, max(1, steps // 8), threads=2, peer=base),
+        network_row(larger, paper, 8 * batch, max(1, steps // 4)),
+        network_row("Network, 2 threads, 8 x batch", paper, 8 * batch, max(1, steps // 4), threads=2, peer=larger),
         vector_row("RRMVectorEnv", paper, batch, steps, peer=base),
         arithmetic_row("arithmetic alone", paper, batch, steps, peer=base),
         reset_row("Network.reset, per step", paper, batch),
