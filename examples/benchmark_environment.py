@@ -255,7 +255,7 @@ def main() -> None:
         print("mobile-env is not installed (pip install 'rrm-env[bench]'): no rows for it")
     speed = time_rows(rows, options.rounds)
     growth, startup = growth_figures(options), startup_figures()
-    print_figures(Console(width=110), speed, growth, startup)
+    print_figures(Console(width=132), speed, growth, startup)
     if path is not None:
         result = {"options": asdict(options), "versions": versions(), "speed": speed, "growth": growth, "startup": startup}
         write_whole(path, lambda file: file.write(json.dumps(result, indent=1).encode()))
