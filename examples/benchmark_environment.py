@@ -163,7 +163,8 @@ def speed_rows(options: Options) -> list[Row]:
         arithmetic_row("arithmetic alone", paper, batch, steps, peer=base),
         reset_row("Network.reset, per step", paper, batch),
         parallel_row("parallel_env", paper, steps),
-        network_row("Network, 7 x 15", seven, batch, steps, peer=peer),
+        network_row("Network, 7 x 15, 1 thread", seven, batch, steps, peer=peer),
+        network_row("Network, 7 x 15, 2 threads", seven, batch, steps, threads=2, peer=peer),
         parallel_row("parallel_env, 7 x 15", seven, steps, peer=peer),
     ]
     other = peer_row(peer, steps)
