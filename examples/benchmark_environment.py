@@ -3,7 +3,8 @@
     python examples/benchmark_environment.py [--rounds 15] [--json benchmark.json]
 
 The peer, mobile-env, comes with ``pip install 'rrm-env[bench]'``; without it its rows are left out. Machines differ and stall:
-compare ratios, medians over rounds in which the rows take turns, rather than absolute rates.
+compare ratios rather than absolute rates. Rows take turns; a row's figure in a round is the median over its calls, so that a stall
+of the machine counts little, and a ratio is the median over rounds.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from statistics import median
 from typing import Any
@@ -43,11 +44,12 @@ class Options:
 
 @dataclass
 class Row:
-    """Something to time: `prepare` runs before the clock starts, `run` makes `env_steps` environment steps."""
+    """Something to time: after `prepare`, `call` with each of `inputs`, every call making `env_steps` environment steps."""
 
     name: str
     prepare: Callable[[], object]
-    run: Callable[[], object]
+    call: Callable[[Any], object]
+    inputs: Sequence[Any]
     env_steps: int
     peer: str | None = None
     """The row its speed is compared with."""
@@ -67,14 +69,14 @@ def network_row(name: str, config: RRMConfig, batch: int, steps: int, threads: i
     """`Network.step_actions`: rates, reward, channels, reports, observations and masks."""
     network = Network(config, batch, threads)
     actions = legal_actions(network, steps)
-    return Row(name, lambda: network.reset(0), lambda: [network.step_actions(chosen) for chosen in actions], batch * steps, peer)
+    return Row(name, lambda: network.reset(0), network.step_actions, list(actions), batch, peer)
 
 
 def vector_row(name: str, config: RRMConfig, batch: int, steps: int, peer: str) -> Row:
     """`RRMVectorEnv.step`, no reset among the steps."""
     env = RRMVectorEnv(batch, config)
     actions = legal_actions(env.network, steps)
-    return Row(name, lambda: env.reset(seed=0), lambda: [env.step(chosen) for chosen in actions], batch * steps, peer)
+    return Row(name, lambda: env.reset(seed=0), env.step, list(actions), batch, peer)
 
 
 def parallel_row(name: str, config: RRMConfig, steps: int, peer: str | None = None) -> Row:
@@ -82,7 +84,7 @@ def parallel_row(name: str, config: RRMConfig, steps: int, peer: str | None = No
     env = parallel_env(config=config)
     drawn = legal_actions(env.network, steps)[:, 0].tolist()
     actions = [dict(zip(env.possible_agents, row, strict=True)) for row in drawn]
-    return Row(name, lambda: env.reset(seed=0), lambda: [env.step(chosen) for chosen in actions], steps, peer)
+    return Row(name, lambda: env.reset(seed=0), env.step, actions, 1, peer)
 
 
 def peer_row(name: str, steps: int) -> Row | None:
@@ -95,7 +97,7 @@ def peer_row(name: str, steps: int) -> Row | None:
     env = gymnasium.make("mobile-medium-central-v0")
     env.action_space.seed(0)
     actions = [env.action_space.sample() for _ in range(min(steps, 99))]  # its episodes have 100 steps
-    return Row(name, lambda: env.reset(seed=0), lambda: [env.step(chosen) for chosen in actions], len(actions))
+    return Row(name, lambda: env.reset(seed=0), env.step, actions, 1)
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract"})
@@ -118,15 +120,15 @@ def _arithmetic(links: Any, ues: Any, key: Any) -> None:
 
 def arithmetic_row(name: str, config: RRMConfig, batch: int, steps: int, peer: str) -> Row:
     """A floor: what the arithmetic alone would take if it ran through all episodes without a pause."""
-    links, ues = np.zeros(batch * config.n_aps * config.n_ues // 16, np.float32), np.zeros(batch * config.n_ues // 16, np.float32)
+    links, ues = np.zeros(batch // 16 * config.n_aps * config.n_ues, np.float32), np.zeros(batch // 16 * config.n_ues, np.float32)
     key = (np.uint64(1), np.uint64(2))
-    return Row(name, lambda: None, lambda: [_arithmetic(links, ues, key) for _ in range(16 * steps)], batch * steps, peer)
+    return Row(name, lambda: None, lambda _: _arithmetic(links, ues, key), range(steps), batch // 16, peer)
 
 
 def reset_row(name: str, config: RRMConfig, batch: int) -> Row:
     """`Network.reset`, its cost spread over the steps of the episodes it starts."""
     network = Network(config, batch)
-    return Row(name, lambda: None, lambda: network.reset(0), batch * config.episode_length, "Network, 1 thread")
+    return Row(name, lambda: None, network.reset, range(5), batch * config.episode_length, "Network, 1 thread")
 
 
 def time_rows(rows: list[Row], rounds: int) -> dict[str, dict[str, Any]]:
@@ -135,10 +137,13 @@ def time_rows(rows: list[Row], rounds: int) -> dict[str, dict[str, Any]]:
     for round_ in range(rounds + 1):
         for row in rows:
             row.prepare()
-            began = time.perf_counter()
-            row.run()
+            taken = []
+            for item in row.inputs:
+                began = time.perf_counter()
+                row.call(item)
+                taken.append(time.perf_counter() - began)
             if round_ > 0:  # the first round compiles and warms up
-                seconds[row.name].append((time.perf_counter() - began) / row.env_steps)
+                seconds[row.name].append(median(taken) / row.env_steps)
     figures: dict[str, dict[str, Any]] = {}
     for row in rows:
         own = seconds[row.name]
