@@ -120,9 +120,10 @@ def _arithmetic(links: Any, ues: Any, key: Any) -> None:
 
 def arithmetic_row(name: str, config: RRMConfig, batch: int, steps: int, peer: str) -> Row:
     """A floor: what the arithmetic alone would take if it ran through all episodes without a pause."""
-    links, ues = np.zeros(batch // 16 * config.n_aps * config.n_ues, np.float32), np.zeros(batch // 16 * config.n_ues, np.float32)
+    part = max(1, batch // 16)  # what fits the first caches
+    links, ues = np.zeros(part * config.n_aps * config.n_ues, np.float32), np.zeros(part * config.n_ues, np.float32)
     key = (np.uint64(1), np.uint64(2))
-    return Row(name, lambda: None, lambda _: _arithmetic(links, ues, key), range(steps), batch // 16, peer)
+    return Row(name, lambda: None, lambda _: _arithmetic(links, ues, key), range(steps), part, peer)
 
 
 def reset_row(name: str, config: RRMConfig, batch: int) -> Row:

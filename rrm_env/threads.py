@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 Job = Callable[[int, int, int], Any]
 """Takes the thread's index and its range, start and stop; releases the interpreter lock while it works."""
 
-_AHEAD_S = 5e-6
+_AHEAD_S = 10e-6
 """How long before the caller the helpers should finish, so that it need not wait for them."""
 _SPINS = 150_000
 """Looks at a counter before a waiting thread goes to sleep: some 50 microseconds, about twice what waking up would take."""
@@ -59,7 +59,7 @@ class _Mailbox:
         self._counter[0] += 1
 
     def get(self) -> Any:
-        if not numba_config.DISABLE_JIT:
+        if self._queue.empty() and not numba_config.DISABLE_JIT:
             _spin(self._counter, self._taken)
         item = self._queue.get()
         self._taken += 1
