@@ -22,7 +22,7 @@ SILENT = -1
 """The entry of `served` for an access point that does not transmit."""
 IID, JAKES, NO_FADING = 0, 1, 2
 N_SINUSOIDS = 16
-"""Plane waves per link in Jakes fading: J0 is met to 1e-3 while 2 pi f_D tau < 10."""
+"""Plane waves per link in Jakes fading: a link's own autocorrelation is within 4e-3 of J0 while 2 pi f_D tau < 10."""
 MAX_DRAWS = 10_000
 """Positions tried for one access point or user before a deployment is given up."""
 LOG10_SINR_MIN, LOG10_SINR_MAX = f32(-6), f32(12)
