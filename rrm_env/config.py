@@ -6,7 +6,7 @@ import difflib
 import math
 import numbers
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from dataclasses import Field, asdict, dataclass, field, fields
 from typing import Any
 
 SPEED_OF_LIGHT_MPS = 299_792_458.0
@@ -233,4 +233,4 @@ def _checked(item: Field[Any], value: Any) -> Any:
 
 def field_table() -> list[tuple[str, Any, str]]:
     """(name, default, meaning) of every field, for documentation."""
-    return [(item.name, None if item.default is MISSING else item.default, item.metadata["doc"]) for item in fields(RRMConfig)]
+    return [(item.name, item.default, item.metadata["doc"]) for item in fields(RRMConfig)]

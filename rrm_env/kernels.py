@@ -226,7 +226,7 @@ def launch_waves(phase, frequency, amplitude, key, doppler_turns):
     for m in range(N_SINUSOIDS):
         for link in range(phase.shape[1]):
             word0, word1, _, _ = draw(link, m, 0, _PLANE_WAVES, key)
-            offset, _, _, _ = draw(link, 0, 1, _PLANE_WAVES, key)
+            offset, _, _, _ = draw(link, 0, 1, _PLANE_WAVES, key)  # again for each m: only the loop over links fills vectors
             phase[m, link] = word0
             amplitude[m, link] = np.sqrt(f32(-math.log(2) / N_SINUSOIDS) * log2(unit(word1)))
             direction = (m + unit64(offset)) / N_SINUSOIDS  # turns
@@ -253,7 +253,7 @@ def move(ue_positions, ue_velocity, side):
 
 @_inline
 def path_gain(large_scale_gain, ap_positions, ue_positions, static_gain, p):
-    """Eq. 4: static gain times d^-(slope / 10), d never below d1. Distances in float64: metres apart at a square's far end."""
+    """Eq. 4: static gain times d^-(slope / 10), d never below d1. Coordinates are subtracted in float64: float32 would blur near links."""
     xs, ys = ue_positions[0], ue_positions[1]
     for i in range(p.n_aps):
         ap_x, ap_y = ap_positions[i, 0], ap_positions[i, 1]

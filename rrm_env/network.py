@@ -241,13 +241,14 @@ class Network:
         def job(thread: int, start: int, stop: int) -> None:
             kernels.step_episodes(state, parameters, self._scratch[thread], chosen, are_actions, rates, reward, t, start, stop)
 
+        self._t = None  # a step that is interrupted halfway leaves no episode to go on with
         self._threads.run(job, self.num_envs)
         self._t = t + 1
         return rates, reward
 
     def _require_reset(self) -> int:
         if self._t is None:
-            raise RuntimeError("the network has no episode yet: call reset() first")
+            raise RuntimeError("the network has no episode: call reset() first")
         return self._t
 
     def _require_running(self) -> None:

@@ -76,7 +76,7 @@ class Threads:
     def __init__(self, count: int) -> None:
         self.count = count
         self._share = 1 / count
-        self._helpers: list[tuple[_Mailbox, _Mailbox]] = []
+        self._helpers: list[tuple[_Mailbox, _Mailbox, threading.Thread]] = []
         self._owner = 0
 
     def run(self, job: Job, size: int) -> list[Any]:
@@ -87,9 +87,13 @@ class Threads:
         first = round(size * self._share)
         bounds = [first + (size - first) * k // (self.count - 1) for k in range(self.count)]
         helpers = self._started()
-        for k, (inbox, _) in enumerate(helpers):
+        for k, (inbox, _, _) in enumerate(helpers):
             inbox.put((job, k + 1, bounds[k], bounds[k + 1]))
-        outcomes = [_attempt(job, 0, 0, first), *(outbox.get() for _, outbox in helpers)]
+        try:
+            outcomes = [_attempt(job, 0, 0, first), *(outbox.get() for _, outbox, _ in helpers)]
+        except BaseException:  # interrupted while waiting: what helpers still send must not reach the next run
+            self._dismiss()
+            raise
         ends = [end for _, _, end in outcomes]
         self._adapt(ends[0] - max(ends[1:]), max(ends) - began)
         for _, error, _ in outcomes:
@@ -102,14 +106,23 @@ class Threads:
         step = max(-0.05, min(0.05, (late - _AHEAD_S) / total / self.count))
         self._share = max(0.0, min(1.0, self._share - 0.25 * step))
 
-    def _started(self) -> list[tuple[_Mailbox, _Mailbox]]:
+    def _started(self) -> list[tuple[_Mailbox, _Mailbox, threading.Thread]]:
         if self._owner != os.getpid():  # threads do not survive a fork
-            self._helpers = [(_Mailbox(), _Mailbox()) for _ in range(self.count - 1)]
-            self._owner = os.getpid()
-            for inbox, outbox in self._helpers:
-                threading.Thread(target=_help, args=(inbox, outbox), daemon=True).start()
+            self._helpers, self._owner = [], os.getpid()
+            for _ in range(self.count - 1):
+                inbox, outbox = _Mailbox(), _Mailbox()
+                thread = threading.Thread(target=_help, args=(inbox, outbox), daemon=True)
+                thread.start()
                 weakref.finalize(self, inbox.put, None)
+                self._helpers.append((inbox, outbox, thread))
         return self._helpers
+
+    def _dismiss(self) -> None:
+        """Let the helpers finish what they do and end; the next run starts others."""
+        helpers, self._helpers, self._owner = self._helpers, [], 0
+        for inbox, _, thread in helpers:
+            inbox.put(None)
+            thread.join()
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_helpers": [], "_owner": 0}

@@ -171,7 +171,7 @@ def test_stepping_before_reset_is_refused() -> None:
         lambda: network.done,
         lambda: network.gain,
     ):
-        with pytest.raises(RuntimeError, match=r"no episode yet: call reset\(\) first"):
+        with pytest.raises(RuntimeError, match=r"no episode: call reset\(\) first"):
             call()
     assert env.agents == []
 
@@ -283,7 +283,7 @@ def test_arrays_read_from_a_network_cannot_be_written(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["observation", "action_mask", "candidates", "gain", "ap_positions", "average_rate", "t"])
 def test_reading_a_network_without_an_episode_is_refused(name: str) -> None:
-    with pytest.raises(RuntimeError, match="no episode yet"):
+    with pytest.raises(RuntimeError, match=r"no episode: call reset\(\) first"):
         getattr(Network(), name)
 
 

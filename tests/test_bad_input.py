@@ -328,7 +328,7 @@ def test_deployment_without_a_place_is_given_up_and_leaves_no_episode(fields: di
         network = Network(config, num_envs)
         with pytest.raises(DeploymentError, match=message.replace("SEED", "5")):
             network.reset(5)
-        with pytest.raises(RuntimeError, match="no episode yet"):
+        with pytest.raises(RuntimeError, match=r"no episode: call reset\(\) first"):
             network.step(np.full((num_envs, config.n_aps), SILENT))
     with pytest.raises(DeploymentError, match=message.replace("SEED", "0")):
         parallel_env(config=config).reset(seed=0)

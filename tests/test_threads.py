@@ -6,10 +6,12 @@ import copy
 import gc
 import multiprocessing
 import pickle
+import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,6 +63,45 @@ def test_error_of_any_thread_is_raised_and_the_pool_goes_on(failing: int) -> Non
     with pytest.raises(ArithmeticError, match=f"part {failing}"):
         threads.run(job, 10)
     assert len(parts(threads, 10)) == 2
+
+
+def test_interruption_while_waiting_leaves_nothing_for_the_next_run() -> None:
+    def job(index: int, start: int, stop: int) -> str:
+        if index == 1:
+            time.sleep(0.5)
+        return "stale"
+
+    threads = Threads(2)
+    parts(threads, 10)
+    timer = threading.Timer(0.1, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        threads.run(job, 10)
+    timer.join()
+    found = parts(threads, 10)
+    assert [index for index, _, _ in found] == [0, 1]
+    assert [k for _, start, stop in found for k in range(start, stop)] == list(range(10))
+
+
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_interrupted_step_ends_the_episode_and_a_reset_starts_afresh(num_threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, twin = (Network(RRMConfig(), 8, num_threads) for _ in range(2))
+    network.reset(0)
+    run = network._threads.run
+
+    def interrupted(*arguments: Any) -> None:
+        run(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(network._threads, "run", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            network.step_actions(np.zeros((8, 4), int))
+    with pytest.raises(RuntimeError, match="no episode"):
+        network.step_actions(np.zeros((8, 4), int))
+    network.reset(5)
+    twin.reset(5)
+    assert np.array_equal(network.step_actions(np.zeros((8, 4), int))[0], twin.step_actions(np.zeros((8, 4), int))[0])
 
 
 def test_helpers_end_with_their_network_and_do_not_keep_it_alive() -> None:
