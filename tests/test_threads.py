@@ -76,8 +76,12 @@ def test_interruption_while_waiting_leaves_nothing_for_the_next_run() -> None:
 
     threads = Threads(2)
     parts(threads, 10)
-    with pytest.raises(KeyboardInterrupt):
-        threads.run(job, 10)
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            threads.run(job, 10)
+    finally:
+        signal.signal(signal.SIGINT, inherited)
     found = parts(threads, 10)
     assert [index for index, _, _ in found] == [0, 1]
     assert [k for _, start, stop in found for k in range(start, stop)] == list(range(10))
