@@ -50,7 +50,8 @@ def parse_scheduler(text: str, registry: Mapping[str, type[Baseline]]) -> Baseli
 def summarise(evaluations: Mapping[str, Evaluation]) -> dict[str, dict[str, Any]]:
     """Per scheduler: each KPI's mean with its 95 % bootstrap interval, and the paired difference of scores to the best one.
 
-    All evaluations must be of the same episodes.
+    All evaluations must be of the same episodes. Of several training seeds the mean is over seeds and episodes, and differences
+    are to the best scheduler's mean over its seeds.
     """
     best = max(evaluations, key=lambda name: float(evaluations[name].score.mean()))
     summary: dict[str, dict[str, Any]] = {}
@@ -62,7 +63,7 @@ def summarise(evaluations: Mapping[str, Evaluation]) -> dict[str, dict[str, Any]
             "silent_share": float(evaluation.silent_share.mean()),
             "steps_per_second": evaluation.steps_per_second,
             "best": name == best,
-            "score_minus_best": _mean(evaluation.score - evaluations[best].score),
+            "score_minus_best": _mean(evaluation.score - np.atleast_2d(evaluations[best].score).mean(axis=0)),
         }
     return summary
 
@@ -106,7 +107,7 @@ def write_json(path: Path, evaluations: Mapping[str, Evaluation], summary: Mappi
     result = {
         "config": first.config.as_dict(),
         "seed": first.seed,
-        "episodes": len(first.ue_rates),
+        "episodes": first.episodes,
         "versions": versions(),
         "schedulers": {
             name: {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,10 @@ MAX_EPISODES = 2**32
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a scheduler achieved, per episode."""
+    """What a scheduler achieved, per episode; or what several training seeds of one learner did on the same episodes (`stack`).
+
+    Stacked, every array has the training seeds as its first dimension.
+    """
 
     config: RRMConfig
     seed: int
@@ -30,6 +33,32 @@ class Evaluation:
     """(episodes,) share of AP-steps without a transmission."""
     seconds: float
     """Time the scheduler and the network took together."""
+
+    @classmethod
+    def stack(cls, evaluations: Sequence[Evaluation]) -> Evaluation:
+        """One evaluation of several training seeds.
+
+        Raises:
+            ValueError: none, or evaluations of different episodes.
+        """
+        if not evaluations:
+            raise ValueError("evaluations must hold at least one Evaluation, got none")
+        first = evaluations[0]
+        for other in evaluations:
+            if (other.config, other.seed, other.ue_rates.shape) != (first.config, first.seed, first.ue_rates.shape):
+                raise ValueError("evaluations must be of the same config, seed and number of episodes")
+        return cls(
+            first.config,
+            first.seed,
+            np.stack([other.ue_rates for other in evaluations]),
+            np.stack([other.silent_share for other in evaluations]),
+            sum(other.seconds for other in evaluations),
+        )
+
+    @property
+    def episodes(self) -> int:
+        """How many episodes."""
+        return self.ue_rates.shape[-2]
 
     @property
     def sum_rate(self) -> NDArray[np.float64]:
@@ -59,7 +88,7 @@ class Evaluation:
     @property
     def steps_per_second(self) -> float:
         """Environment steps (all APs act) per second, scheduler included."""
-        return len(self.ue_rates) * self.config.episode_length / self.seconds
+        return self.silent_share.size * self.config.episode_length / self.seconds
 
 
 def evaluate(

@@ -47,13 +47,26 @@ def fairness(ue_rates: Floats) -> Floats:
 
 
 def mean_interval(values: Floats, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, float]:
-    """Percentile-bootstrap 95 % interval of the mean of per-episode values (episodes,)."""
-    return bootstrap_interval(values, lambda sample: sample.mean(axis=1), resamples, seed)
+    """Percentile-bootstrap 95 % interval of the mean of values per episode, (episodes,), or per training seed and episode, (seeds, episodes).
+
+    Of the latter, seeds and episodes are resampled independently of each other: all seeds were evaluated on the same episodes.
+    """
+    if values.ndim == 1:
+        return bootstrap_interval(values, lambda sample: sample.mean(axis=1), resamples, seed)
+    generator = np.random.default_rng(seed)
+    n_seeds, n_episodes = values.shape
+    seeds = generator.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), resamples)
+    episodes = generator.multinomial(n_episodes, np.full(n_episodes, 1 / n_episodes), resamples)
+    return _percentiles(((seeds @ values) * episodes).sum(axis=1) / values.size)
 
 
 def pooled_tail_interval(ue_rates: Floats, resamples: int = 2_000, seed: int = 0) -> tuple[float, float]:
-    """Percentile-bootstrap 95 % interval of `pooled_tail_rate`, resampling whole episodes since users of one are not independent."""
-    return bootstrap_interval(ue_rates, lambda sample: np.percentile(sample.reshape(len(sample), -1), 5, axis=1), resamples, seed)
+    """Percentile-bootstrap 95 % interval of `pooled_tail_rate`, resampling whole episodes since users of one are not independent.
+
+    Rates of several training seeds, (seeds, episodes, J), stay together by episode.
+    """
+    by_episode = np.moveaxis(ue_rates, -2, 0)
+    return bootstrap_interval(by_episode, lambda sample: np.percentile(sample.reshape(len(sample), -1), 5, axis=1), resamples, seed)
 
 
 def bootstrap_interval(
@@ -73,5 +86,9 @@ def bootstrap_interval(
     for start in range(0, resamples, per_batch):
         chosen = generator.integers(len(values), size=(min(per_batch, resamples - start), len(values)))
         drawn.append(statistic(values[chosen]))
-    low, high = np.percentile(np.concatenate(drawn), [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)])
+    return _percentiles(np.concatenate(drawn))
+
+
+def _percentiles(drawn: Floats) -> tuple[float, float]:
+    low, high = np.percentile(drawn, [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)])
     return float(low), float(high)

@@ -1,0 +1,161 @@
+"""What a learner is: paradigm, algorithm and every hyperparameter, with the paper's and the tuned values as presets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
+
+from rrm_env.config import nearest
+from rrm_env.network import bounded_integer
+
+Paradigm = Literal["c", "i", "ctde"]
+Algorithm = Literal["sac", "dqn", "bc"]
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "tuned": {},
+    "paper": {
+        "critic_learning_rate": 1e-4,
+        "actor_learning_rate": 1e-5,
+        "n_critics": 1,
+        "target_rate": 1.0,
+        "target_period": 100,
+        "automatic_temperature": False,
+        "initial_temperature": 1.0,
+        "soft_backup": True,
+        "reward_scale": 1.0,
+        "normalise_observations": False,
+        "epsilon_final": 0.05,
+    },
+}
+"""What each preset changes of the defaults. ``paper``: Table III; its two learning rates are read as actor's and critic's."""
+
+_POSITIVE = ("discount", "critic_learning_rate", "actor_learning_rate", "temperature_learning_rate", "target_rate", "reward_scale")
+_AT_MOST_ONE = ("discount", "target_rate", "entropy_ratio", "epsilon_final")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnerConfig:
+    """A scheme of the paper and its hyperparameters; the defaults are the preset ``tuned``.
+
+    Raises:
+        TypeError, ValueError: a value of the wrong type or out of range; the message names the field and what is allowed.
+    """
+
+    paradigm: Paradigm = "c"
+    """c: one network chooses all agents' actions; i: each agent learns alone; ctde: each acts alone on its own observation,
+    and the sum of their Q-values is trained (Eqs. 23, 24)."""
+    algorithm: Algorithm = "sac"
+    """sac: discrete soft actor-critic; dqn: deep Q-network; bc: behaviour cloning, the floor for offline results."""
+    cql_alpha: float = 0.0
+    """Weight of the conservative penalty (Eqs. 26-28); 0 leaves it out."""
+    cql_reduction: Literal["sum", "mean"] = "sum"
+    """How the penalties of several agents combine: sum (Eq. 28) or mean."""
+    discount: float = 0.99
+    """Discount factor."""
+    batch_size: int = 256
+    """Transitions per update."""
+    hidden_sizes: tuple[int, ...] = (256, 256)
+    """Widths of the hidden ReLU layers of every network."""
+    critic_learning_rate: float = 3e-4
+    """Adam's step size for Q-networks."""
+    actor_learning_rate: float = 3e-4
+    """Adam's step size for policy networks."""
+    temperature_learning_rate: float = 3e-4
+    """Adam's step size for the logarithm of the temperature, where it is automatic."""
+    n_critics: int = 2
+    """Q-networks per head; targets and policies use the smallest of their values."""
+    target_rate: float = 0.005
+    """Share of the online Q-networks that flows into the target networks at each target update."""
+    target_period: int = 1
+    """Updates between target updates."""
+    automatic_temperature: bool = True
+    """sac: adapt the temperature until the policy's entropy is entropy_ratio * log(number of legal actions)."""
+    initial_temperature: float = 0.1
+    """sac: the temperature at the start, or throughout where it is not automatic."""
+    entropy_ratio: float = 0.4
+    """sac: target entropy as a share of that of uniformly random legal actions."""
+    soft_backup: bool = True
+    """sac: count the next state's entropy in the target (Eq. 20), or only in the actor's loss."""
+    double_q: bool = True
+    """dqn: the online network chooses the next action and the target network judges it, or the target network does both."""
+    td_loss: Literal["half_squared", "huber"] = "half_squared"
+    """Loss of a temporal-difference error d: d^2 / 2, or Huber's, |d| - 1/2 beyond 1."""
+    reward_scale: float = 0.1
+    """Factor on rewards; it sets how strong a penalty of weight cql_alpha is."""
+    normalise_observations: bool = True
+    """Shift and scale each observation feature to mean 0 and standard deviation 1 over the dataset, or over the first replay."""
+    act_on: Literal["actor", "critic"] = "actor"
+    """sac: the trained policy is greedy on the actor (Algorithm 3) or on the Q-networks (Eq. 25)."""
+    epsilon_final: float = 0.05
+    """dqn online: share of random actions after exploration_updates; it starts at 1 and falls linearly."""
+    exploration_updates: int = 3000
+    """dqn online: updates until epsilon_final is reached."""
+    replay_capacity: int = 100_000
+    """online: transitions kept per seed."""
+    learning_starts: int = 2000
+    """online: transitions per seed, of uniformly random legal actions, before the first update."""
+
+    def __post_init__(self) -> None:
+        for name, kind in (("paradigm", Paradigm), ("algorithm", Algorithm)):
+            if getattr(self, name) not in get_args(kind):
+                raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}, got {getattr(self, name)!r}")
+        for name, allowed in (("cql_reduction", ("sum", "mean")), ("td_loss", ("half_squared", "huber")), ("act_on", ("actor", "critic"))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+        for item in fields(self):
+            self._check_number(item.name, getattr(self, item.name))
+        object.__setattr__(self, "hidden_sizes", tuple(bounded_integer("hidden_sizes", size) for size in self.hidden_sizes))
+        if self.learning_starts > self.replay_capacity:
+            raise ValueError(f"learning_starts = {self.learning_starts} must not exceed replay_capacity = {self.replay_capacity}")
+
+    def _check_number(self, name: str, value: Any) -> None:
+        default = getattr(type(self), name, None)
+        if isinstance(default, bool):
+            if not isinstance(value, bool):
+                raise TypeError(f"{name} must be True or False, got {value!r}")
+        elif isinstance(default, int):
+            bounded_integer(name, value, lowest=0 if name in ("exploration_updates", "learning_starts") else 1)
+        elif isinstance(default, float):
+            high = 1.0 if name in _AT_MOST_ONE else math.inf
+            low_name = "above 0" if name in _POSITIVE or name == "initial_temperature" else "of at least 0"
+            allowed = f"a finite number {low_name}" + (" and at most 1" if high == 1 else "")
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise TypeError(f"{name} must be {allowed}, got {value!r}")
+            if not math.isfinite(value) or value < 0 or value > high or (low_name == "above 0" and value == 0):
+                raise ValueError(f"{name} must be {allowed}, got {value!r}")
+
+    @classmethod
+    def preset(cls, name: str = "tuned", **overrides: Any) -> LearnerConfig:
+        """A preset (`PRESETS`), with fields overridden.
+
+        Raises:
+            ValueError: unknown preset; the nearest valid name is given.
+        """
+        if name not in PRESETS:
+            raise ValueError(f"unknown preset {nearest(str(name), PRESETS)}")
+        return cls(**{**PRESETS[name], **overrides})
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> LearnerConfig:
+        """The config that `as_dict` described.
+
+        Raises:
+            ValueError: an unknown field.
+        """
+        known = [item.name for item in fields(cls)]
+        for name in values:
+            if name not in known:
+                raise ValueError(f"unknown learner field {nearest(name, known)}")
+        return cls(**{**values, "hidden_sizes": tuple(values.get("hidden_sizes", cls.hidden_sizes))})
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as plain values that JSON can hold."""
+        return {**asdict(self), "hidden_sizes": list(self.hidden_sizes)}
+
+    def scheme(self, *, offline: bool) -> str:
+        """The name in output, the paper's where it has one: "CTDE-MARL-CQL (SAC)", "C-MARL (DQN)"."""
+        penalised = self.cql_alpha > 0 and self.algorithm != "bc"
+        base = f"{self.paradigm.upper()}-MARL{'-CQL' if penalised else ''} ({self.algorithm.upper()})"
+        return f"{base} offline" if offline and not penalised and self.algorithm != "bc" else base

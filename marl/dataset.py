@@ -1,0 +1,212 @@
+"""Recorded transitions: one safetensors file, memory-mapped, that says where it came from and refuses to be anything else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from marl.paradigms import Team
+from marl.transitions import Transitions
+from rrm_env.files import check_writable, write_whole
+from rrm_env.network import bounded_integer
+from rrm_env.version import versions
+
+SCHEMA = 1
+"""Version of the file's layout; raised when a reader of the old one would misread the new one."""
+
+_KIND = "rrm_env transitions"
+_TYPES = {
+    "observation": torch.float32,
+    "mask": torch.uint8,
+    "action": torch.int32,
+    "reward": torch.float32,
+    "next_observation": torch.float32,
+    "next_mask": torch.uint8,
+    "terminated": torch.uint8,
+    "truncated": torch.uint8,
+    "behaviour": torch.int32,
+}
+
+
+class DatasetError(ValueError):
+    """A file or a set of arrays that is no dataset; the message says what is wrong."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """n transitions of a team of I agents with D observation features and A actions each.
+
+    Raises:
+        DatasetError: arrays of contradicting shapes or wrong types, values that are not finite, or an illegal action.
+    """
+
+    observation: Tensor
+    """(n, I, D) float32."""
+    mask: Tensor
+    """(n, I, A) uint8, 1 where an action is legal."""
+    action: Tensor
+    """(n, I) int32, legal."""
+    reward: Tensor
+    """(n,) float32, shared by the team."""
+    next_observation: Tensor
+    """(n, I, D) float32: what followed, also where the episode ended."""
+    next_mask: Tensor
+    """(n, I, A) uint8."""
+    terminated: Tensor
+    """(n,) uint8, 1 where nothing follows by the environment's rules."""
+    truncated: Tensor
+    """(n,) uint8, 1 where the recording of an episode stops for another reason, such as a time limit."""
+    behaviour: Tensor
+    """(n,) int32, which of `metadata`'s behaviours acted."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """``environment``: its kind and config; ``behaviours``: per id the policy's name, seeds, transitions and KPIs; ``versions``."""
+
+    def __post_init__(self) -> None:
+        n, agents, features, actions = self._sizes()
+        shapes = {
+            "observation": (n, agents, features),
+            "mask": (n, agents, actions),
+            "action": (n, agents),
+            "next_observation": (n, agents, features),
+            "next_mask": (n, agents, actions),
+        }
+        for name, kind in _TYPES.items():
+            tensor, shape = getattr(self, name), shapes.get(name, (n,))
+            if tensor.dtype != kind or tensor.shape != shape:
+                raise DatasetError(f"{name} must be {kind} of shape {shape}, got {tensor.dtype} of shape {tuple(tensor.shape)}")
+        self._check_values(actions)
+
+    def _sizes(self) -> tuple[int, int, int, int]:
+        for name in ("observation", "mask"):
+            if getattr(self, name).ndim != 3:
+                raise DatasetError(f"{name} must have 3 dimensions, got shape {tuple(getattr(self, name).shape)}")
+        if len(self.observation) == 0:
+            raise DatasetError("a dataset must hold at least one transition, got none")
+        return (*self.observation.shape, self.mask.shape[-1])  # type: ignore[return-value]
+
+    def _check_values(self, actions: int) -> None:
+        for name in ("observation", "reward", "next_observation"):
+            if not torch.isfinite(getattr(self, name)).all():
+                raise DatasetError(f"{name} must be finite, got {getattr(self, name)[~torch.isfinite(getattr(self, name))][0].item()}")
+        for name in ("mask", "next_mask", "terminated", "truncated"):
+            if int(getattr(self, name).max()) > 1:
+                raise DatasetError(f"{name} must be 0 or 1, got {int(getattr(self, name).max())}")
+        for name in ("mask", "next_mask"):
+            if not getattr(self, name).any(-1).all():
+                raise DatasetError(f"{name} must leave every agent a legal action")
+        low, high = int(self.action.min()), int(self.action.max())
+        if low < 0 or high >= actions:
+            raise DatasetError(f"action must be from 0 to {actions - 1}, got {low if low < 0 else high}")
+        legal = self.mask.gather(-1, self.action.unsqueeze(-1).long()).squeeze(-1)
+        if not legal.all():
+            row, agent = (legal == 0).nonzero()[0].tolist()
+            raise DatasetError(f"action[{row}, {agent}] = {int(self.action[row, agent])} is illegal under mask {self.mask[row, agent].tolist()}")
+
+    def __len__(self) -> int:
+        return len(self.reward)
+
+    @property
+    def team(self) -> Team:
+        """Sizes of the environment."""
+        return Team(self.observation.shape[1], self.observation.shape[2], self.mask.shape[2])
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The arrays by name."""
+        return {name: getattr(self, name) for name in _TYPES}
+
+    def transitions(self, device: torch.device | str = "cpu") -> Transitions:
+        """What learners read, on ``device``."""
+        moved = {name: getattr(self, name).to(device) for name in Transitions._fields}
+        return Transitions(**{**moved, "action": moved["action"].long(), "terminated": moved["terminated"].float()})
+
+    # --- Parts and unions ---
+
+    def subset(self, n: int, seed: int = 0) -> Dataset:
+        """``n`` transitions drawn without replacement, in their old order; the same for the same seed.
+
+        Raises:
+            TypeError, ValueError: n is not 1 ... len(self), or the seed no integer of at least 0.
+        """
+        n, seed = bounded_integer("n", n, len(self)), bounded_integer("seed", seed, 2**63 - 1, lowest=0)
+        chosen = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:n].sort().values
+        return Dataset(**{name: tensor[chosen] for name, tensor in self.tensors().items()}, metadata=self.metadata)
+
+    @staticmethod
+    def concatenate(datasets: Sequence[Dataset]) -> Dataset:
+        """All transitions, one dataset after the other; behaviours are numbered anew.
+
+        Raises:
+            DatasetError: no dataset, or datasets of different environments.
+        """
+        if not datasets:
+            raise DatasetError("datasets must hold at least one dataset, got none")
+        first, behaviours, columns = datasets[0], [], []
+        for k, dataset in enumerate(datasets):
+            if dataset.team != first.team or dataset.metadata.get("environment") != first.metadata.get("environment"):
+                raise DatasetError(f"datasets[{k}] is of another environment than datasets[0]")
+            columns.append({**dataset.tensors(), "behaviour": dataset.behaviour + len(behaviours)})
+            behaviours += dataset.metadata.get("behaviours", [])
+        joined = {name: torch.cat([column[name] for column in columns]) for name in _TYPES}
+        return Dataset(**joined, metadata={**first.metadata, "behaviours": behaviours})
+
+    @staticmethod
+    def mix(datasets: Sequence[Dataset], n: int, seed: int = 0) -> Dataset:
+        """``n`` transitions in equal shares (the first ones give one more where n does not divide), drawn without replacement."""
+        n = bounded_integer("n", n)
+        shares = [n // len(datasets) + (k < n % len(datasets)) for k in range(len(datasets))]
+        return Dataset.concatenate([dataset.subset(share, seed) for dataset, share in zip(datasets, shares, strict=True) if share])
+
+    # --- Files ---
+
+    def write(self, path: str | Path) -> None:
+        """Write one safetensors file, whole or not at all.
+
+        Raises:
+            ValueError: nothing can be written there.
+        """
+        target = check_writable("path", path)
+        tensors = {name: tensor.contiguous() for name, tensor in self.tensors().items()}
+        described = json.dumps({**self.metadata, "versions": versions("torch", "safetensors")}, sort_keys=True)
+        metadata = {"kind": _KIND, "schema": str(SCHEMA), "description": described, "checksum": _checksum(tensors, described)}
+        content = save(tensors, metadata)
+        write_whole(target, lambda file: file.write(content))
+
+    @classmethod
+    def read(cls, path: str | Path) -> Dataset:
+        """Read and verify a file; its arrays stay memory-mapped until used.
+
+        Raises:
+            DatasetError: missing, truncated, altered, of another kind or schema; the message says which.
+        """
+        try:
+            with safe_open(path, "pt") as file:
+                metadata = file.metadata() or {}
+                if metadata.get("kind") != _KIND:
+                    raise DatasetError(f"{str(path)!r} holds no transitions of this package: its kind is {metadata.get('kind')!r}, not {_KIND!r}")
+                if metadata.get("schema") != str(SCHEMA):
+                    raise DatasetError(f"{str(path)!r} has schema {metadata.get('schema')}, this version reads {SCHEMA}: collect it again")
+                if missing := sorted(_TYPES.keys() - file.keys()):
+                    raise DatasetError(f"{str(path)!r} lacks {', '.join(missing)}")
+                tensors = {name: file.get_tensor(name) for name in _TYPES}
+        except (OSError, SafetensorError) as error:
+            raise DatasetError(f"{str(path)!r} cannot be read as a safetensors file: {error}") from None
+        if metadata.get("checksum") != _checksum(tensors, metadata.get("description", "")):
+            raise DatasetError(f"{str(path)!r} was altered after it was written: its checksum does not match")
+        return cls(**tensors, metadata={**json.loads(metadata["description"]), "checksum": metadata["checksum"]})
+
+
+def _checksum(tensors: Mapping[str, Tensor], description: str) -> str:
+    digest = hashlib.sha256(description.encode())
+    for name in _TYPES:
+        digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
+        digest.update(memoryview(tensors[name].numpy()).cast("B"))
+    return digest.hexdigest()

@@ -1,0 +1,119 @@
+"""Centralised, independent, CTDE: how a team's arrays map to the heads of the networks and back.
+
+Shapes: S seeds, B batch, I agents, D observation features, A actions per agent, K heads, M actions per head.
+Centralised: K = 1, M = A^I. Independent and CTDE: K = I, M = A; they differ in `mixes` alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from marl.config import Paradigm
+from rrm_env import RRMConfig
+
+ILLEGAL = -1e9
+"""Added to values and logits of illegal actions: exp() gives exactly 0, and 0 * ILLEGAL is no NaN as 0 * -inf would be."""
+
+MAX_JOINT_ACTIONS = 2**14
+"""Largest joint action space the centralised paradigm enumerates; beyond it one output layer outgrows everything else."""
+
+
+@dataclass(frozen=True)
+class Team:
+    """What a learner must know of its environment."""
+
+    n_agents: int
+    n_features: int
+    """Features of one agent's observation, D."""
+    n_actions: int
+    """Actions of one agent, A."""
+
+
+def team_of(config: RRMConfig) -> Team:
+    """The sizes of a network, as learners need them."""
+    return Team(config.n_aps, 2 * config.n_candidates, config.n_actions)
+
+
+@dataclass(frozen=True)
+class Heads:
+    """The heads of one paradigm for one team.
+
+    Raises:
+        ValueError: the centralised paradigm with more than `MAX_JOINT_ACTIONS` joint actions.
+    """
+
+    paradigm: Paradigm
+    team: Team
+
+    def __post_init__(self) -> None:
+        if self.joint and self.n_actions > MAX_JOINT_ACTIONS:
+            raise ValueError(
+                f"paradigm = 'c' would enumerate {self.team.n_actions}^{self.team.n_agents} = {self.n_actions:,} joint actions; allowed: up to "
+                f"{MAX_JOINT_ACTIONS:,}. Use paradigm = 'ctde' or 'i', whose networks grow with the number of agents only"
+            )
+
+    @property
+    def joint(self) -> bool:
+        """Whether one head chooses for all agents."""
+        return self.paradigm == "c"
+
+    @property
+    def mixes(self) -> bool:
+        """Whether chosen values are summed over heads before the temporal-difference error (Eqs. 23, 24)."""
+        return self.paradigm == "ctde"
+
+    @property
+    def n_heads(self) -> int:
+        """K."""
+        return 1 if self.joint else self.team.n_agents
+
+    @property
+    def n_inputs(self) -> int:
+        """Features a head sees: all agents' observations, or its own agent's."""
+        return self.team.n_agents * self.team.n_features if self.joint else self.team.n_features
+
+    @property
+    def n_actions(self) -> int:
+        """M."""
+        return int(self.team.n_actions**self.team.n_agents) if self.joint else self.team.n_actions
+
+    def inputs(self, observation: Tensor) -> Tensor:
+        """(S, B, I, D) observations to (S, K, B, features)."""
+        return observation.flatten(2).unsqueeze(1) if self.joint else observation.transpose(1, 2)
+
+    def bias(self, mask: Tensor) -> Tensor:
+        """(S, B, I, A) masks to (S, K, B, M): 0 where a head's action is legal, `ILLEGAL` or less elsewhere."""
+        per_agent = (1 - mask.to(torch.float32)) * ILLEGAL
+        if not self.joint:
+            return per_agent.transpose(1, 2)
+        total = per_agent[:, :, 0]
+        for agent in range(1, self.team.n_agents):
+            total = (total.unsqueeze(-1) + per_agent[:, :, agent].unsqueeze(-2)).flatten(-2)
+        return total.unsqueeze(1)
+
+    def log_legal(self, mask: Tensor) -> Tensor:
+        """(S, B, I, A) masks to (S, K, B): logarithm of the number of legal actions, the largest entropy a policy can have."""
+        log_counts = mask.sum(-1, dtype=torch.float32).log()
+        return log_counts.sum(-1).unsqueeze(1) if self.joint else log_counts.transpose(1, 2)
+
+    def chosen(self, action: Tensor) -> Tensor:
+        """(S, B, I) actions to (S, K, B) indices; of a joint action the first agent's is the most significant digit."""
+        if not self.joint:
+            return action.transpose(1, 2)
+        index = action[..., 0]
+        for agent in range(1, self.team.n_agents):
+            index = index * self.team.n_actions + action[..., agent]
+        return index.unsqueeze(1)
+
+    def actions(self, chosen: Tensor) -> Tensor:
+        """(S, K, B) indices to (S, B, I) actions; the inverse of `chosen`."""
+        if not self.joint:
+            return chosen.transpose(1, 2)
+        index, digits = chosen[:, 0], []
+        for _ in range(self.team.n_agents):
+            digits.append(index % self.team.n_actions)
+            index = index // self.team.n_actions
+        return torch.stack(digits[::-1], -1)

@@ -1,0 +1,158 @@
+"""Trained policies: schedulers for `rrm_env.evaluate` and actors for any parallel environment, without the training code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from marl.config import LearnerConfig
+from marl.networks import Layers, Workspace
+from marl.paradigms import Heads, Team, team_of
+from rrm_env import SILENT, Network
+
+CHECKPOINT, DESCRIPTION = "checkpoint.safetensors", "config.json"
+"""Files of a run's folder: every tensor of the learner, and what it is."""
+
+
+class RunError(ValueError):
+    """A folder that holds no readable run; the message says what is wrong."""
+
+
+class Policy:
+    """One trained policy of I agents.
+
+    Args:
+        config: the scheme it was trained by.
+        team: sizes of the environment it was trained in.
+        layers: one seed's critics and actor, (N, 1, K, ...).
+        shift, scale: (1, 1, I, D), applied to observations.
+        act_on: "actor" (Algorithm 3) or "critic" (Eq. 25: greedy on Q); the config's where None. dqn has only critics, bc only an actor.
+        sample: draw from the actor instead of taking its most probable action.
+
+    Raises:
+        ValueError: an ``act_on`` or ``sample`` that the algorithm has no network for.
+    """
+
+    def __init__(
+        self, config: LearnerConfig, team: Team, layers: Layers, shift: Tensor, scale: Tensor, *, act_on: str | None = None, sample: bool = False
+    ) -> None:
+        self.config, self.team, self.sample = config, team, sample
+        self.act_on = act_on or {"dqn": "critic", "bc": "actor"}.get(config.algorithm, config.act_on)
+        allowed = {"sac": ("actor", "critic"), "dqn": ("critic",), "bc": ("actor",)}[config.algorithm]
+        if self.act_on not in allowed:
+            raise ValueError(f"act_on of algorithm {config.algorithm!r} must be one of {', '.join(allowed)}, got {self.act_on!r}")
+        if sample and self.act_on != "actor":
+            raise ValueError("sample needs act_on = 'actor': only an actor is a distribution to draw from")
+        self._heads = Heads(config.paradigm, team)
+        chosen = slice(-1, None) if self.act_on == "actor" else slice(config.n_critics)
+        self._layers = [(weights[chosen].contiguous(), biases[chosen].contiguous()) for weights, biases in layers]
+        self._shift, self._scale = shift, scale
+        self._workspace: Workspace | None = None
+
+    @classmethod
+    def load(cls, run: str | Path, seed: int = 0, *, act_on: str | None = None, sample: bool = False) -> Policy:
+        """The policy of a run's last checkpoint; ``seed`` counts the run's seeds from 0.
+
+        Raises:
+            RunError: no run there, or one that cannot be read.
+            ValueError: no such seed.
+        """
+        description = describe(run)
+        n_seeds = len(description["seeds"])
+        if not 0 <= seed < n_seeds:
+            raise ValueError(f"seed must be from 0 to {n_seeds - 1} for {str(run)!r}, got {seed}")
+        config, team = LearnerConfig.from_dict(description["learner"]), Team(**description["team"])
+        n_trained = (config.n_critics if config.algorithm != "bc" else 0) + (config.algorithm != "dqn")
+        try:
+            with safe_open(Path(run) / CHECKPOINT, "pt") as file:
+                layers = [
+                    (file.get_slice(f"layers.{depth}.weights")[:n_trained, seed : seed + 1], file.get_slice(f"layers.{depth}.biases")[:n_trained, seed : seed + 1])
+                    for depth in range(len(config.hidden_sizes) + 1)
+                ]
+                shift, scale = (file.get_slice(name)[seed : seed + 1] for name in ("shift", "scale"))
+        except (OSError, SafetensorError) as error:
+            raise RunError(f"{str(Path(run) / CHECKPOINT)!r} cannot be read: {error}") from None
+        return cls(config, team, layers, shift, scale, act_on=act_on, sample=sample)
+
+    # --- Acting ---
+
+    @torch.no_grad()
+    def actions(self, observation: NDArray[Any], mask: NDArray[Any], uniform: NDArray[np.float32] | None = None) -> NDArray[np.int64]:
+        """Legal actions (B, I) for observations (B, I, D) under masks (B, I, A).
+
+        Args:
+            observation, mask: as the environment gives them.
+            uniform: (B, `n_uniform`) numbers on (0, 1) that a sampling policy draws with.
+        """
+        observed = torch.from_numpy(np.ascontiguousarray(observation, np.float32)).unsqueeze(0)
+        legal = torch.from_numpy(np.ascontiguousarray(mask, np.uint8)).unsqueeze(0)
+        if self._workspace is None or self._workspace.batch != len(observation):
+            self._workspace = Workspace(self._layers, len(observation))
+        outputs = self._workspace.forward(self._heads.inputs((observed - self._shift) * self._scale)).amin(0) + self._heads.bias(legal)
+        if self.sample:
+            if uniform is None:
+                raise ValueError(f"a sampling policy needs uniform numbers of shape ({len(observation)}, {self.n_uniform})")
+            drawn = torch.from_numpy(np.ascontiguousarray(uniform)).view(len(observation), self._heads.n_heads, -1)
+            outputs = outputs - (-drawn.log()).log().transpose(0, 1).unsqueeze(0)
+        chosen: NDArray[np.int64] = self._heads.actions(outputs.argmax(-1))[0].numpy()
+        return chosen
+
+    @property
+    def n_uniform(self) -> int:
+        """Random numbers per decision of a sampling policy."""
+        return self._heads.n_heads * self._heads.n_actions
+
+    def act(self, observations: Mapping[Any, Any], infos: Mapping[Any, Mapping[str, Any]]) -> dict[Any, int]:
+        """Actions for every agent of a parallel environment of equal agents, from what its ``reset`` or ``step`` returned."""
+        observed = np.stack([np.asarray(observation, np.float32).reshape(-1) for observation in observations.values()])
+        everything = np.ones(self.team.n_actions, np.uint8)
+        mask = np.stack([np.asarray(infos.get(agent, {}).get("action_mask", everything)) for agent in observations])
+        chosen = self.actions(observed[None], mask[None], np.random.default_rng().random((1, self.n_uniform), np.float32) if self.sample else None)
+        return {agent: int(action) for agent, action in zip(observations, chosen[0], strict=True)}
+
+    def reset(self, network: Network) -> None:
+        """Check that the network has the sizes of the one trained on; there is no past to forget.
+
+        Raises:
+            ValueError: it has others.
+        """
+        sizes = team_of(network.config)
+        if sizes != self.team:
+            raise ValueError(f"the policy was trained for {self.team}, the network has {sizes}")
+
+    def schedule(self, network: Network) -> NDArray[np.int64]:
+        """The UE each AP serves in this step: (B, I), one of its candidates or `SILENT`."""
+        uniform = network.uniform(self.n_uniform) if self.sample else None
+        chosen = self.actions(network.observation, network.action_mask, uniform)
+        silent = np.full((*network.candidates.shape[:2], 1), SILENT, np.int64)
+        served: NDArray[np.int64] = np.take_along_axis(np.concatenate([network.candidates, silent], -1), chosen[..., None], -1)[..., 0]
+        return served
+
+
+def describe(run: str | Path) -> dict[str, Any]:
+    """What a run's folder says it is.
+
+    Raises:
+        RunError: no such folder, or its config cannot be read.
+    """
+    path = Path(run) / DESCRIPTION
+    try:
+        description: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunError(f"{str(run)!r} holds no run: {path.name} {error.strerror or error}") from None
+    except json.JSONDecodeError as error:
+        raise RunError(f"{str(path)!r} is no JSON: {error}") from None
+    return description
+
+
+def load_policies(run: str | Path, *, act_on: str | None = None, sample: bool = False) -> list[Policy]:
+    """The policies of all seeds of a run."""
+    return [Policy.load(run, seed, act_on=act_on, sample=sample) for seed in range(len(describe(run)["seeds"]))]

@@ -1,0 +1,66 @@
+"""Transitions as tensors, and which of them an update sees."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Transitions(NamedTuple):
+    """Transitions of a team of I agents with D features and A actions each; leading dimensions (n,) where stored, (S, B) in a batch."""
+
+    observation: Tensor
+    """(..., I, D) float32."""
+    mask: Tensor
+    """(..., I, A) uint8, 1 where an action is legal."""
+    action: Tensor
+    """(..., I) int64."""
+    reward: Tensor
+    """(...,) float32, shared by the team."""
+    next_observation: Tensor
+    """(..., I, D) float32, the real next observation, also where the episode ended."""
+    next_mask: Tensor
+    """(..., I, A) uint8."""
+    terminated: Tensor
+    """(...,) float32, 1 where nothing follows. Truncated episodes are not terminated: their next observation has a value."""
+
+    def batch(self, index: Tensor) -> Transitions:
+        """Those at index (S, B) of the first dimension."""
+        flat = index.flatten()
+        return Transitions(*(field.index_select(0, flat).view(*index.shape, *field.shape[1:]) for field in self))
+
+
+# Weyl increment and multipliers of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014), as signed 64-bit integers.
+_WEYL = 0x9E3779B97F4A7C15 - 2**64
+_FIRST = 0xBF58476D1CE4E5B9 - 2**64
+_SECOND = 0x94D049BB133111EB - 2**64
+
+
+def random_bits(seeds: Tensor, counter: Tensor, n: int, stream: int) -> Tensor:
+    """(S, n) integers uniform on 0 ... 2^63 - 1, a function of (seed, counter, stream, position) alone.
+
+    Nothing is remembered between calls: a resumed run, a run with other seeds beside it and a captured graph draw the same numbers.
+
+    Args:
+        seeds: (S,) int64.
+        counter: () int64, such as the number of updates done.
+        n: numbers per seed.
+        stream: tells apart draws made for different purposes under one counter.
+    """
+    keyed = _scramble(_scramble(seeds + _WEYL * (stream + 1)) + counter)
+    position = torch.arange(1, n + 1, device=seeds.device)
+    return _scramble(keyed.unsqueeze(-1) + position * _WEYL) & (2**63 - 1)
+
+
+def random_uniform(seeds: Tensor, counter: Tensor, n: int, stream: int) -> Tensor:
+    """(S, n) float32 uniform on (0, 1), as `random_bits`."""
+    return ((random_bits(seeds, counter, n, stream) >> 40).to(torch.float32) + 0.5) * 2.0**-23
+
+
+def _scramble(bits: Tensor) -> Tensor:
+    """SplitMix64's output function; right shifts are made logical by a mask."""
+    bits = (bits ^ ((bits >> 30) & (2**34 - 1))) * _FIRST
+    bits = (bits ^ ((bits >> 27) & (2**37 - 1))) * _SECOND
+    return bits ^ ((bits >> 31) & (2**33 - 1))
