@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from baselines import REGISTRY
-from baselines.comparison import check_picture, parse_scheduler, summarise, table, write_json, write_picture
+from baselines.comparison import check_picture, parse_scheduler, show, summarise, write_json, write_picture
 from baselines.max_weight import SearchTooLargeError
 from baselines.scheduler import Baseline
 from rrm_env import PRESETS, Evaluation, RRMConfig, evaluate, parse_settings
@@ -59,9 +59,7 @@ def _compare(options: argparse.Namespace) -> None:
     evaluations = _evaluate(schedulers, config, options)
     summary = summarise(evaluations)
     title = f"{config.n_aps} APs, {config.n_ues} UEs, {options.episodes} episodes of {config.episode_length} steps, seed {options.seed}"
-    grid = table(summary, title)
-    needed = Console(width=1000).measure(grid).minimum  # a narrower terminal folds whole lines instead of losing digits
-    Console(width=max(Console().width, needed)).print(grid)
+    show(summary, title)
     if json_path:
         write_json(json_path, evaluations, summary)
     if plot_path:

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
 from baselines.scheduler import Baseline
@@ -41,8 +42,8 @@ def parse_scheduler(text: str, registry: Mapping[str, type[Baseline]]) -> Baseli
             raise ValueError(f"unknown option of {name}: {nearest(key, parameters)}")
         kind = type(parameters[key].default)
         try:
-            arguments[key] = kind(value)
-        except ValueError:
+            arguments[key] = {"true": True, "false": False}[value.lower()] if kind is bool else kind(value)
+        except (KeyError, ValueError):
             raise ValueError(f"{key} of {name} must be {kind.__name__}, got {value!r}") from None
     return registry[name](**arguments)
 
@@ -95,6 +96,13 @@ def table(summary: Mapping[str, Mapping[str, Any]], title: str) -> Table:
         ]
         grid.add_row(name, *cells, f"{100 * row['silent_share']:.0f}", f"{row['steps_per_second']:,.0f}")
     return grid
+
+
+def show(summary: Mapping[str, Mapping[str, Any]], title: str) -> None:
+    """Print the table; a terminal narrower than it folds whole lines instead of losing digits."""
+    grid = table(summary, title)
+    needed = Console(width=1000).measure(grid).minimum
+    Console(width=max(Console().width, needed)).print(grid)
 
 
 def _range(interval: Interval, digits: int) -> str:

@@ -19,19 +19,26 @@ class RandomWalk(Baseline):
 
     Args:
         seed: 0 ... 2^32 - 1, changes the draws.
+        silence: draw silence too, as likely as each candidate: uniformly random legal actions, as data for offline learning.
+
+    Raises:
+        TypeError, ValueError: a seed out of range, or a ``silence`` that is no bool.
     """
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, silence: bool = False) -> None:
+        if not isinstance(silence, bool):
+            raise TypeError(f"silence must be True or False, got {silence!r}")
+        self.silence = silence
         self.seed = bounded_integer("seed", seed, 2**32 - 1, lowest=0)
 
     def schedule(self, network: Network) -> Served:
         """(B, I) a random candidate each."""
-        served: Served = _pick(network.candidates, network.uniform(network.config.n_aps, self.seed))
+        served: Served = _pick(network.candidates, network.uniform(network.config.n_aps, self.seed), self.silence)
         return served
 
 
 @njit(cache=True, nogil=True)
-def _pick(candidates: Any, uniform: Any) -> Any:
+def _pick(candidates: Any, uniform: Any, silence: bool) -> Any:
     n_envs, n_aps, n = candidates.shape
     served = np.full((n_envs, n_aps), SILENT, np.int64)
     for b in range(n_envs):
@@ -39,6 +46,7 @@ def _pick(candidates: Any, uniform: Any) -> Any:
             n_legal = 0
             while n_legal < n and candidates[b, i, n_legal] != SILENT:
                 n_legal += 1
-            if n_legal > 0:
-                served[b, i] = candidates[b, i, int(uniform[b, i] * n_legal)]
+            choice = int(uniform[b, i] * (n_legal + silence))
+            if choice < n_legal:
+                served[b, i] = candidates[b, i, choice]
     return served

@@ -48,8 +48,8 @@ class LearnerConfig:
     and the sum of their Q-values is trained (Eqs. 23, 24)."""
     algorithm: Algorithm = "sac"
     """sac: discrete soft actor-critic; dqn: deep Q-network; bc: behaviour cloning, the floor for offline results."""
-    cql_alpha: float = 0.0
-    """Weight of the conservative penalty (Eqs. 26-28); 0 leaves it out."""
+    cql_alpha: float = 1.0
+    """Offline: weight of the conservative penalty (Eqs. 26-28); 0 leaves it out. Online there is none."""
     cql_reduction: Literal["sum", "mean"] = "sum"
     """How the penalties of several agents combine: sum (Eq. 28) or mean."""
     discount: float = 0.99

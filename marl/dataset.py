@@ -128,6 +128,11 @@ class Dataset:
         moved = {name: getattr(self, name).to(device) for name in Transitions._fields}
         return Transitions(**{**moved, "action": moved["action"].long(), "terminated": moved["terminated"].float()})
 
+    def fingerprint(self) -> str:
+        """A checksum of arrays and metadata: equal for equal content, in memory or on disk."""
+        described = {key: value for key, value in self.metadata.items() if key != "versions"}
+        return _checksum({name: tensor.contiguous() for name, tensor in self.tensors().items()}, json.dumps(described, sort_keys=True))
+
     # --- Parts and unions ---
 
     def subset(self, n: int, seed: int = 0) -> Dataset:
@@ -201,7 +206,7 @@ class Dataset:
             raise DatasetError(f"{str(path)!r} cannot be read as a safetensors file: {error}") from None
         if metadata.get("checksum") != _checksum(tensors, metadata.get("description", "")):
             raise DatasetError(f"{str(path)!r} was altered after it was written: its checksum does not match")
-        return cls(**tensors, metadata={**json.loads(metadata["description"]), "checksum": metadata["checksum"]})
+        return cls(**tensors, metadata=json.loads(metadata["description"]))
 
 
 def _checksum(tensors: Mapping[str, Tensor], description: str) -> str:

@@ -11,6 +11,7 @@ from marl import losses
 from marl.config import LearnerConfig
 from marl.networks import Layers, Workspace, initialise, layer_sizes, roles
 from marl.paradigms import Heads, Team
+from marl.policy import Policy
 from marl.transitions import Transitions, random_bits, random_uniform
 
 DIVERGED = 1e8
@@ -220,6 +221,20 @@ class Learner:
                 raise ValueError(f"checkpoint: {name} must have shape {tuple(tensor.shape)}, found {found}")
         for name, tensor in own.items():
             tensor.copy_(tensors[name])
+
+    def policy(self, k: int) -> Policy:
+        """The present policy of the k-th seed; it owns its parameters."""
+        layers = [
+            (weights[: self.n_trained, k : k + 1].cpu().clone(), biases[: self.n_trained, k : k + 1].cpu().clone())
+            for weights, biases in self.layers
+        ]
+        return Policy(self.config, self.team, layers, self.shift[k : k + 1].cpu().clone(), self.scale[k : k + 1].cpu().clone())
+
+    def check_finite(self) -> None:
+        """Raise `DivergenceError` if a parameter is not finite, which the next update's losses would show; waits for the device."""
+        for name, tensor in self.tensors().items():
+            if not torch.isfinite(tensor).all():
+                raise DivergenceError(f"update {int(self.updates)}: {name} is not finite")
 
     def check(self) -> None:
         """Raise `DivergenceError` naming update, loss part and seed if any update so far diverged; waits for the device."""

@@ -92,8 +92,8 @@ class Policy:
             observation, mask: as the environment gives them.
             uniform: (B, `n_uniform`) numbers on (0, 1) that a sampling policy draws with.
         """
-        observed = torch.from_numpy(np.ascontiguousarray(observation, np.float32)).unsqueeze(0)
-        legal = torch.from_numpy(np.ascontiguousarray(mask, np.uint8)).unsqueeze(0)
+        observed = torch.from_numpy(np.array(observation, np.float32)).unsqueeze(0)  # copied: torch warns of read-only arrays
+        legal = torch.from_numpy(np.array(mask, np.uint8)).unsqueeze(0)
         if self._workspace is None or self._workspace.batch != len(observation):
             self._workspace = Workspace(self._layers, len(observation))
         outputs = self._workspace.forward(self._heads.inputs((observed - self._shift) * self._scale)).amin(0) + self._heads.bias(legal)

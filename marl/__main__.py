@@ -1,0 +1,48 @@
+"""``python -m marl``: collect data, train, evaluate, and say what a file is."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import tyro
+
+from marl.commands import Collect, Evaluate, Info, Train
+from marl.config import LearnerConfig
+from marl.learner import DivergenceError
+
+Command = (
+    Annotated[Collect, tyro.conf.subcommand("collect")]
+    | Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Info, tyro.conf.subcommand("info")]
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; 0, 1 where training diverged, or 2 with a line on standard error where the input is wrong."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        _parse(given).run()
+    except (TypeError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except DivergenceError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parse(given: list[str]) -> Any:
+    command = tyro.cli(Command, args=given, prog="python -m marl")  # type: ignore[call-overload]
+    if isinstance(command, Train) and command.preset != "tuned":
+        # Options not given take the preset's values: they are the defaults of a second reading.
+        start = dataclasses.replace(command, learner=LearnerConfig.preset(command.preset))
+        command = tyro.cli(Train, args=given[1:], default=start, prog="python -m marl train")
+    return command
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""A run's folder: what it is (JSON), how it went (JSON lines), and all tensors that the next update depends on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from marl.policy import CHECKPOINT, DESCRIPTION, RunError, describe
+from rrm_env.files import write_whole
+
+LOG = "log.jsonl"
+_FREE = ("updates", "device")
+"""Training options that may change when a run is resumed."""
+
+
+def create(run: Path, description: Mapping[str, Any]) -> None:
+    """Make a new run's folder.
+
+    Raises:
+        RunError: it holds a run already, or cannot be made.
+    """
+    if (run / DESCRIPTION).exists():
+        raise RunError(f"{str(run)!r} holds a run already; resume it, or choose another folder")
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"the folder {str(run)!r} cannot be made: {error.strerror or error}") from None
+    write_description(run, description)
+
+
+def write_description(run: Path, description: Mapping[str, Any]) -> None:
+    """Replace what the folder says it is."""
+    content = json.dumps(description, indent=1).encode()
+    write_whole(run / DESCRIPTION, lambda file: file.write(content))
+
+
+def check_same(run: Path, description: Mapping[str, Any]) -> None:
+    """Refuse to resume a run that was something else (RunError naming the first difference)."""
+    old = describe(run)
+    for section in ("learner", "seeds", "team", "environment", "data", "training"):
+        before, now = old.get(section), json.loads(json.dumps(description[section]))
+        if section == "training":
+            before, now = ({key: value for key, value in options.items() if key not in _FREE} for options in (before, now))
+        if before != now:
+            detail = f"{before!r}, now {now!r}"
+            if isinstance(before, dict) and isinstance(now, dict):
+                detail = "; ".join(f"{key} was {before.get(key)!r}, now {now.get(key)!r}" for key in now if before.get(key) != now.get(key))
+            raise RunError(f"{str(run)!r} cannot be resumed with another {section}: {detail}")
+
+
+def save_tensors(run: Path, learner: Mapping[str, Tensor], replay: Mapping[str, Tensor] | None, updates: int) -> None:
+    """Write a checkpoint, whole or not at all.
+
+    A replay is written first, under a name of its own, so that the last complete checkpoint always finds the replay it belongs to.
+    """
+    if replay is not None:
+        _write(run / _replay_name(updates), replay)
+    _write(run / CHECKPOINT, learner)
+    for old in run.glob(_replay_name("*")):
+        if old.name != _replay_name(updates):
+            old.unlink()
+
+
+def load_tensors(run: Path, *, with_replay: bool) -> tuple[dict[str, Tensor], dict[str, Tensor] | None]:
+    """The last checkpoint's tensors.
+
+    Raises:
+        RunError: there is none, or it cannot be read.
+    """
+    try:
+        learner = load_file(run / CHECKPOINT)
+        replay = load_file(run / _replay_name(int(learner["updates"]))) if with_replay else None
+    except (OSError, SafetensorError, KeyError) as error:
+        raise RunError(f"{str(run)!r} has no readable checkpoint: {error}") from None
+    return learner, replay
+
+
+def read_log(run: Path) -> Iterator[dict[str, Any]]:
+    """The log's records; a last line that a kill cut short is left out."""
+    for line in (run / LOG).read_text(encoding="utf-8").splitlines():
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError:
+            return
+
+
+def cut_log(run: Path, updates: int) -> None:
+    """Drop records of updates after the checkpoint: they are about to be made again."""
+    kept = [json.dumps(record) for record in read_log(run) if record["update"] <= updates] if (run / LOG).exists() else []
+    content = "".join(line + "\n" for line in kept).encode()
+    write_whole(run / LOG, lambda file: file.write(content))
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    content = save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
+    write_whole(path, lambda file: file.write(content))
+
+
+def _replay_name(updates: int | str) -> str:
+    return f"replay-{updates}.safetensors"

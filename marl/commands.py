@@ -1,0 +1,298 @@
+"""What ``python -m marl`` offers, as documented dataclasses; each one's `run` does the work."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from baselines import REGISTRY
+from baselines.comparison import check_picture, parse_scheduler, show, summarise, write_json, write_picture
+from marl.collect import collect, collect_parallel
+from marl.config import LearnerConfig
+from marl.dataset import Dataset
+from marl.policy import describe, load_policies
+from marl.sources import MakeEnv
+from marl.training import TrainingConfig, episode_returns, train
+from rrm_env import Evaluation, RRMConfig, Scheduler, evaluate, metrics, parse_settings
+from rrm_env.files import check_writable
+
+Settings = Annotated[tuple[str, ...], tyro.conf.arg(name="set", metavar="FIELD=VALUE")]
+Flat = tyro.conf.arg(name="")
+
+
+@dataclass(frozen=True)
+class Collect:
+    """Record what a scheduler, or a trained policy, does: a dataset for offline training."""
+
+    out: Path
+    """File to write, such as data.safetensors."""
+    scheduler: str = "itlinq"
+    """Whose actions to record: a scheduler of python -m baselines, with options after colons (itlinq:tolerance_db=0,
+    random_walk:silence=true)."""
+    policy: Path | None = None
+    """Folder of a training run to record instead of a scheduler; all its seeds contribute equally."""
+    sample: bool = False
+    """Draw the policy's actions from its actor instead of taking the most probable ones."""
+    transitions: int = 100_000
+    """How many."""
+    seed: int = 0
+    """Which episodes; different seeds share none."""
+    network: str = "paper"
+    """Preset of the network."""
+    settings: Settings = ()
+    """Fields of the network to change, such as n_ues=10."""
+    env: str | None = None
+    """Another PettingZoo environment by module, with options after colons (mpe2.simple_spread_v3:max_cycles=50): records random
+    legal actions, or the policy's."""
+
+    def run(self) -> None:
+        """Do it."""
+        out = check_writable("--out", self.out)
+        with _progress("transitions", self.transitions) as advance:
+            dataset = self._collect(advance)
+        dataset.write(out)
+        Console().print(_dataset_table(dataset, str(out)))
+        print(f"wrote {out}")
+
+    def _collect(self, advance: Callable[[int], None]) -> Dataset:
+        policies = load_policies(self.policy, sample=self.sample) if self.policy else []
+        name = f"{describe(self.policy)['scheme']} of {self.policy}" if self.policy else self.scheduler
+        if self.env:
+            make = make_env(self.env)
+            if policies:
+                return collect_parallel(make, policies[0].actions, self.transitions, self.seed, name=name, progress=advance)
+            return collect_parallel(make, None, self.transitions, self.seed, progress=advance)
+        config = RRMConfig.preset(self.network, **parse_settings(self.settings))
+        if not policies:
+            return collect(parse_scheduler(self.scheduler, REGISTRY), config, self.transitions, self.seed, name=name, progress=advance)
+        share = -(-self.transitions // len(policies))
+        parts = [collect(policy, config, share, self.seed + k, name=f"{name}, seed {k}", progress=advance) for k, policy in enumerate(policies)]
+        return Dataset.mix(parts, self.transitions, self.seed)
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a scheme of the paper, offline from a dataset or online, several seeds at once."""
+
+    out: Path
+    """Folder for the run: config.json, log.jsonl, checkpoint.safetensors."""
+    dataset: Path | None = None
+    """Learn from these transitions; online without."""
+    seeds: int = 1
+    """Independent learners, trained side by side."""
+    first_seed: int = 0
+    """Seed of the first; the others follow."""
+    resume: bool = False
+    """Go on from the last checkpoint in the folder; give the same options as before (updates may grow)."""
+    preset: str = "tuned"
+    """Hyperparameters to start from: tuned, or paper (Table III); options below change single ones."""
+    network: str | None = None
+    """Preset of the network to act and be evaluated in; the dataset's, or paper."""
+    settings: Settings = ()
+    """Fields of the network to change, such as n_ues=10."""
+    env: str | None = None
+    """Another PettingZoo environment by module, with options after colons (mpe2.simple_spread_v3:max_cycles=50)."""
+    learner: Annotated[LearnerConfig, Flat] = field(default_factory=LearnerConfig)
+    training: Annotated[TrainingConfig, Flat] = field(default_factory=TrainingConfig)
+
+    def run(self) -> None:
+        """Do it."""
+        dataset = Dataset.read(self.dataset) if self.dataset else None
+        network = RRMConfig.preset(self.network or "paper", **parse_settings(self.settings)) if self.network or self.settings else None
+        with _training_progress(self.training.updates) as report:
+            train(
+                self.out,
+                self.learner,
+                self.training,
+                seeds=range(self.first_seed, self.first_seed + self.seeds),
+                dataset=dataset,
+                network=network,
+                make=make_env(self.env) if self.env else None,
+                resume=self.resume,
+                report=report,
+            )
+        print(f"wrote {self.out}")
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Compare trained policies with each other and with schedulers, on episodes that no training saw."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders of training runs."""
+    episodes: int = 128
+    """Episodes per policy."""
+    seed: int = 0
+    """Which evaluation episodes."""
+    schedulers: str = ""
+    """Schedulers to set beside them, comma-separated, as in python -m baselines; "all" for all."""
+    act_on: str | None = None
+    """Make sac policies greedy on their actor or their critic; as trained without."""
+    sample: bool = False
+    """Draw actions from the actor instead of taking the most probable ones."""
+    network: str | None = None
+    """Preset of the network to evaluate in; the first run's without."""
+    settings: Settings = ()
+    """Fields of the network to change, such as n_ues=10."""
+    env: str | None = None
+    """For runs in another PettingZoo environment: its module, as in training."""
+    json: Path | None = None
+    """Write config, versions, KPIs with intervals and per-episode values."""
+    plot: Path | None = None
+    """Draw the distribution of per-user rates."""
+
+    def run(self) -> None:
+        """Do it."""
+        if not self.runs:
+            raise ValueError("runs must name at least one folder of a training run, got none")
+        json_path = check_writable("--json", self.json) if self.json else None
+        plot_path = check_writable("--plot", self.plot) if self.plot else None
+        if plot_path:
+            check_picture(plot_path)
+        if self.env:
+            self._returns(make_env(self.env))
+            return
+        evaluations = self._evaluations()
+        summary = summarise(evaluations)
+        first = next(iter(evaluations.values()))
+        show(summary, f"{first.config.n_aps} APs, {first.config.n_ues} UEs, {self.episodes} episodes, seed {self.seed}")
+        if json_path:
+            write_json(json_path, evaluations, summary)
+        if plot_path:
+            write_picture(plot_path, evaluations)
+        for path in (json_path, plot_path):
+            if path:
+                print(f"wrote {path}")
+
+    def _evaluations(self) -> dict[str, Evaluation]:
+        policies = {name: load_policies(run, act_on=self.act_on, sample=self.sample) for name, run in self._names().items()}
+        names = [*REGISTRY] if self.schedulers == "all" else [name for name in self.schedulers.split(",") if name]
+        schedulers: dict[str, Scheduler] = {name: parse_scheduler(name, REGISTRY) for name in names}
+        config = self._config()
+        evaluations = {}
+        total = (sum(map(len, policies.values())) + len(schedulers)) * self.episodes * config.episode_length
+        with _progress("evaluating", total) as advance:
+            for name, of_seeds in policies.items():
+                results = [evaluate(policy, config, self.episodes, self.seed, progress=advance) for policy in of_seeds]
+                evaluations[name] = Evaluation.stack(results)
+            for name, scheduler in schedulers.items():
+                evaluations[name] = evaluate(scheduler, config, self.episodes, self.seed, progress=advance)
+        return evaluations
+
+    def _names(self) -> dict[str, Path]:
+        """Each run by its scheme, and by its folder too where two runs share one."""
+        schemes = {run: str(describe(run)["scheme"]) for run in self.runs}
+        shared = [scheme for scheme in schemes.values() if list(schemes.values()).count(scheme) > 1]
+        return {f"{scheme}, {run.name}" if scheme in shared else scheme: run for run, scheme in schemes.items()}
+
+    def _config(self) -> RRMConfig:
+        changes = parse_settings(self.settings)
+        if self.network:
+            return RRMConfig.preset(self.network, **changes)
+        environment = describe(self.runs[0])["environment"]
+        if environment.get("kind") != "network":
+            raise ValueError(f"{str(self.runs[0])!r} was trained in {environment.get('name')!r}: name it with --env MODULE")
+        return RRMConfig(**{**environment["config"], **changes})
+
+    def _returns(self, make: MakeEnv) -> None:
+        for name, run in self._names().items():
+            policies = load_policies(run, act_on=self.act_on, sample=self.sample)
+            returns = np.array([episode_returns(policy, make, self.episodes, self.seed) for policy in policies])
+            low, high = metrics.mean_interval(returns)
+            print(f"{name}: return {returns.mean():.3f} ({low:.3f}…{high:.3f}), {len(policies)} seeds, {self.episodes} episodes")
+
+
+@dataclass(frozen=True)
+class Info:
+    """Say what a dataset or a training run is."""
+
+    path: tyro.conf.Positional[Path]
+    """A dataset's file or a run's folder."""
+
+    def run(self) -> None:
+        """Do it."""
+        if not self.path.is_dir():
+            Console().print(_dataset_table(Dataset.read(self.path), str(self.path)))
+            return
+        description = describe(self.path)
+        grid = Table(title=f"{self.path}: {description['scheme']}", show_header=False, title_justify="left")
+        rows: dict[str, Any] = {"seeds": description["seeds"], "data": description["data"] or "online", "environment": description["environment"]}
+        for key, value in {**rows, **description["training"], **description["learner"], **description["versions"]}.items():
+            grid.add_row(key, str(value))
+        Console().print(grid)
+
+
+def make_env(text: str) -> MakeEnv:
+    """A maker of parallel environments from a module's name and options, such as ``mpe2.simple_spread_v3:max_cycles=50``.
+
+    Raises:
+        ValueError: no such module, one without ``parallel_env``, or an option that is no FIELD=VALUE.
+    """
+    name, *options = text.split(":")
+    try:
+        module = importlib.import_module(name)
+    except ImportError as error:
+        raise ValueError(f"--env = {name!r} cannot be imported: {error}") from None
+    if not hasattr(module, "parallel_env"):
+        raise ValueError(f"--env = {name!r} must be a module with parallel_env(), as PettingZoo's have")
+    arguments = {}
+    for option in options:
+        key, separator, value = option.partition("=")
+        if not separator:
+            raise ValueError(f"--env: expected FIELD=VALUE after a colon, got {option!r}")
+        try:
+            arguments[key] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            arguments[key] = value
+    return lambda: module.parallel_env(**arguments)
+
+
+def _dataset_table(dataset: Dataset, title: str) -> Table:
+    team = dataset.team
+    grid = Table(title=f"{title}: {len(dataset):,} transitions", title_justify="left", caption_justify="left")
+    grid.caption = f"{team.n_agents} agents, {team.n_features} features and {team.n_actions} actions each"
+    for heading in ("Behaviour", "Seed", "Transitions", "KPIs of its episodes"):
+        grid.add_column(heading)
+    counts = dataset.behaviour.bincount(minlength=len(dataset.metadata.get("behaviours", []))).tolist()
+    for behaviour, count in zip(dataset.metadata.get("behaviours", []), counts, strict=True):
+        kpis = ", ".join(f"{name} {value:,.3f}" for name, value in behaviour["kpis"].items())
+        grid.add_row(behaviour["name"], str(behaviour["seed"]), f"{count:,}", kpis)
+    return grid
+
+
+@contextmanager
+def _progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda done: progress.advance(task, done)
+
+
+@contextmanager
+def _training_progress(updates: int) -> Iterator[Callable[[int, dict[str, Any]], None]]:
+    """A bar with the newest loss parts under it, and a line for every evaluation."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.completed}/{task.total}"), BarColumn(20), TimeRemainingColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=updates)
+
+        def report(done: int, record: dict[str, Any]) -> None:
+            parts = {name: float(np.mean(value)) for name, value in record.items() if isinstance(value, list)}
+            progress.update(task, completed=done, description="  ".join(f"{name} {value:.3g}" for name, value in parts.items()))
+            if "evaluation" in record:
+                kpis = "  ".join(f"{name} {np.mean(values):.3f}" for name, values in record["evaluation"].items())
+                (progress.console if console.is_terminal else Console()).print(f"update {done:,}: {kpis}", highlight=False)
+
+        yield report

@@ -1,0 +1,70 @@
+"""A ring of the newest transitions of every seed, on the training device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from marl.paradigms import Team
+from marl.transitions import Transitions
+
+
+class Replay:
+    """Rows [s * capacity, (s + 1) * capacity) of `stored` belong to seed s; all seeds hold equally many.
+
+    Args:
+        team: sizes of the environment.
+        n_seeds: S.
+        capacity: transitions per seed.
+        device: where they live.
+    """
+
+    def __init__(self, team: Team, n_seeds: int, capacity: int, device: torch.device) -> None:
+        rows, agents = n_seeds * capacity, team.n_agents
+        self.n_seeds, self.capacity, self.device = n_seeds, capacity, device
+
+        def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+            return torch.zeros(rows, *shape, dtype=dtype, device=device)
+
+        self.stored = Transitions(
+            observation=zeros(agents, team.n_features),
+            mask=zeros(agents, team.n_actions, dtype=torch.uint8),
+            action=zeros(agents, dtype=torch.int64),
+            reward=zeros(),
+            next_observation=zeros(agents, team.n_features),
+            next_mask=zeros(agents, team.n_actions, dtype=torch.uint8),
+            terminated=zeros(),
+        )
+        self.first = torch.arange(n_seeds, device=device) * capacity
+        self.size = torch.zeros((), dtype=torch.int64, device=device)
+        self.added = 0
+
+    def add(self, *fields: np.ndarray) -> None:
+        """Append E transitions per seed, each field (S, E, ...) in the order of `Transitions`; the oldest give way."""
+        n_new = fields[0].shape[1]
+        places = (self.added + torch.arange(n_new)) % self.capacity
+        rows = (self.first.unsqueeze(-1) + places.to(self.device)).flatten()
+        for stored, field in zip(self.stored, fields, strict=True):
+            stored[rows] = torch.from_numpy(np.ascontiguousarray(field)).to(self.device, stored.dtype).flatten(0, 1)
+        self.added += n_new
+        self.size.fill_(min(self.added, self.capacity))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What has been stored, by name: (S, size, ...) each."""
+        filled = min(self.added, self.capacity)
+        fields = {
+            name: field.view(self.n_seeds, self.capacity, *field.shape[1:])[:, :filled].contiguous()
+            for name, field in self.stored._asdict().items()
+        }
+        return {**fields, "added": torch.tensor(self.added)}
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Continue from what `tensors` gave."""
+        self.added = int(tensors["added"])
+        filled = min(self.added, self.capacity)
+        self.size.fill_(filled)
+        for name, field in self.stored._asdict().items():
+            field.view(self.n_seeds, self.capacity, *field.shape[1:])[:, :filled].copy_(tensors[name])

@@ -1,0 +1,398 @@
+"""Trains a learner, from a dataset or in an environment: feeding, logging, evaluation, checkpoints."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from marl import checkpoint
+from marl.collect import MAX_SEED
+from marl.config import LearnerConfig
+from marl.dataset import Dataset
+from marl.learner import Learner
+from marl.paradigms import Team, team_of
+from marl.policy import Policy
+from marl.replay import Replay
+from marl.sources import MakeEnv, NetworkSource, ParallelSource, Source
+from marl.transitions import Transitions
+from rrm_env import RRMConfig, evaluate
+from rrm_env.network import bounded_integer
+from rrm_env.version import versions
+
+CURVE_SEED = 2**30 - 1
+"""Evaluation seed of the episodes behind learning curves: unseen in training, and others than those of final evaluations."""
+
+Report = Callable[[int, dict[str, Any]], None]
+"""Called with the updates done and the newest record of the log."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How long and how to train.
+
+    Raises:
+        TypeError, ValueError: a value of the wrong type or out of range.
+    """
+
+    updates: int = 10_000
+    """Gradient updates."""
+    log_every: int = 100
+    """Updates between records of the log; each holds means over the updates since the last."""
+    evaluate_every: int = 1000
+    """Updates between evaluations on held-out episodes, for the learning curve; a multiple of log_every."""
+    evaluation_episodes: int = 32
+    """Episodes of such an evaluation, the same ones every time."""
+    checkpoint_every: int = 1000
+    """Updates between checkpoints; a multiple of log_every. Online, environments start new episodes after each."""
+    envs_per_seed: int = 8
+    """Online: environments that each seed acts in, side by side."""
+    updates_per_step: int = 1
+    """Online: updates between two steps of these environments."""
+    device: str = "cpu"
+    """Where to train: cpu, cuda, or cuda:0 and so on. On CUDA each update is one captured graph."""
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            if item.name != "device":
+                bounded_integer(item.name, getattr(self, item.name))
+        for name in ("evaluate_every", "checkpoint_every"):
+            if getattr(self, name) % self.log_every:
+                raise ValueError(f"{name} = {getattr(self, name)} must be a multiple of log_every = {self.log_every}")
+        try:
+            device = torch.device(self.device)
+        except RuntimeError:
+            raise ValueError(f"device must be cpu, cuda or cuda:N, got {self.device!r}") from None
+        if device.type not in ("cpu", "cuda"):
+            raise ValueError(f"device must be cpu, cuda or cuda:N, got {self.device!r}")
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise ValueError(f"device = {self.device!r} is not available: torch {torch.__version__} finds no CUDA device")
+
+
+class Feeder(Protocol):
+    """Makes the transitions of the next update available."""
+
+    stored: Transitions
+    size: Tensor
+    first: Tensor
+
+    def before_update(self, updates: int) -> None:
+        """Called with the number of updates done."""
+
+    def restart(self, updates: int) -> None:
+        """Continue in a way that a run resumed after ``updates`` repeats."""
+
+
+class Offline:
+    """All seeds learn from one dataset, resident on the device."""
+
+    def __init__(self, dataset: Dataset, learner: Learner) -> None:
+        self.stored = dataset.transitions(learner.device)
+        self.size = torch.tensor(len(dataset), device=learner.device)
+        self.first = torch.zeros(len(learner.seeds), dtype=torch.int64, device=learner.device)
+        learner.fit_normaliser(self.stored.observation.unsqueeze(0))
+
+    def before_update(self, updates: int) -> None:
+        """Nothing to do: all is there."""
+
+    def restart(self, updates: int) -> None:
+        """Nothing to do: batches depend on seed and update alone."""
+
+
+class Online:
+    """Every seed acts in environments of its own and learns from a replay of its own."""
+
+    def __init__(self, learner: Learner, training: TrainingConfig, make_source: Callable[[], Source]) -> None:
+        self._learner, self._training = learner, training
+        self._sources = [make_source() for _ in learner.seeds]
+        self.replay = Replay(learner.team, len(learner.seeds), learner.config.replay_capacity, learner.device)
+        self.stored, self.size, self.first = self.replay.stored, self.replay.size, self.replay.first
+        self._random_steps = -(-learner.config.learning_starts // training.envs_per_seed)
+
+    def before_update(self, updates: int) -> None:
+        """Before the first update, fill the replay with random actions; then step every `updates_per_step` updates."""
+        if updates == 0:
+            for step in range(self._random_steps):
+                self._step(step, epsilon=1.0)
+            filled = self.replay.tensors()["observation"]
+            self._learner.fit_normaliser(filled)
+        if updates % self._training.updates_per_step == 0:
+            self._step(self._random_steps + updates, self._epsilon(updates))
+
+    def restart(self, updates: int) -> None:
+        """New episodes, of seeds that no earlier step reached: at most one episode began per environment and step."""
+        begun = 0 if updates == 0 else self._random_steps + updates
+        for seed, source in zip(self._learner.seeds, self._sources, strict=True):
+            source.reset(seed, begun * self._training.envs_per_seed)
+
+    def _epsilon(self, updates: int) -> float:
+        c = self._learner.config
+        if c.algorithm != "dqn":
+            return 0.0
+        return max(c.epsilon_final, 1 - (1 - c.epsilon_final) * updates / max(c.exploration_updates, 1))
+
+    def _step(self, step: int, epsilon: float) -> None:
+        observation, mask = (np.stack([getattr(source, name) for source in self._sources]) for name in ("observation", "mask"))
+        device = self._learner.device
+        counter = torch.tensor(step, device=device)
+        tensors = torch.from_numpy(observation).to(device), torch.from_numpy(mask).to(device)
+        actions = self._learner.explore(*tensors, counter, epsilon).cpu().numpy()
+        outcomes = [source.step(chosen) for source, chosen in zip(self._sources, actions, strict=True)]
+        reward, next_observation, next_mask, terminated, _ = (np.stack(column) for column in zip(*outcomes, strict=True))
+        self.replay.add(observation, mask, actions, reward, next_observation, next_mask, terminated)
+
+
+class Updates:
+    """Calls `Learner.update_from`; on CUDA it is captured once and replayed as one graph."""
+
+    def __init__(self, learner: Learner, feeder: Feeder) -> None:
+        self._learner, self._feeder = learner, feeder
+        self._graph: Any = None
+
+    def __call__(self) -> None:
+        """One update."""
+        if self._learner.device.type != "cuda":
+            self._update()
+            return
+        if self._graph is None:
+            self._capture()
+        self._graph.replay()
+
+    def _update(self) -> None:
+        self._learner.update_from(self._feeder.stored, self._feeder.size, self._feeder.first)
+
+    def _capture(self) -> None:
+        """Warm up on a side stream, as capture demands, and undo what the warm-up learned."""
+        supervised = {"sums": self._learner.sums, "first_diverged": self._learner.first_diverged}
+        before = {name: tensor.clone() for name, tensor in {**self._learner.tensors(), **supervised}.items()}
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                self._update()
+        torch.cuda.current_stream().wait_stream(side)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._update()
+        self._learner.load(before)
+        for name, tensor in supervised.items():
+            tensor.copy_(before[name])
+
+
+def train(
+    run: str | Path,
+    config: LearnerConfig,
+    training: TrainingConfig | None = None,
+    *,
+    seeds: Sequence[int] = (0,),
+    dataset: Dataset | None = None,
+    network: RRMConfig | None = None,
+    make: MakeEnv | None = None,
+    resume: bool = False,
+    report: Report | None = None,
+) -> Path:
+    """Train one learner per seed, side by side, and leave log and checkpoint in the folder ``run``.
+
+    Args:
+        run: a folder to make, or with ``resume`` one to go on with.
+        config: the scheme.
+        training: how long and how; the defaults where None.
+        seeds: one per learner, each 0 ... 2^30 - 1.
+        dataset: transitions to learn from; online where None.
+        network: the network to act and to be evaluated in; the dataset's, or the preset ``paper``, where None.
+        make: makes another parallel environment to act and to be evaluated in instead.
+        resume: continue from the last checkpoint; the outcome is that of a run never interrupted.
+        report: called after every record.
+
+    Returns:
+        The folder.
+
+    Raises:
+        TypeError, ValueError: something else than the above, or things that do not go together.
+        RunError: a run stands there already, or the one to resume is missing or was another.
+        DivergenceError: a loss is no longer finite; the last checkpoint before that stays.
+    """
+    training = TrainingConfig() if training is None else training
+    seeds = [bounded_integer("seeds", seed, MAX_SEED, lowest=0) for seed in seeds]
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds must be at least one, all different, got {seeds}")
+    if config.algorithm == "bc" and dataset is None:
+        raise ValueError("algorithm = 'bc' needs a dataset: it clones what is recorded there")
+    if dataset is None:
+        config = replace(config, cql_alpha=0.0)
+    world = _World(dataset, network, make, training)
+    return _Run(Path(run), config, training, seeds, world, resume=resume, report=report).go()
+
+
+class _World:
+    """The environment of a run: the network, or another one."""
+
+    def __init__(self, dataset: Dataset | None, network: RRMConfig | None, make: MakeEnv | None, training: TrainingConfig) -> None:
+        self.dataset, self.make, self._training = dataset, make, training
+        if network is not None and make is not None:
+            raise ValueError("give either network or make, not both")
+        recorded = dataset.metadata.get("environment", {}) if dataset else {}
+        if network is None and make is None and recorded.get("kind", "network") == "network":
+            network = RRMConfig(**recorded.get("config", {}))
+        self.network = network
+        if make is not None:
+            self.environment: dict[str, Any] = {"kind": "parallel", "name": str(make().metadata.get("name", "unknown"))}
+        elif network is not None:
+            self.environment = {"kind": "network", "config": network.as_dict()}
+        else:
+            self.environment = recorded
+        self.team = self._team()
+
+    def _team(self) -> Team:
+        own = team_of(self.network) if self.network else ParallelSource(self.make, 1).team if self.make else None
+        recorded = self.dataset.team if self.dataset else own
+        if own is not None and own != recorded:
+            raise ValueError(f"the dataset is of {recorded}, the environment of {own}")
+        assert recorded is not None
+        return recorded
+
+    def source(self) -> Source:
+        """New environments for one seed."""
+        if self.make is not None:
+            return ParallelSource(self.make, self._training.envs_per_seed)
+        assert self.network is not None
+        return NetworkSource(self.network, self._training.envs_per_seed)
+
+    def curve(self, policy: Policy) -> dict[str, float]:
+        """Mean KPIs on the held-out episodes; nothing for a recorded environment that is not at hand."""
+        if self.network is not None:
+            result = evaluate(policy, self.network, self._training.evaluation_episodes, CURVE_SEED)
+            return {kpi: float(getattr(result, kpi).mean()) for kpi in ("sum_rate", "tail_rate", "score")}
+        if self.make is not None:
+            return {"return": float(np.mean(episode_returns(policy, self.make, self._training.evaluation_episodes, CURVE_SEED)))}
+        return {}
+
+
+def episode_returns(policy: Policy, make: MakeEnv, episodes: int, seed: int = 0) -> list[float]:
+    """Returns, averaged over agents, of a policy's first ``episodes`` episodes in a parallel environment, played side by side."""
+    source = ParallelSource(make, episodes)
+    source.reset(seed, 0)
+    running, done = np.zeros(episodes), np.zeros(episodes, bool)
+    generator = np.random.default_rng(seed)
+    while not done.all():
+        uniform = generator.random((episodes, policy.n_uniform), np.float32) if policy.sample else None
+        outcome = source.step(policy.actions(source.observation, source.mask, uniform))
+        running += np.where(done, 0, outcome.reward)
+        done |= (outcome.terminated | outcome.truncated).astype(bool)
+    return list(running)
+
+
+class _Run:
+    """One run: the loop around the learner, and its folder."""
+
+    def __init__(
+        self, folder: Path, config: LearnerConfig, training: TrainingConfig, seeds: list[int], world: _World, *, resume: bool, report: Report | None
+    ) -> None:
+        self._folder, self._training, self._world, self._report = folder, training, world, report
+        self._description = {
+            "scheme": config.scheme(offline=world.dataset is not None),
+            "learner": config.as_dict(),
+            "training": asdict(training),
+            "seeds": seeds,
+            "team": asdict(world.team),
+            "environment": world.environment,
+            "data": _described(world.dataset),
+            "versions": versions("torch", "safetensors"),
+        }
+        self._learner = Learner(config, world.team, seeds, training.device)
+        self._resume = resume
+        if resume:
+            checkpoint.check_same(folder, self._description)
+        self._feeder: Offline | Online = (
+            Offline(world.dataset, self._learner) if world.dataset is not None else Online(self._learner, training, world.source)
+        )
+
+    def go(self) -> Path:
+        if self._resume:
+            updates = self._continue()
+        else:
+            checkpoint.create(self._folder, self._description)
+            updates = 0
+        self._feeder.restart(updates)
+        step, began, since = Updates(self._learner, self._feeder), time.perf_counter(), updates
+        with _tensorboard(self._folder) as board, (self._folder / checkpoint.LOG).open("a", encoding="utf-8") as log:
+            while updates < self._training.updates:
+                self._feeder.before_update(updates)
+                step()
+                updates += 1
+                if updates % self._training.log_every == 0 or updates == self._training.updates:
+                    record = self._record(updates, since, time.perf_counter() - began)
+                    log.write(json.dumps(record) + "\n")
+                    log.flush()
+                    board(record)
+                    if self._report is not None:
+                        self._report(updates, record)
+                    since = updates
+                if updates % self._training.checkpoint_every == 0 or updates == self._training.updates:
+                    self._save(updates)
+        return self._folder
+
+    def _continue(self) -> int:
+        learner, replay = checkpoint.load_tensors(self._folder, with_replay=isinstance(self._feeder, Online))
+        self._learner.load(learner)
+        if isinstance(self._feeder, Online) and replay is not None:
+            self._feeder.replay.load(replay)
+        updates = int(self._learner.updates)
+        if updates > self._training.updates:
+            raise checkpoint.RunError(f"{str(self._folder)!r} has done {updates} updates already; updates = {self._training.updates} asks for fewer")
+        checkpoint.cut_log(self._folder, updates)
+        checkpoint.write_description(self._folder, self._description)
+        return updates
+
+    def _record(self, updates: int, since: int, seconds: float) -> dict[str, Any]:
+        self._learner.check()
+        means = (self._learner.sums / (updates - since)).cpu()
+        self._learner.sums.zero_()
+        record: dict[str, Any] = {"update": updates, "seconds": round(seconds, 3)}
+        record |= {part: row.tolist() for part, row in zip(self._learner.parts, means, strict=True)}
+        if updates % self._training.evaluate_every == 0 or updates == self._training.updates:
+            curves = [self._world.curve(self._learner.policy(k)) for k in range(len(self._learner.seeds))]
+            record["evaluation"] = {kpi: [curve[kpi] for curve in curves] for kpi in curves[0]}
+        return record
+
+    def _save(self, updates: int) -> None:
+        self._learner.check_finite()
+        replay = self._feeder.replay.tensors() if isinstance(self._feeder, Online) else None
+        checkpoint.save_tensors(self._folder, self._learner.tensors(), replay, updates)
+        self._feeder.restart(updates)
+
+
+def _described(dataset: Dataset | None) -> dict[str, Any] | None:
+    if dataset is None:
+        return None
+    return {"transitions": len(dataset), "behaviours": dataset.metadata.get("behaviours", []), "fingerprint": dataset.fingerprint()}
+
+
+@contextmanager
+def _tensorboard(folder: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """A function that also writes records for TensorBoard, where that is installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        yield lambda record: None
+        return
+    writer = SummaryWriter(str(folder / "tensorboard"))
+
+    def write(record: dict[str, Any]) -> None:
+        for name, values in {**record, **record.get("evaluation", {})}.items():
+            if isinstance(values, list):
+                for k, value in enumerate(values):
+                    writer.add_scalar(f"{name}/seed_{k}", value, record["update"])
+
+    try:
+        yield write
+    finally:
+        writer.close()
