@@ -101,7 +101,7 @@ def table(summary: Mapping[str, Mapping[str, Any]], title: str) -> Table:
 def show(summary: Mapping[str, Mapping[str, Any]], title: str) -> None:
     """Print the table; a terminal narrower than it folds whole lines instead of losing digits."""
     grid = table(summary, title)
-    needed = Console(width=1000).measure(grid).minimum
+    needed = Console(width=1000).measure(grid).maximum
     Console(width=max(Console().width, needed)).print(grid)
 
 
