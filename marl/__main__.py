@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(given: list[str]) -> Any:
-    command = tyro.cli(Command, args=given, prog="python -m marl")  # type: ignore[call-overload]
+    command = tyro.cli(Command, args=given, prog="python -m marl")
     if isinstance(command, Train) and command.preset != "tuned":
         # Options not given take the preset's values: they are the defaults of a second reading.
         start = dataclasses.replace(command, learner=LearnerConfig.preset(command.preset))

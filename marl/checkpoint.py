@@ -46,7 +46,7 @@ def check_same(run: Path, description: Mapping[str, Any]) -> None:
     for section in ("learner", "seeds", "team", "environment", "data", "training"):
         before, now = old.get(section), json.loads(json.dumps(description[section]))
         if section == "training":
-            before, now = ({key: value for key, value in options.items() if key not in _FREE} for options in (before, now))
+            before, now = ({key: value for key, value in (options or {}).items() if key not in _FREE} for options in (before, now))
         if before != now:
             detail = f"{before!r}, now {now!r}"
             if isinstance(before, dict) and isinstance(now, dict):
@@ -83,11 +83,9 @@ def load_tensors(run: Path, *, with_replay: bool) -> tuple[dict[str, Tensor], di
 
 def read_log(run: Path) -> Iterator[dict[str, Any]]:
     """The log's records; a last line that a kill cut short is left out."""
-    for line in (run / LOG).read_text(encoding="utf-8").splitlines():
-        try:
+    for line in (run / LOG).read_text(encoding="utf-8").splitlines(keepends=True):
+        if line.endswith("\n"):
             yield json.loads(line)
-        except json.JSONDecodeError:
-            return
 
 
 def cut_log(run: Path, updates: int) -> None:

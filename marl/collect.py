@@ -109,7 +109,9 @@ def _indices(network: Network, served: NDArray[Any]) -> NDArray[np.int64]:
     foreign = (served != SILENT) & ~matches.any(-1)
     if foreign.any():
         slot, ap = np.argwhere(foreign)[0]
-        raise ValueError(f"served[{slot}, {ap}] = {served[slot, ap]} is no candidate of AP {ap}; datasets hold candidates' indices and silence")
+        raise ValueError(
+            f"served[{slot}, {ap}] = {served[slot, ap]} is no candidate of AP {ap}; datasets hold candidates' indices and silence"
+        )
     return found
 
 

@@ -19,11 +19,11 @@ from rich.table import Table
 from baselines import REGISTRY
 from baselines.comparison import check_picture, parse_scheduler, show, summarise, write_json, write_picture
 from marl.collect import collect, collect_parallel
-from marl.config import LearnerConfig
+from marl.config import LearnerConfig, TrainingConfig
 from marl.dataset import Dataset
 from marl.policy import describe, load_policies
 from marl.sources import MakeEnv
-from marl.training import TrainingConfig, episode_returns, train
+from marl.training import episode_returns, train
 from rrm_env import Evaluation, RRMConfig, Scheduler, evaluate, metrics, parse_settings
 from rrm_env.files import check_writable
 
@@ -77,7 +77,9 @@ class Collect:
         if not policies:
             return collect(parse_scheduler(self.scheduler, REGISTRY), config, self.transitions, self.seed, name=name, progress=advance)
         share = -(-self.transitions // len(policies))
-        parts = [collect(policy, config, share, self.seed + k, name=f"{name}, seed {k}", progress=advance) for k, policy in enumerate(policies)]
+        parts = [
+            collect(policy, config, share, self.seed + k, name=f"{name}, seed {k}", progress=advance) for k, policy in enumerate(policies)
+        ]
         return Dataset.mix(parts, self.transitions, self.seed)
 
 
@@ -227,7 +229,11 @@ class Info:
             return
         description = describe(self.path)
         grid = Table(title=f"{self.path}: {description['scheme']}", show_header=False, title_justify="left")
-        rows: dict[str, Any] = {"seeds": description["seeds"], "data": description["data"] or "online", "environment": description["environment"]}
+        rows: dict[str, Any] = {
+            "seeds": description["seeds"],
+            "data": description["data"] or "online",
+            "environment": description["environment"],
+        }
         for key, value in {**rows, **description["training"], **description["learner"], **description["versions"]}.items():
             grid.add_row(key, str(value))
         Console().print(grid)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
+import torch
+
 from rrm_env.config import nearest
 from rrm_env.network import bounded_integer
 
@@ -159,3 +161,45 @@ class LearnerConfig:
         penalised = self.cql_alpha > 0 and self.algorithm != "bc"
         base = f"{self.paradigm.upper()}-MARL{'-CQL' if penalised else ''} ({self.algorithm.upper()})"
         return f"{base} offline" if offline and not penalised and self.algorithm != "bc" else base
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How long and how to train.
+
+    Raises:
+        TypeError, ValueError: a value of the wrong type or out of range.
+    """
+
+    updates: int = 10_000
+    """Gradient updates."""
+    log_every: int = 100
+    """Updates between records of the log; each holds means over the updates since the last."""
+    evaluate_every: int = 1000
+    """Updates between evaluations on held-out episodes, for the learning curve; a multiple of log_every."""
+    evaluation_episodes: int = 32
+    """Episodes of such an evaluation, the same ones every time."""
+    checkpoint_every: int = 1000
+    """Updates between checkpoints; a multiple of log_every. Online, environments start new episodes after each."""
+    envs_per_seed: int = 8
+    """Online: environments that each seed acts in, side by side."""
+    updates_per_step: int = 1
+    """Online: updates between two steps of these environments."""
+    device: str = "cpu"
+    """Where to train: cpu, cuda, or cuda:0 and so on. On CUDA each update is one captured graph."""
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            if item.name != "device":
+                bounded_integer(item.name, getattr(self, item.name))
+        for name in ("evaluate_every", "checkpoint_every"):
+            if getattr(self, name) % self.log_every:
+                raise ValueError(f"{name} = {getattr(self, name)} must be a multiple of log_every = {self.log_every}")
+        try:
+            device = torch.device(self.device)
+        except RuntimeError:
+            raise ValueError(f"device must be cpu, cuda or cuda:N, got {self.device!r}") from None
+        if device.type not in ("cpu", "cuda"):
+            raise ValueError(f"device must be cpu, cuda or cuda:N, got {self.device!r}")
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise ValueError(f"device = {self.device!r} is not available: torch {torch.__version__} finds no CUDA device")

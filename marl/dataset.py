@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -91,7 +92,8 @@ class Dataset:
                 raise DatasetError(f"{name} must have 3 dimensions, got shape {tuple(getattr(self, name).shape)}")
         if len(self.observation) == 0:
             raise DatasetError("a dataset must hold at least one transition, got none")
-        return (*self.observation.shape, self.mask.shape[-1])  # type: ignore[return-value]
+        n, agents, features = self.observation.shape
+        return n, agents, features, self.mask.shape[-1]
 
     def _check_values(self, actions: int) -> None:
         for name in ("observation", "reward", "next_observation"):
@@ -109,7 +111,9 @@ class Dataset:
         legal = self.mask.gather(-1, self.action.unsqueeze(-1).long()).squeeze(-1)
         if not legal.all():
             row, agent = (legal == 0).nonzero()[0].tolist()
-            raise DatasetError(f"action[{row}, {agent}] = {int(self.action[row, agent])} is illegal under mask {self.mask[row, agent].tolist()}")
+            raise DatasetError(
+                f"action[{row}, {agent}] = {int(self.action[row, agent])} is illegal under mask {self.mask[row, agent].tolist()}"
+            )
 
     def __len__(self) -> int:
         return len(self.reward)
@@ -154,7 +158,8 @@ class Dataset:
         """
         if not datasets:
             raise DatasetError("datasets must hold at least one dataset, got none")
-        first, behaviours, columns = datasets[0], [], []
+        first, columns = datasets[0], []
+        behaviours: list[dict[str, Any]] = []
         for k, dataset in enumerate(datasets):
             if dataset.team != first.team or dataset.metadata.get("environment") != first.metadata.get("environment"):
                 raise DatasetError(f"datasets[{k}] is of another environment than datasets[0]")
@@ -196,7 +201,9 @@ class Dataset:
             with safe_open(path, "pt") as file:
                 metadata = file.metadata() or {}
                 if metadata.get("kind") != _KIND:
-                    raise DatasetError(f"{str(path)!r} holds no transitions of this package: its kind is {metadata.get('kind')!r}, not {_KIND!r}")
+                    raise DatasetError(
+                        f"{str(path)!r} holds no transitions of this package: its kind is {metadata.get('kind')!r}, not {_KIND!r}"
+                    )
                 if metadata.get("schema") != str(SCHEMA):
                     raise DatasetError(f"{str(path)!r} has schema {metadata.get('schema')}, this version reads {SCHEMA}: collect it again")
                 if missing := sorted(_TYPES.keys() - file.keys()):
@@ -213,5 +220,5 @@ def _checksum(tensors: Mapping[str, Tensor], description: str) -> str:
     digest = hashlib.sha256(description.encode())
     for name in _TYPES:
         digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
-        digest.update(memoryview(tensors[name].numpy()).cast("B"))
+        digest.update(tensors[name].numpy().view(np.uint8).data)
     return digest.hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -53,7 +54,7 @@ class Learner:
         ]
         self._trained = Workspace(roles(self.layers, slice(self.n_trained)), config.batch_size, trains=True)
         judging = slice(0 if config.algorithm == "dqn" and config.double_q else self.n_critics, None)
-        self._judging = Workspace(roles(self.layers, judging), config.batch_size) if self.n_critics else None
+        self._judging = Workspace(roles(self.layers, judging), config.batch_size)
         shape = len(self.seeds), self.heads.n_heads
         self.log_temperature = torch.full(shape, config.initial_temperature, device=self.device).log().requires_grad_()
         self._temperature_gradient = torch.zeros_like(self.log_temperature, requires_grad=False)
@@ -175,7 +176,8 @@ class Learner:
         """Legal actions (S, B, I) to collect with: sac samples its actor, dqn is greedy on its critics.
 
         Args:
-            observation, mask: (S, B, I, D), (S, B, I, A).
+            observation: (S, B, I, D).
+            mask: (S, B, I, A).
             step: () int64, tells apart the random numbers of different calls.
             epsilon: probability with which a head's action is uniformly random instead.
         """
@@ -242,7 +244,9 @@ class Learner:
         if (first >= 0).any():
             update = int(first[first >= 0].min())
             part, seed = (first == update).nonzero()[0].tolist()
-            raise DivergenceError(f"update {update}: {self.parts[part]} of seed {self.seeds[seed]} diverged (not finite, or beyond {DIVERGED:g})")
+            raise DivergenceError(
+                f"update {update}: {self.parts[part]} of seed {self.seeds[seed]} diverged (not finite, or beyond {DIVERGED:g})"
+            )
 
     # --- Inside ---
 
@@ -255,7 +259,8 @@ class Learner:
 
         The moments are made here and not at the first step: a captured graph and a loaded checkpoint need them in place.
         """
-        c, groups = self.config, []
+        c = self.config
+        groups: list[dict[str, Any]] = []
         for first, last, rate in ((0, self.n_critics, c.critic_learning_rate), (self.n_critics, self.n_trained, c.actor_learning_rate)):
             parameters = []
             for layer, gradients in zip(self.layers, self._trained.gradients, strict=True):

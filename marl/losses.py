@@ -39,7 +39,7 @@ def soft_value(target_q: Tensor, log_policy: Tensor, temperature: Tensor, *, sof
 
 
 def td_target(reward: Tensor, next_value: Tensor, terminated: Tensor, discount: float) -> Tensor:
-    """r + discount * V(s'), without V where the episode terminated; reward and terminated (S, B), next_value (S, K, B)."""
+    """R + discount * V(s'), without V where the episode terminated; reward and terminated (S, B), next_value (S, K, B)."""
     return reward.unsqueeze(-2) + discount * (1 - terminated).unsqueeze(-2) * next_value
 
 
@@ -69,7 +69,7 @@ def entropy(log_policy: Tensor) -> Tensor:
 
 
 def temperature_loss(log_temperature: Tensor, entropies: Tensor, target_entropy: Tensor) -> Tensor:
-    """temperature * mean_b[entropy - target entropy], (S, K): minimising it raises the temperature of policies that are too sure."""
+    """Temperature * mean_b[entropy - target entropy], (S, K): minimising it raises the temperature of policies that are too sure."""
     return log_temperature.exp() * (entropies - target_entropy).mean(-1)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ Layers = list[tuple[Tensor, Tensor]]
 def layer_sizes(n_inputs: int, hidden_sizes: Sequence[int], n_outputs: int) -> list[tuple[int, int]]:
     """(inputs, outputs) of each layer."""
     widths = [n_inputs, *hidden_sizes, n_outputs]
-    return list(zip(widths[:-1], widths[1:], strict=True))
+    return list(pairwise(widths))
 
 
 def initialise(sizes: Sequence[tuple[int, int]], n_roles: int, seeds: Sequence[int], n_heads: int) -> Layers:
@@ -80,7 +81,7 @@ class Workspace:
         return self._values[-1].view(*self._shape, *self._values[-1].shape[-2:])
 
     def backward(self, signal: Tensor) -> Layers:
-        """`gradients` of a loss with respect to all parameters, from its gradient (N, S, K, B, outputs) with respect to the last outputs."""
+        """`gradients` of a loss by all parameters, from its gradient (N, S, K, B, outputs) by the last outputs."""
         flowing = signal.flatten(0, 2)
         for depth in reversed(range(len(self._flat))):
             values, (weight_gradient, bias_gradient) = self._values[depth], self.gradients[depth]

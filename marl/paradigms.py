@@ -51,8 +51,8 @@ class Heads:
     def __post_init__(self) -> None:
         if self.joint and self.n_actions > MAX_JOINT_ACTIONS:
             raise ValueError(
-                f"paradigm = 'c' would enumerate {self.team.n_actions}^{self.team.n_agents} = {self.n_actions:,} joint actions; allowed: up to "
-                f"{MAX_JOINT_ACTIONS:,}. Use paradigm = 'ctde' or 'i', whose networks grow with the number of agents only"
+                f"paradigm = 'c' would enumerate {self.team.n_actions}^{self.team.n_agents} = {self.n_actions:,} joint actions; allowed: "
+                f"up to {MAX_JOINT_ACTIONS:,}. Use paradigm = 'ctde' or 'i', whose networks grow with the number of agents only"
             )
 
     @property

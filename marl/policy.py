@@ -42,7 +42,15 @@ class Policy:
     """
 
     def __init__(
-        self, config: LearnerConfig, team: Team, layers: Layers, shift: Tensor, scale: Tensor, *, act_on: str | None = None, sample: bool = False
+        self,
+        config: LearnerConfig,
+        team: Team,
+        layers: Layers,
+        shift: Tensor,
+        scale: Tensor,
+        *,
+        act_on: str | None = None,
+        sample: bool = False,
     ) -> None:
         self.config, self.team, self.sample = config, team, sample
         self.act_on = act_on or {"dqn": "critic", "bc": "actor"}.get(config.algorithm, config.act_on)
@@ -74,7 +82,10 @@ class Policy:
         try:
             with safe_open(Path(run) / CHECKPOINT, "pt") as file:
                 layers = [
-                    (file.get_slice(f"layers.{depth}.weights")[:n_trained, seed : seed + 1], file.get_slice(f"layers.{depth}.biases")[:n_trained, seed : seed + 1])
+                    (
+                        file.get_slice(f"layers.{depth}.weights")[:n_trained, seed : seed + 1],
+                        file.get_slice(f"layers.{depth}.biases")[:n_trained, seed : seed + 1],
+                    )
                     for depth in range(len(config.hidden_sizes) + 1)
                 ]
                 shift, scale = (file.get_slice(name)[seed : seed + 1] for name in ("shift", "scale"))
@@ -89,7 +100,8 @@ class Policy:
         """Legal actions (B, I) for observations (B, I, D) under masks (B, I, A).
 
         Args:
-            observation, mask: as the environment gives them.
+            observation: (B, I, D), as the environment gives them.
+            mask: (B, I, A), likewise.
             uniform: (B, `n_uniform`) numbers on (0, 1) that a sampling policy draws with.
         """
         observed = torch.from_numpy(np.array(observation, np.float32)).unsqueeze(0)  # copied: torch warns of read-only arrays
@@ -115,7 +127,9 @@ class Policy:
         observed = np.stack([np.asarray(observation, np.float32).reshape(-1) for observation in observations.values()])
         everything = np.ones(self.team.n_actions, np.uint8)
         mask = np.stack([np.asarray(infos.get(agent, {}).get("action_mask", everything)) for agent in observations])
-        chosen = self.actions(observed[None], mask[None], np.random.default_rng().random((1, self.n_uniform), np.float32) if self.sample else None)
+        chosen = self.actions(
+            observed[None], mask[None], np.random.default_rng().random((1, self.n_uniform), np.float32) if self.sample else None
+        )
         return {agent: int(action) for agent, action in zip(observations, chosen[0], strict=True)}
 
     def reset(self, network: Network) -> None:

@@ -16,7 +16,7 @@ from marl.paradigms import Team, team_of
 from rrm_env import Network, RRMConfig
 
 EPISODES_PER_SEED = 2**32
-"""Episode seeds a training seed s owns: s * EPISODES_PER_SEED onward. Training seeds stay below 2^30, so that none is an evaluation seed."""
+"""Episode seeds a training seed s owns: from s * EPISODES_PER_SEED on. With s below 2^30 none is an evaluation's."""
 
 MakeEnv = Callable[[], "ParallelEnv[Any, Any, Any]"]
 

@@ -58,7 +58,7 @@ class Evaluation:
     @property
     def episodes(self) -> int:
         """How many episodes."""
-        return self.ue_rates.shape[-2]
+        return int(self.ue_rates.shape[-2])
 
     @property
     def sum_rate(self) -> NDArray[np.float64]:

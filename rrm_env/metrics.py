@@ -47,7 +47,7 @@ def fairness(ue_rates: Floats) -> Floats:
 
 
 def mean_interval(values: Floats, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, float]:
-    """Percentile-bootstrap 95 % interval of the mean of values per episode, (episodes,), or per training seed and episode, (seeds, episodes).
+    """Percentile-bootstrap 95 % interval of the mean of values per episode (episodes,), or per training seed and episode (seeds, episodes).
 
     Of the latter, seeds and episodes are resampled independently of each other: all seeds were evaluated on the same episodes.
     """
