@@ -129,7 +129,7 @@ def write_json(path: Path, evaluations: Mapping[str, Evaluation], summary: Mappi
 
 
 # Okabe and Ito's palette, distinguishable with any colour vision; line styles tell more than eight schedulers apart.
-_COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#D55E00", "#999999")
+COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#D55E00", "#999999")
 _STYLES = ("-", "--", ":")
 
 
@@ -143,7 +143,7 @@ def write_picture(path: Path, evaluations: Mapping[str, Evaluation]) -> None:
     for k, (name, evaluation) in enumerate(evaluations.items()):
         rates = np.sort(evaluation.ue_rates, axis=None)
         share = np.arange(1, rates.size + 1) / rates.size
-        style = {"color": _COLOURS[k % len(_COLOURS)], "linestyle": _STYLES[k // len(_COLOURS) % len(_STYLES)], "label": name}
+        style = {"color": COLOURS[k % len(COLOURS)], "linestyle": _STYLES[k // len(COLOURS) % len(_STYLES)], "label": name}
         for axes in (whole, tail):
             axes.step(rates, share, where="post", **style)
         tenth = max(tenth, float(np.percentile(rates, 10)))

@@ -49,7 +49,8 @@ def random_bits(seeds: Tensor, counter: Tensor, n: int, stream: int) -> Tensor:
         n: numbers per seed.
         stream: tells apart draws made for different purposes under one counter.
     """
-    keyed = _scramble(_scramble(seeds + _WEYL * (stream + 1)) + counter)
+    offset = (_WEYL * (stream + 1) + 2**63) % 2**64 - 2**63  # as 64-bit arithmetic wraps it
+    keyed = _scramble(_scramble(seeds + offset) + counter)
     position = torch.arange(1, n + 1, device=seeds.device)
     return _scramble(keyed.unsqueeze(-1) + position * _WEYL) & (2**63 - 1)
 
