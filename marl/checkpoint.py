@@ -81,6 +81,13 @@ def load_tensors(run: Path, *, with_replay: bool) -> tuple[dict[str, Tensor], di
     return learner, replay
 
 
+def updates_done(run: Path) -> int:
+    """Updates of the last checkpoint; 0 where there is none yet."""
+    if not (run / CHECKPOINT).exists():
+        return 0
+    return int(load_tensors(run, with_replay=False)[0]["updates"])
+
+
 def read_log(run: Path) -> Iterator[dict[str, Any]]:
     """The log's records; a last line that a kill cut short is left out."""
     for line in (run / LOG).read_text(encoding="utf-8").splitlines(keepends=True):

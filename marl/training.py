@@ -194,6 +194,10 @@ class _Run:
         return self._folder
 
     def _continue(self) -> int:
+        """Load the last checkpoint, if the run was not killed before the first, and drop what the log says of later updates."""
+        if checkpoint.updates_done(self._folder) == 0:
+            checkpoint.cut_log(self._folder, 0)
+            return 0
         learner, replay = checkpoint.load_tensors(self._folder, with_replay=isinstance(self._feeder, Online))
         self._learner.load(learner)
         if isinstance(self._feeder, Online) and replay is not None:
