@@ -9,7 +9,7 @@ import rrm_env
 project = "rrm_env"
 author = "The rrm_env developers"
 release = rrm_env.__version__
-extensions = ["myst_parser", "sphinx.ext.mathjax"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.mathjax"]
 myst_enable_extensions = ["dollarmath"]
 html_theme = "furo"
 exclude_patterns = ["_build"]

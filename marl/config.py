@@ -84,7 +84,7 @@ class LearnerConfig:
     double_q: bool = True
     """dqn: the online network chooses the next action and the target network judges it, or the target network does both."""
     td_loss: Literal["half_squared", "huber"] = "half_squared"
-    """Loss of a temporal-difference error d: d^2 / 2, or Huber's, |d| - 1/2 beyond 1."""
+    """Loss of a temporal-difference error d: d^2 / 2, or Huber's, which is linear beyond 1."""
     reward_scale: float = 0.1
     """Factor on rewards; it sets how strong a penalty of weight cql_alpha is."""
     normalise_observations: bool = True

@@ -185,7 +185,7 @@ class Dataset:
         """
         target = check_writable("path", path)
         tensors = {name: tensor.contiguous() for name, tensor in self.tensors().items()}
-        described = json.dumps({**self.metadata, "versions": versions("torch", "safetensors")}, sort_keys=True)
+        described = json.dumps({**self.metadata, "versions": versions("torch", "safetensors")})
         metadata = {"kind": _KIND, "schema": str(SCHEMA), "description": described, "checksum": _checksum(tensors, described)}
         content = save(tensors, metadata)
         write_whole(target, lambda file: file.write(content))

@@ -1,0 +1,97 @@
+"""The learners in an environment that is not ours: mpe2's simple_spread, three agents that should cover three landmarks.
+
+Trains online, then offline from what random play recorded together with what the online learner does, and compares both with random play on
+episodes that neither saw. ``--help`` shows the options.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+from mpe2 import simple_spread_v3
+
+from marl import Dataset, LearnerConfig, Policy, TrainingConfig, collect_parallel, episode_returns, train
+from marl.config import Paradigm
+from marl.curves import write_curves
+from rrm_env import metrics
+
+
+@dataclass(frozen=True)
+class Options:
+    """How much to train and where to put it."""
+
+    paradigm: Paradigm = "ctde"
+    """c, i or ctde."""
+    updates: int = 10_000
+    """Updates online, and as many offline."""
+    transitions: int = 20_000
+    """Size of the offline dataset, half random play and half the online learner's, sampled."""
+    episodes: int = 200
+    """Episodes of 25 steps for the final comparison."""
+    seed: int = 0
+    """Of learners and environments."""
+    out: Path = Path("runs/simple_spread")
+    """Folder for runs and picture; an earlier one is replaced."""
+
+
+def make() -> Any:
+    """One environment."""
+    return simple_spread_v3.parallel_env(max_cycles=25)
+
+
+def main(options: Options) -> None:
+    """Train online, record, train offline, compare."""
+    shutil.rmtree(options.out, ignore_errors=True)
+    options.out.mkdir(parents=True)
+    config = LearnerConfig(paradigm=options.paradigm, hidden_sizes=(128, 128), reward_scale=1.0, discount=0.95, initial_temperature=0.1)
+    training = TrainingConfig(updates=options.updates, evaluate_every=1000, evaluation_episodes=64)
+    runs = {"online": options.out / "online", "offline": options.out / "offline"}
+    train(runs["online"], config, training, seeds=[options.seed], make=make, report=_report("online"))
+    dataset = _record(options, Policy.load(runs["online"], sample=True))
+    dataset.write(options.out / "data.safetensors")
+    train(runs["offline"], config, training, seeds=[options.seed], make=make, dataset=dataset, report=_report("offline"))
+    recorded = {behaviour["name"]: behaviour["kpis"] for behaviour in dataset.metadata["behaviours"]}
+    for name, kpis in recorded.items():
+        print(f"{name}: return {kpis['return']:.2f}")
+    for name, run in runs.items():
+        returns = np.array(episode_returns(Policy.load(run), make, options.episodes, options.seed + 1))
+        low, high = metrics.mean_interval(returns)
+        print(f"{name}: return {returns.mean():.2f} ({low:.2f}…{high:.2f}) over {options.episodes} unseen episodes")
+    write_curves(options.out / "learning_curve.png", runs, recorded)
+    print(f"wrote {options.out / 'learning_curve.png'}")
+
+
+def _record(options: Options, policy: Policy) -> Dataset:
+    generator = np.random.default_rng(options.seed)
+
+    def act(observation: Any, mask: Any) -> Any:
+        return policy.actions(observation, mask, generator.random((len(observation), policy.n_uniform), np.float32))
+
+    half = options.transitions // 2
+    return Dataset.concatenate(
+        [
+            collect_parallel(make, None, half, options.seed + 2, name="random play"),
+            collect_parallel(make, act, half, options.seed + 3, name="online learner, sampled"),
+        ]
+    )
+
+
+def _report(name: str) -> Any:
+    def report(updates: int, record: dict[str, Any]) -> None:
+        if "evaluation" in record:
+            print(f"{name}, update {updates:,}: return {record['evaluation']['return'][0]:.2f}", flush=True)
+
+    return report
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Options, description=__doc__))
+    except (TypeError, ValueError) as error:
+        sys.exit(f"error: {error}")
