@@ -85,7 +85,7 @@ class _World:
         if network is not None and make is not None:
             raise ValueError("give either network or make, not both")
         recorded = dataset.metadata.get("environment", {}) if dataset else {}
-        if network is None and make is None and recorded.get("kind", "network") == "network":
+        if network is None and make is None and (dataset is None or recorded.get("kind") == "network"):
             network = RRMConfig(**recorded.get("config", {}))
         self.network = network
         if make is not None:
@@ -217,7 +217,8 @@ class _Run:
         record |= {part: row.tolist() for part, row in zip(self._learner.parts, means, strict=True)}
         if updates % self._training.evaluate_every == 0 or updates == self._training.updates:
             curves = [self._world.curve(self._learner.policy(k)) for k in range(len(self._learner.seeds))]
-            record["evaluation"] = {kpi: [curve[kpi] for curve in curves] for kpi in curves[0]}
+            if curves[0]:
+                record["evaluation"] = {kpi: [curve[kpi] for curve in curves] for kpi in curves[0]}
         return record
 
     def _save(self, updates: int) -> None:
