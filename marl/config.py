@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
@@ -34,7 +35,15 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """What each preset changes of the defaults. ``paper``: Table III; its two learning rates are read as actor's and critic's."""
 
-_POSITIVE = ("discount", "critic_learning_rate", "actor_learning_rate", "temperature_learning_rate", "target_rate", "reward_scale")
+_POSITIVE = (
+    "discount",
+    "critic_learning_rate",
+    "actor_learning_rate",
+    "temperature_learning_rate",
+    "target_rate",
+    "reward_scale",
+    "initial_temperature",
+)
 _AT_MOST_ONE = ("discount", "target_rate", "entropy_ratio", "epsilon_final")
 
 
@@ -108,26 +117,39 @@ class LearnerConfig:
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
         for item in fields(self):
-            self._check_number(item.name, getattr(self, item.name))
+            object.__setattr__(self, item.name, self._checked(item.name, getattr(self, item.name)))
+        if not isinstance(self.hidden_sizes, (tuple, list)):
+            raise TypeError(f"hidden_sizes must be integers of at least 1, one per hidden layer, got {self.hidden_sizes!r}")
         object.__setattr__(self, "hidden_sizes", tuple(bounded_integer("hidden_sizes", size) for size in self.hidden_sizes))
         if self.learning_starts > self.replay_capacity:
             raise ValueError(f"learning_starts = {self.learning_starts} must not exceed replay_capacity = {self.replay_capacity}")
 
-    def _check_number(self, name: str, value: Any) -> None:
-        default = getattr(type(self), name, None)
+    def _checked(self, name: str, value: Any) -> Any:
+        """The value, a number as plain Python, or an error that names the field, the value and what is allowed."""
+        default = getattr(type(self), name)
         if isinstance(default, bool):
             if not isinstance(value, bool):
                 raise TypeError(f"{name} must be True or False, got {value!r}")
         elif isinstance(default, int):
-            bounded_integer(name, value, lowest=0 if name in ("exploration_updates", "learning_starts") else 1)
+            return bounded_integer(name, value, lowest=0 if name in ("exploration_updates", "learning_starts") else 1)
         elif isinstance(default, float):
-            high = 1.0 if name in _AT_MOST_ONE else math.inf
-            low_name = "above 0" if name in _POSITIVE or name == "initial_temperature" else "of at least 0"
-            allowed = f"a finite number {low_name}" + (" and at most 1" if high == 1 else "")
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise TypeError(f"{name} must be {allowed}, got {value!r}")
-            if not math.isfinite(value) or value < 0 or value > high or (low_name == "above 0" and value == 0):
-                raise ValueError(f"{name} must be {allowed}, got {value!r}")
+            return self._checked_float(name, value)
+        return value
+
+    @staticmethod
+    def _checked_float(name: str, value: Any) -> float:
+        high = 1.0 if name in _AT_MOST_ONE else math.inf
+        positive = name in _POSITIVE
+        allowed = f"a finite number {'above 0' if positive else 'of at least 0'}" + (" and at most 1" if high == 1 else "")
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            raise TypeError(f"{name} must be {allowed}, got {value!r}")
+        try:
+            number = float(value)
+        except OverflowError:  # an integer beyond float
+            number = math.inf
+        if not math.isfinite(number) or number < 0 or number > high or (positive and number == 0):
+            raise ValueError(f"{name} must be {allowed}, got {value!r}")
+        return number
 
     @classmethod
     def preset(cls, name: str = "tuned", **overrides: Any) -> LearnerConfig:
@@ -159,7 +181,7 @@ class LearnerConfig:
 
     def scheme(self, *, offline: bool) -> str:
         """The name in output, the paper's where it has one: "CTDE-MARL-CQL (SAC)", "C-MARL (DQN)"."""
-        penalised = self.cql_alpha > 0 and self.algorithm != "bc"
+        penalised = offline and self.cql_alpha > 0 and self.algorithm != "bc"
         base = f"{self.paradigm.upper()}-MARL{'-CQL' if penalised else ''} ({self.algorithm.upper()})"
         return f"{base} offline" if offline and not penalised and self.algorithm != "bc" else base
 
@@ -182,7 +204,7 @@ class TrainingConfig:
     """Episodes of such an evaluation, the same ones every time."""
     checkpoint_every: int = 1000
     """Updates between checkpoints; a multiple of log_every. Online, environments start new episodes after each."""
-    envs_per_seed: int = 8
+    envs_per_seed: int = 64
     """Online: environments that each seed acts in, side by side."""
     updates_per_step: int = 1
     """Online: updates between two steps of these environments."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from marl import losses
 from marl.config import LearnerConfig
 from marl.networks import Layers, Workspace, initialise, layer_sizes, roles
-from marl.paradigms import Heads, Team
+from marl.paradigms import Heads, Team, preference
 from marl.policy import Policy
 from marl.transitions import Transitions, random_bits, random_uniform
 
@@ -113,8 +113,7 @@ class Learner:
     def _critic_losses(self, q: Tensor, chosen: Tensor, batch: Transitions) -> tuple[Tensor, dict[str, Tensor]]:
         config, heads = self.config, self.heads
         with torch.no_grad():
-            next_value = losses.mix(self._next_value(batch), mixes=heads.mixes)
-            target = losses.td_target(batch.reward * config.reward_scale, next_value, batch.terminated, config.discount)
+            target = losses.td_target(batch.reward * config.reward_scale, self._next_value(batch), batch.terminated, config.discount)
         taken = losses.take(q, chosen)
         errors = losses.mix(taken, mixes=heads.mixes) - target
         td = losses.td_loss(errors, config.td_loss)
@@ -134,18 +133,18 @@ class Learner:
         return loss, parts
 
     def _next_value(self, batch: Transitions) -> Tensor:
-        """V(s') per head (S, K, B), from the target critics."""
-        config, critics = self.config, self.n_critics
+        """V(s') from the target critics, per head (S, K, B) or of the sum over heads (S, 1, B)."""
+        config, critics, mixes = self.config, self.n_critics, self.heads.mixes
         outputs = self._judging.forward(self.head_inputs(batch.next_observation)) + self.heads.bias(batch.next_mask)
         if self.has_actor:
             log_policy, temperature = outputs[0].log_softmax(-1), self.log_temperature.detach().exp()
-            return losses.soft_value(outputs[1:], log_policy, temperature, soft_backup=config.soft_backup)
+            return losses.soft_value(outputs[1:], log_policy, temperature, soft_backup=config.soft_backup, mixes=mixes)
         if config.double_q:
-            return losses.double_q_value(outputs[:critics], outputs[critics:])
-        return losses.max_value(outputs)
+            return losses.double_q_value(outputs[:critics], outputs[critics:], mixes=mixes)
+        return losses.max_value(outputs, mixes=mixes)
 
     def _actor_losses(self, outputs: Tensor, mask: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        q = outputs[: self.n_critics].detach().amin(0)
+        q = preference(outputs[: self.n_critics].detach(), mixes=self.heads.mixes)
         log_policy = outputs[self.n_critics].log_softmax(-1)
         temperature = self.log_temperature.detach().exp()
         actor = losses.actor_loss(log_policy, q, temperature)
@@ -188,8 +187,8 @@ class Learner:
         if self._acting is None or self._acting.batch != observation.shape[1]:
             self._acting = Workspace(roles(self.layers, slice(self.n_trained)), observation.shape[1])
         outputs = self._acting.forward(self.head_inputs(observation))
-        preference = outputs[-1] + gumbel if self.has_actor else outputs.amin(0)
-        chosen = torch.where(deviates, (gumbel + bias).argmax(-1), (preference + bias).argmax(-1))
+        preferred = outputs[-1] + gumbel if self.has_actor else preference(outputs, mixes=self.heads.mixes)
+        chosen = torch.where(deviates, (gumbel + bias).argmax(-1), (preferred + bias).argmax(-1))
         return self.heads.actions(chosen)
 
     def fit_normaliser(self, observation: Tensor) -> None:

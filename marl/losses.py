@@ -11,6 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from marl.paradigms import preference
+
 
 def take(values: Tensor, actions: Tensor) -> Tensor:
     """Values (..., B, M) of actions (..., B): (..., B)."""
@@ -22,20 +24,31 @@ def mix(values: Tensor, *, mixes: bool) -> Tensor:
     return values.sum(-2, keepdim=True) if mixes else values
 
 
-def max_value(target_q: Tensor) -> Tensor:
-    """max_a of the smallest target critic, (C, S, K, B, M) to (S, K, B)."""
-    return target_q.amin(0).amax(-1)
+def _judged(values: Tensor, *, mixes: bool) -> Tensor:
+    """Values (C, S, K, B) to the smallest critic's (S, K, B), or of the smallest sum over heads (S, 1, B)."""
+    return mix(values, mixes=mixes).amin(0)
 
 
-def double_q_value(online_q: Tensor, target_q: Tensor) -> Tensor:
-    """The target critics' value, the smallest, of the action that the online critics, the smallest, prefer (van Hasselt et al., 2016)."""
-    return take(target_q.amin(0), online_q.amin(0).argmax(-1))
+def max_value(target_q: Tensor, *, mixes: bool = False) -> Tensor:
+    """The target critics' value, the smallest, of the action they themselves prefer; target_q (C, S, K, B, M) to (S, K or 1, B)."""
+    return double_q_value(target_q, target_q, mixes=mixes)
 
 
-def soft_value(target_q: Tensor, log_policy: Tensor, temperature: Tensor, *, soft_backup: bool) -> Tensor:
-    """E_a[min_c Q_c(s, a) - temperature * log policy(a | s)] (Eq. 20), (S, K, B); without the entropy if not `soft_backup`."""
-    value = (log_policy.exp() * target_q.amin(0)).sum(-1)
-    return value + temperature.unsqueeze(-1) * entropy(log_policy) if soft_backup else value
+def double_q_value(online_q: Tensor, target_q: Tensor, *, mixes: bool = False) -> Tensor:
+    """The target critics' value, the smallest, of the action that the online critics prefer (van Hasselt et al., 2016)."""
+    return _judged(take(target_q, preference(online_q, mixes=mixes).argmax(-1)), mixes=mixes)
+
+
+def soft_value(target_q: Tensor, log_policy: Tensor, temperature: Tensor, *, soft_backup: bool, mixes: bool = False) -> Tensor:
+    """E_a[min_c Q_c(s, a) - temperature * log policy(a | s)] (Eq. 20), (S, K, B); without the entropy if not `soft_backup`.
+
+    Where heads are mixed: the smallest critic's sum over heads of E_a[Q_c(s, a) - temperature * log policy(a | s)], (S, 1, B).
+    """
+    q = target_q if mixes else target_q.amin(0, keepdim=True)
+    values = (log_policy.exp() * q).sum(-1)
+    if soft_backup:
+        values = values + temperature.unsqueeze(-1) * entropy(log_policy)
+    return _judged(values, mixes=mixes)
 
 
 def td_target(reward: Tensor, next_value: Tensor, terminated: Tensor, discount: float) -> Tensor:

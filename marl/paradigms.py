@@ -117,3 +117,12 @@ class Heads:
             digits.append(index % self.team.n_actions)
             index = index // self.team.n_actions
         return torch.stack(digits[::-1], -1)
+
+
+def preference(q: Tensor, *, mixes: bool) -> Tensor:
+    """What actions are chosen by, (S, K, B, M) of q (C, S, K, B, M): the smallest critic.
+
+    Where heads are mixed, only a critic's sum over heads has a meaning: two critics may share it out among the heads differently, so
+    that the smallest value per head would belong to no sum. There it is the critics' mean.
+    """
+    return q.mean(0) if mixes else q.amin(0)

@@ -15,11 +15,14 @@ from torch import Tensor
 
 from marl.config import LearnerConfig
 from marl.networks import Layers, Workspace
-from marl.paradigms import Heads, Team, team_of
+from marl.paradigms import Heads, Team, preference, team_of
 from rrm_env import SILENT, Network
 
 CHECKPOINT, DESCRIPTION = "checkpoint.safetensors", "config.json"
 """Files of a run's folder: every tensor of the learner, and what it is."""
+
+
+_DESCRIBED = ("scheme", "learner", "training", "seeds", "team", "environment", "data")
 
 
 class RunError(ValueError):
@@ -108,11 +111,13 @@ class Policy:
         legal = torch.from_numpy(np.array(mask, np.uint8)).unsqueeze(0)
         if self._workspace is None or self._workspace.batch != len(observation):
             self._workspace = Workspace(self._layers, len(observation))
-        outputs = self._workspace.forward(self._heads.inputs((observed - self._shift) * self._scale)).amin(0) + self._heads.bias(legal)
+        stacked = self._workspace.forward(self._heads.inputs((observed - self._shift) * self._scale))
+        outputs = preference(stacked, mixes=self._heads.mixes) + self._heads.bias(legal)
         if self.sample:
             if uniform is None:
                 raise ValueError(f"a sampling policy needs uniform numbers of shape ({len(observation)}, {self.n_uniform})")
             drawn = torch.from_numpy(np.ascontiguousarray(uniform)).view(len(observation), self._heads.n_heads, -1)
+            drawn = drawn.clamp(2.0**-24, 1 - 2.0**-24)  # generators may give 0 or 1, whose logarithms are infinite
             outputs = outputs - (-drawn.log()).log().transpose(0, 1).unsqueeze(0)
         chosen: NDArray[np.int64] = self._heads.actions(outputs.argmax(-1))[0].numpy()
         return chosen
@@ -162,8 +167,11 @@ def describe(run: str | Path) -> dict[str, Any]:
         description: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RunError(f"{str(run)!r} holds no run: {path.name} {error.strerror or error}") from None
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # no JSON, or no text at all
         raise RunError(f"{str(path)!r} is no JSON: {error}") from None
+    missing = [key for key in _DESCRIBED if key not in description] if isinstance(description, dict) else [*_DESCRIBED]
+    if missing:
+        raise RunError(f"{str(path)!r} describes no run: it lacks {', '.join(missing)}")
     return description
 
 

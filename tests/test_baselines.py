@@ -15,6 +15,7 @@ from scipy import stats
 from strategies import configs, reset_network, seeds
 
 from baselines import REGISTRY, TDM, Greedy, ITLinQ, MaxWeight, NetworkTDM, ProportionalFair, RandomWalk
+from baselines.comparison import parse_scheduler
 from baselines.scheduler import Baseline
 from rrm_env import SILENT, Network, RRMConfig, Scheduler, evaluate, parallel_env
 
@@ -192,6 +193,47 @@ def test_random_walk_does_not_depend_on_the_batch_but_on_its_seed() -> None:
     assert np.array_equal(batch[:, 5], alone[:, 0])
     other = np.array(list(play(RandomWalk(8), reset_network(SHORT, 9))))
     assert not np.array_equal(other, alone)
+
+
+@given(configs(), seeds, st.integers(0, 2**32 - 1))
+def test_random_walk_with_silence_takes_the_action_its_draw_falls_on(config: RRMConfig, seed: int, stream: int) -> None:
+    network = reset_network(config, seed)
+    for t, served in enumerate(play(RandomWalk(stream, silence=True), network)):
+        draws = naive.policy_uniforms(seed, t, stream, config.n_aps)
+        legal = [[*(ue for ue in own if ue != SILENT), SILENT] for own in slots(network)]
+        assert served == [[own[int(draw * len(own))] for own, draw in zip(legal, draws, strict=True)]]
+
+
+def test_random_walk_with_silence_is_uniform_over_legal_actions() -> None:
+    network, silent, n_legal = reset_network(RRMConfig(n_ues=9, episode_length=50), 3, 256), [], []
+    for served in play(RandomWalk(silence=True), network):
+        silent.append(np.array(served) == SILENT)
+        n_legal.append(network.action_mask.sum(axis=2))
+    for n in (1, 2, 3, 4):
+        share = np.array(silent)[np.array(n_legal) == n]
+        assert len(share) > 1000
+        assert share.mean() == pytest.approx(1 / n, abs=4 * np.sqrt((n - 1) / n**2 / len(share)))
+
+
+def test_random_walk_is_never_silent_with_candidates_unless_told_to() -> None:
+    assert RandomWalk().silence is False
+    network = reset_network(SHORT, 4, 8)
+    for plain, told in zip(play(RandomWalk(7), network), play(RandomWalk(7, silence=False), reset_network(SHORT, 4, 8)), strict=True):
+        assert plain == told
+        assert ((np.array(plain) == SILENT) == (network.candidates[..., 0] == SILENT)).all()
+    for value in (1, "true", None):
+        with pytest.raises(TypeError, match=f"silence must be True or False, got {value!r}"):
+            RandomWalk(silence=value)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("text", "silence"), [("true", True), ("True", True), ("false", False), ("FALSE", False)])
+def test_truth_values_are_options_of_schedulers(text: str, silence: bool) -> None:
+    scheduler = parse_scheduler(f"random_walk:silence={text}:seed=3", REGISTRY)
+    assert isinstance(scheduler, RandomWalk)
+    assert (scheduler.silence, scheduler.seed) == (silence, 3)
+    for wrong in ("1", "yes", ""):
+        with pytest.raises(ValueError, match=f"silence of random_walk must be bool, got '{wrong}'"):
+            parse_scheduler(f"random_walk:silence={wrong}", REGISTRY)
 
 
 # --- All of them ---

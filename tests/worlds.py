@@ -1,0 +1,231 @@
+"""Worlds small enough to solve exactly in numpy, random batches, and slow looks into learners."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from marl import Learner, LearnerConfig, Team
+from marl.config import Algorithm, Paradigm
+from marl.transitions import Transitions
+
+Floats = NDArray[np.float64]
+Backup = Callable[[Floats], Floats]
+"""V (X,) of Q (X, M), -inf where an action is illegal."""
+SCHEMES: list[tuple[Paradigm, Algorithm]] = list(product(get_args(Paradigm), get_args(Algorithm)))
+DISCOUNT = 0.8
+
+
+# --- Exact solutions ---
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a single decision maker faces: X states, M actions."""
+
+    reward: Floats
+    """(X, M), expected."""
+    onward: Floats
+    """(X, M, X) probabilities of what follows; the missing rest is the probability that the episode terminates."""
+    legal: NDArray[np.bool_]
+    """(X, M)."""
+
+    def solve(self, backup: Backup) -> Floats:
+        """The Q (X, M) with Q = reward + discount * E[V(next)], V = backup(Q); -inf where illegal."""
+        q = np.where(self.legal, 0.0, -np.inf)
+        for _ in range(300):
+            q = np.where(self.legal, self.reward + DISCOUNT * self.onward @ backup(q), -np.inf)
+        return q
+
+
+def hard(q: Floats) -> Floats:
+    """max_a Q."""
+    return np.asarray(q.max(-1))
+
+
+def soft(temperature: float, *, entropy: bool = True) -> Backup:
+    """V = temperature * log sum exp(Q / temperature), or E[Q] under softmax(Q / temperature) where entropy does not count."""
+
+    def backup(q: Floats) -> Floats:
+        weights = np.exp((q - q.max(-1, keepdims=True)) / temperature)
+        if entropy:
+            return np.asarray(q.max(-1) + temperature * np.log(weights.sum(-1)))
+        return np.asarray((weights * np.where(weights > 0, q, 0)).sum(-1) / weights.sum(-1))
+
+    return backup
+
+
+@dataclass(frozen=True)
+class World:
+    """A team's problem with X states; joint actions in the order of `itertools.product`. Two successors are equally likely."""
+
+    reward: Floats
+    """(X, A^I)."""
+    successors: NDArray[np.int64]
+    """(X, A^I, 2)."""
+    terminates: NDArray[np.bool_]
+    """(X, A^I)."""
+    legal: NDArray[np.bool_]
+    """(X, I, A)."""
+    features: Floats
+    """(X, I, D) what each agent sees."""
+
+    @property
+    def team(self) -> Team:
+        """The sizes a learner needs."""
+        return Team(self.features.shape[1], self.features.shape[2], self.legal.shape[2])
+
+    @property
+    def joint(self) -> list[tuple[int, ...]]:
+        """All joint actions."""
+        return list(product(range(self.team.n_actions), repeat=self.team.n_agents))
+
+    def legal_joint(self) -> NDArray[np.bool_]:
+        """(X, A^I)."""
+        return np.array([[all(mask[i, a] for i, a in enumerate(action)) for action in self.joint] for mask in self.legal])
+
+    def central(self) -> Problem:
+        """As one decision maker faces it."""
+        onward = np.eye(len(self.reward))[self.successors].mean(-2) * ~self.terminates[..., None]
+        return Problem(self.reward, onward, self.legal_joint())
+
+    def seen_by(self, agent: int) -> Problem:
+        """As one agent faces it while the others act uniformly at random among their legal actions."""
+        whole, own = self.central(), np.array([action[agent] for action in self.joint])
+        columns = []
+        for a in range(self.team.n_actions):
+            weights = whole.legal * (own == a)
+            weights = weights / np.maximum(weights.sum(-1, keepdims=True), 1)
+            columns.append(((weights * whole.reward).sum(-1), (weights[..., None] * whole.onward).sum(1)))
+        reward, onward = (np.stack(parts, 1) for parts in zip(*columns, strict=True))
+        return Problem(reward, onward, self.legal[:, agent])
+
+    def transitions(self, keep: Callable[[tuple[int, ...]], bool] | None = None) -> Transitions:
+        """Every (state, legal joint action, successor) once, where `keep` of the action holds: fields (1, n, ...), one full batch."""
+        legal = self.legal_joint()
+        rows = [
+            (x, j, following)
+            for x, j in np.ndindex(*legal.shape)
+            if legal[x, j] and (keep is None or keep(self.joint[j]))
+            for following in self.successors[x, j]
+        ]
+        x, j, following = np.array(rows).T
+        fields = (
+            (self.features[x], np.float32),
+            (self.legal[x], np.uint8),
+            (np.array(self.joint)[j], np.int64),
+            (self.reward[x, j], np.float32),
+            (self.features[following], np.float32),
+            (self.legal[following], np.uint8),
+            (self.terminates[x, j], np.float32),
+        )
+        return Transitions(*(torch.from_numpy(values.astype(kind)).unsqueeze(0) for values, kind in fields))
+
+
+def random_world(seed: int, n_states: int = 4, n_actions: int = 3) -> World:
+    """Two agents that both see the state; in the first two states one of them must not choose its last, or first, action."""
+    generator, n_joint = np.random.default_rng(seed), n_actions**2
+    legal = np.ones((n_states, 2, n_actions), bool)
+    legal[0, 0, -1] = legal[1, 1, 0] = False
+    return World(
+        reward=generator.normal(size=(n_states, n_joint)),
+        successors=generator.integers(n_states, size=(n_states, n_joint, 2)),
+        terminates=generator.random((n_states, n_joint)) < 0.2,
+        legal=legal,
+        features=np.eye(n_states)[:, None].repeat(2, 1),
+    )
+
+
+def additive_world(seed: int, n_local: int = 3, n_actions: int = 3) -> World:
+    """Two agents in worlds of their own, each seeing its own alone; the team's reward is the sum of theirs."""
+    generator = np.random.default_rng(seed)
+    reward, follows = generator.normal(size=(2, n_local, n_actions)), generator.integers(n_local, size=(2, n_local, n_actions))
+    states, joint = list(product(range(n_local), repeat=2)), list(product(range(n_actions), repeat=2))
+    local_legal = np.ones((2, n_local, n_actions), bool)
+    local_legal[0, 0, -1] = local_legal[1, 1, 0] = False
+    successors = [[follows[0, x, a] * n_local + follows[1, y, b] for a, b in joint] for x, y in states]
+    return World(
+        reward=np.array([[reward[0, x, a] + reward[1, y, b] for a, b in joint] for x, y in states]),
+        successors=np.array(successors)[..., None].repeat(2, -1),
+        terminates=np.zeros((len(states), len(joint)), bool),
+        legal=np.array([[local_legal[0, x], local_legal[1, y]] for x, y in states]),
+        features=np.array([[np.eye(n_local)[x], np.eye(n_local)[y]] for x, y in states]),
+    )
+
+
+# --- Learners ---
+
+
+def make_learner(paradigm: Paradigm, algorithm: Algorithm, team: Team, seeds: Sequence[int] = (0,), **changes: Any) -> Learner:
+    """A small learner; `changes` go to its config, but for ``device``."""
+    device = changes.pop("device", "cpu")
+    values = {"hidden_sizes": (8,), "batch_size": 16, "normalise_observations": False, **changes}
+    return Learner(LearnerConfig(paradigm=paradigm, algorithm=algorithm, **values), team, seeds, device)
+
+
+def outputs(learner: Learner, observation: Tensor) -> Tensor:
+    """Outputs (N, S, K, B, M) of all networks for observations (S, B, I, D), layer by layer as written in textbooks."""
+    values = learner.head_inputs(observation)
+    for depth, (weights, biases) in enumerate(learner.layers):
+        values = values.clamp_min(0) @ weights + biases if depth else values @ weights + biases
+    return values
+
+
+def head_tables(learner: Learner, world: World) -> Tensor:
+    """Outputs (N, K, X, M) of the networks of the first seed in every state of a world."""
+    return outputs(learner, torch.from_numpy(world.features).float().unsqueeze(0))[:, 0]
+
+
+def joint_table(learner: Learner, world: World) -> Floats:
+    """Q (X, A^I) of the first critic: of a centralised learner, or of one whose heads add up."""
+    heads = head_tables(learner, world)[0].numpy().astype(float)
+    if learner.heads.joint:
+        return np.asarray(heads[0])
+    return np.stack([sum(heads[i, :, a] for i, a in enumerate(action)) for action in world.joint], -1)
+
+
+def random_mask(generator: torch.Generator, *shape: int) -> Tensor:
+    """A mask under which every agent has a legal action."""
+    mask = torch.rand(shape, generator=generator) < 0.6
+    always = torch.randint(shape[-1], (*shape[:-1], 1), generator=generator)
+    return mask.scatter(-1, always, True).to(torch.uint8)
+
+
+def random_batch(team: Team, n_seeds: int, n: int, seed: int = 0) -> Transitions:
+    """A batch (S, n) of transitions with legal actions, one in four of them terminal."""
+    generator, lead = torch.Generator().manual_seed(seed), (n_seeds, n)
+    mask, next_mask = (random_mask(generator, *lead, team.n_agents, team.n_actions) for _ in range(2))
+    return Transitions(
+        observation=torch.randn(*lead, team.n_agents, team.n_features, generator=generator),
+        mask=mask,
+        action=mask.flatten(0, 2).float().multinomial(1, generator=generator).view(*lead, team.n_agents),
+        reward=torch.randn(*lead, generator=generator),
+        next_observation=torch.randn(*lead, team.n_agents, team.n_features, generator=generator),
+        next_mask=next_mask,
+        terminated=(torch.rand(*lead, generator=generator) < 0.25).float(),
+    )
+
+
+def stored(team: Team, n: int, seed: int = 0) -> Transitions:
+    """`random_batch` as it is stored, (n, ...)."""
+    return Transitions(*(field[0] for field in random_batch(team, 1, n, seed)))
+
+
+def copies(learner: Learner) -> dict[str, Tensor]:
+    """What `Learner.tensors` holds now."""
+    return {name: tensor.clone() for name, tensor in learner.tensors().items()}
+
+
+def scatter_parameters(learner: Learner, seed: int = 0) -> None:
+    """Give every network parameters of its own, targets too."""
+    generator = torch.Generator().manual_seed(seed)
+    for layer in learner.layers:
+        for tensor in layer:
+            tensor.copy_(0.7 * torch.randn(tensor.shape, generator=generator))
