@@ -31,7 +31,10 @@ def create(run: Path, description: Mapping[str, Any]) -> None:
         run.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"the folder {str(run)!r} cannot be made: {error.strerror or error}") from None
-    write_description(run, description)
+    try:
+        write_description(run, description)
+    except OSError as error:
+        raise RunError(f"the folder {str(run)!r} cannot be written: {error.strerror or error}") from None
 
 
 def write_description(run: Path, description: Mapping[str, Any]) -> None:
@@ -48,10 +51,15 @@ def check_same(run: Path, description: Mapping[str, Any]) -> None:
         if section == "training":
             before, now = ({key: value for key, value in (options or {}).items() if key not in _FREE} for options in (before, now))
         if before != now:
-            detail = f"{before!r}, now {now!r}"
-            if isinstance(before, dict) and isinstance(now, dict):
-                detail = "; ".join(f"{key} was {before.get(key)!r}, now {now.get(key)!r}" for key in now if before.get(key) != now.get(key))
-            raise RunError(f"{str(run)!r} cannot be resumed with another {section}: {detail}")
+            raise RunError(f"{str(run)!r} cannot be resumed with another {section}: {'; '.join(_differences('', before, now))}")
+
+
+def _differences(name: str, before: Any, now: Any) -> list[str]:
+    """What changed, by the innermost names."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+        return [text for key in keys for text in _differences(key, before.get(key), now.get(key))]
+    return [f"{name} was {before!r}, now {now!r}".removeprefix(" was ")]
 
 
 def save_tensors(run: Path, learner: Mapping[str, Tensor], replay: Mapping[str, Tensor] | None, updates: int) -> None:

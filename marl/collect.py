@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from marl.dataset import Dataset
+from marl.policy import Policy
 from marl.sources import MakeEnv, NetworkSource, ParallelSource, Source
 from rrm_env import SILENT, Network, RRMConfig, Scheduler, metrics
 from rrm_env.network import bounded_integer
@@ -29,6 +30,7 @@ def collect(
     transitions: int = 100_000,
     seed: int = 0,
     *,
+    first_episode: int = 0,
     name: str | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Dataset:
@@ -39,6 +41,7 @@ def collect(
         config: the network; the preset ``paper`` where None.
         transitions: how many.
         seed: 0 ... 2^30 - 1; different seeds share no episode, and none is an evaluation's.
+        first_episode: which of the seed's episodes to begin with, for recordings that share a seed.
         name: what the dataset calls the behaviour; the scheduler's class where None.
         progress: called with the number of transitions just recorded.
 
@@ -59,8 +62,10 @@ def collect(
             scheduler.reset(source.network)
         return _indices(source.network, choose(source.network))
 
-    columns, kpis = _record(source, act, rounds * config.episode_length, seed, progress)
+    first_episode = bounded_integer("first_episode", first_episode, 2**31, lowest=0)
+    columns, ended = _record(source, act, rounds * config.episode_length, seed, first_episode, progress)
     environment = {"kind": "network", "config": config.as_dict()}
+    kpis = _kpis(ended, transitions, config)
     return _dataset(columns, transitions, environment, name or type(scheduler).__name__, seed, kpis)
 
 
@@ -71,6 +76,7 @@ def collect_parallel(
     seed: int = 0,
     *,
     num_envs: int = 8,
+    first_episode: int = 0,
     name: str | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Dataset:
@@ -82,6 +88,7 @@ def collect_parallel(
         transitions: how many.
         seed: of the environments, and of the random actions.
         num_envs: copies run side by side; each one's transitions follow one another.
+        first_episode: counts the environments' seeds on, for recordings that share a seed.
         name: what the dataset calls the behaviour.
         progress: called with the number of transitions just recorded.
 
@@ -97,9 +104,21 @@ def collect_parallel(
         return chosen
 
     source = ParallelSource(make, num_envs)
-    columns, kpis = _record(source, policy or random, -(-transitions // num_envs), seed, progress)
+    columns, ended = _record(source, policy or random, -(-transitions // num_envs), seed, first_episode, progress)
     environment = {"kind": "parallel", "name": str(make().metadata.get("name", "unknown"))}
+    kpis = _kpis(ended, transitions)
     return _dataset(columns, transitions, environment, name or ("policy" if policy else "random actions"), seed, kpis)
+
+
+def acting(policy: Policy, seed: int = 0) -> Act:
+    """What a trained policy does, as a function; a sampling one draws from a generator of this seed."""
+    generator = np.random.default_rng(seed)
+
+    def act(observation: NDArray[np.float32], mask: NDArray[np.uint8]) -> NDArray[Any]:
+        uniform = generator.random((len(observation), policy.n_uniform), np.float32) if policy.sample else None
+        return policy.actions(observation, mask, uniform)
+
+    return act
 
 
 def _indices(network: Network, served: NDArray[Any]) -> NDArray[np.int64]:
@@ -115,11 +134,21 @@ def _indices(network: Network, served: NDArray[Any]) -> NDArray[np.int64]:
     return found
 
 
+class _Ended(NamedTuple):
+    """An episode that ended while it was recorded."""
+
+    row: int
+    """Of its last transition."""
+    episode_return: float
+    ue_rates: NDArray[np.float64] | None
+    """(J,) bit/s/Hz, in the network."""
+
+
 def _record(
-    source: Source, act: Act, steps: int, seed: int, progress: Callable[[int], None] | None
-) -> tuple[dict[str, NDArray[Any]], dict[str, float]]:
-    """Columns (B, steps, ...) of B environments, and the mean KPIs of the episodes that ended."""
-    source.reset(seed, 0)
+    source: Source, act: Act, steps: int, seed: int, first_episode: int, progress: Callable[[int], None] | None
+) -> tuple[dict[str, NDArray[Any]], list[_Ended]]:
+    """Columns (B, steps, ...) of B environments, and the episodes that ended."""
+    source.reset(seed, first_episode)
     batch, team = len(source.observation), source.team
     observed, masked = (team.n_agents, team.n_features), (team.n_agents, team.n_actions)
     shapes: dict[str, tuple[tuple[int, ...], Any]] = {
@@ -133,7 +162,7 @@ def _record(
         "truncated": ((), np.uint8),
     }
     columns = {name: np.empty((batch, steps, *shape), kind) for name, (shape, kind) in shapes.items()}
-    returns, running, rates = [], np.zeros(batch), []
+    running, ended = np.zeros(batch), []
     for t in range(steps):
         actions = act(source.observation, source.mask)
         before = source.observation, source.mask, actions
@@ -141,24 +170,31 @@ def _record(
         for column, value in zip(columns.values(), (*before, *outcome), strict=True):
             column[:, t] = value
         running += outcome.reward
-        ended = (outcome.terminated | outcome.truncated).astype(bool)
-        if ended.any():
-            returns.append(running[ended])
-            running[ended] = 0
-            if isinstance(source, NetworkSource):
-                rates.append(source.finished_ue_rates)
+        for b in np.flatnonzero(outcome.terminated | outcome.truncated):
+            rates = source.finished_ue_rates[b] if isinstance(source, NetworkSource) else None
+            ended.append(_Ended(int(b) * steps + t, float(running[b]), rates))
+            running[b] = 0
         if progress is not None:
             progress(batch)
     columns["truncated"][:, -1] |= 1 - columns["terminated"][:, -1]
-    kpis = {} if not returns else {"episodes": float(sum(map(len, returns))), "return": float(np.concatenate(returns).mean())}
-    if rates:
-        config, every = source.network.config, np.concatenate(rates)  # type: ignore[attr-defined]
-        kpis |= {
-            "sum_rate": float(metrics.sum_rate(every).mean()),
-            "tail_rate": float(metrics.tail_rate(every).mean()),
-            "score": float(metrics.score(every, config.sum_weight, config.score_tail_weight).mean()),
-        }
-    return columns, kpis
+    return columns, ended
+
+
+def _kpis(ended: list[_Ended], n: int, config: RRMConfig | None = None) -> dict[str, float]:
+    """Means over the episodes that lie wholly within the first ``n`` rows; nothing where there is none."""
+    whole = [episode for episode in ended if episode.row < n]
+    if not whole:
+        return {}
+    kpis = {"episodes": float(len(whole)), "return": float(np.mean([episode.episode_return for episode in whole]))}
+    if config is None:
+        return kpis
+    rates = np.stack([episode.ue_rates for episode in whole if episode.ue_rates is not None])
+    return {
+        **kpis,
+        "sum_rate": float(metrics.sum_rate(rates).mean()),
+        "tail_rate": float(metrics.tail_rate(rates).mean()),
+        "score": float(metrics.score(rates, config.sum_weight, config.score_tail_weight).mean()),
+    }
 
 
 def _dataset(

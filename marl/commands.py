@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,14 +19,15 @@ from rich.table import Table
 
 from baselines import REGISTRY
 from baselines.comparison import check_picture, parse_scheduler, show, summarise, write_json, write_picture
-from marl.collect import collect, collect_parallel
+from marl.collect import acting, collect, collect_parallel
 from marl.config import LearnerConfig, TrainingConfig
 from marl.dataset import Dataset
 from marl.policy import describe, load_policies
 from marl.sources import MakeEnv
 from marl.training import episode_returns, train
 from rrm_env import Evaluation, RRMConfig, Scheduler, evaluate, metrics, parse_settings
-from rrm_env.files import check_writable
+from rrm_env.files import check_writable, write_whole
+from rrm_env.version import versions
 
 Settings = Annotated[tuple[str, ...], tyro.conf.arg(name="set", metavar="FIELD=VALUE")]
 Flat = tyro.conf.arg(name="")
@@ -66,21 +68,29 @@ class Collect:
         print(f"wrote {out}")
 
     def _collect(self, advance: Callable[[int], None]) -> Dataset:
-        policies = load_policies(self.policy, sample=self.sample) if self.policy else []
-        name = f"{describe(self.policy)['scheme']} of {self.policy}" if self.policy else self.scheduler
+        if self.policy:
+            return self._of_policies(self.policy, advance)
+        if self.sample:
+            raise ValueError("--sample needs --policy: a scheduler has no actor to draw from")
         if self.env:
-            make = make_env(self.env)
-            if policies:
-                return collect_parallel(make, policies[0].actions, self.transitions, self.seed, name=name, progress=advance)
-            return collect_parallel(make, None, self.transitions, self.seed, progress=advance)
-        config = RRMConfig.preset(self.network, **parse_settings(self.settings))
-        if not policies:
-            return collect(parse_scheduler(self.scheduler, REGISTRY), config, self.transitions, self.seed, name=name, progress=advance)
-        share = -(-self.transitions // len(policies))
-        parts = [
-            collect(policy, config, share, self.seed + k, name=f"{name}, seed {k}", progress=advance) for k, policy in enumerate(policies)
-        ]
+            return collect_parallel(make_env(self.env), None, self.transitions, self.seed, progress=advance)
+        scheduler = parse_scheduler(self.scheduler, REGISTRY)
+        return collect(scheduler, self._config(), self.transitions, self.seed, name=self.scheduler, progress=advance)
+
+    def _of_policies(self, run: Path, advance: Callable[[int], None]) -> Dataset:
+        """Equal shares of all seeds of a run, of different episodes."""
+        policies, scheme = load_policies(run, sample=self.sample), describe(run)["scheme"]
+        share, parts = -(-self.transitions // len(policies)), []
+        for k, policy in enumerate(policies):
+            common: dict[str, Any] = {"first_episode": k * share, "name": f"{scheme} of {run}, seed {k}", "progress": advance}
+            if self.env:
+                parts.append(collect_parallel(make_env(self.env), acting(policy, self.seed + k), share, self.seed, **common))
+            else:
+                parts.append(collect(policy, self._config(), share, self.seed, **common))
         return Dataset.mix(parts, self.transitions, self.seed)
+
+    def _config(self) -> RRMConfig:
+        return RRMConfig.preset(self.network, **parse_settings(self.settings))
 
 
 @dataclass(frozen=True)
@@ -163,7 +173,7 @@ class Evaluate:
         if plot_path:
             check_picture(plot_path)
         if self.env:
-            self._returns(make_env(self.env))
+            self._returns(make_env(self.env), json_path)
             return
         evaluations = self._evaluations()
         summary = summarise(evaluations)
@@ -196,7 +206,7 @@ class Evaluate:
         """Each run by its scheme, and by its folder too where two runs share one."""
         schemes = {run: str(describe(run)["scheme"]) for run in self.runs}
         shared = [scheme for scheme in schemes.values() if list(schemes.values()).count(scheme) > 1]
-        return {f"{scheme}, {run.name}" if scheme in shared else scheme: run for run, scheme in schemes.items()}
+        return {f"{scheme}, {run}" if scheme in shared else scheme: run for run, scheme in schemes.items()}
 
     def _config(self) -> RRMConfig:
         changes = parse_settings(self.settings)
@@ -207,12 +217,21 @@ class Evaluate:
             raise ValueError(f"{str(self.runs[0])!r} was trained in {environment.get('name')!r}: name it with --env MODULE")
         return RRMConfig(**{**environment["config"], **changes})
 
-    def _returns(self, make: MakeEnv) -> None:
+    def _returns(self, make: MakeEnv, json_path: Path | None) -> None:
+        for name in ("schedulers", "network", "settings", "plot"):
+            if getattr(self, name):
+                raise ValueError(f"--{name if name != 'settings' else 'set'} is of the network and does not go with --env")
+        result = {}
         for name, run in self._names().items():
             policies = load_policies(run, act_on=self.act_on, sample=self.sample)
             returns = np.array([episode_returns(policy, make, self.episodes, self.seed) for policy in policies])
             low, high = metrics.mean_interval(returns)
             print(f"{name}: return {returns.mean():.3f} ({low:.3f}…{high:.3f}), {len(policies)} seeds, {self.episodes} episodes")
+            result[name] = {"return": {"mean": float(returns.mean()), "low": low, "high": high}, "per_episode": returns.tolist()}
+        if json_path:
+            content = {"environment": self.env, "seed": self.seed, "episodes": self.episodes, "versions": versions("torch"), "runs": result}
+            write_whole(json_path, lambda file: file.write(json.dumps(content, indent=1).encode()))
+            print(f"wrote {json_path}")
 
 
 @dataclass(frozen=True)
@@ -270,10 +289,11 @@ def _dataset_table(dataset: Dataset, title: str) -> Table:
     grid.caption = f"{team.n_agents} agents, {team.n_features} features and {team.n_actions} actions each"
     for heading in ("Behaviour", "Seed", "Transitions", "KPIs of its episodes"):
         grid.add_column(heading)
-    counts = dataset.behaviour.bincount(minlength=len(dataset.metadata.get("behaviours", []))).tolist()
-    for behaviour, count in zip(dataset.metadata.get("behaviours", []), counts, strict=True):
-        kpis = ", ".join(f"{name} {value:,.3f}" for name, value in behaviour["kpis"].items())
-        grid.add_row(behaviour["name"], str(behaviour["seed"]), f"{count:,}", kpis)
+    behaviours = dataset.metadata.get("behaviours", [])
+    for k, count in enumerate(dataset.behaviour.bincount(minlength=len(behaviours)).tolist()):
+        behaviour = behaviours[k] if k < len(behaviours) else {}
+        kpis = ", ".join(f"{name} {value:,.3f}" for name, value in behaviour.get("kpis", {}).items())
+        grid.add_row(str(behaviour.get("name", k)), str(behaviour.get("seed", "")), f"{count:,}", kpis)
     return grid
 
 

@@ -92,6 +92,11 @@ class Dataset:
                 raise DatasetError(f"{name} must have 3 dimensions, got shape {tuple(getattr(self, name).shape)}")
         if len(self.observation) == 0:
             raise DatasetError("a dataset must hold at least one transition, got none")
+        if 0 in (*self.observation.shape, *self.mask.shape):
+            shapes = tuple(self.observation.shape), tuple(self.mask.shape)
+            raise DatasetError(
+                f"observation and mask must have at least one agent, feature and action, got shapes {shapes[0]} and {shapes[1]}"
+            )
         n, agents, features = self.observation.shape
         return n, agents, features, self.mask.shape[-1]
 
@@ -105,6 +110,8 @@ class Dataset:
         for name in ("mask", "next_mask"):
             if not getattr(self, name).any(-1).all():
                 raise DatasetError(f"{name} must leave every agent a legal action")
+        if int(self.behaviour.min()) < 0:
+            raise DatasetError(f"behaviour must be at least 0, got {int(self.behaviour.min())}")
         low, high = int(self.action.min()), int(self.action.max())
         if low < 0 or high >= actions:
             raise DatasetError(f"action must be from 0 to {actions - 1}, got {low if low < 0 else high}")
@@ -184,7 +191,7 @@ class Dataset:
             ValueError: nothing can be written there.
         """
         target = check_writable("path", path)
-        tensors = {name: tensor.contiguous() for name, tensor in self.tensors().items()}
+        tensors = {name: tensor.contiguous().clone() for name, tensor in self.tensors().items()}  # fields may share their memory
         described = json.dumps({**self.metadata, "versions": versions("torch", "safetensors")})
         metadata = {"kind": _KIND, "schema": str(SCHEMA), "description": described, "checksum": _checksum(tensors, described)}
         content = save(tensors, metadata)

@@ -143,9 +143,12 @@ class Policy:
         Raises:
             ValueError: it has others.
         """
-        sizes = team_of(network.config)
-        if sizes != self.team:
-            raise ValueError(f"the policy was trained for {self.team}, the network has {sizes}")
+        self.require(team_of(network.config))
+
+    def require(self, team: Team) -> None:
+        """Refuse an environment of other sizes than the one trained in (ValueError)."""
+        if team != self.team:
+            raise ValueError(f"the policy was trained for {self.team}, the environment has {team}")
 
     def schedule(self, network: Network) -> NDArray[np.int64]:
         """The UE each AP serves in this step: (B, I), one of its candidates or `SILENT`."""

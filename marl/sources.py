@@ -90,18 +90,20 @@ class ParallelSource:
     Args:
         make: makes one environment.
         num_envs: B.
+        evaluates: take seeds from 2^30 on, which training never takes.
     """
 
-    def __init__(self, make: MakeEnv, num_envs: int) -> None:
+    def __init__(self, make: MakeEnv, num_envs: int, *, evaluates: bool = False) -> None:
         import supersuit
 
         env = AlikeAgents(make())
         self.team, self._num_envs = env.team, num_envs
+        self._first_seed = 2**30 if evaluates else 0
         self._envs = supersuit.concat_vec_envs_v1(supersuit.pettingzoo_env_to_vec_env_v1(env), num_envs, base_class="gymnasium")
 
     def reset(self, seed: int, first_episode: int) -> None:
         """As `Source`; many environments take only seeds of 32 bits, so far-apart training seeds may share episodes."""
-        observation, _ = self._envs.reset(seed=(seed * 2**16 + first_episode) % 2**31)
+        observation, _ = self._envs.reset(seed=self._first_seed + (seed * 2**16 + first_episode) % (2**30 - self._num_envs))
         self.observation, self.mask = self._split(observation)
 
     def step(self, actions: NDArray[Any]) -> Outcome:

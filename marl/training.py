@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from marl import checkpoint
-from marl.collect import MAX_SEED
+from marl.collect import MAX_SEED, acting
 from marl.config import LearnerConfig, TrainingConfig
 from marl.dataset import Dataset
 from marl.feeders import Offline, Online, Updates
@@ -122,14 +122,17 @@ class _World:
 
 
 def episode_returns(policy: Policy, make: MakeEnv, episodes: int, seed: int = 0) -> list[float]:
-    """Returns, averaged over agents, of a policy's first ``episodes`` episodes in a parallel environment, played side by side."""
-    source = ParallelSource(make, episodes)
-    source.reset(seed, 0)
-    running, done = np.zeros(episodes), np.zeros(episodes, bool)
-    generator = np.random.default_rng(seed)
+    """Returns, averaged over agents, of a policy's first ``episodes`` episodes in a parallel environment, played side by side.
+
+    Raises:
+        ValueError: the policy was trained for other sizes.
+    """
+    source = ParallelSource(make, bounded_integer("episodes", episodes), evaluates=True)
+    policy.require(source.team)
+    source.reset(bounded_integer("seed", seed, MAX_SEED, lowest=0), 0)
+    running, done, act = np.zeros(episodes), np.zeros(episodes, bool), acting(policy, seed)
     while not done.all():
-        uniform = generator.random((episodes, policy.n_uniform), np.float32) if policy.sample else None
-        outcome = source.step(policy.actions(source.observation, source.mask, uniform))
+        outcome = source.step(act(source.observation, source.mask))
         running += np.where(done, 0, outcome.reward)
         done |= (outcome.terminated | outcome.truncated).astype(bool)
     return list(running)

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from replay import CONFIGS
 from scipy import stats
-from toys import PARADIGMS, SMALL, Match, Unlike, checkpoint, made_up, random_policy, small_learner, trained
+from toys import EVALUATION, PARADIGMS, SMALL, Match, Unlike, checkpoint, made_up, random_policy, small_learner, trained
 
 import marl
 from baselines import RandomWalk
@@ -210,7 +210,7 @@ def test_evaluation_does_not_depend_on_the_batch(paradigm: Any, sample: bool) ->
 @pytest.mark.parametrize("changes", [{"n_aps": 3}, {"n_candidates": 3}])
 def test_networks_of_other_sizes_are_refused(changes: dict[str, int]) -> None:
     config = RRMConfig(**{**SMALL.as_dict(), **changes})
-    with pytest.raises(ValueError, match=re.escape(f"the policy was trained for {TEAM}, the network has {team_of(config)}")):
+    with pytest.raises(ValueError, match=re.escape(f"the policy was trained for {TEAM}, the environment has {team_of(config)}")):
         evaluate(random_policy(TEAM), config, episodes=1)
 
 
@@ -289,7 +289,7 @@ def test_episode_returns_are_those_of_the_first_episode_of_each_environment() ->
     returns = episode_returns(policy, Unlike, episodes=6, seed=1)
     for k, value in enumerate(returns):
         env, total = Unlike(), 0.0
-        env.reset(seed=int(policy.steps[0][0][k, 0, 0]))  # type: ignore[attr-defined]
+        env.reset(seed=EVALUATION + int(policy.steps[0][0][k, 0, 0]))  # type: ignore[attr-defined]
         for _, actions in policy.steps:  # type: ignore[attr-defined]
             _, rewards, _, _, _ = env.step(dict(zip(env.possible_agents, actions[k].tolist(), strict=True)))
             total += sum(rewards.values()) / 2

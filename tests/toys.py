@@ -25,13 +25,16 @@ SMALL = RRMConfig(n_aps=2, n_ues=6, n_candidates=2, episode_length=10)
 """A network on which a few updates take no time."""
 
 PARADIGMS = ("c", "i", "ctde")
+EVALUATION = 2**30
+"""Where the seeds of evaluation begin in environments that are not ours."""
 
 
 class Unlike(ParallelEnv[str, Any, int]):  # type: ignore[misc] # published without type hints
     """Two agents that differ in observation size, action count, masks and rewards; refuses illegal actions.
 
     An episode lasts 3 or 4 steps and ends by termination where its last actions are even in sum, else by truncation. The first
-    feature of every observation is the seed of the last seeded reset, so that a recording tells how to repeat it.
+    feature of every observation is the seed of the last seeded reset, counted from `EVALUATION` on where it is beyond (float32
+    holds no larger integers), so that a recording tells how to repeat it.
 
     Args:
         masks: where masks are given: in "infos", in "observations" or "nowhere" (and then every action is legal).
@@ -93,7 +96,7 @@ class Unlike(ParallelEnv[str, Any, int]):  # type: ignore[misc] # published with
             mask = self._generator.random(self._actions[agent]) < 0.5
             mask[self._generator.integers(len(mask))] = True
             self.legal[agent] = np.ones(len(mask), np.int8) if self._masks == "nowhere" else mask.astype(np.int8)
-            seen = np.array([self._seed, self._t, *self._generator.random(self._features[agent] - 2)], np.float32)
+            seen = np.array([self._seed % EVALUATION, self._t, *self._generator.random(self._features[agent] - 2)], np.float32)
             observations[agent] = {"observation": seen, "action_mask": self.legal[agent]} if self._masks == "observations" else seen
             infos[agent] = {"action_mask": self.legal[agent]} if self._masks == "infos" else {}
         return observations, infos
