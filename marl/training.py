@@ -219,6 +219,7 @@ class _Run:
         record: dict[str, Any] = {"update": updates, "seconds": round(seconds, 3)}
         record |= {part: row.tolist() for part, row in zip(self._learner.parts, means, strict=True)}
         if updates % self._training.evaluate_every == 0 or updates == self._training.updates:
+            self._learner.check_finite()
             curves = [self._world.curve(self._learner.policy(k)) for k in range(len(self._learner.seeds))]
             if curves[0]:
                 record["evaluation"] = {kpi: [curve[kpi] for curve in curves] for kpi in curves[0]}
