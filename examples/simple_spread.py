@@ -17,6 +17,7 @@ import tyro
 from mpe2 import simple_spread_v3
 
 from marl import Dataset, LearnerConfig, Policy, TrainingConfig, collect_parallel, episode_returns, train
+from marl.collect import acting
 from marl.config import Paradigm
 from marl.curves import write_curves
 from rrm_env import metrics
@@ -26,9 +27,9 @@ from rrm_env import metrics
 class Options:
     """How much to train and where to put it."""
 
-    paradigm: Paradigm = "ctde"
+    paradigm: Paradigm = "c"
     """c, i or ctde."""
-    updates: int = 10_000
+    updates: int = 5000
     """Updates online, and as many offline."""
     transitions: int = 20_000
     """Size of the offline dataset, half random play and half the online learner's, sampled."""
@@ -50,7 +51,7 @@ def main(options: Options) -> None:
     shutil.rmtree(options.out, ignore_errors=True)
     options.out.mkdir(parents=True)
     config = LearnerConfig(paradigm=options.paradigm, hidden_sizes=(128, 128), reward_scale=1.0, discount=0.95, initial_temperature=0.1)
-    training = TrainingConfig(updates=options.updates, evaluate_every=1000, evaluation_episodes=64)
+    training = TrainingConfig(updates=options.updates, evaluate_every=1000, evaluation_episodes=64, envs_per_seed=8)
     runs = {"online": options.out / "online", "offline": options.out / "offline"}
     train(runs["online"], config, training, seeds=[options.seed], make=make, report=_report("online"))
     dataset = _record(options, Policy.load(runs["online"], sample=True))
@@ -68,16 +69,11 @@ def main(options: Options) -> None:
 
 
 def _record(options: Options, policy: Policy) -> Dataset:
-    generator = np.random.default_rng(options.seed)
-
-    def act(observation: Any, mask: Any) -> Any:
-        return policy.actions(observation, mask, generator.random((len(observation), policy.n_uniform), np.float32))
-
     half = options.transitions // 2
     return Dataset.concatenate(
         [
             collect_parallel(make, None, half, options.seed + 2, name="random play"),
-            collect_parallel(make, act, half, options.seed + 3, name="online learner, sampled"),
+            collect_parallel(make, acting(policy), half, options.seed + 3, name="online learner, sampled"),
         ]
     )
 
