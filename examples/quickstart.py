@@ -9,7 +9,6 @@ Run it with ``python examples/quickstart.py``; ``--help`` shows the options.
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from dataclasses import dataclass
@@ -19,10 +18,12 @@ import tyro
 
 from baselines import REGISTRY
 from baselines.comparison import parse_scheduler
-from marl import Dataset
 from marl.commands import Collect, Evaluate, Train
 from marl.config import LearnerConfig, TrainingConfig
 from marl.curves import write_curves
+from marl.policy import describe
+from marl.training import curve_point
+from rrm_env import RRMConfig
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,8 @@ def main(options: Options) -> None:
     print(f"3. against all baselines on {options.episodes} unseen episodes")
     comparison = options.out / "comparison.json"
     Evaluate((run,), episodes=options.episodes, schedulers="all", json=comparison, plot=options.out / "rates.png").run()
-    recorded = Dataset.read(data).metadata["behaviours"][0]
-    scheme = json.loads((run / "config.json").read_text())["scheme"]
-    write_curves(options.out / "learning_curve.png", {scheme: run}, {f"{recorded['name']} (the data)": recorded["kpis"]})
+    recorded = curve_point(parse_scheduler(options.scheduler, REGISTRY), RRMConfig(), training.evaluation_episodes)
+    write_curves(options.out / "learning_curve.png", {describe(run)["scheme"]: run}, {f"{options.scheduler} (the data)": recorded})
     print(f"wrote {options.out / 'learning_curve.png'}")
 
 

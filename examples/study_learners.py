@@ -26,10 +26,12 @@ from baselines.comparison import parse_scheduler, show, summarise
 from marl import Dataset, LearnerConfig, TrainingConfig, collect, load_policies, train
 from marl.checkpoint import read_log, updates_done
 from marl.curves import learning_curve, write_curves
-from rrm_env import Evaluation, evaluate
+from marl.training import curve_point
+from rrm_env import Evaluation, RRMConfig, evaluate
 from rrm_env.files import check_writable, write_whole
 from rrm_env.version import versions
 
+CURVE_EPISODES = 32
 REFERENCES = ("itlinq:tolerance_db=-10", "network_tdm", "max_weight", "max_weight:csi=large_scale")
 
 OFFLINE: dict[str, dict[str, Any]] = {
@@ -54,7 +56,7 @@ class Options:
     """How many."""
     offline_updates: int = 5000
     """Updates of each offline learner."""
-    online_updates: int = 12_000
+    online_updates: int = 8000
     """Updates of each online learner."""
     episodes: int = 256
     """Unseen evaluation episodes."""
@@ -88,7 +90,7 @@ def main(options: Options) -> None:
     summary = summarise(evaluations)
     show(summary, f"{options.seeds} seeds, {options.episodes} unseen episodes")
     result = {
-        "options": {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()},
+        "options": {key: value for key, value in vars(options).items() if not isinstance(value, Path)},
         "data": dataset.metadata["behaviours"],
         "training_hours": {name: list(read_log(run))[-1]["seconds"] / 3600 for name, run in runs.items()},
         "versions": versions("torch"),
@@ -102,7 +104,8 @@ def main(options: Options) -> None:
         },
     }
     write_whole(json_path, lambda file: file.write(json.dumps(result, indent=1).encode()))
-    write_curves(plot_path, runs, {f"{dataset.metadata['behaviours'][0]['name']} (the data)": dataset.metadata["behaviours"][0]["kpis"]})
+    recorded = curve_point(parse_scheduler(options.scheduler, REGISTRY), RRMConfig(), CURVE_EPISODES)
+    write_curves(plot_path, runs, {f"{options.scheduler} (the data)": recorded})
     print(f"wrote {json_path}\nwrote {plot_path}")
 
 
@@ -119,7 +122,7 @@ def _train(options: Options, name: str, dataset: Dataset) -> None:
         train(
             run,
             LearnerConfig(**{**OFFLINE, **ONLINE}[name]),
-            TrainingConfig(updates=updates, evaluate_every=500, evaluation_episodes=32, device=options.device),
+            TrainingConfig(updates=updates, evaluate_every=500, evaluation_episodes=CURVE_EPISODES, device=options.device),
             seeds=range(options.seeds),
             dataset=dataset if name in OFFLINE else None,
             resume=(run / "config.json").exists(),

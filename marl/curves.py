@@ -35,7 +35,7 @@ def write_curves(path: Path, runs: Mapping[str, Path], references: Mapping[str, 
     Args:
         path: the picture to write; its ending says the format.
         runs: folders of runs by what to call them.
-        references: KPIs of schedulers by name, drawn as horizontal lines.
+        references: KPIs of schedulers on the same episodes (`marl.training.curve_point`) by name, drawn as horizontal lines.
     """
     from matplotlib.figure import Figure
 

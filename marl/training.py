@@ -21,7 +21,7 @@ from marl.learner import Learner
 from marl.paradigms import Team, team_of
 from marl.policy import Policy, RunError
 from marl.sources import MakeEnv, NetworkSource, ParallelSource, Source
-from rrm_env import RRMConfig, evaluate
+from rrm_env import RRMConfig, Scheduler, evaluate
 from rrm_env.network import bounded_integer
 from rrm_env.version import versions
 
@@ -114,11 +114,16 @@ class _World:
     def curve(self, policy: Policy) -> dict[str, float]:
         """Mean KPIs on the held-out episodes; nothing for a recorded environment that is not at hand."""
         if self.network is not None:
-            result = evaluate(policy, self.network, self._training.evaluation_episodes, CURVE_SEED)
-            return {kpi: float(getattr(result, kpi).mean()) for kpi in ("sum_rate", "tail_rate", "score")}
+            return curve_point(policy, self.network, self._training.evaluation_episodes)
         if self.make is not None:
             return {"return": float(np.mean(episode_returns(policy, self.make, self._training.evaluation_episodes, CURVE_SEED)))}
         return {}
+
+
+def curve_point(scheduler: Scheduler, network: RRMConfig, episodes: int) -> dict[str, float]:
+    """Mean KPIs of a policy, or of a scheduler to draw beside it, on the first episodes behind learning curves."""
+    result = evaluate(scheduler, network, episodes, CURVE_SEED)
+    return {kpi: float(getattr(result, kpi).mean()) for kpi in ("sum_rate", "tail_rate", "score")}
 
 
 def episode_returns(policy: Policy, make: MakeEnv, episodes: int, seed: int = 0) -> list[float]:

@@ -340,6 +340,13 @@ def test_parameters_that_are_not_finite_are_neither_acted_on_nor_saved(make: Any
     assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
 
 
+@pytest.mark.parametrize("algorithm", ["sac", "dqn"])
+def test_diverged_learner_acts_legally_until_it_is_found(algorithm: str, tmp_path: Path) -> None:
+    rates = {"critic_learning_rate": 1e30, "actor_learning_rate": 1e30}
+    with pytest.raises(DivergenceError, match=r"^update \d: "):
+        trained(tmp_path / "run", {"algorithm": algorithm, "epsilon_final": 0.0, "exploration_updates": 1, **rates}, make=Unlike)
+
+
 # --- What is refused ---
 
 WIDE = RRMConfig(**{**SMALL.as_dict(), "n_aps": 3})
