@@ -26,6 +26,7 @@ from baselines.comparison import parse_scheduler, show, summarise
 from marl import Dataset, LearnerConfig, TrainingConfig, collect, load_policies, train
 from marl.checkpoint import read_log, updates_done
 from marl.curves import learning_curve, write_curves
+from marl.policy import describe
 from marl.training import curve_point
 from rrm_env import Evaluation, RRMConfig, evaluate
 from rrm_env.files import check_writable, write_whole
@@ -105,7 +106,7 @@ def main(options: Options) -> None:
     }
     write_whole(json_path, lambda file: file.write(json.dumps(result, indent=1).encode()))
     recorded = curve_point(parse_scheduler(options.scheduler, REGISTRY), RRMConfig(), CURVE_EPISODES)
-    write_curves(plot_path, runs, {f"{options.scheduler} (the data)": recorded})
+    write_curves(plot_path, {_label(name, run): run for name, run in runs.items()}, {f"{options.scheduler} (the data)": recorded})
     print(f"wrote {json_path}\nwrote {plot_path}")
 
 
@@ -139,11 +140,13 @@ def _finished(options: Options, name: str) -> bool:
     return updates_done(options.out / name) >= _updates(options, name)
 
 
+def _label(name: str, run: Path) -> str:
+    return str(describe(run)["scheme"]) + ("" if name in OFFLINE else " online")
+
+
 def _evaluations(options: Options, runs: dict[str, Path]) -> Iterator[tuple[str, Evaluation]]:
     for name, run in runs.items():
-        description = json.loads((run / "config.json").read_text())
-        label = description["scheme"] + ("" if name in OFFLINE else " online")
-        yield label, Evaluation.stack([evaluate(policy, None, options.episodes) for policy in load_policies(run)])
+        yield _label(name, run), Evaluation.stack([evaluate(policy, None, options.episodes) for policy in load_policies(run)])
     for name in REFERENCES:
         yield name, evaluate(parse_scheduler(name, REGISTRY), None, options.episodes)
 

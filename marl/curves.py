@@ -41,7 +41,7 @@ def write_curves(path: Path, runs: Mapping[str, Path], references: Mapping[str, 
 
     curves = {label: learning_curve(run) for label, run in runs.items()}
     kpis = list(next(iter(curves.values()))[1])
-    figure = Figure(figsize=(4.5 * len(kpis), 4), layout="constrained")
+    figure = Figure(figsize=(4.5 * len(kpis) + 2, 4), layout="constrained")
     for axes, kpi in zip(figure.subplots(1, len(kpis), squeeze=False)[0], kpis, strict=True):
         for k, (label, (updates, values)) in enumerate(curves.items()):
             colour = COLOURS[k % len(COLOURS)]
@@ -53,7 +53,7 @@ def write_curves(path: Path, runs: Mapping[str, Path], references: Mapping[str, 
         axes.set(xlabel="updates", ylabel=LABELS.get(kpi, kpi))
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize="small")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize="small")
 
     def save(file: BinaryIO) -> None:
         figure.savefig(file, dpi=150, format=path.suffix[1:].lower())
