@@ -188,6 +188,7 @@ class Learner:
             self._acting = Workspace(roles(self.layers, slice(self.n_trained)), observation.shape[1])
         outputs = self._acting.forward(self.head_inputs(observation))
         preferred = outputs[-1] + gumbel if self.has_actor else preference(outputs, mixes=self.heads.mixes)
+        preferred = preferred.nan_to_num(0.0).clamp(-DIVERGED, DIVERGED)  # what diverged still acts legally until it is found
         chosen = torch.where(deviates, (gumbel + bias).argmax(-1), (preferred + bias).argmax(-1))
         return self.heads.actions(chosen)
 

@@ -233,15 +233,28 @@ def test_dqn_explores_greedily_on_its_critics_and_at_random_with_probability_eps
     assert_drawn_from(learner.heads, torch.from_numpy(chosen), greedy)
 
 
-@pytest.mark.parametrize("algorithm", ["sac", "dqn", "bc"])
 @pytest.mark.parametrize("paradigm", ["c", "i", "ctde"])
-def test_exploration_differs_between_steps_and_seeds_and_repeats(paradigm: Paradigm, algorithm: Algorithm) -> None:
-    learner = make_learner(paradigm, algorithm, TEAM, seeds=(1, 2))
+def test_a_sampled_decision_depends_on_its_own_numbers_alone(paradigm: Paradigm) -> None:
+    sampler, batch = acting(make_learner(paradigm, "bc", TEAM), 0, sample=True), random_batch(TEAM, 1, 20)
+    observation, mask = batch.observation[0].numpy(), batch.mask[0].numpy()
+    uniform = np.random.default_rng(0).random((20, sampler.n_uniform), np.float32)
+    together = sampler.actions(observation, mask, uniform)
+    for b in range(20):
+        one = slice(b, b + 1)
+        assert np.array_equal(sampler.actions(observation[one], mask[one], uniform[one]), together[one])
+
+
+@pytest.mark.parametrize(("paradigm", "algorithm"), SCHEMES)
+def test_exploration_repeats_and_differs_between_steps_and_seeds_whatever_stands_beside(paradigm: Paradigm, algorithm: Algorithm) -> None:
+    learner, alone = (make_learner(paradigm, algorithm, TEAM, seeds=seeds) for seeds in ((1, 2), (2,)))
     observation, mask = observed(learner, 50)
     first, again, later = (learner.explore(observation, mask, torch.tensor(step), 1.0) for step in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, later)
     assert not torch.equal(first[0], first[1])
+    for epsilon in (0.0, 0.5, 1.0):
+        beside = learner.explore(observation, mask, torch.tensor(7), epsilon)
+        assert torch.equal(alone.explore(observation[1:], mask[1:], torch.tensor(7), epsilon), beside[1:])
 
 
 def test_teams_of_networks_are_as_large_as_their_observations() -> None:

@@ -16,6 +16,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from replay import CONFIGS
+from safetensors.torch import save_file
 from scipy import stats
 from toys import EVALUATION, PARADIGMS, SMALL, Match, Unlike, checkpoint, made_up, random_policy, small_learner, trained
 
@@ -48,7 +49,11 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.mktemp("runs") / "run"
     learner = {"paradigm": paradigm, "algorithm": algorithm, "hidden_sizes": (16, 12), "actor_learning_rate": 0.01}
     dataset = collect(RandomWalk(silence=True), SMALL, 100, seed=3)
-    return trained(folder, learner, {"updates": 5, "evaluation_episodes": 1}, seeds=(4, 9), dataset=dataset)
+    trained(folder, learner, {"updates": 5, "evaluation_episodes": 1}, seeds=(4, 9), dataset=dataset)
+    tensors = checkpoint(folder)  # online, every seed has a normaliser of its own
+    tensors["shift"][1], tensors["scale"][1] = tensors["shift"][1] + 0.7, tensors["scale"][1] * 1.3
+    save_file({name: tensor.clone() for name, tensor in tensors.items()}, folder / "checkpoint.safetensors")
+    return folder
 
 
 def description(run: Path) -> dict[str, Any]:

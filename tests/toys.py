@@ -165,6 +165,11 @@ def arrays(n: int = 6, team: Team = Team(2, 3, 4), seed: int = 0) -> dict[str, A
     }
 
 
+def episodes(dataset: Dataset, length: int) -> list[slice]:
+    """Rows of each episode, the last one perhaps cut."""
+    return [slice(start, min(start + length, len(dataset))) for start in range(0, len(dataset), length)]
+
+
 def described(name: str = "someone", environment: str = "somewhere") -> dict[str, Any]:
     """Metadata of one behaviour."""
     behaviour = {"name": name, "seed": 0, "transitions": 6, "kpis": {"return": 1.5}}
