@@ -97,6 +97,7 @@ def collect_parallel(
     """
     transitions, seed = bounded_integer("transitions", transitions), bounded_integer("seed", seed, MAX_SEED, lowest=0)
     num_envs = min(bounded_integer("num_envs", num_envs), transitions)
+    first_episode = bounded_integer("first_episode", first_episode, 2**31, lowest=0)
     generator = np.random.default_rng(seed)
 
     def random(observation: NDArray[np.float32], mask: NDArray[np.uint8]) -> NDArray[Any]:  # noqa: ARG001 - the face of a policy
