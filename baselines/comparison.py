@@ -22,6 +22,9 @@ from rrm_env.version import versions
 KPIS = ("sum_rate", "tail_rate", "score", "fairness")
 """KPIs with a value per episode: attributes of `Evaluation`."""
 
+UNITS = {"sum_rate": "sum rate (bit/s/Hz)", "tail_rate": "5-percentile rate (bit/s/Hz)", "score": "score"}
+"""The paper's KPIs, as axes and texts call them."""
+
 Interval = dict[str, float]
 
 
@@ -51,8 +54,7 @@ def parse_scheduler(text: str, registry: Mapping[str, type[Baseline]]) -> Baseli
 def summarise(evaluations: Mapping[str, Evaluation]) -> dict[str, dict[str, Any]]:
     """Per scheduler: each KPI's mean with its 95 % bootstrap interval, and the paired difference of scores to the best one.
 
-    All evaluations must be of the same episodes. Of several training seeds the mean is over seeds and episodes, and differences
-    are to the best scheduler's mean over its seeds.
+    All evaluations must be of the same episodes. Of several training seeds the mean is over seeds and episodes.
     """
     best = max(evaluations, key=lambda name: float(evaluations[name].score.mean()))
     summary: dict[str, dict[str, Any]] = {}
@@ -64,7 +66,7 @@ def summarise(evaluations: Mapping[str, Evaluation]) -> dict[str, dict[str, Any]
             "silent_share": float(evaluation.silent_share.mean()),
             "steps_per_second": evaluation.steps_per_second,
             "best": name == best,
-            "score_minus_best": _mean(evaluation.score - np.atleast_2d(evaluations[best].score).mean(axis=0)),
+            "score_minus_best": _difference(evaluation.score, evaluations[best].score),
         }
     return summary
 
@@ -72,6 +74,11 @@ def summarise(evaluations: Mapping[str, Evaluation]) -> dict[str, dict[str, Any]
 def _mean(values: metrics.Floats) -> Interval:
     low, high = metrics.mean_interval(values)
     return {"mean": float(values.mean()), "low": low, "high": high}
+
+
+def _difference(first: metrics.Floats, second: metrics.Floats) -> Interval:
+    low, high = metrics.difference_interval(first, second)
+    return {"mean": float(first.mean() - second.mean()), "low": low, "high": high}
 
 
 def table(summary: Mapping[str, Mapping[str, Any]], title: str) -> Table:

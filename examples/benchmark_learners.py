@@ -18,7 +18,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -44,7 +43,7 @@ if "--peer-worker" not in sys.argv:  # the peer's interpreter has none of these
     from marl.feeders import Offline, Updates
     from marl.networks import multiply_adds
     from rrm_env.files import check_writable, write_whole
-    from rrm_env.version import versions
+    from rrm_env.version import machine, versions
 
 TRANSITIONS, SEED_COUNTS = 20_000, (1, 10)
 CUDA_UPDATES = 2000  # where an update takes less than a millisecond
@@ -317,15 +316,9 @@ def figure(row: Row, times: list[float], rows: list[Row], taken: list[list[float
     return {**described, **rates, "giga_multiply_adds_per_second": row.multiply_adds / seconds / 1e9, "times": ratios}
 
 
-def machine() -> dict[str, Any]:
+def hardware() -> dict[str, Any]:
     """Processor, threads, and the GPU where there is one."""
-    information = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    models = [line.split(":")[1].strip() for line in information.splitlines() if line.startswith("model name")]
-    found: dict[str, Any] = {
-        "processor": (models or [platform.processor()])[0],
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-    }
+    found: dict[str, Any] = {**machine(), "threads": torch.get_num_threads()}
     if torch.cuda.is_available():
         found |= {"GPU": torch.cuda.get_device_name(), "CUDA": torch.version.cuda, "TF32": torch.backends.cuda.matmul.allow_tf32}
         found |= {"float32 matmul precision": torch.get_float32_matmul_precision()}
@@ -379,12 +372,12 @@ def main(options: Options) -> None:
         learner.check()
     software = {**versions("torch"), "peer": peer.versions if peer else "left out (--no-peer)"}
     console = Console(width=150, highlight=False)
-    console.print("; ".join(f"{name} {value}" for name, value in {**machine(), **software}.items()))
+    console.print("; ".join(f"{name} {value}" for name, value in {**hardware(), **software}.items()))
     print_figures(console, figures)
     console.print("", *aims(figures), sep="\n")
     if path is not None:
         asked = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()}
-        result = {"options": asked, "machine": machine(), "versions": software, "aims": aims(figures), "multiply_adds": FORMULA}
+        result = {"options": asked, "machine": hardware(), "versions": software, "aims": aims(figures), "multiply_adds": FORMULA}
         write_whole(path, lambda file: file.write(json.dumps({**result, "figures": figures}, indent=1).encode()))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from marl.dataset import Dataset
-from marl.policy import Policy
+from marl.policy import Policy, describe, load_policies
 from marl.sources import MakeEnv, NetworkSource, ParallelSource, Source
 from rrm_env import SILENT, Network, RRMConfig, Scheduler, metrics
 from rrm_env.network import bounded_integer
@@ -109,6 +110,38 @@ def collect_parallel(
     environment = {"kind": "parallel", "name": str(make().metadata.get("name", "unknown"))}
     kpis = _kpis(ended, transitions)
     return _dataset(columns, transitions, environment, name or ("policy" if policy else "random actions"), seed, kpis)
+
+
+def collect_run(
+    run: str | Path,
+    transitions: int = 100_000,
+    seed: int = 0,
+    *,
+    sample: bool = False,
+    config: RRMConfig | None = None,
+    make: MakeEnv | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Dataset:
+    """Transitions of the policies of all seeds of a training run, in equal shares, each of episodes of its own.
+
+    Args:
+        run: the run's folder.
+        transitions: how many.
+        seed: as in `collect`.
+        sample: draw actions from the actors instead of taking the most probable ones.
+        config: the network, as in `collect`.
+        make: another parallel environment instead, as in `collect_parallel`.
+        progress: called with the number of transitions just recorded.
+    """
+    policies, scheme = load_policies(run, sample=sample), describe(run)["scheme"]
+    share, parts = -(-bounded_integer("transitions", transitions) // len(policies)), []
+    for k, policy in enumerate(policies):
+        common: dict[str, Any] = {"first_episode": k * share, "name": f"{scheme}, seed {k}", "progress": progress}
+        if make is not None:
+            parts.append(collect_parallel(make, acting(policy, seed + k), share, seed, **common))
+        else:
+            parts.append(collect(policy, config, share, seed, **common))
+    return Dataset.mix(parts, transitions, seed)
 
 
 def acting(policy: Policy, seed: int = 0) -> Act:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,15 +13,15 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from baselines import REGISTRY
 from baselines.comparison import check_picture, parse_scheduler, show, summarise, write_json, write_picture
-from marl.collect import acting, collect, collect_parallel
+from marl.collect import collect, collect_parallel, collect_run
 from marl.config import LearnerConfig, TrainingConfig
 from marl.dataset import Dataset
 from marl.policy import describe, load_policies
+from marl.progress import progress, training_progress
 from marl.sources import MakeEnv
 from marl.training import episode_returns, train
 from rrm_env import Evaluation, RRMConfig, Scheduler, evaluate, metrics, parse_settings
@@ -61,7 +60,7 @@ class Collect:
     def run(self) -> None:
         """Do it."""
         out = check_writable("--out", self.out)
-        with _progress("transitions", self.transitions) as advance:
+        with progress("transitions", self.transitions) as advance:
             dataset = self._collect(advance)
         dataset.write(out)
         Console().print(_dataset_table(dataset, str(out)))
@@ -69,25 +68,14 @@ class Collect:
 
     def _collect(self, advance: Callable[[int], None]) -> Dataset:
         if self.policy:
-            return self._of_policies(self.policy, advance)
+            where = {"make": make_env(self.env)} if self.env else {"config": self._config()}
+            return collect_run(self.policy, self.transitions, self.seed, sample=self.sample, progress=advance, **where)
         if self.sample:
             raise ValueError("--sample needs --policy: a scheduler has no actor to draw from")
         if self.env:
             return collect_parallel(make_env(self.env), None, self.transitions, self.seed, progress=advance)
         scheduler = parse_scheduler(self.scheduler, REGISTRY)
         return collect(scheduler, self._config(), self.transitions, self.seed, name=self.scheduler, progress=advance)
-
-    def _of_policies(self, run: Path, advance: Callable[[int], None]) -> Dataset:
-        """Equal shares of all seeds of a run, of different episodes."""
-        policies, scheme = load_policies(run, sample=self.sample), describe(run)["scheme"]
-        share, parts = -(-self.transitions // len(policies)), []
-        for k, policy in enumerate(policies):
-            common: dict[str, Any] = {"first_episode": k * share, "name": f"{scheme} of {run}, seed {k}", "progress": advance}
-            if self.env:
-                parts.append(collect_parallel(make_env(self.env), acting(policy, self.seed + k), share, self.seed, **common))
-            else:
-                parts.append(collect(policy, self._config(), share, self.seed, **common))
-        return Dataset.mix(parts, self.transitions, self.seed)
 
     def _config(self) -> RRMConfig:
         return RRMConfig.preset(self.network, **parse_settings(self.settings))
@@ -122,7 +110,7 @@ class Train:
         """Do it."""
         dataset = Dataset.read(self.dataset) if self.dataset else None
         network = RRMConfig.preset(self.network or "paper", **parse_settings(self.settings)) if self.network or self.settings else None
-        with _training_progress(self.training.updates) as report:
+        with training_progress(self.training.updates) as report:
             train(
                 self.out,
                 self.learner,
@@ -194,7 +182,7 @@ class Evaluate:
         config = self._config()
         evaluations = {}
         total = (sum(map(len, policies.values())) + len(schedulers)) * self.episodes * config.episode_length
-        with _progress("evaluating", total) as advance:
+        with progress("evaluating", total) as advance:
             for name, of_seeds in policies.items():
                 results = [evaluate(policy, config, self.episodes, self.seed, progress=advance) for policy in of_seeds]
                 evaluations[name] = Evaluation.stack(results)
@@ -295,30 +283,3 @@ def _dataset_table(dataset: Dataset, title: str) -> Table:
         kpis = ", ".join(f"{name} {value:,.3f}" for name, value in behaviour.get("kpis", {}).items())
         grid.add_row(str(behaviour.get("name", k)), str(behaviour.get("seed", "")), f"{count:,}", kpis)
     return grid
-
-
-@contextmanager
-def _progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda done: progress.advance(task, done)
-
-
-@contextmanager
-def _training_progress(updates: int) -> Iterator[Callable[[int, dict[str, Any]], None]]:
-    """A bar with the newest loss parts under it, and a line for every evaluation."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.completed}/{task.total}"), BarColumn(20), TimeRemainingColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=updates)
-
-        def report(done: int, record: dict[str, Any]) -> None:
-            parts = {name: float(np.mean(value)) for name, value in record.items() if isinstance(value, list)}
-            progress.update(task, completed=done, description="  ".join(f"{name} {value:.3g}" for name, value in parts.items()))
-            if "evaluation" in record:
-                kpis = "  ".join(f"{name} {np.mean(values):.3f}" for name, values in record["evaluation"].items())
-                (progress.console if console.is_terminal else Console()).print(f"update {done:,}: {kpis}", highlight=False)
-
-        yield report

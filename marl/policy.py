@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from marl.config import LearnerConfig
-from marl.networks import Layers, Workspace
+from marl.networks import Layers, Workspace, multiply_adds
 from marl.paradigms import Heads, Team, preference, team_of
 from rrm_env import SILENT, Network
 
@@ -136,6 +136,20 @@ class Policy:
             observed[None], mask[None], np.random.default_rng().random((1, self.n_uniform), np.float32) if self.sample else None
         )
         return {agent: int(action) for agent, action in zip(observations, chosen[0], strict=True)}
+
+    def execution_cost(self) -> dict[str, int]:
+        """What one decision of all agents costs at run time.
+
+        ``parameters`` and ``multiply_adds`` of all the networks that act, and ``bits`` exchanged: centralised, every agent's observation
+        travels to the centre and its action back, as 32-bit numbers; decentralised, nothing does.
+        """
+        agents, stacked = self.team.n_agents, self._layers[0][0].shape[0] * self._heads.n_heads
+        exchanged = 32 * agents * (self.team.n_features + 1) if self._heads.joint else 0
+        return {
+            "parameters": sum(weights.numel() + biases.numel() for weights, biases in self._layers),
+            "multiply_adds": stacked * multiply_adds([(weights.shape[-2], weights.shape[-1]) for weights, _ in self._layers]),
+            "bits": exchanged,
+        }
 
     def reset(self, network: Network) -> None:
         """Check that the network has the sizes of the one trained on; there is no past to forget.

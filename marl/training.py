@@ -23,7 +23,7 @@ from marl.policy import Policy, RunError
 from marl.sources import MakeEnv, NetworkSource, ParallelSource, Source
 from rrm_env import RRMConfig, Scheduler, evaluate
 from rrm_env.network import bounded_integer
-from rrm_env.version import versions
+from rrm_env.version import revision, versions
 
 CURVE_SEED = 2**30 - 1
 """Evaluation seed of the episodes behind learning curves: unseen in training, and others than those of final evaluations."""
@@ -167,6 +167,7 @@ class _Run:
             "environment": world.environment,
             "data": _described(world.dataset),
             "versions": versions("torch", "safetensors"),
+            "revision": revision(),
         }
         self._learner = Learner(config, world.team, seeds, training.device)
         self._resume = resume

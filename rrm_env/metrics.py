@@ -54,10 +54,53 @@ def mean_interval(values: Floats, resamples: int = RESAMPLES, seed: int = 0) -> 
     if values.ndim == 1:
         return bootstrap_interval(values, lambda sample: sample.mean(axis=1), resamples, seed)
     generator = np.random.default_rng(seed)
-    n_seeds, n_episodes = values.shape
-    seeds = generator.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), resamples)
-    episodes = generator.multinomial(n_episodes, np.full(n_episodes, 1 / n_episodes), resamples)
+    seeds, episodes = (_multiplicities(generator, n, resamples) for n in values.shape)
     return _percentiles(((seeds @ values) * episodes).sum(axis=1) / values.size)
+
+
+def difference_interval(first: Floats, second: Floats, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, float]:
+    """Percentile-bootstrap 95 % interval of mean(first) - mean(second), paired by episode.
+
+    Each is (episodes,) or (seeds, episodes) of the same episodes. Every resample draws episodes for both together, and training
+    seeds for each on its own: a stratified bootstrap whose strata are the two learners.
+    """
+    first, second = np.atleast_2d(first), np.atleast_2d(second)
+    generator = np.random.default_rng(seed)
+    episodes = _multiplicities(generator, first.shape[1], resamples)
+    means = [
+        ((_multiplicities(generator, len(values), resamples) @ values) * episodes).sum(axis=1) / values.size for values in (first, second)
+    ]
+    return _percentiles(means[0] - means[1])
+
+
+def interquartile_mean(values: Floats) -> float:
+    """Mean of the middle half of all values, of all training seeds and episodes taken together (Agarwal et al., NeurIPS 2021)."""
+    return float(_middle_half(np.sort(values, axis=None)).mean())
+
+
+def interquartile_mean_interval(values: Floats, resamples: int = 2_000, seed: int = 0) -> tuple[float, float]:
+    """Percentile-bootstrap 95 % interval of `interquartile_mean`; (seeds, episodes) are resampled as in `mean_interval`."""
+    values = np.atleast_2d(values)
+    generator = np.random.default_rng(seed)
+    drawn = np.empty(resamples)
+    for k in range(resamples):
+        seeds, episodes = (generator.integers(n, size=n) for n in values.shape)
+        drawn[k] = _middle_half(np.sort(values[np.ix_(seeds, episodes)], axis=None)).mean()
+    return _percentiles(drawn)
+
+
+def probability_of_improvement(first: Floats, second: Floats, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, float, float]:
+    """Probability that a training seed of the first learner beats one of the second in an episode, and its 95 % bootstrap interval.
+
+    Agarwal et al. (NeurIPS 2021), with episodes as tasks; equal values count half. Resampled as in `difference_interval`.
+    """
+    first, second = np.atleast_2d(first), np.atleast_2d(second)
+    wins = (first[:, None] > second).astype(float) + 0.5 * (first[:, None] == second)
+    generator = np.random.default_rng(seed)
+    episodes, firsts, seconds = (_multiplicities(generator, n, resamples) for n in (first.shape[1], len(first), len(second)))
+    by_pair = np.tensordot(episodes, wins, (1, 2))
+    drawn = np.einsum("rij,ri,rj->r", by_pair, firsts, seconds) / wins.size
+    return float(wins.mean()), *_percentiles(drawn)
 
 
 def pooled_tail_interval(ue_rates: Floats, resamples: int = 2_000, seed: int = 0) -> tuple[float, float]:
@@ -87,6 +130,16 @@ def bootstrap_interval(
         chosen = generator.integers(len(values), size=(min(per_batch, resamples - start), len(values)))
         drawn.append(statistic(values[chosen]))
     return _percentiles(np.concatenate(drawn))
+
+
+def _multiplicities(generator: np.random.Generator, n: int, resamples: int) -> NDArray[np.int64]:
+    """(resamples, n): how often each of n items is drawn when n are drawn with replacement."""
+    return generator.multinomial(n, np.full(n, 1 / n), resamples)
+
+
+def _middle_half(ordered: Floats) -> Floats:
+    cut = ordered.size // 4
+    return ordered[cut : ordered.size - cut]
 
 
 def _percentiles(drawn: Floats) -> tuple[float, float]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import subprocess
 from importlib import metadata
+from pathlib import Path
 
 __version__ = "0.1.0"
 
@@ -12,3 +15,24 @@ def versions(*distributions: str) -> dict[str, str]:
     """Versions of this package, Python, the core dependencies and further ``distributions``, for result files."""
     named = ("numpy", "numba", "llvmlite", "pettingzoo", "gymnasium", *distributions)
     return {"rrm_env": __version__, "python": platform.python_version(), **{name: metadata.version(name) for name in named}}
+
+
+def revision() -> str | None:
+    """The git revision this code runs from, with ``-dirty`` if the code differs from it; None outside a checkout."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    code = [folder for folder in ("rrm_env", "baselines", "marl", "examples") if (root / folder).exists()]
+    try:
+        head = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=root, capture_output=True, text=True)
+        differs = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", *code], cwd=root, capture_output=True)
+    except OSError:
+        return None
+    return head.stdout.strip() + ("-dirty" if differs.returncode else "") if head.returncode == 0 else None
+
+
+def machine() -> dict[str, str | int | None]:
+    """The processor and its cores, in words."""
+    information = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    models = [line.partition(":")[2].strip() for line in information.splitlines() if line.startswith("model name")]
+    return {"processor": (models or [platform.processor()])[0], "cores": os.cpu_count()}

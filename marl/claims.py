@@ -1,0 +1,108 @@
+"""Claims about learners and schedulers, judged by one rule from evaluations on the same episodes.
+
+The rule: a comparison holds if its whole 95 % bootstrap interval, over training seeds and episodes, lies where the claim says. A claim
+holds if all its comparisons do, holds in part if some do, and does not hold if none does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Protocol
+
+from rrm_env import Evaluation, metrics
+
+
+class Comparison(Protocol):
+    """Something an evaluation shows or does not."""
+
+    def judge(self, evaluations: Mapping[str, Evaluation]) -> dict[str, Any]:
+        """``text``, ``mean``, ``low``, ``high`` (what was measured, with its interval) and ``holds``."""
+
+
+@dataclass(frozen=True)
+class Above:
+    """The mean KPI of ``first`` is above ``factor`` times that of ``second``."""
+
+    kpi: str
+    first: str
+    second: str
+    factor: float = 1.0
+
+    def judge(self, evaluations: Mapping[str, Evaluation]) -> dict[str, Any]:
+        """Of the difference, paired by episode."""
+        first, second = (getattr(evaluations[name], self.kpi) for name in (self.first, self.second))
+        low, high = metrics.difference_interval(first, self.factor * second)
+        times = "" if self.factor == 1 else f"{self.factor:g} times "
+        return {
+            "text": f"{self.kpi}: {self.first} minus {times}{self.second}",
+            "mean": float(first.mean() - self.factor * second.mean()),
+            "low": low,
+            "high": high,
+            "holds": low > 0,
+        }
+
+
+@dataclass(frozen=True)
+class Alike:
+    """The mean KPIs of ``first`` and ``second`` differ by at most ``within`` of the second's."""
+
+    kpi: str
+    first: str
+    second: str
+    within: float = 0.05
+
+    def judge(self, evaluations: Mapping[str, Evaluation]) -> dict[str, Any]:
+        """Of the difference as a share of the second's mean, paired by episode."""
+        first, second = (getattr(evaluations[name], self.kpi) for name in (self.first, self.second))
+        low, high = (bound / second.mean() for bound in metrics.difference_interval(first, second))
+        return {
+            "text": f"{self.kpi}: ({self.first} minus {self.second}) / {self.second}, alike within {self.within:.0%}",
+            "mean": float(first.mean() / second.mean() - 1),
+            "low": float(low),
+            "high": float(high),
+            "holds": bool(-self.within <= low and high <= self.within),
+        }
+
+
+@dataclass(frozen=True)
+class About:
+    """The mean KPI is ``value``, give or take ``within`` of it."""
+
+    kpi: str
+    name: str
+    value: float
+    within: float = 0.1
+
+    def judge(self, evaluations: Mapping[str, Evaluation]) -> dict[str, Any]:
+        """Of the mean."""
+        values = getattr(evaluations[self.name], self.kpi)
+        low, high = metrics.mean_interval(values)
+        return {
+            "text": f"{self.kpi} of {self.name}, {self.value:g} within {self.within:.0%}",
+            "mean": float(values.mean()),
+            "low": low,
+            "high": high,
+            "holds": bool(self.value * (1 - self.within) <= low and high <= self.value * (1 + self.within)),
+        }
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the paper says, and the comparisons that would show it."""
+
+    words: str
+    comparisons: tuple[Comparison, ...]
+
+    def judge(self, evaluations: Mapping[str, Evaluation]) -> dict[str, Any]:
+        """The words, the verdict and the evidence; every name in the comparisons must have an evaluation."""
+        evidence = [comparison.judge(evaluations) for comparison in self.comparisons]
+        holding = sum(item["holds"] for item in evidence)
+        verdict = "holds" if holding == len(evidence) else "holds in part" if holding else "does not hold"
+        return {"claim": self.words, "verdict": verdict, "evidence": evidence}
+
+
+def ordered(kpi: str, *names: str) -> tuple[Above, ...]:
+    """The comparisons of a ranking, best first: each name above the next."""
+    return tuple(Above(kpi, first, second) for first, second in pairwise(names))

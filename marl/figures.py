@@ -1,0 +1,253 @@
+"""What the figure scripts share: options, evaluation, verdicts, results file, pictures."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from baselines.comparison import COLOURS, UNITS, show, summarise
+from marl.claims import Above, Claim
+from marl.curves import Curve, draw_curves, learning_curve
+from marl.study import BEHAVIOURS, OFFLINE, ONLINE, QUICK, Scale, Study
+from rrm_env import Evaluation, metrics
+from rrm_env.files import check_writable, write_whole
+from rrm_env.version import machine, revision, versions
+
+PAPER_BASELINES = BEHAVIOURS["baselines"]
+"""The four schedulers of the paper."""
+
+SCHEDULERS = (*PAPER_BASELINES, "itlinq:tolerance_db=-10", "network_tdm", "max_weight", "max_weight:csi=large_scale")
+"""Beside every figure: the paper's, ITLinQ at the best tolerance of the sweep too, and reference points that the paper leaves out."""
+
+ITLINQ_SWEEP = tuple(f"itlinq:tolerance_db={tolerance}" for tolerance in range(-30, 31, 5))
+
+_SCHEMES = (*ONLINE, *OFFLINE)
+STYLES = {
+    **{name: (COLOURS[k], "-") for k, name in enumerate(_SCHEMES)},
+    **{name: (COLOURS[k], ("--", ":")[k % 2]) for k, name in enumerate(SCHEDULERS)},
+    "proportional_fair": (COLOURS[0], "-."),
+}
+"""Colour and line of every scheme and scheduler, the same in all figures; schemes are solid."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How much to do and where to put it."""
+
+    quick: bool = False
+    """The same pipeline in miniature: two seeds and too few updates to learn anything; writes into the study's folder only."""
+    seeds: int = Scale.seeds
+    """Independent learners per scheme."""
+    out: Path = Path("study")
+    """Folder of runs and datasets, shared by all figures. What is finished there is not done again."""
+    only: tuple[str, ...] = ()
+    """Recompute these rows alone and print them; nothing else is written."""
+    device: str = "cpu"
+    """Where to train."""
+    json: Path | None = None
+    """Results; docs/results/figure_N.json without."""
+    plot: Path | None = None
+    """The picture; docs/results/figure_N.png without."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One of the paper's figures: who is in it, what the paper says about it, how to draw it."""
+
+    number: int
+    title: str
+    runs: tuple[str, ...]
+    """Runs of a `Study`, by name."""
+    draw: Callable[[Any, Report], None]
+    """Draws into a matplotlib figure."""
+    claims: tuple[Claim, ...] = ()
+    schedulers: tuple[str, ...] = SCHEDULERS
+    curves: tuple[str, ...] = ()
+    """Runs whose learning curves are reported."""
+    extra: Callable[[Study], dict[str, Any]] | None = None
+    """Adds to the results file."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """A figure's numbers."""
+
+    evaluations: Mapping[str, Evaluation]
+    labels: Mapping[str, str]
+    curves: Mapping[str, Curve]
+    """Of the runs that the figure shows over updates."""
+    levels: Mapping[str, Mapping[str, float]]
+    """Mean KPIs of the schedulers on the held-out episodes behind those curves."""
+
+    def label(self, name: str) -> str:
+        """What a row is called."""
+        return self.labels.get(name, name)
+
+
+def main(figure: Figure, description: str | None) -> None:
+    """The figure's script: train what is missing, evaluate, judge, write."""
+    try:
+        _main(figure, tyro.cli(Options, description=description))
+    except (TypeError, ValueError) as error:
+        sys.exit(f"error: {error}")
+
+
+def _main(figure: Figure, options: Options) -> None:
+    for name in options.only:
+        if name not in (*figure.runs, *figure.schedulers):
+            raise ValueError(f"only must name rows of the figure, {', '.join((*figure.runs, *figure.schedulers))}, got {name!r}")
+    scale, out = (QUICK, options.out / "quick") if options.quick else (replace(Scale(), seeds=options.seeds), options.out)
+    out.mkdir(parents=True, exist_ok=True)
+    results = out if options.quick else Path("docs/results")
+    json_path = check_writable("--json", options.json or results / f"figure_{figure.number}.json")
+    plot_path = check_writable("--plot", options.plot or results / f"figure_{figure.number}.png")
+    study = Study(out, scale, device=options.device)
+    runs = [name for name in figure.runs if not options.only or name in options.only]
+    schedulers = [name for name in figure.schedulers if not options.only or name in options.only]
+    _announce(study, figure, runs)
+    evaluations = {**{name: study.evaluation(name) for name in runs}, **{name: study.scheduler(name) for name in schedulers}}
+    labels = {name: study.label(name) + (f", {data}" if (data := name.partition(".")[2]) else " online") for name in runs}
+    curves = {name: learning_curve(study.out / name) for name in figure.curves if name in runs}
+    levels = {name: study.level(name) for name in schedulers} if curves else {}
+    report = Report(evaluations, labels, curves, levels)
+    show(summarise({report.label(name): value for name, value in evaluations.items()}), f"Figure {figure.number}: {figure.title}")
+    if options.only:
+        for name in runs:
+            print(f"{name}: score of each seed {', '.join(f'{value:.6f}' for value in evaluations[name].score.mean(-1))}")
+        return
+    verdicts = [claim.judge(evaluations) for claim in figure.claims]
+    _show_verdicts(verdicts)
+    result = _result(figure, study, report, verdicts)
+    write_whole(json_path, lambda file: file.write(json.dumps(result, indent=1).encode()))
+    _write_picture(plot_path, figure, report)
+    print(f"wrote {json_path}\nwrote {plot_path}")
+
+
+def _announce(study: Study, figure: Figure, runs: Sequence[str]) -> None:
+    """Say what is still to do, and how long it took when the committed results were made."""
+    missing = study.missing(runs)
+    committed = Path("docs/results") / f"figure_{figure.number}.json"
+    hours = json.loads(committed.read_text())["training_hours"] if committed.exists() else {}
+    if missing:
+        expected = sum(hours.get(name, 0.0) for name in missing)
+        took = f"; for the committed results that took {expected:.1f} hours of two cores" if expected and study.scale == Scale() else ""
+        print(f"to train: {', '.join(missing)}{took}. Interrupt at will: the same command goes on.", flush=True)
+
+
+def _result(figure: Figure, study: Study, report: Report, verdicts: list[dict[str, Any]]) -> dict[str, Any]:
+    rows: dict[str, Any] = {}
+    for name, summary in summarise(report.evaluations).items():
+        evaluation = report.evaluations[name]
+        row = {"label": report.label(name), **summary}
+        for kpi in UNITS:
+            values = getattr(evaluation, kpi)
+            low, high = metrics.interquartile_mean_interval(values)
+            row[kpi] |= {"interquartile_mean": metrics.interquartile_mean(values), "interquartile_low": low, "interquartile_high": high}
+            row[kpi] |= {"per_seed": values.mean(-1).tolist()} if values.ndim == 2 else {}
+        rows[name] = {key: value for key, value in row.items() if key != "steps_per_second"}
+    return {
+        "figure": figure.number,
+        "title": figure.title,
+        "command": shlex.join(["python", *sys.argv]),
+        "revision": revision(),
+        "machine": machine(),
+        "versions": versions("torch"),
+        "scale": vars(study.scale),
+        "network": study.network.as_dict(),
+        "rows": rows,
+        "claims": verdicts,
+        "improvement": _improvements(figure, report),
+        "training_hours": {name: study.hours(name) for name in study.needed(figure.runs)},
+        "learners": {name: study.description(name) for name in figure.runs},
+        "curves": {
+            name: {"updates": updates.tolist(), **{kpi: values.tolist() for kpi, values in kpis.items()}}
+            for name, (updates, kpis) in report.curves.items()
+        },
+        **(figure.extra(study) if figure.extra else {}),
+    }
+
+
+def _improvements(figure: Figure, report: Report) -> list[dict[str, Any]]:
+    """Probability of improvement for every pair that the claims rank."""
+    ranked = dict.fromkeys(
+        (item.kpi, item.first, item.second) for claim in figure.claims for item in claim.comparisons if isinstance(item, Above)
+    )
+    found = []
+    for kpi, first, second in ranked:
+        values = (getattr(report.evaluations[name], kpi) for name in (first, second))
+        probability, low, high = metrics.probability_of_improvement(*values)
+        found.append({"kpi": kpi, "first": first, "second": second, "probability": probability, "low": low, "high": high})
+    return found
+
+
+def _show_verdicts(verdicts: Sequence[Mapping[str, Any]]) -> None:
+    grid = Table("Claim", "Verdict", "Measured (95 % interval)", title_justify="left", show_lines=True)
+    for verdict in verdicts:
+        lines = [f"{item['text']}: {item['mean']:.3f} ({item['low']:.3f}…{item['high']:.3f})" for item in verdict["evidence"]]
+        grid.add_row(verdict["claim"], verdict["verdict"], "\n".join(lines))
+    Console(width=max(160, Console().width)).print(grid)
+
+
+# --- Pictures ---
+
+
+def _write_picture(path: Path, figure: Figure, report: Report) -> None:
+    from matplotlib.figure import Figure as Canvas
+
+    canvas = Canvas(figsize=(15, 4.6), layout="constrained")
+    figure.draw(canvas, report)
+    canvas.suptitle(f"Figure {figure.number}: {figure.title}", fontsize="medium")
+
+    def save(file: BinaryIO) -> None:
+        canvas.savefig(file, dpi=110, format=path.suffix[1:].lower())
+
+    write_whole(path, save)
+
+
+def curves_and_levels(canvas: Any, report: Report) -> None:
+    """Learning curves; schedulers, on the same held-out episodes, are horizontal lines."""
+    names = {report.label(name): name.partition(".")[0] for name in (*report.curves, *report.levels)}
+    curves = {report.label(name): curve for name, curve in report.curves.items()}
+    draw_curves(canvas, curves, report.levels, {label: STYLES[name] for label, name in names.items()})
+
+
+def compare_sizes(axes: Any, kpi: str, sizes: Mapping[int, str], report: Report) -> None:
+    """A KPI over the dataset's size, one point and interval per run; ``sizes`` says which run."""
+    values = [getattr(report.evaluations[name], kpi) for name in sizes.values()]
+    means, intervals = np.array([value.mean() for value in values]), np.array([metrics.mean_interval(value) for value in values])
+    scheme = next(iter(sizes.values())).partition(".")[0]
+    colour, line = STYLES[scheme]
+    axes.errorbar(list(sizes), means, abs(intervals.T - means), fmt="o" + line, color=colour, capsize=3, label=label_of(scheme, report))
+    axes.set_xscale("log")
+    axes.set_xticks(list(sizes), [f"{size // 1000}k" for size in sizes], minor=False)
+    axes.minorticks_off()
+    axes.set(xlabel="transitions", ylabel=UNITS[kpi])
+
+
+def compare_bars(axes: Any, kpi: str, bars: Mapping[str, str], report: Report) -> None:
+    """A KPI of several rows as points with intervals, one under another; ``bars`` maps what each is called to its row."""
+    for place, (text, name) in enumerate(bars.items()):
+        values = getattr(report.evaluations[name], kpi)
+        low, high = metrics.mean_interval(values)
+        colour, _ = STYLES[name.partition(".")[0]]
+        axes.barh(place, values.mean(), color=colour, alpha=0.55)
+        axes.errorbar(values.mean(), place, xerr=[[values.mean() - low], [high - values.mean()]], color="#000000", capsize=4)
+        axes.annotate(f" {text}", (0, place), va="center", fontsize="small")
+    axes.set_yticks([])
+    axes.invert_yaxis()
+    axes.set(xlabel=UNITS[kpi])
+
+
+def label_of(scheme: str, report: Report) -> str:
+    """What the paper calls a scheme that occurs with several datasets."""
+    return next(label for name, label in report.labels.items() if name.partition(".")[0] == scheme).partition(",")[0]
