@@ -6,9 +6,9 @@ holds if all its comparisons do, holds in part if some do, and does not hold if 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any, Protocol
 
 from rrm_env import Evaluation, metrics
@@ -106,3 +106,37 @@ class Claim:
 def ordered(kpi: str, *names: str) -> tuple[Above, ...]:
     """The comparisons of a ranking, best first: each name above the next."""
     return tuple(Above(kpi, first, second) for first, second in pairwise(names))
+
+
+def over(kpi: str, firsts: Iterable[str], seconds: Iterable[str], factor: float = 1.0) -> tuple[Above, ...]:
+    """Each of the first above ``factor`` times each of the second."""
+    return tuple(Above(kpi, first, second, factor) for first, second in product(firsts, seconds) if first != second)
+
+
+KPIS = ("sum_rate", "tail_rate", "score")
+
+PAPER_BASELINES = ("random_walk", "greedy", "tdm", "itlinq")
+"""The four schedulers of the paper; ITLinQ at the tolerance of the literature, 25 dB."""
+
+BEST_ITLINQ = "itlinq:tolerance_db=-10"
+"""ITLinQ at the best tolerance of a sweep on the preset ``paper`` (examples/figure_4.py)."""
+
+CLASSICAL = (
+    Claim(
+        "Greedy has the highest sum rate of the four baselines, at the tail's expense",
+        over("sum_rate", ("greedy",), PAPER_BASELINES) + over("tail_rate", PAPER_BASELINES, ("greedy",)),
+    ),
+    Claim("TDM favours the tail over the sum", (*over("tail_rate", ("tdm",), PAPER_BASELINES), Above("sum_rate", "greedy", "tdm"))),
+    Claim("RW is worst of the four in all three", tuple(item for kpi in KPIS for item in over(kpi, PAPER_BASELINES, ("random_walk",)))),
+    Claim("ITLinQ, at its 25 dB, has the best score of the four", over("score", ("itlinq",), PAPER_BASELINES)),
+    Claim("The same of ITLinQ at the best tolerance of a sweep", over("score", (BEST_ITLINQ,), ("random_walk", "greedy", "tdm"))),
+)
+"""The paper's claims about the classical schedulers."""
+
+
+def gains(label: str, name: str) -> tuple[Claim, ...]:
+    """The paper's claims of more than 15 % and more than 50 % over the four baselines in score."""
+    return tuple(
+        Claim(f"{label} scores more than {gain - 1:.0%} above the four baselines", over("score", (name,), PAPER_BASELINES, gain))
+        for gain in (1.15, 1.5)
+    )

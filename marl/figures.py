@@ -16,20 +16,15 @@ from rich.console import Console
 from rich.table import Table
 
 from baselines.comparison import COLOURS, UNITS, show, summarise
-from marl.claims import Above, Claim
+from marl.claims import BEST_ITLINQ, PAPER_BASELINES, Above, Claim
 from marl.curves import Curve, draw_curves, learning_curve
-from marl.study import BEHAVIOURS, OFFLINE, ONLINE, QUICK, Scale, Study
+from marl.study import OFFLINE, ONLINE, QUICK, Scale, Study
 from rrm_env import Evaluation, metrics
 from rrm_env.files import check_writable, write_whole
 from rrm_env.version import machine, revision, versions
 
-PAPER_BASELINES = BEHAVIOURS["baselines"]
-"""The four schedulers of the paper."""
-
-SCHEDULERS = (*PAPER_BASELINES, "itlinq:tolerance_db=-10", "network_tdm", "max_weight", "max_weight:csi=large_scale")
+SCHEDULERS = (*PAPER_BASELINES, BEST_ITLINQ, "network_tdm", "max_weight", "max_weight:csi=large_scale")
 """Beside every figure: the paper's, ITLinQ at the best tolerance of the sweep too, and reference points that the paper leaves out."""
-
-ITLINQ_SWEEP = tuple(f"itlinq:tolerance_db={tolerance}" for tolerance in range(-30, 31, 5))
 
 _SCHEMES = (*ONLINE, *OFFLINE)
 STYLES = {

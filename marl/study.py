@@ -15,6 +15,7 @@ from typing import Any
 from baselines import REGISTRY
 from baselines.comparison import parse_scheduler
 from marl.checkpoint import read_log, updates_done
+from marl.claims import PAPER_BASELINES
 from marl.collect import collect, collect_run
 from marl.config import LearnerConfig, TrainingConfig
 from marl.dataset import Dataset
@@ -41,7 +42,7 @@ BEHAVIOURS: dict[str, tuple[str, ...]] = {
     "sac": ("online-sac",),
     "dqn": ("online-dqn",),
     "mixture": ("online-sac", "online-dqn"),
-    "baselines": ("random_walk", "greedy", "tdm", "itlinq"),
+    "baselines": PAPER_BASELINES,
 }
 """Whose actions a dataset holds, in equal shares: all seeds of a run (a sac's drawn from its actor, as while training), or a scheduler."""
 

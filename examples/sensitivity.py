@@ -1,0 +1,156 @@
+"""Which claims depend on what the paper leaves open: the schedulers and C-MARL-CQL (SAC) on variants of the network.
+
+``python examples/sensitivity.py`` records max_weight in each variant, trains five seeds of C-MARL-CQL (SAC) from it, compares everyone on
+256 unseen episodes, judges the paper's claims, and writes docs/results/sensitivity.json and .png. ``--quick`` runs the same in miniature.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from baselines.comparison import summarise
+from marl.claims import CLASSICAL, Claim, gains, over
+from marl.figures import SCHEDULERS
+from marl.study import QUICK, Scale, Study
+from rrm_env import RRMConfig
+from rrm_env.files import check_writable, write_whole
+from rrm_env.version import machine, revision, versions
+
+LEARNER = "c-cql-sac.max_weight-100000"
+VARIANTS: dict[str, dict[str, Any]] = {
+    "paper": {},
+    "csi_delay 0": {"csi_delay": 0},
+    "csi_delay 4": {"csi_delay": 4},
+    "Jakes, 50 ms": {"fading": "jakes"},
+    "Jakes, 1 ms": {"fading": "jakes", "step_duration_s": 0.001},
+    "eta 0.01": {"rate_ema": 0.01},
+    "shadowing 0 dB": {"shadowing_std_db": 0.0},
+    "shadowing 10 dB": {"shadowing_std_db": 10.0},
+    "J = 10": {"n_ues": 10},
+    "J = 40": {"n_ues": 40},
+}
+"""What each variant changes of the preset ``paper``: csi_delay 1, iid fading, eta 0.05, shadowing 7 dB, 20 users."""
+
+CLAIMS = (
+    *CLASSICAL,
+    *gains("C-CQL", LEARNER),
+    Claim("(not in the paper) C-CQL scores above network-wide TDM", over("score", (LEARNER,), ("network_tdm",))),
+    Claim("(not in the paper) C-CQL scores above max-weight, its data", over("score", (LEARNER,), ("max_weight",))),
+)
+WORDS = {"holds": "yes", "holds in part": "part", "does not hold": "no"}
+SHADES = {"holds": "#56B4E9", "holds in part": "#F0E442", "does not hold": "#D55E00"}
+
+
+@dataclass(frozen=True)
+class Options:
+    """How much to do and where to put it."""
+
+    quick: bool = False
+    """The same pipeline in miniature; writes into the study's folder only."""
+    only: tuple[str, ...] = ()
+    """Recompute these variants alone and print them; nothing is written."""
+    seeds: int = Scale.seeds
+    """Independent learners per variant."""
+    out: Path = Path("study")
+    """Folder of runs and datasets. What is finished there is not done again."""
+    device: str = "cpu"
+    """Where to train."""
+
+
+def main(options: Options) -> None:
+    """Train what is missing, evaluate, judge, write."""
+    for name in options.only:
+        if name not in VARIANTS:
+            raise ValueError(f"only must name variants, {', '.join(VARIANTS)}, got {name!r}")
+    scale = QUICK if options.quick else replace(Scale(), seeds=options.seeds)
+    out = options.out / ("quick" if options.quick else "") / "sensitivity"
+    out.mkdir(parents=True, exist_ok=True)
+    results = out if options.quick else Path("docs/results")
+    json_path, plot_path = (check_writable("results", results / f"sensitivity.{ending}") for ending in ("json", "png"))
+    variants = {name: _variant(name, options, scale, out) for name in options.only or VARIANTS}
+    if options.only:
+        return
+    result = {
+        "command": shlex.join(["python", *sys.argv]),
+        "revision": revision(),
+        "machine": machine(),
+        "versions": versions("torch"),
+        "scale": vars(scale),
+        "variants": variants,
+    }
+    write_whole(json_path, lambda file: file.write(json.dumps(result, indent=1).encode()))
+    _write_picture(plot_path, variants)
+    print(f"wrote {json_path}\nwrote {plot_path}")
+
+
+def _variant(name: str, options: Options, scale: Scale, out: Path) -> dict[str, Any]:
+    """Everyone's KPIs, and the claims' verdicts, in one variant."""
+    study = Study(out / name.replace(" ", "_"), scale, RRMConfig(**VARIANTS[name]), options.device)
+    evaluations = {LEARNER: study.evaluation(LEARNER), **{scheduler: study.scheduler(scheduler) for scheduler in SCHEDULERS}}
+    rows = {row: {kpi: summary[kpi] for kpi in ("sum_rate", "tail_rate", "score")} for row, summary in summarise(evaluations).items()}
+    claims = [claim.judge(evaluations) for claim in CLAIMS]
+    grid = Table("", "sum rate", "5-percentile rate", "score", title=name, title_justify="left")
+    for row, kpis in rows.items():
+        grid.add_row(row, *(f"{kpi['mean']:.3f} ({kpi['low']:.3f}…{kpi['high']:.3f})" for kpi in kpis.values()))
+    Console(width=max(120, Console().width)).print(grid)
+    per_seed = evaluations[LEARNER].score.mean(-1)
+    print(f"score of each seed {', '.join(f'{value:.6f}' for value in per_seed)}", flush=True)
+    return {
+        "network": VARIANTS[name],
+        "rows": rows,
+        "score_per_seed": per_seed.tolist(),
+        "claims": claims,
+        "training_hours": study.hours(LEARNER),
+    }
+
+
+def _write_picture(path: Path, variants: dict[str, dict[str, Any]]) -> None:
+    """Above: every score, shaded by its share of the variant's best. Below: every claim's verdict."""
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    figure = Figure(figsize=(14, 10), layout="constrained")
+    scores, verdicts = figure.subplots(2, 1)
+    rows = list(next(iter(variants.values()))["rows"])
+    means = np.array([[variant["rows"][row]["score"]["mean"] for variant in variants.values()] for row in rows])
+    scores.imshow(means / means.max(0), cmap="Blues", vmin=0, vmax=1.3, aspect="auto")
+    for (y, x), mean in np.ndenumerate(means):
+        scores.annotate(f"{mean:.2f}", (x, y), ha="center", va="center", weight="bold" if mean == means[:, x].max() else "normal")
+    scores.set_yticks(range(len(rows)), ["C-MARL-CQL (SAC) from max_weight's data", *rows[1:]])
+    scores.set_title("Score; darker is nearer to the best of the column", fontsize="medium")
+    for x, variant in enumerate(variants.values()):
+        for y, claim in enumerate(variant["claims"]):
+            verdicts.barh(y, 0.96, left=x - 0.48, height=0.9, color=SHADES[claim["verdict"]])
+            verdicts.annotate(WORDS[claim["verdict"]], (x, y), ha="center", va="center")
+    verdicts.set_yticks(range(len(CLAIMS)), [claim.words for claim in CLAIMS], fontsize="small")
+    verdicts.set_ylim(len(CLAIMS) - 0.5, -0.5)
+    verdicts.set_xlim(-0.5, len(variants) - 0.5)
+    verdicts.set_title("Does the claim hold?", fontsize="medium")
+    for axes in (scores, verdicts):
+        axes.set_xticks(range(len(variants)), list(variants), rotation=20)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+    handles = [Patch(color=shade, label=verdict) for verdict, shade in SHADES.items()]
+    verdicts.legend(handles=handles, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.15), frameon=False)
+
+    def save(file: BinaryIO) -> None:
+        figure.savefig(file, dpi=110, format=path.suffix[1:])
+
+    write_whole(path, save)
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Options, description=__doc__))
+    except (TypeError, ValueError) as error:
+        sys.exit(f"error: {error}")
