@@ -7,6 +7,7 @@ from baselines.proportional_fair import ProportionalFair
 from baselines.random_walk import RandomWalk
 from baselines.scheduler import Baseline
 from baselines.tdm import TDM, NetworkTDM
+from baselines.turn_taking import TurnTaking
 
 REGISTRY: dict[str, type[Baseline]] = {
     "random_walk": RandomWalk,
@@ -16,6 +17,7 @@ REGISTRY: dict[str, type[Baseline]] = {
     "proportional_fair": ProportionalFair,
     "itlinq": ITLinQ,
     "max_weight": MaxWeight,
+    "turn_taking": TurnTaking,
 }
 """Every baseline by name."""
 
@@ -29,4 +31,5 @@ __all__ = [
     "NetworkTDM",
     "ProportionalFair",
     "RandomWalk",
+    "TurnTaking",
 ]

@@ -43,7 +43,8 @@ def parse_scheduler(text: str, registry: Mapping[str, type[Baseline]]) -> Baseli
         key, _, value = option.partition("=")
         if key not in parameters:
             raise ValueError(f"unknown option of {name}: {nearest(key, parameters)}")
-        kind = type(parameters[key].default)
+        default = parameters[key].default
+        kind = float if default is None else type(default)
         try:
             arguments[key] = {"true": True, "false": False}[value.lower()] if kind is bool else kind(value)
         except (KeyError, ValueError):

@@ -12,6 +12,7 @@ from baselines.scheduler import Baseline, Served
 from rrm_env import SILENT, Network
 
 MAX_JOINT_ACTIONS = 2**20
+MAX_EXPONENT = 10.0
 
 
 class SearchTooLargeError(ValueError):
@@ -27,12 +28,15 @@ class MaxWeight(Baseline):
 
     Args:
         csi: the channel searched on: ``reported`` (`csi_delay` steps old) or ``large_scale`` (without fading, current).
+        exponent: lambda of the weights; None is the network's `fairness_exponent`. Larger ones favour the tail.
     """
 
-    def __init__(self, csi: str = "reported") -> None:
+    def __init__(self, csi: str = "reported", exponent: float | None = None) -> None:
         if csi not in ("reported", "large_scale"):
             raise ValueError(f"csi must be 'reported' or 'large_scale', got {csi!r}")
-        self.csi = csi
+        if exponent is not None and not 0 <= exponent <= MAX_EXPONENT:
+            raise ValueError(f"exponent must be from 0 to {MAX_EXPONENT}, got {exponent}")
+        self.csi, self.exponent = csi, exponent
 
     def reset(self, network: Network) -> None:
         """Refuse networks whose joint actions are too many to search (SearchTooLargeError)."""
@@ -46,7 +50,8 @@ class MaxWeight(Baseline):
     def schedule(self, network: Network) -> Served:
         """(B, I) the best joint action."""
         gain = network.reported_gain if self.csi == "reported" else network.large_scale_gain
-        served: Served = _search(network.candidates, gain, network.average_rate, network.config.fairness_exponent)
+        exponent = network.config.fairness_exponent if self.exponent is None else self.exponent
+        served: Served = _search(network.candidates, gain, network.average_rate, exponent)
         return served
 
 

@@ -11,7 +11,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from marl.config import LearnerConfig
 from marl.policy import CHECKPOINT, DESCRIPTION, RunError, describe
+from rrm_env import RRMConfig
 from rrm_env.files import write_whole
 
 LOG = "log.jsonl"
@@ -45,13 +47,21 @@ def write_description(run: Path, description: Mapping[str, Any]) -> None:
 
 def check_same(run: Path, description: Mapping[str, Any]) -> None:
     """Refuse to resume a run that was something else (RunError naming the first difference)."""
-    old = describe(run)
+    old = _completed(describe(run))
     for section in ("learner", "seeds", "team", "environment", "data", "training"):
         before, now = old.get(section), json.loads(json.dumps(description[section]))
         if section == "training":
             before, now = ({key: value for key, value in (options or {}).items() if key not in _FREE} for options in (before, now))
         if before != now:
             raise RunError(f"{str(run)!r} cannot be resumed with another {section}: {'; '.join(_differences('', before, now))}")
+
+
+def _completed(description: dict[str, Any]) -> dict[str, Any]:
+    """With the options that did not exist yet when it was written, at their defaults: those are what it did."""
+    environment = description["environment"]
+    if isinstance(environment, dict) and environment.get("kind") == "network":
+        environment = {**environment, "config": RRMConfig(**environment["config"]).as_dict()}
+    return {**description, "learner": LearnerConfig.from_dict(description["learner"]).as_dict(), "environment": environment}
 
 
 def _differences(name: str, before: Any, now: Any) -> list[str]:

@@ -82,6 +82,11 @@ class LearnerConfig:
     """Share of the online Q-networks that flows into the target networks at each target update."""
     target_period: int = 1
     """Updates between target updates."""
+    share_parameters: bool = False
+    """i, ctde: one network for all agents, so that the policy runs with any number of them."""
+    common_features: int = 0
+    """c: see only so many features, the last of an observation, that all agents observe alike (messages); every agent can then run the
+    network itself, and all agree. 0: see all observations."""
     automatic_temperature: bool = True
     """sac: adapt the temperature until the policy's entropy is entropy_ratio * log(number of legal actions)."""
     initial_temperature: float = 0.5
@@ -121,6 +126,10 @@ class LearnerConfig:
         if not isinstance(self.hidden_sizes, (tuple, list)):
             raise TypeError(f"hidden_sizes must be integers of at least 1, one per hidden layer, got {self.hidden_sizes!r}")
         object.__setattr__(self, "hidden_sizes", tuple(bounded_integer("hidden_sizes", size) for size in self.hidden_sizes))
+        if self.share_parameters and self.paradigm == "c":
+            raise ValueError("share_parameters = True must come with paradigm = 'i' or 'ctde': a centralised network is one already")
+        if self.common_features and self.paradigm != "c":
+            raise ValueError(f"common_features = {self.common_features} must come with paradigm = 'c', got {self.paradigm!r}")
         if self.learning_starts > self.replay_capacity:
             raise ValueError(f"learning_starts = {self.learning_starts} must not exceed replay_capacity = {self.replay_capacity}")
 
@@ -131,7 +140,7 @@ class LearnerConfig:
             if not isinstance(value, bool):
                 raise TypeError(f"{name} must be True or False, got {value!r}")
         elif isinstance(default, int):
-            return bounded_integer(name, value, lowest=0 if name in ("exploration_updates", "learning_starts") else 1)
+            return bounded_integer(name, value, lowest=0 if name in ("exploration_updates", "learning_starts", "common_features") else 1)
         elif isinstance(default, float):
             return self._checked_float(name, value)
         return value

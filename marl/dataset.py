@@ -17,6 +17,7 @@ from torch import Tensor
 
 from marl.paradigms import Team
 from marl.transitions import Transitions
+from rrm_env import RRMConfig
 from rrm_env.files import check_writable, write_whole
 from rrm_env.network import bounded_integer
 from rrm_env.version import versions
@@ -130,6 +131,12 @@ class Dataset:
         """Sizes of the environment."""
         return Team(self.observation.shape[1], self.observation.shape[2], self.mask.shape[2])
 
+    @property
+    def environment(self) -> dict[str, Any]:
+        """Kind and config of what was recorded; network options younger than the recording are at their defaults."""
+        recorded: dict[str, Any] = self.metadata.get("environment", {})
+        return {**recorded, "config": RRMConfig(**recorded["config"]).as_dict()} if recorded.get("kind") == "network" else recorded
+
     def tensors(self) -> dict[str, Tensor]:
         """The arrays by name."""
         return {name: getattr(self, name) for name in _TYPES}
@@ -168,7 +175,7 @@ class Dataset:
         first, columns = datasets[0], []
         behaviours: list[dict[str, Any]] = []
         for k, dataset in enumerate(datasets):
-            if dataset.team != first.team or dataset.metadata.get("environment") != first.metadata.get("environment"):
+            if dataset.team != first.team or dataset.environment != first.environment:
                 raise DatasetError(f"datasets[{k}] is of another environment than datasets[0]")
             columns.append({**dataset.tensors(), "behaviour": dataset.behaviour + len(behaviours)})
             behaviours += dataset.metadata.get("behaviours", [])

@@ -42,23 +42,24 @@ class Learner:
 
     def __init__(self, config: LearnerConfig, team: Team, seeds: Sequence[int], device: torch.device | str = "cpu") -> None:
         self.config, self.team, self.seeds, self.device = config, team, list(seeds), torch.device(device)
-        self.heads = Heads(config.paradigm, team)
+        self.heads = Heads(config.paradigm, team, config.common_features)
         self.n_critics = 0 if config.algorithm == "bc" else config.n_critics
         self.has_actor = config.algorithm != "dqn"
         self.n_trained = self.n_critics + self.has_actor
         self.sizes = layer_sizes(self.heads.n_inputs, config.hidden_sizes, self.heads.n_actions)
-        fresh = initialise(self.sizes, self.n_trained, self.seeds, self.heads.n_heads)
+        n_heads = self.heads.n_heads
+        fresh = initialise(self.sizes, self.n_trained, self.seeds, 1 if config.share_parameters else n_heads)
         self.layers: Layers = [
             tuple(torch.cat([tensor, tensor[: self.n_critics]]).to(self.device) for tensor in layer)  # type: ignore[misc]
             for layer in fresh
         ]
-        self._trained = Workspace(roles(self.layers, slice(self.n_trained)), config.batch_size, trains=True)
+        self._trained = Workspace(roles(self.layers, slice(self.n_trained)), n_heads, config.batch_size, trains=True)
         judging = slice(0 if config.algorithm == "dqn" and config.double_q else self.n_critics, None)
-        self._judging = Workspace(roles(self.layers, judging), config.batch_size)
-        shape = len(self.seeds), self.heads.n_heads
+        self._judging = Workspace(roles(self.layers, judging), n_heads, config.batch_size)
+        shape = len(self.seeds), n_heads
         self.log_temperature = torch.full(shape, config.initial_temperature, device=self.device).log().requires_grad_()
         self._temperature_gradient = torch.zeros_like(self.log_temperature, requires_grad=False)
-        normaliser = len(self.seeds), 1, team.n_agents, team.n_features
+        normaliser = len(self.seeds), 1, 1 if config.share_parameters else team.n_agents, team.n_features
         self.shift, self.scale = torch.zeros(normaliser, device=self.device), torch.ones(normaliser, device=self.device)
         self._acting: Workspace | None = None
         self._seeds = torch.tensor(self.seeds, device=self.device)
@@ -185,7 +186,7 @@ class Learner:
         gumbel = -(-noise[:, : bias[0].numel()].view_as(bias).log()).log()
         deviates = noise[:, bias[0].numel() :].view(bias.shape[:-1]) < epsilon
         if self._acting is None or self._acting.batch != observation.shape[1]:
-            self._acting = Workspace(roles(self.layers, slice(self.n_trained)), observation.shape[1])
+            self._acting = Workspace(roles(self.layers, slice(self.n_trained)), self.heads.n_heads, observation.shape[1])
         outputs = self._acting.forward(self.head_inputs(observation))
         preferred = outputs[-1] + gumbel if self.has_actor else preference(outputs, mixes=self.heads.mixes)
         preferred = preferred.nan_to_num(0.0).clamp(-DIVERGED, DIVERGED)  # what diverged still acts legally until it is found
@@ -195,7 +196,8 @@ class Learner:
     def fit_normaliser(self, observation: Tensor) -> None:
         """Shift and scale so that observations (S or 1, n, I, D) get mean 0 and standard deviation 1 per feature; constant ones get 0."""
         if self.config.normalise_observations:
-            spread, mean = torch.std_mean(observation, dim=1, keepdim=True, correction=0)
+            dim = (1, 2) if self.config.share_parameters else 1
+            spread, mean = torch.std_mean(observation, dim=dim, keepdim=True, correction=0)
             self.shift.copy_(mean.expand_as(self.shift))
             self.scale.copy_(torch.where(spread > 1e-6, 1 / spread.clamp_min(1e-6), torch.zeros_like(spread)).expand_as(self.scale))
 

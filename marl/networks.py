@@ -53,18 +53,20 @@ class Workspace:
 
     Args:
         layers: the networks, as `initialise` gives them; read at every call, so parameters may change in place between calls.
+        n_heads: K; networks made for one head may serve several.
         batch: B.
         trains: whether `backward` will be called.
     """
 
-    def __init__(self, layers: Layers, batch: int, *, trains: bool = False) -> None:
-        self.batch = batch
+    def __init__(self, layers: Layers, n_heads: int, batch: int, *, trains: bool = False) -> None:
+        self.n_heads, self.batch = n_heads, batch
         self._shape = layers[0][0].shape[:3]
+        rows = batch * n_heads // self._shape[2]
         self._flat = [(weights.flatten(0, 2), biases.flatten(0, 2)) for weights, biases in layers]
         first = self._flat[0][0]
 
         def empty(features: int) -> Tensor:
-            return first.new_empty(first.shape[0], batch, features)
+            return first.new_empty(first.shape[0], rows, features)
 
         self._values = [empty(first.shape[1])] + [empty(weights.shape[-1]) for weights, _ in self._flat]
         self._signals = [empty(weights.shape[1]) for weights, _ in self._flat[1:]] if trains else []
@@ -72,17 +74,17 @@ class Workspace:
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Outputs (N, S, K, B, outputs) for inputs (S, K, B, features); the next call overwrites them."""
-        self._values[0].view(*self._shape, *inputs.shape[-2:]).copy_(inputs)
+        self._values[0].view(*self._shape[:2], *inputs.shape[1:]).copy_(inputs)
         last = len(self._flat) - 1
         for depth, (weights, biases) in enumerate(self._flat):
             values = torch.baddbmm(biases, self._values[depth], weights, out=self._values[depth + 1])
             if depth < last:
                 values.relu_()
-        return self._values[-1].view(*self._shape, *self._values[-1].shape[-2:])
+        return self._values[-1].view(*self._shape[:2], self.n_heads, self.batch, self._values[-1].shape[-1])
 
     def backward(self, signal: Tensor) -> Layers:
         """`gradients` of a loss by all parameters, from its gradient (N, S, K, B, outputs) by the last outputs."""
-        flowing = signal.flatten(0, 2)
+        flowing = signal.reshape(self._values[-1].shape)
         for depth in reversed(range(len(self._flat))):
             values, (weight_gradient, bias_gradient) = self._values[depth], self.gradients[depth]
             torch.bmm(values.transpose(1, 2), flowing, out=weight_gradient.view(-1, *weight_gradient.shape[-2:]))

@@ -34,7 +34,7 @@ class Team:
 
 def team_of(config: RRMConfig) -> Team:
     """The sizes of a network, as learners need them."""
-    return Team(config.n_aps, 2 * config.n_candidates, config.n_actions)
+    return Team(config.n_aps, config.n_features, config.n_actions)
 
 
 @dataclass(frozen=True)
@@ -42,17 +42,24 @@ class Heads:
     """The heads of one paradigm for one team.
 
     Raises:
-        ValueError: the centralised paradigm with more than `MAX_JOINT_ACTIONS` joint actions.
+        ValueError: the centralised paradigm with more than `MAX_JOINT_ACTIONS` joint actions, or more common features than there are.
     """
 
     paradigm: Paradigm
     team: Team
+    common_features: int = 0
+    """The joint head sees only so many features, the last of each agent's observation, which all agents observe alike; 0: everything."""
 
     def __post_init__(self) -> None:
         if self.joint and self.n_actions > MAX_JOINT_ACTIONS:
             raise ValueError(
                 f"paradigm = 'c' would enumerate {self.team.n_actions}^{self.team.n_agents} = {self.n_actions:,} joint actions; allowed: "
                 f"up to {MAX_JOINT_ACTIONS:,}. Use paradigm = 'ctde' or 'i', whose networks grow with the number of agents only"
+            )
+
+        if self.common_features > self.team.n_features:
+            raise ValueError(
+                f"common_features = {self.common_features} must be at most the {self.team.n_features} features of an observation"
             )
 
     @property
@@ -72,8 +79,10 @@ class Heads:
 
     @property
     def n_inputs(self) -> int:
-        """Features a head sees: all agents' observations, or its own agent's."""
-        return self.team.n_agents * self.team.n_features if self.joint else self.team.n_features
+        """Features a head sees: all agents' observations, what all observe alike, or its own agent's."""
+        if not self.joint:
+            return self.team.n_features
+        return self.common_features or self.team.n_agents * self.team.n_features
 
     @property
     def n_actions(self) -> int:
@@ -82,7 +91,10 @@ class Heads:
 
     def inputs(self, observation: Tensor) -> Tensor:
         """(S, B, I, D) observations to (S, K, B, features)."""
-        return observation.flatten(2).unsqueeze(1) if self.joint else observation.transpose(1, 2)
+        if not self.joint:
+            return observation.transpose(1, 2)
+        seen = observation[:, :, 0, -self.common_features :] if self.common_features else observation.flatten(2)
+        return seen.unsqueeze(1)
 
     def bias(self, mask: Tensor) -> Tensor:
         """(S, B, I, A) masks to (S, K, B, M): 0 where a head's action is legal, `ILLEGAL` or less elsewhere."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ class Policy:
             raise ValueError(f"act_on of algorithm {config.algorithm!r} must be one of {', '.join(allowed)}, got {self.act_on!r}")
         if sample and self.act_on != "actor":
             raise ValueError("sample needs act_on = 'actor': only an actor is a distribution to draw from")
-        self._heads = Heads(config.paradigm, team)
+        self._heads = Heads(config.paradigm, team, config.common_features)
         chosen = slice(-1, None) if self.act_on == "actor" else slice(config.n_critics)
         self._layers = [(weights[chosen].contiguous(), biases[chosen].contiguous()) for weights, biases in layers]
         self._shift, self._scale = shift, scale
@@ -107,10 +108,11 @@ class Policy:
             mask: (B, I, A), likewise.
             uniform: (B, `n_uniform`) numbers on (0, 1) that a sampling policy draws with.
         """
+        self._serve(len(observation[0]))
         observed = torch.from_numpy(np.array(observation, np.float32)).unsqueeze(0)  # copied: torch warns of read-only arrays
         legal = torch.from_numpy(np.array(mask, np.uint8)).unsqueeze(0)
-        if self._workspace is None or self._workspace.batch != len(observation):
-            self._workspace = Workspace(self._layers, len(observation))
+        if self._workspace is None or (self._workspace.batch, self._workspace.n_heads) != (len(observation), self._heads.n_heads):
+            self._workspace = Workspace(self._layers, self._heads.n_heads, len(observation))
         stacked = self._workspace.forward(self._heads.inputs((observed - self._shift) * self._scale))
         outputs = preference(stacked, mixes=self._heads.mixes) + self._heads.bias(legal)
         if self.sample:
@@ -137,18 +139,21 @@ class Policy:
         )
         return {agent: int(action) for agent, action in zip(observations, chosen[0], strict=True)}
 
-    def execution_cost(self) -> dict[str, int]:
-        """What one decision of all agents costs at run time.
+    def execution_cost(self, message_bits: int = 0) -> dict[str, int]:
+        """What one decision of all agents costs at run time: parameters and multiply-adds of all the networks that act, and bits exchanged.
 
-        ``parameters`` and ``multiply_adds`` of all the networks that act, and ``bits`` exchanged: centralised, every agent's observation
-        travels to the centre and its action back, as 32-bit numbers; decentralised, nothing does.
+        A centralised policy receives every agent's observation and returns its action, as 32-bit numbers. One that sees only common
+        features runs at every agent. Decentralised ones exchange their environment's messages alone.
+
+        Args:
+            message_bits: bits of all messages of a decision (`RRMConfig.message_bits_per_step`).
         """
-        agents, stacked = self.team.n_agents, self._layers[0][0].shape[0] * self._heads.n_heads
-        exchanged = 32 * agents * (self.team.n_features + 1) if self._heads.joint else 0
+        agents, everywhere = self.team.n_agents, self.config.common_features > 0
+        stacked = self._layers[0][0].shape[0] * (agents if everywhere else self._heads.n_heads)
         return {
             "parameters": sum(weights.numel() + biases.numel() for weights, biases in self._layers),
             "multiply_adds": stacked * multiply_adds([(weights.shape[-2], weights.shape[-1]) for weights, _ in self._layers]),
-            "bits": exchanged,
+            "bits": 32 * agents * (self.team.n_features + 1) if self._heads.joint and not everywhere else message_bits,
         }
 
     def reset(self, network: Network) -> None:
@@ -160,9 +165,17 @@ class Policy:
         self.require(team_of(network.config))
 
     def require(self, team: Team) -> None:
-        """Refuse an environment of other sizes than the one trained in (ValueError)."""
+        """Refuse an environment of other sizes than the one trained in (ValueError); agents that share parameters may be any number."""
+        if self.config.share_parameters:
+            self._serve(team.n_agents)
         if team != self.team:
             raise ValueError(f"the policy was trained for {self.team}, the environment has {team}")
+
+    def _serve(self, n_agents: int) -> None:
+        """Act for another number of agents from now on, where one network serves any number."""
+        if self.config.share_parameters and n_agents != self.team.n_agents:
+            self.team = replace(self.team, n_agents=n_agents)
+            self._heads = Heads(self.config.paradigm, self.team)
 
     def schedule(self, network: Network) -> NDArray[np.int64]:
         """The UE each AP serves in this step: (B, I), one of its candidates or `SILENT`."""

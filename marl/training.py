@@ -84,7 +84,7 @@ class _World:
         self.dataset, self.make, self._training = dataset, make, training
         if network is not None and make is not None:
             raise ValueError("give either network or make, not both")
-        recorded = dataset.metadata.get("environment", {}) if dataset else {}
+        recorded = dataset.environment if dataset else {}
         if network is None and make is None and (dataset is None or recorded.get("kind") == "network"):
             network = RRMConfig(**recorded.get("config", {}))
         self.network = network

@@ -11,6 +11,9 @@ from typing import Any
 
 SPEED_OF_LIGHT_MPS = 299_792_458.0
 FADING_MODELS = ("iid", "jakes", "none")
+TURNS = ("none", "equal", "by_load")
+MESSAGES = ("none", "best", "all")
+REWARDS = ("weighted_rate", "utility")
 
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
@@ -32,6 +35,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def _bounded(default: Any, doc: str, low: float = -math.inf, high: float = math.inf, *, above: bool = False, none: bool = False) -> Any:
     """A numeric field in [low, high], or (low, high] with `above`; `none` allows None."""
     return field(default=default, metadata={"doc": doc, "low": low, "high": high, "above": above, "none": none})
+
+
+def _choice(default: str, allowed: tuple[str, ...], doc: str) -> Any:
+    """A field that holds one of some words."""
+    return field(default=default, metadata={"doc": doc, "allowed": allowed})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,14 +74,31 @@ class RRMConfig:
     path_loss_slope_db: float = _bounded(37.6, "path loss per decade of distance", 0, 100)
     wall_loss_db: float = _bounded(10.0, "loss added to every link", 0, 200)
     shadowing_std_db: float = _bounded(7.0, "standard deviation of log-normal shadowing", 0, 20)
-    fading: str = field(
-        default="iid",
-        metadata={"doc": "small-scale fading: iid (Rayleigh, fresh each step), jakes (Rayleigh, correlated by Doppler) or none"},
+    fading: str = _choice(
+        "iid", FADING_MODELS, "small-scale fading: iid (Rayleigh, fresh each step), jakes (Rayleigh, correlated by Doppler) or none"
     )
     csi_delay: int = _bounded(1, "age in steps of the channel report that decisions see", 0, 1000)
     rate_ema: float = _bounded(0.05, "eta: weight of the newest rate in a user's average", 0, 1, above=True)
     min_average_rate: float = _bounded(0.01, "bit/s/Hz below which no average falls, so weights stay bounded", 1e-6, 10)
     fairness_exponent: float = _bounded(0.8, "lambda: exponent of the weight in the reward", 0, 2)
+    reward: str = _choice(
+        "weighted_rate",
+        REWARDS,
+        "weighted_rate (Eq. 16), or utility: the growth of the users' utility of C~, which also charges for those not served",
+    )
+    turns: str = _choice(
+        "none",
+        TURNS,
+        "what an access point observes of turns: none, or whether this step is its turn in a fixed rotation, equal or by_load: "
+        "in proportion to the users of each access point",
+    )
+    messages: str = _choice(
+        "none",
+        MESSAGES,
+        "what all access points tell each other in every step and append to all observations: none, SINR and weight of their best "
+        "candidate, or all of their observation",
+    )
+    message_bits: int = _bounded(16, "bits of each number in a message", 1, 24)
     score_sum_weight: float | None = _bounded(None, "mu1: weight of the sum rate in the score; None is 1 / n_ues", 0, 1e6, none=True)
     score_tail_weight: float = _bounded(3.0, "mu2: weight of the 5-percentile rate in the score", 0, 1e6)
 
@@ -148,6 +173,21 @@ class RRMConfig:
         return int(self.n_actions**self.n_aps)
 
     @property
+    def n_message_features(self) -> int:
+        """Numbers that one access point tells the others in a step."""
+        return {"none": 0, "best": 2, "all": 2 * self.n_candidates}[self.messages]
+
+    @property
+    def n_features(self) -> int:
+        """Numbers in one access point's observation: its candidates', its turn, everyone's messages."""
+        return 2 * self.n_candidates + (self.turns != "none") + self.n_aps * self.n_message_features
+
+    @property
+    def message_bits_per_step(self) -> int:
+        """Bits that all access points together exchange per decision; not in it is which users each has, told once per episode."""
+        return self.n_aps * self.n_message_features * self.message_bits
+
+    @property
     def noise_dbm(self) -> float:
         """Noise power over the bandwidth."""
         return self.noise_psd_dbm_hz + 10 * math.log10(self.bandwidth_hz) + self.noise_figure_db
@@ -209,9 +249,9 @@ def parse_settings(assignments: Iterable[str]) -> dict[str, Any]:
 
 def _checked(item: Field[Any], value: Any) -> Any:
     """The value as plain Python of the field's type, or an error that names field, value and what is allowed."""
-    if item.name == "fading":
-        if not isinstance(value, str) or value not in FADING_MODELS:
-            raise ValueError(f"unknown fading {nearest(str(value), FADING_MODELS)}")
+    if "allowed" in item.metadata:
+        if not isinstance(value, str) or value not in item.metadata["allowed"]:
+            raise ValueError(f"unknown {item.name} {nearest(str(value), item.metadata['allowed'])}")
         return str(value)
     low, high, above = item.metadata["low"], item.metadata["high"], item.metadata["above"]
     if value is None and item.metadata["none"]:

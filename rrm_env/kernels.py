@@ -25,6 +25,10 @@ N_SINUSOIDS = 16
 """Plane waves per link in Jakes fading: a link's own autocorrelation is within 4e-3 of J0 while 2 pi f_D tau < 10."""
 MAX_DRAWS = 10_000
 """Positions tried for one access point or user before a deployment is given up."""
+WEIGHTED_RATE, UTILITY = 0, 1
+NO_TURNS, EQUAL_TURNS, TURNS_BY_LOAD = 0, 1, 2
+MESSAGE_RANGES = (f32(-1), f32(4)), (f32(-0.5), f32(1))
+"""Logarithms of SINR and of weight that messages tell apart; of both, few per mille of what candidates show lies outside."""
 LOG10_SINR_MIN, LOG10_SINR_MAX = f32(-6), f32(12)
 """Observed SINR is clipped to -60 dB ... 120 dB; both are far outside what a link budget yields."""
 
@@ -342,6 +346,23 @@ def weighted_rate(rates, average_rate, served, fairness_exponent):
 
 
 @_inline
+def utility_growth(rates, average_rate, p):
+    """The growth of sum_j U(C~_j) in this step, over eta, with U(x) = x^(1 - lambda) / (1 - lambda), or ln x for lambda = 1.
+
+    Summed over an episode it telescopes to the utility gained. To first order in eta it is Eq. 16 less the drift sum_j w_j^lambda C~_j.
+    U(b) - U(a) = a^(1 - lambda) expm1((1 - lambda) ln(b / a)) / (1 - lambda) keeps its digits where b is close to a.
+    """
+    growth, power = 0.0, 1.0 - p.fairness_exponent
+    for j in range(rates.size):
+        before = average_rate[j]
+        after = (_ONE - p.rate_ema) * before + p.rate_ema * rates[j]
+        after = after if after > p.min_average_rate else p.min_average_rate
+        ratio = math.log(after / before)
+        growth += ratio if power == 0 else math.exp(power * math.log(before)) * math.expm1(power * ratio) / power
+    return f32(growth / p.rate_ema)
+
+
+@_inline
 def update_average(average_rate, rates, rate_ema, floor):
     """Eq. 13's long-term rate: C~ <- (1 - eta) C~ + eta C, never below the floor."""
     for j in range(average_rate.size):
@@ -421,6 +442,38 @@ def observe(observation, log_sinr, log_weight, candidates, sinr, average_rate, p
             observation[i, 2 * slot + 1] = log_weight[j] if j >= 0 else p.lowest_log_weight
 
 
+@_inline
+def turn_holder(association, n_aps, t, turns):
+    """The AP whose turn step t is: APs in a circle, or the APs of all users in a circle, which gives each AP turns by its load."""
+    return t % n_aps if turns == EQUAL_TURNS else association[t % association.size]
+
+
+@_inline
+def tell(value, bounds, levels):
+    """What a message says of a number: the middle of its cell, of equal cells between the bounds."""
+    low, high = bounds
+    cell = f32(math.floor((value - low) / (high - low) * levels))
+    cell = cell if cell > _ZERO else _ZERO
+    cell = cell if cell < levels - _ONE else levels - _ONE
+    return low + (cell + _HALF) / levels * (high - low)
+
+
+@_inline
+def coordinate(observation, association, t, p):
+    """Append what helps APs to act together: whether it is one's turn, and the messages of all APs, in their order."""
+    n_aps, own = observation.shape[0], 2 * p.n_candidates
+    if p.turns != NO_TURNS:
+        holder = turn_holder(association, n_aps, t, p.turns)
+        for i in range(n_aps):
+            observation[i, own] = _ONE if i == holder else _ZERO
+        own += 1
+    for sender in range(n_aps):
+        for k in range(p.message_features):
+            said = tell(observation[sender, k], MESSAGE_RANGES[k % 2], p.message_levels)
+            for i in range(n_aps):
+                observation[i, own + sender * p.message_features + k] = said
+
+
 # --- Episodes ---------------------------------------------------------------------------------------------------------
 
 
@@ -452,11 +505,13 @@ def _receive_report(s, p, b, t, scratch):
 
 
 @_inline
-def _present(s, p, b, best, log_sinr, log_weight):
+def _present(s, p, b, t, best, log_sinr, log_weight):
     """What the APs decide on: PF ratios, candidates, masks, observations."""
     proportional_fair(s.pf_ratio[b], s.reported_rate[b], s.average_rate[b])
     select_candidates(s.candidates[b], s.action_mask[b], best, s.pf_ratio[b], s.association[b])
     observe(s.observation[b], log_sinr, log_weight, s.candidates[b], s.reported_sinr[b], s.average_rate[b], p)
+    if p.turns != NO_TURNS or p.message_features > 0:
+        coordinate(s.observation[b], s.association[b], t, p)
 
 
 @_compile
@@ -480,7 +535,7 @@ def reset_episodes(s, p, scratch, start, stop):
             s.average_rate[b, j] = max(s.reported_rate[b, j], p.min_average_rate)
         s.ue_rate_sum[b] = 0.0
         s.silent_steps[b] = 0
-        _present(s, p, b, best, quadrature[: p.n_ues], quadrature[p.n_ues :])
+        _present(s, p, b, 0, best, quadrature[: p.n_ues], quadrature[p.n_ues :])
     return -1, -1, -1
 
 
@@ -498,7 +553,10 @@ def step_episodes(s, p, scratch, chosen, are_actions, rates, reward, t, start, s
             for i in range(p.n_aps):
                 served[i] = chosen[b, i]
         serve(rates[b], s.gain_history[t % (p.csi_delay + 1), b], served)
-        reward[b] = weighted_rate(rates[b], s.average_rate[b], served, p.fairness_exponent)
+        if p.reward == WEIGHTED_RATE:
+            reward[b] = weighted_rate(rates[b], s.average_rate[b], served, p.fairness_exponent)
+        else:
+            reward[b] = utility_growth(rates[b], s.average_rate[b], p)
         update_average(s.average_rate[b], rates[b], p.rate_ema, p.min_average_rate)
         for i in range(p.n_aps):
             j = served[i]
@@ -510,7 +568,7 @@ def step_episodes(s, p, scratch, chosen, are_actions, rates, reward, t, start, s
         path_gain(s.large_scale_gain[b], s.ap_positions[b], s.ue_positions[b], s.static_gain[b], p)
         _channel(s, p, b, t + 1, fading, quadrature)
         _receive_report(s, p, b, t + 1, quadrature)
-        _present(s, p, b, best, quadrature[: p.n_ues], quadrature[p.n_ues :])
+        _present(s, p, b, t + 1, best, quadrature[: p.n_ues], quadrature[p.n_ues :])
 
 
 @_compile
@@ -533,6 +591,13 @@ def first_foreign(served, association):
             if j != SILENT and (j < 0 or j >= association.shape[1] or association[b, j] != i):
                 return b * n_aps + i
     return -1
+
+
+@_compile
+def turn_holders(holders, association, n_aps, t, turns):
+    """`turn_holder` of B episodes, into holders (B,)."""
+    for b in range(holders.size):
+        holders[b] = turn_holder(association[b], n_aps, t, turns)
 
 
 @_compile

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rrm_env import kernels
-from rrm_env.config import FADING_MODELS, RRMConfig
+from rrm_env.config import FADING_MODELS, REWARDS, TURNS, RRMConfig
 from rrm_env.state import Parameters, State
 from rrm_env.threads import Threads
 
@@ -90,7 +90,8 @@ class Network:
             served: (B, I) integers, the UE each AP serves, one of its own, or `SILENT`.
 
         Returns:
-            rates (B, J) of this step in bit/s/Hz, 0 for UEs not served, and the shared reward (B,), sum_j w_j^lambda C_j.
+            rates (B, J) of this step in bit/s/Hz, 0 for UEs not served, and the shared reward (B,), sum_j w_j^lambda C_j
+            (Eq. 16), or what `RRMConfig.reward` says.
 
         Raises:
             RuntimeError: before `reset`, or after the episode's last step.
@@ -201,8 +202,20 @@ class Network:
 
     @property
     def observation(self) -> NDArray[np.float32]:
-        """(B, I, 2 N) log10 SINR and log10 weight of each candidate."""
+        """(B, I, `RRMConfig.n_features`): log10 SINR and log10 weight of each candidate, then turn and messages where configured."""
         return _read_only(self._episodes.observation)
+
+    def turn(self, turns: str) -> NDArray[np.int64]:
+        """(B,) the AP whose turn step t is, in the rotation ``equal`` or ``by_load`` (`RRMConfig.turns`).
+
+        Raises:
+            ValueError: another word.
+        """
+        if turns not in TURNS[1:]:
+            raise ValueError(f"turns must be one of {', '.join(TURNS[1:])}, got {turns!r}")
+        holders = np.empty(self.num_envs, np.int64)
+        kernels.turn_holders(holders, self._episodes.association, self.config.n_aps, self.t, TURNS.index(turns))
+        return holders
 
     @property
     def ue_rate_sum(self) -> NDArray[np.float64]:
@@ -216,11 +229,15 @@ class Network:
 
     @property
     def observation_bounds(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """(2 N,) lowest and highest values an observation takes."""
-        low = [kernels.LOG10_SINR_MIN, self._parameters.lowest_log_weight]
-        high = [kernels.LOG10_SINR_MAX, self._parameters.highest_log_weight]
-        n = self.config.n_candidates
-        return np.tile(np.array(low, np.float32), n), np.tile(np.array(high, np.float32), n)
+        """(`RRMConfig.n_features`,) lowest and highest values an observation takes."""
+        c, ranges = self.config, kernels.MESSAGE_RANGES
+        candidate = (
+            (kernels.LOG10_SINR_MIN, kernels.LOG10_SINR_MAX),
+            (self._parameters.lowest_log_weight, self._parameters.highest_log_weight),
+        )
+        bounds = [*candidate * c.n_candidates, *((0, 1),) * (c.turns != "none"), *ranges * (c.n_aps * c.n_message_features // 2)]
+        low, high = np.array(bounds, np.float32).T.copy()
+        return low, high
 
     @property
     def bytes_per_episode(self) -> int:
@@ -344,6 +361,10 @@ def _parameters(c: RRMConfig) -> Parameters:
         fairness_exponent=np.float32(c.fairness_exponent),
         lowest_log_weight=np.float32(-math.log10(highest_rate)),
         highest_log_weight=np.float32(-math.log10(c.min_average_rate)),
+        reward=REWARDS.index(c.reward),
+        turns=TURNS.index(c.turns),
+        message_features=c.n_message_features,
+        message_levels=np.float32(2**c.message_bits),
     )
 
 
@@ -371,7 +392,7 @@ def _allocate(c: RRMConfig, num_envs: int) -> State:
         pf_ratio=zeros(f32, c.n_ues),
         candidates=zeros(i32, c.n_aps, c.n_candidates),
         action_mask=zeros(np.int8, c.n_aps, c.n_actions),
-        observation=zeros(f32, c.n_aps, 2 * c.n_candidates),
+        observation=zeros(f32, c.n_aps, c.n_features),
         ue_rate_sum=zeros(f64, c.n_ues),
         silent_steps=zeros(np.int64),
     )

@@ -30,6 +30,10 @@ class Parameters(NamedTuple):
     fairness_exponent: np.float32
     lowest_log_weight: np.float32
     highest_log_weight: np.float32
+    reward: int
+    turns: int
+    message_features: int  # numbers per access point
+    message_levels: np.float32  # 2^bits
 
 
 class State(NamedTuple):
@@ -52,6 +56,6 @@ class State(NamedTuple):
     pf_ratio: NDArray[np.float32]  # (B, J)
     candidates: NDArray[np.int32]  # (B, I, N)
     action_mask: NDArray[np.int8]  # (B, I, N + 1)
-    observation: NDArray[np.float32]  # (B, I, 2 N)
+    observation: NDArray[np.float32]  # (B, I, 2 N), with a turn and messages where configured
     ue_rate_sum: NDArray[np.float64]  # (B, J) bit/s/Hz summed over the episode's steps
     silent_steps: NDArray[np.int64]  # (B,) AP-steps without a transmission

@@ -214,6 +214,28 @@ def reward(all_rates: Sequence[float], averages: Sequence[float], exponent: floa
     return sum(float(weight(average) ** exponent) * new_rate for new_rate, average in zip(all_rates, averages, strict=True))
 
 
+def utility(average: float, exponent: float) -> float:
+    """Alpha-fair utility of a long-term rate, alpha = lambda."""
+    return math.log(average) if exponent == 1 else average ** (1 - exponent) / (1 - exponent)
+
+
+def utility_growth(before: Sequence[float], after: Sequence[float], exponent: float, eta: float) -> float:
+    """The reward `utility`: how much the users' utility grew in a step, over eta."""
+    return sum(utility(new, exponent) - utility(old, exponent) for old, new in zip(before, after, strict=True)) / eta
+
+
+def turn_holder(association: Sequence[int], n_aps: int, t: int, turns: str) -> int:
+    """The AP whose turn it is: APs in a circle, or the APs of all users in a circle."""
+    return t % n_aps if turns == "equal" else association[t % len(association)]
+
+
+def told(value: float, low: float, high: float, bits: int) -> float:
+    """The middle of the value's cell among 2^bits equal cells from low to high; values outside are in the outermost cells."""
+    width = (high - low) / 2**bits
+    cell = min(max(math.floor((value - low) / width), 0), 2**bits - 1)
+    return low + (cell + 0.5) * width
+
+
 def clip(x: float, low: float, high: float) -> float:
     """The nearest number to x in [low, high]."""
     return min(max(x, low), high)

@@ -46,6 +46,9 @@ def configs(draw: st.DrawFn, /, **fixed: Any) -> RRMConfig:
         "rate_ema": choose("rate_ema", st.sampled_from([0.001, 0.05, 0.25, 1.0])),
         "min_average_rate": choose("min_average_rate", st.sampled_from([1e-4, 0.01, 0.1])),
         "fairness_exponent": choose("fairness_exponent", st.sampled_from([0.0, 0.8, 1.0, 2.0])),
+        "turns": choose("turns", st.just("none")),
+        "messages": choose("messages", st.just("none")),
+        "message_bits": choose("message_bits", st.just(16)),
     }
     spacing = values["area_side_m"] / math.sqrt(values["n_aps"])
     values["min_ap_distance_m"] = choose("min_ap_distance_m", st.sampled_from([0.0, 0.2 * spacing, 0.6 * spacing]))

@@ -54,6 +54,7 @@ OUT_OF_RANGE: dict[str, tuple[Any, ...]] = {
     "rate_ema": (0, -0.1, 1.01),
     "min_average_rate": (0, -0.1),
     "fairness_exponent": (-0.1, 2.1),
+    "message_bits": (0, 25),
     "score_sum_weight": (-0.1,),
     "score_tail_weight": (-0.1,),
 }
@@ -70,7 +71,21 @@ def refusal(name: str, value: Any) -> str:
 
 def test_every_numeric_field_has_values_out_of_range_here() -> None:
     assert set(OUT_OF_RANGE) == set(FLOATS) | set(INTEGERS)
-    assert {item.name for item in FIELDS} == set(OUT_OF_RANGE) | {"fading"}
+    assert {item.name for item in FIELDS} == set(OUT_OF_RANGE) | {"fading", "turns", "messages", "reward"}
+
+
+@pytest.mark.parametrize(
+    ("field", "word", "allowed"),
+    [
+        ("turns", "by load", r"\(did you mean 'by_load'\?\); allowed: none, equal, by_load"),
+        ("messages", "al", r"\(did you mean 'all'\?\); allowed: none, best, all"),
+        ("reward", "utilities", r"\(did you mean 'utility'\?\); allowed: weighted_rate, utility"),
+        ("turns", True, "; allowed: none, equal, by_load"),
+    ],
+)
+def test_unknown_words_are_refused_with_the_nearest(field: str, word: Any, allowed: str) -> None:
+    with pytest.raises(ValueError, match=rf"^unknown {field} '{word}'\s?{allowed}$"):
+        RRMConfig(**{field: word})
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in OUT_OF_RANGE.items() for value in values])
@@ -236,6 +251,10 @@ def test_defaults_are_the_preset_paper() -> None:
         "fairness_exponent": 0.8,
         "score_sum_weight": None,
         "score_tail_weight": 3.0,
+        "reward": "weighted_rate",
+        "turns": "none",
+        "messages": "none",
+        "message_bits": 16,
     }
 
 

@@ -95,16 +95,17 @@ def test_itlinq_equals_its_twin(config: RRMConfig, seed: int, tolerance_db: floa
 
 
 @settings(max_examples=30)
-@given(small, seeds, st.sampled_from(["reported", "large_scale"]))
-def test_max_weight_reaches_the_best_of_all_joint_actions(config: RRMConfig, seed: int, csi: str) -> None:
+@given(small, seeds, st.sampled_from(["reported", "large_scale"]), st.sampled_from([None, 0.0, 1.5, 3.0]))
+def test_max_weight_reaches_the_best_of_all_joint_actions(config: RRMConfig, seed: int, csi: str, exponent: float | None) -> None:
     network = reset_network(config, seed)
-    for served in play(MaxWeight(csi), network):
+    for served in play(MaxWeight(csi, exponent), network):
         gain = (network.reported_gain if csi == "reported" else network.large_scale_gain)[0].tolist()
-        averages, exponent = network.average_rate[0].tolist(), config.fairness_exponent
+        averages = network.average_rate[0].tolist()
         assert all(ue == SILENT or ue in own for ue, own in zip(served[0], slots(network), strict=True))
         # Values, not choices: near-ties may fall either way. Both sides compute in float64.
-        best = naive.max_weight(slots(network), gain, averages, exponent)
-        assert naive.weighted_sum(served[0], gain, averages, exponent) == pytest.approx(best, rel=1e-9)
+        power = config.fairness_exponent if exponent is None else exponent
+        best = naive.max_weight(slots(network), gain, averages, power)
+        assert naive.weighted_sum(served[0], gain, averages, power) == pytest.approx(best, rel=1e-9)
 
 
 @given(small, seeds, st.integers(0, 2**32 - 1))
@@ -240,7 +241,8 @@ def test_truth_values_are_options_of_schedulers(text: str, silence: bool) -> Non
 
 
 def test_the_registry_holds_every_baseline_by_its_name() -> None:
-    assert list(REGISTRY) == ["random_walk", "greedy", "tdm", "network_tdm", "proportional_fair", "itlinq", "max_weight"]
+    classical = ["random_walk", "greedy", "tdm", "network_tdm", "proportional_fair", "itlinq", "max_weight"]
+    assert list(REGISTRY) == [*classical, "turn_taking"]
     assert all(isinstance(REGISTRY[name](), Scheduler) for name in REGISTRY)
 
 
@@ -309,6 +311,9 @@ def test_tdm_under_act_serves_the_candidate_that_waited_longest(config: RRMConfi
         (ITLinQ, {"exponent": float("nan")}, "exponent"),
         (MaxWeight, {"csi": "perfect"}, "csi"),
         (MaxWeight, {"csi": None}, "csi"),
+        (MaxWeight, {"exponent": -0.1}, "exponent"),
+        (MaxWeight, {"exponent": 10.1}, "exponent"),
+        (MaxWeight, {"exponent": float("nan")}, "exponent"),
     ],
 )
 def test_bad_constructor_arguments_are_refused_by_name(kind: type[Baseline], arguments: dict[str, Any], named: str) -> None:

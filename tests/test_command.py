@@ -123,6 +123,8 @@ def test_network_too_large_for_exhaustive_search_leaves_max_weight_out_unless_it
         (["--schedulers", "itlinq:tolerance_db=x"], "tolerance_db of itlinq must be float, got 'x'"),
         (["--schedulers", "itlinq:exponent=2"], "exponent must be from 0 to 1, got 2"),
         (["--schedulers", "max_weight:csi=none"], "csi must be"),
+        (["--schedulers", "max_weight:exponent=high"], "exponent of max_weight must be float, got 'high'"),
+        (["--schedulers", "max_weight:exponent=11"], "exponent must be from 0 to 10.0, got 11"),
         (["--episodes", "0"], "episodes must be an integer of at least 1"),
         (["--seed", "-1"], "seed must be an integer of at least 0"),
         (["--threads", "0"], "num_threads must be an integer of at least 1"),

@@ -39,11 +39,12 @@ def train(learner: Learner, updates: int, n: int = 50) -> Learner:
     sizes=st.tuples(*[st.integers(1, 4)] * 6),
     hidden=st.lists(st.integers(1, 5), max_size=3),
     seed=st.integers(0, 2**32),
+    shared=st.booleans(),
 )
-def test_forward_and_backward_equal_autograds(sizes: tuple[int, ...], hidden: list[int], seed: int) -> None:
+def test_forward_and_backward_equal_autograds(sizes: tuple[int, ...], hidden: list[int], seed: int, shared: bool) -> None:
     n_roles, n_seeds, n_heads, batch, n_inputs, n_outputs = sizes
     generator = torch.Generator().manual_seed(seed)
-    layers = initialise(layer_sizes(n_inputs, hidden, n_outputs), n_roles, range(n_seeds), n_heads)
+    layers = initialise(layer_sizes(n_inputs, hidden, n_outputs), n_roles, range(n_seeds), 1 if shared else n_heads)
     inputs = torch.randn(n_seeds, n_heads, batch, n_inputs, generator=generator)
     signal = torch.randn(n_roles, n_seeds, n_heads, batch, n_outputs, generator=generator)
     leaves = [tensor.double().requires_grad_() for layer in layers for tensor in layer]
@@ -51,7 +52,7 @@ def test_forward_and_backward_equal_autograds(sizes: tuple[int, ...], hidden: li
     for depth in range(len(layers)):
         values = (values.relu() if depth else values) @ leaves[2 * depth] + leaves[2 * depth + 1]
     expected = torch.autograd.grad(values, leaves, signal.double())
-    workspace = Workspace(layers, batch, trains=True)
+    workspace = Workspace(layers, n_heads, batch, trains=True)
     for _ in range(2):
         torch.testing.assert_close(workspace.forward(inputs).double(), values.detach(), rtol=1e-4, atol=1e-5)
         gradients = [tensor for layer in workspace.backward(signal) for tensor in layer]
