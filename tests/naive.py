@@ -216,7 +216,7 @@ def reward(all_rates: Sequence[float], averages: Sequence[float], exponent: floa
 
 def utility(average: float, exponent: float) -> float:
     """Alpha-fair utility of a long-term rate, alpha = lambda."""
-    return math.log(average) if exponent == 1 else average ** (1 - exponent) / (1 - exponent)
+    return math.log(average) if exponent == 1 else math.exp((1 - exponent) * math.log(average)) / (1 - exponent)
 
 
 def utility_growth(before: Sequence[float], after: Sequence[float], exponent: float, eta: float) -> float:
@@ -226,13 +226,14 @@ def utility_growth(before: Sequence[float], after: Sequence[float], exponent: fl
 
 def turn_holder(association: Sequence[int], n_aps: int, t: int, turns: str) -> int:
     """The AP whose turn it is: APs in a circle, or the APs of all users in a circle."""
-    return t % n_aps if turns == "equal" else association[t % len(association)]
+    circle = list(range(n_aps)) if turns == "equal" else list(association)
+    return circle[t % len(circle)]
 
 
 def told(value: float, low: float, high: float, bits: int) -> float:
     """The middle of the value's cell among 2^bits equal cells from low to high; values outside are in the outermost cells."""
-    width = (high - low) / 2**bits
-    cell = min(max(math.floor((value - low) / width), 0), 2**bits - 1)
+    width: float = (high - low) / 2**bits
+    cell: int = min(max(math.floor((value - low) / width), 0), 2**bits - 1)
     return low + (cell + 0.5) * width
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import naive
 import numpy as np
@@ -27,7 +28,7 @@ coordinating = configs(
 @given(coordinating, seeds, st.integers(0, 2**32))
 def test_turn_and_messages_follow_the_candidates(config: RRMConfig, seed: int, noise: int) -> None:
     network, generator = reset_network(config, seed, num_envs=2), np.random.default_rng(noise)
-    plain = reset_network(RRMConfig(**{**config.as_dict(), "turns": "none", "messages": "none"}), seed, num_envs=2)
+    plain = reset_network(replace(config, turns="none", messages="none"), seed, num_envs=2)
     own, n_aps = 2 * config.n_candidates, config.n_aps
     spread = {"none": 0, "best": 2, "all": own}[config.messages]
     turned = 0 if config.turns == "none" else 1
@@ -44,7 +45,7 @@ def test_turn_and_messages_follow_the_candidates(config: RRMConfig, seed: int, n
                 block = network.observation[b, :, place : place + spread]
                 assert (block == block[0]).all()
                 for k in range(spread):
-                    low, high = kernels.MESSAGE_RANGES[k % 2]
+                    low, high = map(float, kernels.MESSAGE_RANGES[k % 2])
                     value, width = float(plain.observation[b, sender, k]), float(high - low) / 2**config.message_bits
                     near = (
                         naive.told(value - 1e-5, low, high, config.message_bits),
@@ -147,8 +148,8 @@ def test_utility_rewards_telescope_to_the_utility_gained(config: RRMConfig, seed
 
 @pytest.mark.parametrize("exponent", [0.5, 0.8, 1.0, 2.0])
 def test_utility_reward_is_to_first_order_the_paper_s_less_the_drift(exponent: float) -> None:
-    fields = {"fairness_exponent": exponent, "rate_ema": 1e-4, "min_average_rate": 1e-6}
-    paper, utility = (reset_network(RRMConfig(**fields, reward=reward), 3) for reward in ("weighted_rate", "utility"))
+    config = RRMConfig(fairness_exponent=exponent, rate_ema=1e-4, min_average_rate=1e-6)
+    paper, utility = (reset_network(replace(config, reward=reward), 3) for reward in ("weighted_rate", "utility"))
     for step in range(5):
         average = paper.average_rate[0].astype(float)
         served = random_service(paper, np.random.default_rng(step))

@@ -371,3 +371,27 @@ print(evaluate(Policy.load({str(run)!r}), RRMConfig(**{SMALL.as_dict()!r}), epis
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert float(result.stdout) == evaluate(Policy.load(run), SMALL, episodes=3).ue_rates.sum()
+
+
+# --- What a decision costs ---
+
+
+@pytest.mark.parametrize(
+    ("paradigm", "options", "use", "parameters", "multiply_adds", "bits"),
+    [
+        # One network of 2 * 3 inputs, 5 neurons and 4^2 joint actions; 3 features and an action travel per agent, 32 bits each.
+        ("c", {}, "actor", 6 * 5 + 5 + 5 * 16 + 16, 6 * 5 + 5 * 16, 2 * (3 + 1) * 32),
+        ("c", {}, "critic", 2 * (6 * 5 + 5 + 5 * 16 + 16), 2 * (6 * 5 + 5 * 16), 2 * (3 + 1) * 32),
+        # Two networks of 3 inputs, 5 neurons and 4 actions, which talk to nobody.
+        ("ctde", {}, "actor", 2 * (3 * 5 + 5 + 5 * 4 + 4), 2 * (3 * 5 + 5 * 4), 0),
+        ("i", {}, "actor", 2 * (3 * 5 + 5 + 5 * 4 + 4), 2 * (3 * 5 + 5 * 4), 0),
+        ("ctde", {"algorithm": "dqn", "n_critics": 3}, "critic", 3 * 2 * (3 * 5 + 5 + 5 * 4 + 4), 3 * 2 * (3 * 5 + 5 * 4), 0),
+        ("c", {"hidden_sizes": ()}, "actor", 6 * 16 + 16, 6 * 16, 2 * (3 + 1) * 32),
+    ],
+)
+def test_execution_cost_is_that_of_the_networks_that_act(
+    paradigm: str, options: dict[str, Any], use: str, parameters: int, multiply_adds: int, bits: int
+) -> None:
+    config = LearnerConfig(**{"paradigm": paradigm, "hidden_sizes": (5,), **options})
+    policy = random_policy(Team(2, 3, 4), config, act_on=use)
+    assert policy.execution_cost() == {"parameters": parameters, "multiply_adds": multiply_adds, "bits": bits}

@@ -184,10 +184,12 @@ def made_up(n: int = 6, seed: int = 0, **metadata: str) -> Dataset:
 def random_policy(team: Team, config: LearnerConfig | None = None, seed: int = 0, **options: Any) -> Policy:
     """A policy of random networks."""
     config = LearnerConfig(hidden_sizes=(16,)) if config is None else config
-    heads = Heads(config.paradigm, team)
+    heads = Heads(config.paradigm, team, config.common_features)
     n_roles = (0 if config.algorithm == "bc" else config.n_critics) + (config.algorithm != "dqn")
-    layers = initialise(layer_sizes(heads.n_inputs, config.hidden_sizes, heads.n_actions), n_roles, [seed], heads.n_heads)
-    shift, scale = torch.zeros(1, 1, team.n_agents, team.n_features), torch.ones(1, 1, team.n_agents, team.n_features)
+    shared = config.share_parameters
+    layers = initialise(layer_sizes(heads.n_inputs, config.hidden_sizes, heads.n_actions), n_roles, [seed], 1 if shared else heads.n_heads)
+    shape = 1, 1, 1 if shared else team.n_agents, team.n_features
+    shift, scale = torch.zeros(shape), torch.ones(shape)
     return Policy(config, team, layers, shift, scale, **options)
 
 
