@@ -28,7 +28,7 @@ SCHEDULERS = (*PAPER_BASELINES, BEST_ITLINQ, "network_tdm", "max_weight", "max_w
 
 _SCHEMES = (*ONLINE, *OFFLINE)
 STYLES = {
-    **{name: (COLOURS[k], "-") for k, name in enumerate(_SCHEMES)},
+    **{name: (COLOURS[k % len(COLOURS)], "-" if k < len(COLOURS) else "-.") for k, name in enumerate(_SCHEMES)},
     **{name: (COLOURS[k], ("--", ":")[k % 2]) for k, name in enumerate(SCHEDULERS)},
     "proportional_fair": (COLOURS[0], "-."),
 }
@@ -112,7 +112,7 @@ def _main(figure: Figure, options: Options) -> None:
     _announce(study, figure, runs)
     evaluations = {**{name: study.evaluation(name) for name in runs}, **{name: study.scheduler(name) for name in schedulers}}
     labels = {name: study.label(name) + (f", {data}" if (data := name.partition(".")[2]) else " online") for name in runs}
-    curves = {name: learning_curve(study.out / name) for name in figure.curves if name in runs}
+    curves = {name: learning_curve(study.folder(name)) for name in figure.curves if name in runs}
     levels = {name: study.level(name) for name in schedulers} if curves else {}
     report = Report(evaluations, labels, curves, levels)
     show(summarise({report.label(name): value for name, value in evaluations.items()}), f"Figure {figure.number}: {figure.title}")

@@ -8,7 +8,7 @@ needs is made first: the run above needs the dataset, the dataset needs ``online
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,10 @@ OFFLINE: dict[str, dict[str, Any]] = {
     "i-cql-sac": {"paradigm": "i"},
     "c-sac": {"cql_alpha": 0.0},
     "bc": {"algorithm": "bc"},
+    "i-cql-sac-shared": {"paradigm": "i", "share_parameters": True},
+    "common-cql-sac": {},
 }
-"""Offline learners, likewise; c-sac is without the conservative penalty."""
+"""Offline learners, likewise; c-sac is without the conservative penalty, common-cql-sac sees the network's messages alone."""
 
 BEHAVIOURS: dict[str, tuple[str, ...]] = {
     "sac": ("online-sac",),
@@ -90,16 +92,20 @@ class Study:
         """The folder of a finished run; trained now, or to its end, where it is not.
 
         Raises:
-            ValueError: an unknown name.
+            ValueError: an unknown name, or a run of other seeds or another network under that name.
         """
         scheme, _, data = name.partition(".")
         known = OFFLINE if data else ONLINE
         if scheme not in known:
             raise ValueError(f"unknown {'offline' if data else 'online'} learner {nearest(scheme, known)}")
-        folder, updates = self.out / name, self._updates(name)
-        if updates_done(folder) < updates:
-            self._train(name, LearnerConfig(**known[scheme]), updates, self.data(data) if data else None)
+        folder, updates = self.folder(name), self._updates(name)
+        if updates_done(folder) < updates or not self._is_own(folder):
+            self._train(name, self._learner(scheme), updates, self.data(data) if data else None)
         return folder
+
+    def folder(self, name: str) -> Path:
+        """Where a run is, or will be."""
+        return self.out / _on_disk(name)
 
     def data(self, name: str) -> Dataset:
         """A dataset, from its file in the folder; recorded now where there is none.
@@ -108,7 +114,7 @@ class Study:
             ValueError: an unknown name.
         """
         if name not in self._datasets:
-            path = self.out / f"{name}.safetensors"
+            path = self.out / f"{_on_disk(name)}.safetensors"
             if not path.exists():
                 self.out.mkdir(parents=True, exist_ok=True)
                 self._record(name).write(path)
@@ -139,29 +145,39 @@ class Study:
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """Those of `needed` that are not finished."""
-        return [name for name in self.needed(names) if updates_done(self.out / name) < self._updates(name)]
+        return [name for name in self.needed(names) if updates_done(self.folder(name)) < self._updates(name)]
 
     def description(self, name: str) -> dict[str, Any]:
         """What a finished run was: learner, data, revision; not the network, which the study has throughout."""
-        described = describe(self.out / name)
+        described = describe(self.folder(name))
         return {key: described[key] for key in ("scheme", "learner", "training", "seeds", "data", "revision") if key in described}
 
     def hours(self, name: str) -> float:
         """How long a finished run's training took; evaluations along the way included, interruptions not."""
         total, last = 0.0, 0.0
-        for record in read_log(self.out / name):
+        for record in read_log(self.folder(name)):
             total += record["seconds"] - (last if record["seconds"] >= last else 0.0)
             last = record["seconds"]
         return total / 3600
 
     def label(self, name: str) -> str:
         """What the paper calls a finished run's scheme."""
-        return str(describe(self.out / name)["scheme"])
+        return str(describe(self.folder(name))["scheme"])
 
     # --- Inside ---
 
+    def _learner(self, scheme: str) -> LearnerConfig:
+        config = LearnerConfig(**{**ONLINE, **OFFLINE}[scheme])
+        told = self.network.n_aps * self.network.n_message_features
+        return replace(config, common_features=told) if scheme == "common-cql-sac" else config
+
     def _updates(self, name: str) -> int:
         return self.scale.offline_updates if "." in name else self.scale.online_updates
+
+    def _is_own(self, folder: Path) -> bool:
+        """Whether a finished run is of this study's seeds and network; training it on would be refused with the difference."""
+        found = describe(folder)
+        return found["seeds"] == list(range(self.scale.seeds)) and RRMConfig(**found["environment"]["config"]) == self.network
 
     def _record(self, name: str) -> Dataset:
         behaviour, _, count = name.rpartition("-")
@@ -179,7 +195,7 @@ class Study:
         return parts[0] if len(parts) == 1 else Dataset.mix(parts, transitions)
 
     def _train(self, name: str, learner: LearnerConfig, updates: int, dataset: Dataset | None) -> None:
-        folder, scale = self.out / name, self.scale
+        folder, scale = self.folder(name), self.scale
         training = TrainingConfig(
             updates=updates, evaluate_every=scale.evaluate_every, evaluation_episodes=scale.curve_episodes, device=self.device
         )
@@ -195,3 +211,8 @@ class Study:
                 report=report,
             )
         print(f"{name}: {scale.seeds} seeds, {updates:,} updates each, {60 * self.hours(name):.1f} minutes", flush=True)
+
+
+def _on_disk(name: str) -> str:
+    """A name without the characters of scheduler options that some file systems do not allow."""
+    return name.replace(":", ",")

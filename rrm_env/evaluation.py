@@ -31,6 +31,8 @@ class Evaluation:
     """(episodes, J) rate of each user averaged over the episode, bit/s/Hz."""
     silent_share: NDArray[np.float64]
     """(episodes,) share of AP-steps without a transmission."""
+    returns: NDArray[np.float64]
+    """(episodes,) sum of the rewards that the config defines."""
     seconds: float
     """Time the scheduler and the network took together."""
 
@@ -52,6 +54,7 @@ class Evaluation:
             first.seed,
             np.stack([other.ue_rates for other in evaluations]),
             np.stack([other.silent_share for other in evaluations]),
+            np.stack([other.returns for other in evaluations]),
             sum(other.seconds for other in evaluations),
         )
 
@@ -124,7 +127,7 @@ def evaluate(
     episodes = bounded_integer("episodes", episodes, MAX_EPISODES)
     seed = bounded_integer("seed", seed, 2**30 - 1, lowest=0)
     batch_size = min(bounded_integer("batch_size", batch_size), episodes)
-    ue_rates, silent_share, seconds = [], [], 0.0
+    ue_rates, silent_share, returns, seconds = [], [], [], 0.0
     first_seed = EVALUATION_SEEDS + seed * MAX_EPISODES
     network = Network(config, batch_size, num_threads)
     for start in range(0, episodes, batch_size):
@@ -133,11 +136,13 @@ def evaluate(
         began = time.perf_counter()
         network.reset(first_seed + start)
         scheduler.reset(network)
+        running = np.zeros(network.num_envs)
         while not network.done:
-            network.step(scheduler.schedule(network))
+            running += network.step(scheduler.schedule(network))[1]
             if progress is not None:
                 progress(network.num_envs)
         seconds += time.perf_counter() - began
         ue_rates.append(network.ue_rate_sum / config.episode_length)
         silent_share.append(network.silent_steps / (config.n_aps * config.episode_length))
-    return Evaluation(config, seed, np.concatenate(ue_rates), np.concatenate(silent_share), seconds)
+        returns.append(running)
+    return Evaluation(config, seed, np.concatenate(ue_rates), np.concatenate(silent_share), np.concatenate(returns), seconds)

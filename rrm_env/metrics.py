@@ -132,6 +132,11 @@ def bootstrap_interval(
     return _percentiles(np.concatenate(drawn))
 
 
+def rank_correlation(first: Floats, second: Floats) -> float:
+    """Spearman's rank correlation of paired values (n,) without ties."""
+    return float(np.corrcoef(first.argsort().argsort(), second.argsort().argsort())[0, 1])
+
+
 def _multiplicities(generator: np.random.Generator, n: int, resamples: int) -> NDArray[np.int64]:
     """(resamples, n): how often each of n items is drawn when n are drawn with replacement."""
     return generator.multinomial(n, np.full(n, 1 / n), resamples)

@@ -194,3 +194,15 @@ def test_interval_of_the_probability_of_improvement_resamples_episodes_together_
     few = metrics.probability_of_improvement(first, second, resamples=15)
     assert few == metrics.probability_of_improvement(first, second, resamples=15)
     assert few != metrics.probability_of_improvement(first, second, resamples=15, seed=1)
+
+
+# --- Rank correlation ---
+
+
+def test_rank_correlation_is_spearman_s() -> None:
+    generator = np.random.default_rng(5)
+    first = generator.normal(size=40)
+    second = first + generator.normal(size=40)
+    assert metrics.rank_correlation(first, second) == pytest.approx(stats.spearmanr(first, second).statistic)
+    assert metrics.rank_correlation(first, np.exp(first)) == pytest.approx(1)
+    assert metrics.rank_correlation(first, -first) == pytest.approx(-1)

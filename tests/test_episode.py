@@ -212,17 +212,23 @@ def test_bootstrap_intervals_agree_with_the_normal_approximation() -> None:
 
 
 def test_an_evaluation_reports_the_naive_kpis_of_its_episodes() -> None:
-    config, totals, silences = SMALL, [], []
+    config, totals, silences, returns = SMALL, [], [], []
     evaluation = evaluate(ProportionalFair(), config, episodes=3, seed=5)
     for k in range(3):
         network = reset_network(config, EVALUATION_SEEDS + 5 * 2**32 + k)
         episode = NaiveEpisode(network)
+        returns.append(0.0)
         while not network.done:
-            episode.step_and_check(network, np.array([naive.proportional_fair(network.candidates[0].tolist())]))
+            served = np.array([naive.proportional_fair(network.candidates[0].tolist())])
+            returns[-1] += naive.reward(
+                naive.rates(network.gain[0].tolist(), served[0].tolist()), network.average_rate[0].tolist(), config.fairness_exponent
+            )
+            episode.step_and_check(network, served)
         totals.append([total / config.episode_length for total in episode.totals])
         silences.append(episode.silences / (config.n_aps * config.episode_length))
     close(evaluation.ue_rates, totals)
     close(evaluation.silent_share, silences)
+    close(evaluation.returns, returns)
     close(evaluation.sum_rate, [naive.sum_rate(row) for row in totals])
     close(evaluation.tail_rate, [naive.tail_rate(row) for row in totals])
     close(evaluation.score, [naive.score(row, 1 / config.n_ues, 3) for row in totals])

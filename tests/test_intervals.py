@@ -103,7 +103,7 @@ def stacked(episodes: int = 9) -> tuple[list[Evaluation], Evaluation]:
 
 def test_stacked_evaluations_have_a_row_per_seed() -> None:
     apart, together = stacked()
-    for kpi in ("sum_rate", "tail_rate", "score", "fairness", "silent_share", "ue_rates"):
+    for kpi in ("sum_rate", "tail_rate", "score", "fairness", "silent_share", "returns", "ue_rates"):
         np.testing.assert_array_equal(getattr(together, kpi), np.stack([getattr(one, kpi) for one in apart]), strict=True)
     assert (together.config, together.seed, together.episodes) == (CONFIG, 3, 9)
     assert together.pooled_tail_rate == pytest.approx(np.percentile(np.stack([one.ue_rates for one in apart]), 5))

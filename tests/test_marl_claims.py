@@ -19,7 +19,7 @@ CONFIG = RRMConfig(n_aps=2, n_ues=4, n_candidates=1)
 def rated(sum_rates: Sequence[float] | NDArray[np.float64]) -> Evaluation:
     """An evaluation of these sum rates, per episode or per seed and episode, shared out equally among four users."""
     totals = np.asarray(sum_rates, float)
-    return Evaluation(CONFIG, 0, np.repeat(totals[..., None] / 4, 4, axis=-1), np.zeros_like(totals), 1.0)
+    return Evaluation(CONFIG, 0, np.repeat(totals[..., None] / 4, 4, axis=-1), np.zeros_like(totals), np.zeros_like(totals), 1.0)
 
 
 def around(mean: float, spread: float, episodes: int = 8) -> Evaluation:
@@ -95,7 +95,7 @@ def test_above_a_multiple_asks_for_more_than_that_multiple() -> None:
 
 
 def test_comparisons_are_of_the_kpi_they_name() -> None:
-    uneven = Evaluation(CONFIG, 0, np.tile([0.0, 0.0, 0.0, 9.0], (5, 1)), np.zeros(5), 1.0)
+    uneven = Evaluation(CONFIG, 0, np.tile([0.0, 0.0, 0.0, 9.0], (5, 1)), np.zeros(5), np.zeros(5), 1.0)
     evaluations = {"uneven": uneven, "even": rated(np.full(5, 4.0))}
     assert Above("sum_rate", "uneven", "even").judge(evaluations)["mean"] == pytest.approx(5.0)
     assert Above("tail_rate", "uneven", "even").judge(evaluations)["mean"] == pytest.approx(-1.0)
@@ -220,7 +220,7 @@ def test_claims_about_classical_schedulers_can_be_judged_and_can_hold_and_fail()
     rates = {"random_walk": (2.0, 0.2), "greedy": (8.0, 0.1), "tdm": (2.2, 2.0), "itlinq": (7.0, 1.5), BEST_ITLINQ: (7.0, 1.9)}
 
     def someone(most: float, least: float) -> Evaluation:
-        return Evaluation(CONFIG, 0, np.tile([most, most, most, least], (5, 1)), np.zeros(5), 1.0)
+        return Evaluation(CONFIG, 0, np.tile([most, most, most, least], (5, 1)), np.zeros(5), np.zeros(5), 1.0)
 
     judged = [claim.judge({name: someone(*rate) for name, rate in rates.items()}) for claim in CLASSICAL]
     assert [item["verdict"] for item in judged] == ["holds", "holds", "holds in part", "holds", "holds"]

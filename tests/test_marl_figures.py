@@ -255,7 +255,7 @@ def test_quick_scale_and_options_are_as_documented() -> None:
 def report_of(values: dict[str, metrics.Floats]) -> Report:
     """A report of these sum rates, whose learners are called by the paper's names."""
     rated = {name: np.repeat(rates[..., None] / 4, 4, axis=-1) for name, rates in values.items()}
-    evaluations = {name: Evaluation(TINY, 0, rates, np.zeros(rates.shape[:-1]), 1.0) for name, rates in rated.items()}
+    evaluations = {name: Evaluation(TINY, 0, rates, rates.sum(-1), rates.sum(-1), 1.0) for name, rates in rated.items()}
     return Report(evaluations, {name: f"{name.partition('.')[0]} by name, data" for name in values if "." in name}, {}, {})
 
 

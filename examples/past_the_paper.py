@@ -1,0 +1,217 @@
+"""Past the paper: what access points that decide for themselves reach, against the bits they exchange.
+
+``python examples/past_the_paper.py`` trains five seeds of every row of `ROWS` offline, evaluates them on 256 unseen episodes, and writes
+docs/results/past_the_paper.json and .png: score against bits per decision, policies trained with 4 access points run with other
+numbers, and how far return and score agree over all policies of the study. ``--quick`` runs the same in miniature.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import tyro
+
+from baselines import REGISTRY
+from baselines.comparison import COLOURS, UNITS, parse_scheduler, show, summarise
+from marl.figures import SCHEDULERS
+from marl.policy import load_policies
+from marl.study import QUICK, Scale, Study
+from rrm_env import Evaluation, RRMConfig, Scheduler, evaluate, metrics
+from rrm_env.config import REWARDS
+from rrm_env.files import check_writable, write_whole
+from rrm_env.version import machine, revision, versions
+
+BEHAVIOUR = "max_weight:csi=large_scale:exponent=2"
+DATA, TURNS, EQUAL_TURNS = f"{BEHAVIOUR}-100000", "turn_taking-100000", "turn_taking:turns=equal-100000"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A learner, the network it sees, and what its access points need to know at run time."""
+
+    run: str
+    network: dict[str, Any]
+    information: str
+
+
+ROWS = {
+    "I, own observations": Row(f"i-cql-sac.{DATA}", {}, "its own candidates"),
+    "CTDE, own observations": Row(f"ctde-cql-sac.{DATA}", {}, "its own candidates"),
+    "I, equal turns": Row(f"i-cql-sac-shared.{EQUAL_TURNS}", {"turns": "equal"}, "its own candidates, a common clock"),
+    "I, turns by load": Row(f"i-cql-sac-shared.{TURNS}", {"turns": "by_load"}, "the same, and once per episode who serves whom"),
+    **{
+        f"messages of {what}, {bits} bit": Row(
+            f"common-cql-sac.{DATA}", {"messages": what, "message_bits": bits}, f"{told}, {bits} bit each"
+        )
+        for what, told in (("best", "SINR and weight of everyone's best candidate"), ("all", "SINR and weight of everyone's candidates"))
+        for bits in (1, 2, 4)
+    },
+    "C": Row(f"c-cql-sac.{DATA}", {}, "the centre: all observations, 32 bit each"),
+    "C, cloning": Row(f"bc.{DATA}", {}, "the centre: all observations, 32 bit each"),
+}
+REFERENCES = (BEHAVIOUR, "max_weight", "turn_taking", "turn_taking:turns=equal", "network_tdm")
+BESIDE = ("turn_taking", "network_tdm", "itlinq")
+SIZES = (2, 4, 8, 16)
+"""Numbers of access points that policies with shared parameters are run with, 5 users each, equally dense."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How much to do and where to put it."""
+
+    quick: bool = False
+    """The same pipeline in miniature; writes into the study's folder only."""
+    only: tuple[str, ...] = ()
+    """Recompute these rows alone and print them; nothing is written."""
+    seeds: int = Scale.seeds
+    """Independent learners per row."""
+    out: Path = Path("study")
+    """Folder of runs and datasets. What is finished there is not done again."""
+    device: str = "cpu"
+    """Where to train."""
+
+
+def main(options: Options) -> None:
+    """Train what is missing, evaluate, write."""
+    for name in options.only:
+        if name not in ROWS:
+            raise ValueError(f"only must name rows, {', '.join(ROWS)}, got {name!r}")
+    scale = QUICK if options.quick else replace(Scale(), seeds=options.seeds)
+    out = options.out / "quick" if options.quick else options.out
+    out.mkdir(parents=True, exist_ok=True)
+    results = out if options.quick else Path("docs/results")
+    json_path, plot_path = (check_writable("results", results / f"past_the_paper.{ending}") for ending in ("json", "png"))
+    studies = {
+        name: Study(out / "past_the_paper" / _place(ROWS[name].network), scale, RRMConfig(**ROWS[name].network), options.device)
+        for name in options.only or ROWS
+    }
+    evaluations = {name: study.evaluation(ROWS[name].run) for name, study in studies.items()}
+    references = {name: evaluate(parse_scheduler(name, REGISTRY), None, scale.episodes) for name in REFERENCES}
+    summary = summarise({**evaluations, **references})
+    show(summary, f"{scale.seeds} seeds, {scale.episodes} unseen episodes")
+    if options.only:
+        for name in studies:
+            print(f"{name}: score of each seed {', '.join(f'{value:.6f}' for value in evaluations[name].score.mean(-1))}")
+        return
+    rows = {
+        name: {
+            "information": ROWS[name].information,
+            **load_policies(study.run(ROWS[name].run))[0].execution_cost(study.network.message_bits_per_step),
+            **{kpi: summary[name][kpi] for kpi in UNITS},
+            "interquartile_mean_score": metrics.interquartile_mean(evaluations[name].score),
+            "score_per_seed": evaluations[name].score.mean(-1).tolist(),
+            "learner": study.description(ROWS[name].run),
+            "training_hours": study.hours(ROWS[name].run),
+        }
+        for name, study in studies.items()
+    }
+    agreement = _agreement(studies, scale)
+    result = {
+        "command": shlex.join(["python", *sys.argv]),
+        "revision": revision(),
+        "machine": machine(),
+        "versions": versions("torch"),
+        "scale": vars(scale),
+        "rows": rows,
+        "references": {name: {kpi: summary[name][kpi] for kpi in UNITS} for name in REFERENCES},
+        "other_numbers_of_access_points": _transfer(studies["I, turns by load"], scale),
+        "return_and_score": agreement,
+    }
+    write_whole(json_path, lambda file: file.write(json.dumps(result, indent=1).encode()))
+    _write_picture(plot_path, result)
+    print(f"wrote {json_path}\nwrote {plot_path}")
+
+
+def _place(network: Mapping[str, Any]) -> str:
+    return "_".join(f"{name}={value}" for name, value in network.items()) or "paper"
+
+
+def _transfer(study: Study, scale: Scale) -> dict[str, Any]:
+    """The policy of turns by load, trained with 4 access points, and schedulers, with other numbers of them."""
+    found = {}
+    policies = load_policies(study.run(ROWS["I, turns by load"].run))
+    for n_aps in SIZES:
+        network = replace(study.network, n_aps=n_aps, n_ues=5 * n_aps, area_side_m=50 * n_aps**0.5)
+        evaluated = {
+            "trained with 4": Evaluation.stack([evaluate(policy, network, scale.episodes) for policy in policies]),
+            **{name: evaluate(parse_scheduler(name, REGISTRY), network, scale.episodes) for name in BESIDE},
+        }
+        found[str(n_aps)] = {row: {kpi: summary[kpi] for kpi in UNITS} for row, summary in summarise(evaluated).items()}
+        print(f"{n_aps} access points: " + ", ".join(f"{row} {value.score.mean():.3f}" for row, value in evaluated.items()), flush=True)
+    return found
+
+
+def _agreement(studies: Mapping[str, Study], scale: Scale) -> dict[str, Any]:
+    """Mean score and mean return, by both rewards, of every policy and scheduler, and the rank correlations."""
+    everyone: dict[str, tuple[Scheduler, RRMConfig]] = {}
+    for name in dict.fromkeys((*SCHEDULERS, *REFERENCES)):
+        everyone[name] = parse_scheduler(name, REGISTRY), RRMConfig()
+    for name, study in studies.items():
+        policies = load_policies(study.run(ROWS[name].run))
+        everyone |= {f"{name}, seed {k}": (policy, study.network) for k, policy in enumerate(policies)}
+    for run in _finished(next(iter(studies.values())).out.parent.parent):
+        everyone |= {f"{run.name}, seed {k}": (policy, RRMConfig()) for k, policy in enumerate(load_policies(run))}
+    points = {}
+    for name, (scheduler, network) in everyone.items():
+        by_reward = {reward: evaluate(scheduler, replace(network, reward=reward), scale.episodes) for reward in REWARDS}
+        points[name] = {"score": float(by_reward["utility"].score.mean()), **{k: float(v.returns.mean()) for k, v in by_reward.items()}}
+    columns = {key: np.array([point[key] for point in points.values()]) for key in ("score", *REWARDS)}
+    correlations = {reward: metrics.rank_correlation(columns[reward], columns["score"]) for reward in REWARDS}
+    print(f"rank correlation of return and score over {len(points)} policies: {correlations}")
+    return {"rank_correlation": correlations, "policies": points}
+
+
+def _finished(folder: Path) -> list[Path]:
+    """Runs of the figures in the study's folder, where there are any."""
+    return sorted(path.parent for path in folder.glob("*/checkpoint.safetensors"))
+
+
+def _write_picture(path: Path, result: Mapping[str, Any]) -> None:
+    """Left: score over bits per decision. Right: returns by both rewards over the score."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(15, 5.5), layout="constrained")
+    curve, agreement = figure.subplots(1, 2, width_ratios=(3, 2))
+    for k, (name, row) in enumerate(result["rows"].items()):
+        score = row["score"]
+        spread = [[score["mean"] - score["low"]], [score["high"] - score["mean"]]]
+        colour = COLOURS[k % len(COLOURS)]
+        curve.errorbar(row["bits"], score["mean"], spread, fmt="os^D"[k % 4], color=colour, capsize=3, label=name)
+    for k, (name, row) in enumerate(result["references"].items()):
+        curve.axhline(row["score"]["mean"], color=COLOURS[k], linestyle=("--", ":")[k % 2], linewidth=1, label=name)
+    curve.set_xscale("symlog", linthresh=4)
+    bits = sorted({row["bits"] for row in result["rows"].values()})
+    curve.set_xticks(bits, [str(count) for count in bits])
+    curve.minorticks_off()
+    curve.set(xlabel="bits exchanged per decision, all access points together", ylabel="score")
+    curve.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize="small")
+    points = result["return_and_score"]["policies"].values()
+    for k, (reward, correlation) in enumerate(result["return_and_score"]["rank_correlation"].items()):
+        values = np.array([point[reward] for point in points])
+        ranks = values.argsort().argsort() + 1
+        label = f"{reward}, rank correlation {correlation:.2f}"
+        agreement.plot([point["score"] for point in points], ranks, "ox"[k], color=COLOURS[(1, 5)[k]], alpha=0.7, label=label)
+    agreement.set(xlabel="score", ylabel="rank by mean return (1 is lowest)")
+    agreement.legend(frameon=False, fontsize="small")
+    for axes in (curve, agreement):
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+
+    def save(file: BinaryIO) -> None:
+        figure.savefig(file, dpi=110, format=path.suffix[1:])
+
+    write_whole(path, save)
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Options, description=__doc__))
+    except (TypeError, ValueError) as error:
+        sys.exit(f"error: {error}")
