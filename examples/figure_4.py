@@ -32,8 +32,8 @@ def sweep(study: Study) -> dict[str, Any]:
 
 
 FIGURE = Figure(
-    number=4,
-    title="online C-MARL against the classical schedulers",
+    name="figure_4",
+    title="Figure 4: online C-MARL against the classical schedulers",
     runs=tuple(ONLINE),
     draw=curves_and_levels,
     claims=CLAIMS,

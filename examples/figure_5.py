@@ -23,8 +23,8 @@ CLAIMS = (
 )
 
 FIGURE = Figure(
-    number=5,
-    title="offline C-MARL-CQL from 16,000 transitions of online SAC",
+    name="figure_5",
+    title="Figure 5: offline C-MARL-CQL from 16,000 transitions of online SAC",
     runs=(SAC, DQN, WITHOUT_PENALTY, *ONLINE),
     draw=curves_and_levels,
     claims=CLAIMS,

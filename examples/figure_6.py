@@ -35,8 +35,8 @@ def execution_cost(study: Study) -> dict[str, Any]:
 
 
 FIGURE = Figure(
-    number=6,
-    title="C-, CTDE- and I-MARL-CQL (SAC) from the same 16,000 transitions",
+    name="figure_6",
+    title="Figure 6: C-, CTDE- and I-MARL-CQL (SAC) from the same 16,000 transitions",
     runs=(*SCHEMES, *ONLINE),
     draw=curves_and_levels,
     claims=CLAIMS,

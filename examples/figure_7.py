@@ -35,8 +35,8 @@ def draw(canvas: Any, report: Report) -> None:
 
 
 FIGURE = Figure(
-    number=7,
-    title="data for C-MARL-CQL (SAC)",
+    name="figure_7",
+    title="Figure 7: data for C-MARL-CQL (SAC)",
     runs=(*SIZES.values(), MIXTURE, DQN, BASELINES, "online-sac", "online-dqn"),
     draw=draw,
     claims=CLAIMS,

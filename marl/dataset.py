@@ -147,8 +147,15 @@ class Dataset:
         return Transitions(**{**moved, "action": moved["action"].long(), "terminated": moved["terminated"].float()})
 
     def fingerprint(self) -> str:
-        """A checksum of arrays and metadata: equal for equal content, in memory or on disk."""
+        """A checksum of arrays and metadata: equal for equal content, in memory or on disk.
+
+        Of a network's config only what differs from the defaults counts, so that it outlives options added later.
+        """
         described = {key: value for key, value in self.metadata.items() if key != "versions"}
+        if self.environment.get("kind") == "network":
+            defaults = RRMConfig().as_dict()
+            changed = {key: value for key, value in self.environment["config"].items() if value != defaults[key]}
+            described["environment"] = {"kind": "network", "config": changed}
         return _checksum({name: tensor.contiguous() for name, tensor in self.tensors().items()}, json.dumps(described, sort_keys=True))
 
     # --- Parts and unions ---

@@ -50,16 +50,17 @@ class Options:
     device: str = "cpu"
     """Where to train."""
     json: Path | None = None
-    """Results; docs/results/figure_N.json without."""
+    """Results; docs/results/NAME.json without."""
     plot: Path | None = None
-    """The picture; docs/results/figure_N.png without."""
+    """The picture; docs/results/NAME.png without."""
 
 
 @dataclass(frozen=True)
 class Figure:
     """One of the paper's figures: who is in it, what the paper says about it, how to draw it."""
 
-    number: int
+    name: str
+    """Of its files, such as figure_4."""
     title: str
     runs: tuple[str, ...]
     """Runs of a `Study`, by name."""
@@ -104,8 +105,8 @@ def _main(figure: Figure, options: Options) -> None:
     scale, out = (QUICK, options.out / "quick") if options.quick else (replace(Scale(), seeds=options.seeds), options.out)
     out.mkdir(parents=True, exist_ok=True)
     results = out if options.quick else Path("docs/results")
-    json_path = check_writable("--json", options.json or results / f"figure_{figure.number}.json")
-    plot_path = check_writable("--plot", options.plot or results / f"figure_{figure.number}.png")
+    json_path = check_writable("--json", options.json or results / f"{figure.name}.json")
+    plot_path = check_writable("--plot", options.plot or results / f"{figure.name}.png")
     study = Study(out, scale, device=options.device)
     runs = [name for name in figure.runs if not options.only or name in options.only]
     schedulers = [name for name in figure.schedulers if not options.only or name in options.only]
@@ -115,7 +116,7 @@ def _main(figure: Figure, options: Options) -> None:
     curves = {name: learning_curve(study.folder(name)) for name in figure.curves if name in runs}
     levels = {name: study.level(name) for name in schedulers} if curves else {}
     report = Report(evaluations, labels, curves, levels)
-    show(summarise({report.label(name): value for name, value in evaluations.items()}), f"Figure {figure.number}: {figure.title}")
+    show(summarise({report.label(name): value for name, value in evaluations.items()}), figure.title)
     if options.only:
         for name in runs:
             print(f"{name}: score of each seed {', '.join(f'{value:.6f}' for value in evaluations[name].score.mean(-1))}")
@@ -131,7 +132,7 @@ def _main(figure: Figure, options: Options) -> None:
 def _announce(study: Study, figure: Figure, runs: Sequence[str]) -> None:
     """Say what is still to do, and how long it took when the committed results were made."""
     missing = study.missing(runs)
-    committed = Path("docs/results") / f"figure_{figure.number}.json"
+    committed = Path("docs/results") / f"{figure.name}.json"
     hours = json.loads(committed.read_text())["training_hours"] if committed.exists() else {}
     if missing:
         expected = sum(hours.get(name, 0.0) for name in missing)
@@ -151,7 +152,7 @@ def _result(figure: Figure, study: Study, report: Report, verdicts: list[dict[st
             row[kpi] |= {"per_seed": values.mean(-1).tolist()} if values.ndim == 2 else {}
         rows[name] = {key: value for key, value in row.items() if key != "steps_per_second"}
     return {
-        "figure": figure.number,
+        "figure": figure.name,
         "title": figure.title,
         "command": shlex.join(["python", *sys.argv]),
         "revision": revision(),
@@ -201,7 +202,7 @@ def _write_picture(path: Path, figure: Figure, report: Report) -> None:
 
     canvas = Canvas(figsize=(15, 4.6), layout="constrained")
     figure.draw(canvas, report)
-    canvas.suptitle(f"Figure {figure.number}: {figure.title}", fontsize="medium")
+    canvas.suptitle(figure.title, fontsize="medium")
 
     def save(file: BinaryIO) -> None:
         canvas.savefig(file, dpi=110, format=path.suffix[1:].lower())

@@ -41,7 +41,7 @@ def unfinished(study: Study) -> dict[str, Any]:
 
 
 FIGURE = Figure(
-    number=9,
+    name="figure_9",
     title="a miniature",
     runs=(LEARNT, "online-sac"),
     draw=marl.figures.curves_and_levels,
@@ -115,7 +115,7 @@ def test_quick_figure_is_written_beside_its_runs_and_never_among_the_results(fol
 
 
 def test_results_say_what_they_are_of(result: dict[str, Any]) -> None:
-    said = {"figure": 9, "title": "a miniature", "command": "python figure.py --quick", "scale": vars(SCALE), "network": TINY.as_dict()}
+    said = {"figure": "figure_9", "title": "a miniature", "command": "python figure.py --quick", "scale": vars(SCALE), "network": TINY.as_dict()}
     code = {"revision": revision(), "machine": machine(), "versions": versions("torch")}
     numbers = {"rows", "claims", "improvement", "training_hours", "learners", "curves"}
     assert {key: value for key, value in result.items() if key not in numbers} == {**said, **code, "added": ["online-dqn", "bc.dqn-40"]}
@@ -178,7 +178,7 @@ def test_figure_made_again_trains_nothing_and_says_the_same(
     printed = capsys.readouterr().out
     assert "to train" not in printed
     assert "wrote again.json\nwrote again.PDF" in printed
-    assert "Figure 9: a miniature" in printed
+    assert "a miniature" in printed
     assert "C-MARL-CQL (SAC), sac-40" in printed
     assert all(claim.words in printed for claim in FIGURE.claims)
     again = json.loads((there / "again.json").read_text())
@@ -316,7 +316,7 @@ def script(request: pytest.FixtureRequest) -> Iterator[ModuleType]:
 
 def test_claims_of_a_script_are_about_its_rows(script: ModuleType) -> None:
     figure: Figure = script.FIGURE
-    assert script.__name__ == f"figure_{figure.number}"
+    assert script.__name__ == figure.name
     rows = (*figure.runs, *figure.schedulers)
     assert len(set(rows)) == len(rows)
     assert set(figure.curves) <= set(figure.runs)
@@ -368,12 +368,12 @@ def test_script_runs_from_training_to_picture(script: ModuleType, tmp_path_facto
         patch.setattr(marl.figures, "QUICK", scale)
         patch.setattr(metrics, "interquartile_mean_interval", partial(metrics.interquartile_mean_interval, resamples=20))
         call(script.FIGURE, "--quick", "--out", shared)
-    stem = shared / "quick" / f"figure_{script.FIGURE.number}"
+    stem = shared / "quick" / script.FIGURE.name
     result = json.loads(stem.with_suffix(".json").read_text())
     assert list(result["rows"]) == [*script.FIGURE.runs, *script.FIGURE.schedulers]
     assert [item["claim"] for item in result["claims"]] == [claim.words for claim in script.FIGURE.claims]
     assert stem.with_suffix(".png").read_bytes().startswith(PNG)
-    if script.FIGURE.number == 4:
+    if script.FIGURE.name == "figure_4":
         assert len(result["itlinq_sweep"]) == 13
-    if script.FIGURE.number == 6:
+    if script.FIGURE.name == "figure_6":
         assert [cost["bits"] > 0 for cost in result["execution_cost"].values()] == [True, False, False]

@@ -1,0 +1,69 @@
+"""Records the datasets behind the figures, and writes their card.
+
+``python examples/datasets.py sac-16000`` records that dataset into the study's folder, bit for bit the one that the figures use, training
+first what its behaviour needs; names are those of `marl.study`. With ``--card`` it also writes docs/datasets_table.md: what each dataset
+holds, how well its behaviours did, its checksum.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from baselines.comparison import UNITS
+from marl import Dataset
+from marl.study import Scale, Study
+from rrm_env.files import check_writable, write_whole
+
+SIZES = (5_000, 10_000, 16_000, 20_000, 40_000, 80_000, 160_000, 320_000, 640_000)
+NAMES = (
+    *(f"sac-{size}" for size in SIZES),
+    "dqn-320000",
+    "mixture-320000",
+    "baselines-320000",
+    "max_weight-100000",
+    "max_weight:csi=large_scale:exponent=2-100000",
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to record and where to put it."""
+
+    names: tyro.conf.Positional[tuple[str, ...]] = NAMES
+    """Datasets; those of all figures without."""
+    out: Path = Path("study")
+    """Folder of runs and datasets."""
+    card: Path | None = None
+    """Write the card's table to this file."""
+
+
+def main(options: Options) -> None:
+    """Record what is missing; say what each dataset is."""
+    card = check_writable("--card", options.card) if options.card else None
+    study = Study(options.out, Scale())
+    lines = ["| dataset | transitions | behaviour | sum rate | 5-percentile rate | score | checksum |", "|---|---:|---|---:|---:|---:|---|"]
+    for name in options.names:
+        dataset = study.data(name)
+        lines.append(_line(name, dataset))
+        print(f"{name}: {len(dataset):,} transitions, checksum {dataset.fingerprint()}", flush=True)
+    if card:
+        write_whole(card, lambda file: file.write(("\n".join(lines) + "\n").encode()))
+        print(f"wrote {card}")
+
+
+def _line(name: str, dataset: Dataset) -> str:
+    behaviours = dataset.metadata["behaviours"]
+    columns = [" / ".join(f"{behaviour['kpis'][kpi]:.3f}" for behaviour in behaviours) for kpi in UNITS]
+    names = " / ".join(behaviour["name"] for behaviour in behaviours)
+    return f"| {name} | {len(dataset):,} | {names} | {' | '.join(columns)} | `{dataset.fingerprint()[:16]}` |"
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Options, description=__doc__))
+    except (TypeError, ValueError) as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,64 @@
+"""Results files of figures as Markdown, for the docs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from baselines.comparison import UNITS
+
+
+def figure_tables(result: Mapping[str, Any]) -> str:
+    """A figure's section: its picture, origin, every row with intervals, every claim with its evidence.
+
+    Args:
+        result: the content of a results file that `marl.figures` wrote.
+    """
+    name, scale = result["figure"], result["scale"]
+    hours = sum(result["training_hours"].values())
+    machine = result["machine"]
+    parts = [
+        f"## {result['title']}",
+        f"![{result['title']}](results/{name}.png)",
+        f"`{result['command']}`, revision {result['revision']}, {scale['seeds']} seeds, {scale['episodes']} unseen episodes; training took "
+        f"{hours:.1f} hours on {machine['cores']} cores ({machine['processor']}), data's included. All numbers: "
+        f"[results/{name}.json](results/{name}.json).",
+        _rows(result["rows"]),
+        _claims(result["claims"], {name: row["label"] for name, row in result["rows"].items()}),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _rows(rows: Mapping[str, Any]) -> str:
+    lines = ["| | sum rate | 5-percentile rate | score | score, interquartile mean |", "|---|---|---|---|---|"]
+    for row in rows.values():
+        cells = [_interval(row[kpi], digits) for kpi, digits in zip(UNITS, (2, 3, 3), strict=True)]
+        score = row["score"]
+        cells.append(f"{score['interquartile_mean']:.3f} ({score['interquartile_low']:.3f}…{score['interquartile_high']:.3f})")
+        lines.append(f"| {row['label']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _claims(claims: list[dict[str, Any]], labels: Mapping[str, str]) -> str:
+    lines = ["| claim | verdict | measured |", "|---|---|---|"]
+    for claim in claims:
+        evidence = "<br>".join(f"{_labelled(item['text'], labels)}: {_interval(item, 3)}{_mark(item)}" for item in claim["evidence"])
+        lines.append(f"| {claim['claim']} | **{claim['verdict']}** | {evidence} |")
+    return "\n".join(lines)
+
+
+def _labelled(text: str, labels: Mapping[str, str]) -> str:
+    """The text with rows called what the reader knows them as; longer names first, since one may begin another."""
+    for name in sorted(labels, key=len, reverse=True):
+        text = text.replace(name, labels[name]) if name != labels[name] else text
+    for kpi, unit in UNITS.items():
+        text = text.replace(kpi, unit)
+    return text
+
+
+def _interval(value: Mapping[str, float], digits: int) -> str:
+    return f"{value['mean']:.{digits}f} ({value['low']:.{digits}f}…{value['high']:.{digits}f})"
+
+
+def _mark(item: Mapping[str, Any]) -> str:
+    return "" if item["holds"] else " ✗"
