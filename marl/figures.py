@@ -122,7 +122,8 @@ def _main(figure: Figure, options: Options) -> None:
             print(f"{name}: score of each seed {', '.join(f'{value:.6f}' for value in evaluations[name].score.mean(-1))}")
         return
     verdicts = [claim.judge(evaluations) for claim in figure.claims]
-    _show_verdicts(verdicts)
+    if verdicts:
+        _show_verdicts(verdicts)
     result = _result(figure, study, report, verdicts)
     write_whole(json_path, lambda file: file.write(json.dumps(result, indent=1).encode()))
     _write_picture(plot_path, figure, report)
