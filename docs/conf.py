@@ -12,7 +12,7 @@ release = rrm_env.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.mathjax"]
 myst_enable_extensions = ["dollarmath"]
 html_theme = "furo"
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "*_table.md", "*_tables.md"]  # included in other pages
 
 
 def _insert_docstring(app: Any, docname: str, source: list[str]) -> None:
