@@ -44,8 +44,8 @@ class Row:
 ROWS = {
     "I, own observations": Row(f"i-cql-sac.{DATA}", {}, "its own candidates"),
     "CTDE, own observations": Row(f"ctde-cql-sac.{DATA}", {}, "its own candidates"),
-    "I, equal turns": Row(f"i-cql-sac-shared.{EQUAL_TURNS}", {"turns": "equal"}, "its own candidates, a common clock"),
-    "I, turns by load": Row(f"i-cql-sac-shared.{TURNS}", {"turns": "by_load"}, "the same, and once per episode who serves whom"),
+    "I, equal turns": Row(f"i-shared-cql-sac.{EQUAL_TURNS}", {"turns": "equal"}, "its own candidates, a common clock"),
+    "I, turns by load": Row(f"i-shared-cql-sac.{TURNS}", {"turns": "by_load"}, "the same, and once per episode who serves whom"),
     **{
         f"messages of {what}, {bits} bit": Row(
             f"common-cql-sac.{DATA}", {"messages": what, "message_bits": bits}, f"{told}, {bits} bit each"

@@ -11,11 +11,11 @@ from rrm_env.files import write_whole
 RESULTS, TABLES = Path("docs/results"), Path("docs/reproduction_tables.md")
 
 
-def tables() -> str:
-    """All figures' sections."""
-    return "\n".join(figure_tables(json.loads(path.read_text(encoding="utf-8"))) for path in sorted(RESULTS.glob("figure_?.json")))
+def tables(results: Path) -> str:
+    """All figures' sections, from a folder of results files."""
+    return "\n".join(figure_tables(json.loads(path.read_text(encoding="utf-8"))) for path in sorted(results.glob("figure_?.json")))
 
 
 if __name__ == "__main__":
-    write_whole(TABLES, lambda file: file.write(tables().encode()))
+    write_whole(TABLES, lambda file: file.write(tables(RESULTS).encode()))
     print(f"wrote {TABLES}")

@@ -35,7 +35,7 @@ OFFLINE: dict[str, dict[str, Any]] = {
     "i-cql-sac": {"paradigm": "i"},
     "c-sac": {"cql_alpha": 0.0},
     "bc": {"algorithm": "bc"},
-    "i-cql-sac-shared": {"paradigm": "i", "share_parameters": True},
+    "i-shared-cql-sac": {"paradigm": "i", "share_parameters": True},
     "common-cql-sac": {},
 }
 """Offline learners, likewise; c-sac is without the conservative penalty, common-cql-sac sees the network's messages alone."""
@@ -69,7 +69,7 @@ class Scale:
     """Datasets hold the transitions in their names divided by this."""
 
 
-QUICK = Scale(seeds=2, online_updates=200, offline_updates=200, evaluate_every=100, curve_episodes=4, episodes=16, shrink=40)
+QUICK = Scale(seeds=2, online_updates=100, offline_updates=100, evaluate_every=100, curve_episodes=4, episodes=16, shrink=40)
 """The same pipeline, too short to learn anything."""
 
 

@@ -34,3 +34,14 @@ def test_folder_table_names_every_top_level_folder() -> None:
     packaged = {path.name for path in ROOT.iterdir() if path.is_dir() and any(path.glob("*.py"))}
     assert packaged <= named
     assert all((ROOT / folder).is_dir() for folder in named)
+
+
+def test_tables_of_the_reproduction_page_are_those_of_the_committed_results() -> None:
+    if importlib.util.find_spec("torch") is None:
+        pytest.skip("the learners need torch, which is not installed")
+    sys.path.insert(0, str(ROOT / "examples"))
+    try:
+        import tables
+    finally:
+        sys.path.pop(0)
+    assert (ROOT / "docs" / "reproduction_tables.md").read_text(encoding="utf-8") == tables.tables(ROOT / tables.RESULTS)

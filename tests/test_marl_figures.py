@@ -115,7 +115,13 @@ def test_quick_figure_is_written_beside_its_runs_and_never_among_the_results(fol
 
 
 def test_results_say_what_they_are_of(result: dict[str, Any]) -> None:
-    said = {"figure": "figure_9", "title": "a miniature", "command": "python figure.py --quick", "scale": vars(SCALE), "network": TINY.as_dict()}
+    said = {
+        "figure": "figure_9",
+        "title": "a miniature",
+        "command": "python figure.py --quick",
+        "scale": vars(SCALE),
+        "network": TINY.as_dict(),
+    }
     code = {"revision": revision(), "machine": machine(), "versions": versions("torch")}
     numbers = {"rows", "claims", "improvement", "training_hours", "learners", "curves"}
     assert {key: value for key, value in result.items() if key not in numbers} == {**said, **code, "added": ["online-dqn", "bc.dqn-40"]}

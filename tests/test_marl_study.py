@@ -114,6 +114,27 @@ def test_scheme_has_a_config_that_fits_its_name(scheme: str) -> None:
     paradigm = scheme.partition("-")[0] if scheme.startswith(("i-", "ctde-")) else "c"
     assert (config.algorithm, config.paradigm) == (algorithm, paradigm)
     assert (config.cql_alpha > 0) == (scheme != "c-sac")
+    assert config.share_parameters == ("shared" in scheme)
+
+
+def test_a_learner_of_common_features_sees_the_messages_of_the_network(tmp_path: Path) -> None:
+    study = Study(tmp_path, SCALE, replace(TINY, messages="all", message_bits=2))
+    assert study.run("common-cql-sac.random_walk-40") == tmp_path / "common-cql-sac.random_walk-40"
+    assert study.description("common-cql-sac.random_walk-40")["learner"]["common_features"] == 2 * 2
+    assert study.evaluation("common-cql-sac.random_walk-40").ue_rates.shape == (2, 3, 4)
+
+
+def test_names_of_files_keep_clear_of_colons(tmp_path: Path) -> None:
+    study = Study(tmp_path, SCALE, TINY)
+    study.run("bc.itlinq:tolerance_db=0-40")
+    assert {path.name for path in tmp_path.iterdir()} == {"bc.itlinq,tolerance_db=0-40", "itlinq,tolerance_db=0-40.safetensors"}
+
+
+def test_finished_runs_of_other_seeds_or_another_network_are_refused(study: Study) -> None:
+    with pytest.raises(RunError, match=r"with another seeds: \[0, 1\], now \[0, 1, 2\]"):
+        again(study, seeds=3).run("online-dqn")
+    with pytest.raises(RunError, match=r"with another environment: csi_delay was 1, now 2"):
+        Study(study.out, study.scale, replace(TINY, csi_delay=2)).run("online-dqn")
 
 
 @pytest.mark.parametrize(
@@ -227,7 +248,7 @@ def test_sources_of_a_dataset_have_equal_shares(name: str, sources: list[str], c
     assert [behaviour["name"] for behaviour in dataset.metadata["behaviours"]] == sources
     assert np.bincount(dataset.behaviour.numpy()).tolist() == counts
     assert len(dataset) == sum(counts)
-    assert (study.out / f"{name}.safetensors").exists()
+    assert (study.out / f"{name.replace(':', ',')}.safetensors").exists()
 
 
 def test_datasets_shrink_with_the_scale_and_are_never_empty(study: Study, tmp_path: Path) -> None:
