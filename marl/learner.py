@@ -80,7 +80,13 @@ class Learner:
         """One gradient step of every network of every seed on a batch (S, B, ...), then the target networks follow.
 
         Never waits for the device, so that it can be captured in a graph; loss parts are added to `sums`.
+
+        Raises:
+            ValueError: a batch of another size than the config's.
         """
+        expected = len(self.seeds), self.config.batch_size
+        if batch.reward.shape != expected:
+            raise ValueError(f"batch must hold (seeds, batch_size) = {expected} transitions, got {tuple(batch.reward.shape)}")
         outputs = self._trained.forward(self.head_inputs(batch.observation)).requires_grad_()
         loss, parts = self._losses(outputs, batch)
         if self._adapts_temperature:

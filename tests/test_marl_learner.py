@@ -134,6 +134,15 @@ def test_an_update_moves_every_parameter_and_targets_by_their_rate(paradigm: Par
     assert int(learner.updates) == 1
 
 
+@pytest.mark.parametrize(("n_seeds", "size"), [(3, 15), (2, 16), (1, 16)])
+def test_a_batch_of_another_size_is_refused(n_seeds: int, size: int) -> None:
+    learner = make_learner("c", "dqn", TEAM, SEEDS)
+    before = copies(learner)
+    with pytest.raises(ValueError, match=rf"^batch must hold \(seeds, batch_size\) = \(3, 16\) transitions, got \({n_seeds}, {size}\)$"):
+        learner.update(random_batch(TEAM, n_seeds, size))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in learner.tensors().items())
+
+
 def test_targets_start_as_copies_of_their_critics() -> None:
     for weights, biases in make_learner("ctde", "sac", TEAM, SEEDS).layers:
         for tensor in (weights, biases):
