@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 import tyro
 
@@ -56,10 +57,14 @@ def main(options: Options) -> None:
 
 
 def _line(name: str, dataset: Dataset) -> str:
-    behaviours = dataset.metadata["behaviours"]
-    columns = [" / ".join(f"{behaviour['kpis'][kpi]:.3f}" for behaviour in behaviours) for kpi in UNITS]
-    names = " / ".join(behaviour["name"] for behaviour in behaviours)
-    return f"| {name} | {len(dataset):,} | {names} | {' | '.join(columns)} | `{dataset.fingerprint()[:16]}` |"
+    """A row of the card; the seeds of a learner are one behaviour there, with their mean KPIs."""
+    behaviours: dict[str, list[dict[str, float]]] = {}
+    for behaviour in dataset.metadata["behaviours"]:
+        behaviours.setdefault(behaviour["name"].partition(", seed")[0], []).append(behaviour["kpis"])
+    names = [f"{who}, {len(kpis)} seeds" if len(kpis) > 1 else who for who, kpis in behaviours.items()]
+    columns = [[f"{fmean(seed[kpi] for seed in kpis):.3f}" for kpis in behaviours.values()] for kpi in UNITS]
+    cells = " | ".join(" / ".join(values) for values in (names, *columns))
+    return f"| {name} | {len(dataset):,} | {cells} | `{dataset.fingerprint()[:16]}` |"
 
 
 if __name__ == "__main__":
