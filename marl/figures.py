@@ -83,7 +83,7 @@ class Report:
     curves: Mapping[str, Curve]
     """Of the runs that the figure shows over updates."""
     levels: Mapping[str, Mapping[str, float]]
-    """Mean KPIs of the schedulers on the held-out episodes behind those curves."""
+    """Mean KPIs of everyone else on the held-out episodes behind those curves."""
 
     def label(self, name: str) -> str:
         """What a row is called."""
@@ -114,7 +114,7 @@ def _main(figure: Figure, options: Options) -> None:
     evaluations = {**{name: study.evaluation(name) for name in runs}, **{name: study.scheduler(name) for name in schedulers}}
     labels = {name: study.label(name) + (f", {data}" if (data := name.partition(".")[2]) else " online") for name in runs}
     curves = {name: learning_curve(study.folder(name)) for name in figure.curves if name in runs}
-    levels = {name: study.level(name) for name in schedulers} if curves else {}
+    levels = {**{name: study.final_level(name) for name in runs if name not in curves}, **{name: study.level(name) for name in schedulers}}
     report = Report(evaluations, labels, curves, levels)
     show(summarise({report.label(name): value for name, value in evaluations.items()}), figure.title)
     if options.only:
@@ -212,10 +212,11 @@ def _write_picture(path: Path, figure: Figure, report: Report) -> None:
 
 
 def curves_and_levels(canvas: Any, report: Report) -> None:
-    """Learning curves; schedulers, on the same held-out episodes, are horizontal lines."""
+    """Learning curves; everyone else, on the same held-out episodes, is a horizontal line."""
     names = {report.label(name): name.partition(".")[0] for name in (*report.curves, *report.levels)}
     curves = {report.label(name): curve for name, curve in report.curves.items()}
-    draw_curves(canvas, curves, report.levels, {label: STYLES[name] for label, name in names.items()})
+    levels = {report.label(name): level for name, level in report.levels.items()}
+    draw_curves(canvas, curves, levels, {label: STYLES[name] for label, name in names.items()})
 
 
 def compare_sizes(axes: Any, kpi: str, sizes: Mapping[int, str], report: Report) -> None:

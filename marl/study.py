@@ -18,6 +18,7 @@ from marl.checkpoint import read_log, updates_done
 from marl.claims import PAPER_BASELINES
 from marl.collect import collect, collect_run
 from marl.config import LearnerConfig, TrainingConfig
+from marl.curves import learning_curve
 from marl.dataset import Dataset
 from marl.policy import describe, load_policies
 from marl.progress import training_progress
@@ -133,6 +134,11 @@ class Study:
     def level(self, name: str) -> dict[str, float]:
         """Mean KPIs of a scheduler on the held-out episodes behind learning curves."""
         return curve_point(parse_scheduler(name, REGISTRY), self.network, self.scale.curve_episodes)
+
+    def final_level(self, name: str) -> dict[str, float]:
+        """Mean KPIs of a finished run on the same episodes: its learning curve's last point."""
+        _, kpis = learning_curve(self.folder(name))
+        return {kpi: float(values[-1].mean()) for kpi, values in kpis.items()}
 
     def needed(self, names: Iterable[str]) -> list[str]:
         """Runs and the runs that their datasets come from, in the order in which they are made."""
