@@ -26,8 +26,8 @@ POSITIVE = [
 NOT_NEGATIVE = ["cql_alpha", "entropy_ratio", "epsilon_final"]
 SHARES = ["discount", "target_rate", "entropy_ratio", "epsilon_final"]
 COUNTS = ["batch_size", "n_critics", "target_period", "replay_capacity"]
-COUNTS_FROM_ZERO = ["exploration_updates", "learning_starts"]
-SWITCHES = ["automatic_temperature", "soft_backup", "double_q", "normalise_observations"]
+COUNTS_FROM_ZERO = ["exploration_updates", "learning_starts", "common_features"]
+SWITCHES = ["automatic_temperature", "soft_backup", "double_q", "normalise_observations", "share_parameters"]
 CHOICES = {
     "paradigm": "c, i, ctde",
     "algorithm": "sac, dqn, bc",
