@@ -264,7 +264,8 @@ def main() -> None:
     growth, startup = growth_figures(options), startup_figures()
     print_figures(Console(width=132), speed, growth, startup)
     if path is not None:
-        result = {"options": asdict(options), "versions": versions(), "speed": speed, "growth": growth, "startup": startup}
+        asked = {name: value for name, value in asdict(options).items() if name != "json"}
+        result = {"options": asked, "versions": versions(), "speed": speed, "growth": growth, "startup": startup}
         write_whole(path, lambda file: file.write(json.dumps(result, indent=1).encode()))
 
 

@@ -376,7 +376,7 @@ def main(options: Options) -> None:
     print_figures(console, figures)
     console.print("", *aims(figures), sep="\n")
     if path is not None:
-        asked = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()}
+        asked = {name: value for name, value in asdict(options).items() if name not in ("peer_venv", "json")}  # paths are of this machine
         result = {"options": asked, "machine": hardware(), "versions": software, "aims": aims(figures), "multiply_adds": FORMULA}
         write_whole(path, lambda file: file.write(json.dumps({**result, "figures": figures}, indent=1).encode()))
 
