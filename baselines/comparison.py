@@ -165,8 +165,14 @@ def write_picture(path: Path, evaluations: Mapping[str, Evaluation]) -> None:
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
 
+    write_figure(path, figure)
+
+
+def write_figure(path: Path, figure: Any, dpi: int = 150) -> None:
+    """A figure of matplotlib as a file, whole or not at all; the ending says the format."""
+
     def save(file: BinaryIO) -> None:
-        figure.savefig(file, dpi=150, format=path.suffix[1:].lower())
+        figure.savefig(file, dpi=dpi, format=path.suffix[1:].lower())
 
     write_whole(path, save)
 

@@ -8,25 +8,23 @@ numbers, and how far return and score agree over all policies of the study. ``--
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import tyro
 
 from baselines import REGISTRY
-from baselines.comparison import COLOURS, UNITS, parse_scheduler, show, summarise
-from marl.figures import SCHEDULERS
+from baselines.comparison import COLOURS, UNITS, parse_scheduler, show, summarise, write_figure
+from marl.figures import PICTURE_DPI, SCHEDULERS, StudyOptions, origin
 from marl.policy import load_policies
-from marl.study import QUICK, Scale, Study
+from marl.study import Scale, Study
 from rrm_env import Evaluation, RRMConfig, Scheduler, evaluate, metrics
 from rrm_env.config import REWARDS
 from rrm_env.files import check_writable, write_whole
-from rrm_env.version import machine, revision, versions
 
 BEHAVIOUR = "max_weight:csi=large_scale:exponent=2"
 DATA, TURNS, EQUAL_TURNS = f"{BEHAVIOUR}-100000", "turn_taking-100000", "turn_taking:turns=equal-100000"
@@ -62,34 +60,13 @@ SIZES = (2, 4, 8, 16)
 """Numbers of access points that policies with shared parameters are run with, 5 users each, equally dense."""
 
 
-@dataclass(frozen=True)
-class Options:
-    """How much to do and where to put it."""
-
-    quick: bool = False
-    """The same pipeline in miniature; writes into the study's folder only."""
-    only: tuple[str, ...] = ()
-    """Recompute these rows alone and print them; nothing is written."""
-    seeds: int = Scale.seeds
-    """Independent learners per row."""
-    out: Path = Path("study")
-    """Folder of runs and datasets. What is finished there is not done again."""
-    device: str = "cpu"
-    """Where to train."""
-
-
-def main(options: Options) -> None:
+def main(options: StudyOptions) -> None:
     """Train what is missing, evaluate, write."""
-    for name in options.only:
-        if name not in ROWS:
-            raise ValueError(f"only must name rows, {', '.join(ROWS)}, got {name!r}")
-    scale = QUICK if options.quick else replace(Scale(), seeds=options.seeds)
-    out = options.out / "quick" if options.quick else options.out
-    out.mkdir(parents=True, exist_ok=True)
-    results = out if options.quick else Path("docs/results")
-    json_path, plot_path = (check_writable("results", results / f"past_the_paper.{ending}") for ending in ("json", "png"))
+    options.check_only(ROWS)
+    scale = options.scale
+    json_path, plot_path = (check_writable("results", options.results(f"past_the_paper.{ending}")) for ending in ("json", "png"))
     studies = {
-        name: Study(out / "past_the_paper" / _place(ROWS[name].network), scale, RRMConfig(**ROWS[name].network), options.device)
+        name: Study(options.folder / "past_the_paper" / _place(ROWS[name].network), scale, RRMConfig(**ROWS[name].network), options.device)
         for name in options.only or ROWS
     }
     evaluations = {name: study.evaluation(ROWS[name].run) for name, study in studies.items()}
@@ -114,11 +91,7 @@ def main(options: Options) -> None:
     }
     agreement = _agreement(studies, scale)
     result = {
-        "command": shlex.join(["python", *sys.argv]),
-        "revision": revision(),
-        "machine": machine(),
-        "versions": versions("torch"),
-        "scale": vars(scale),
+        **origin(scale),
         "rows": rows,
         "references": {name: {kpi: summary[name][kpi] for kpi in UNITS} for name in REFERENCES},
         "other_numbers_of_access_points": _transfer(studies["I, turns by load"], scale),
@@ -203,15 +176,11 @@ def _write_picture(path: Path, result: Mapping[str, Any]) -> None:
     for axes in (curve, agreement):
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-
-    def save(file: BinaryIO) -> None:
-        figure.savefig(file, dpi=110, format=path.suffix[1:])
-
-    write_whole(path, save)
+    write_figure(path, figure, PICTURE_DPI)
 
 
 if __name__ == "__main__":
     try:
-        main(tyro.cli(Options, description=__doc__))
+        main(tyro.cli(StudyOptions, description=__doc__))
     except (TypeError, ValueError) as error:
         sys.exit(f"error: {error}")

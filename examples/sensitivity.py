@@ -7,24 +7,21 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import tyro
 from rich.console import Console
 from rich.table import Table
 
-from baselines.comparison import summarise
+from baselines.comparison import UNITS, summarise, write_figure
 from marl.claims import CLASSICAL, Claim, gains, over
-from marl.figures import SCHEDULERS
-from marl.study import QUICK, Scale, Study
+from marl.figures import PICTURE_DPI, SCHEDULERS, StudyOptions, origin
+from marl.study import Scale, Study
 from rrm_env import RRMConfig
 from rrm_env.files import check_writable, write_whole
-from rrm_env.version import machine, revision, versions
 
 LEARNER = "c-cql-sac.max_weight-100000"
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -51,41 +48,16 @@ WORDS = {"holds": "yes", "holds in part": "part", "does not hold": "no"}
 SHADES = {"holds": "#56B4E9", "holds in part": "#F0E442", "does not hold": "#D55E00"}
 
 
-@dataclass(frozen=True)
-class Options:
-    """How much to do and where to put it."""
-
-    quick: bool = False
-    """The same pipeline in miniature; writes into the study's folder only."""
-    only: tuple[str, ...] = ()
-    """Recompute these variants alone and print them; nothing is written."""
-    seeds: int = Scale.seeds
-    """Independent learners per variant."""
-    out: Path = Path("study")
-    """Folder of runs and datasets. What is finished there is not done again."""
-    device: str = "cpu"
-    """Where to train."""
-
-
-def main(options: Options) -> None:
+def main(options: StudyOptions) -> None:
     """Train what is missing, evaluate, judge, write."""
-    for name in options.only:
-        if name not in VARIANTS:
-            raise ValueError(f"only must name variants, {', '.join(VARIANTS)}, got {name!r}")
-    scale = QUICK if options.quick else replace(Scale(), seeds=options.seeds)
-    out = options.out / ("quick" if options.quick else "") / "sensitivity"
-    out.mkdir(parents=True, exist_ok=True)
-    results = out if options.quick else Path("docs/results")
-    json_path, plot_path = (check_writable("results", results / f"sensitivity.{ending}") for ending in ("json", "png"))
-    variants = {name: _variant(name, options, scale, out) for name in options.only or VARIANTS}
+    options.check_only(VARIANTS)
+    scale = options.scale
+    json_path, plot_path = (check_writable("results", options.results(f"sensitivity.{ending}")) for ending in ("json", "png"))
+    variants = {name: _variant(name, options, scale) for name in options.only or VARIANTS}
     if options.only:
         return
     result = {
-        "command": shlex.join(["python", *sys.argv]),
-        "revision": revision(),
-        "machine": machine(),
-        "versions": versions("torch"),
-        "scale": vars(scale),
+        **origin(scale),
         "variants": variants,
     }
     write_whole(json_path, lambda file: file.write(json.dumps(result, indent=1).encode()))
@@ -93,11 +65,11 @@ def main(options: Options) -> None:
     print(f"wrote {json_path}\nwrote {plot_path}")
 
 
-def _variant(name: str, options: Options, scale: Scale, out: Path) -> dict[str, Any]:
+def _variant(name: str, options: StudyOptions, scale: Scale) -> dict[str, Any]:
     """Everyone's KPIs, and the claims' verdicts, in one variant."""
-    study = Study(out / name.replace(" ", "_"), scale, RRMConfig(**VARIANTS[name]), options.device)
+    study = Study(options.folder / "sensitivity" / name.replace(" ", "_"), scale, RRMConfig(**VARIANTS[name]), options.device)
     evaluations = {LEARNER: study.evaluation(LEARNER), **{scheduler: study.scheduler(scheduler) for scheduler in SCHEDULERS}}
-    rows = {row: {kpi: summary[kpi] for kpi in ("sum_rate", "tail_rate", "score")} for row, summary in summarise(evaluations).items()}
+    rows = {row: {kpi: summary[kpi] for kpi in UNITS} for row, summary in summarise(evaluations).items()}
     claims = [claim.judge(evaluations) for claim in CLAIMS]
     grid = Table("", "sum rate", "5-percentile rate", "score", title=name, title_justify="left")
     for row, kpis in rows.items():
@@ -142,15 +114,11 @@ def _write_picture(path: Path, variants: dict[str, dict[str, Any]]) -> None:
         axes.spines[:].set_visible(False)
     handles = [Patch(color=shade, label=verdict) for verdict, shade in SHADES.items()]
     verdicts.legend(handles=handles, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.15), frameon=False)
-
-    def save(file: BinaryIO) -> None:
-        figure.savefig(file, dpi=110, format=path.suffix[1:])
-
-    write_whole(path, save)
+    write_figure(path, figure, PICTURE_DPI)
 
 
 if __name__ == "__main__":
     try:
-        main(tyro.cli(Options, description=__doc__))
+        main(tyro.cli(StudyOptions, description=__doc__))
     except (TypeError, ValueError) as error:
         sys.exit(f"error: {error}")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from baselines.comparison import COLOURS, UNITS
+from baselines.comparison import COLOURS, UNITS, write_figure
 from marl.checkpoint import read_log
-from rrm_env.files import write_whole
 from rrm_env.metrics import mean_interval
 
 Curve = tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]
@@ -39,11 +38,7 @@ def write_curves(path: Path, runs: Mapping[str, Path], references: Mapping[str, 
     curves = {label: learning_curve(run) for label, run in runs.items()}
     figure = Figure(figsize=(4.5 * len(next(iter(curves.values()))[1]) + 2, 4), layout="constrained")
     draw_curves(figure, curves, references)
-
-    def save(file: BinaryIO) -> None:
-        figure.savefig(file, dpi=150, format=path.suffix[1:].lower())
-
-    write_whole(path, save)
+    write_figure(path, figure)
 
 
 def draw_curves(

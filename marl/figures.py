@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import tyro
 from rich.console import Console
 from rich.table import Table
 
-from baselines.comparison import COLOURS, UNITS, show, summarise
+from baselines.comparison import COLOURS, UNITS, show, summarise, write_figure
 from marl.claims import BEST_ITLINQ, PAPER_BASELINES, Above, Claim
 from marl.curves import Curve, draw_curves, learning_curve
 from marl.study import OFFLINE, ONLINE, QUICK, Scale, Study
@@ -35,24 +35,67 @@ STYLES = {
 """Colour and line of every scheme and scheduler, the same in all figures; schemes are solid."""
 
 
+PICTURE_DPI = 110
+"""Of committed pictures: sharp at the width of a page, and small files."""
+
+
 @dataclass(frozen=True)
-class Options:
-    """How much to do and where to put it."""
+class StudyOptions:
+    """How much of a study to do and where to put it."""
 
     quick: bool = False
     """The same pipeline in miniature: two seeds and too few updates to learn anything; writes into the study's folder only."""
     seeds: int = Scale.seeds
-    """Independent learners per scheme."""
+    """Independent learners per row."""
     out: Path = Path("study")
-    """Folder of runs and datasets, shared by all figures. What is finished there is not done again."""
+    """Folder of runs and datasets, shared by all studies. What is finished there is not done again."""
     only: tuple[str, ...] = ()
     """Recompute these rows alone and print them; nothing else is written."""
     device: str = "cpu"
     """Where to train."""
+
+    @property
+    def scale(self) -> Scale:
+        """How much to do."""
+        return QUICK if self.quick else replace(Scale(), seeds=self.seeds)
+
+    @property
+    def folder(self) -> Path:
+        """Where runs and datasets are; made where missing."""
+        folder = self.out / "quick" if self.quick else self.out
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def results(self, name: str) -> Path:
+        """Where a results file or picture goes."""
+        return (self.folder if self.quick else Path("docs/results")) / name
+
+    def check_only(self, known: Collection[str]) -> None:
+        """Refuse rows that do not exist (ValueError)."""
+        for name in self.only:
+            if name not in known:
+                raise ValueError(f"only must name rows of the figure, {', '.join(known)}, got {name!r}")
+
+
+@dataclass(frozen=True)
+class Options(StudyOptions):
+    """How much of the figure to do and where to put it."""
+
     json: Path | None = None
     """Results; docs/results/NAME.json without."""
     plot: Path | None = None
     """The picture; docs/results/NAME.png without."""
+
+
+def origin(scale: Scale) -> dict[str, Any]:
+    """What made a results file: command, revision, machine, versions, scale."""
+    return {
+        "command": shlex.join(["python", *sys.argv]),
+        "revision": revision(),
+        "machine": machine(),
+        "versions": versions("torch"),
+        "scale": vars(scale),
+    }
 
 
 @dataclass(frozen=True)
@@ -99,15 +142,10 @@ def main(figure: Figure, description: str | None) -> None:
 
 
 def _main(figure: Figure, options: Options) -> None:
-    for name in options.only:
-        if name not in (*figure.runs, *figure.schedulers):
-            raise ValueError(f"only must name rows of the figure, {', '.join((*figure.runs, *figure.schedulers))}, got {name!r}")
-    scale, out = (QUICK, options.out / "quick") if options.quick else (replace(Scale(), seeds=options.seeds), options.out)
-    out.mkdir(parents=True, exist_ok=True)
-    results = out if options.quick else Path("docs/results")
-    json_path = check_writable("--json", options.json or results / f"{figure.name}.json")
-    plot_path = check_writable("--plot", options.plot or results / f"{figure.name}.png")
-    study = Study(out, scale, device=options.device)
+    options.check_only((*figure.runs, *figure.schedulers))
+    study = Study(options.folder, options.scale, device=options.device)
+    json_path = check_writable("--json", options.json or options.results(f"{figure.name}.json"))
+    plot_path = check_writable("--plot", options.plot or options.results(f"{figure.name}.png"))
     runs = [name for name in figure.runs if not options.only or name in options.only]
     schedulers = [name for name in figure.schedulers if not options.only or name in options.only]
     _announce(study, figure, runs)
@@ -155,11 +193,7 @@ def _result(figure: Figure, study: Study, report: Report, verdicts: list[dict[st
     return {
         "figure": figure.name,
         "title": figure.title,
-        "command": shlex.join(["python", *sys.argv]),
-        "revision": revision(),
-        "machine": machine(),
-        "versions": versions("torch"),
-        "scale": vars(study.scale),
+        **origin(study.scale),
         "network": study.network.as_dict(),
         "rows": rows,
         "claims": verdicts,
@@ -204,11 +238,7 @@ def _write_picture(path: Path, figure: Figure, report: Report) -> None:
     canvas = Canvas(figsize=(15, 4.6), layout="constrained")
     figure.draw(canvas, report)
     canvas.suptitle(figure.title, fontsize="medium")
-
-    def save(file: BinaryIO) -> None:
-        canvas.savefig(file, dpi=110, format=path.suffix[1:].lower())
-
-    write_whole(path, save)
+    write_figure(path, canvas, PICTURE_DPI)
 
 
 def curves_and_levels(canvas: Any, report: Report) -> None:
