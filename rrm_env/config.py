@@ -13,6 +13,7 @@ SPEED_OF_LIGHT_MPS = 299_792_458.0
 FADING_MODELS = ("iid", "jakes", "none")
 TURNS = ("none", "equal", "by_load")
 MESSAGES = ("none", "best", "all")
+MEASUREMENTS = ("none", "large_scale")
 REWARDS = ("weighted_rate", "utility")
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -86,6 +87,12 @@ class RRMConfig:
         REWARDS,
         "weighted_rate (Eq. 16), or utility: the growth of the users' utility of C~, which also charges for those not served",
     )
+    measurements: str = _choice(
+        "none",
+        MEASUREMENTS,
+        "what an access point observes of its candidates' links to all access points: none, or their large_scale gain, as phones report "
+        "for handover",
+    )
     turns: str = _choice(
         "none",
         TURNS,
@@ -95,8 +102,8 @@ class RRMConfig:
     messages: str = _choice(
         "none",
         MESSAGES,
-        "what all access points tell each other in every step and append to all observations: none, SINR and weight of their best "
-        "candidate, or all of their observation",
+        "what all access points tell each other in every step and append to all observations: none, what they observe of their best "
+        "candidate, or of all candidates",
     )
     message_bits: int = _bounded(16, "bits of each number in a message", 1, 24)
     score_sum_weight: float | None = _bounded(None, "mu1: weight of the sum rate in the score; None is 1 / n_ues", 0, 1e6, none=True)
@@ -173,14 +180,19 @@ class RRMConfig:
         return int(self.n_actions**self.n_aps)
 
     @property
+    def n_candidate_features(self) -> int:
+        """Numbers that an access point observes of one candidate: SINR, weight, measurements."""
+        return 2 + self.n_aps * (self.measurements != "none")
+
+    @property
     def n_message_features(self) -> int:
         """Numbers that one access point tells the others in a step."""
-        return {"none": 0, "best": 2, "all": 2 * self.n_candidates}[self.messages]
+        return {"none": 0, "best": 1, "all": self.n_candidates}[self.messages] * self.n_candidate_features
 
     @property
     def n_features(self) -> int:
         """Numbers in one access point's observation: its candidates', its turn, everyone's messages."""
-        return 2 * self.n_candidates + (self.turns != "none") + self.n_aps * self.n_message_features
+        return self.n_candidates * self.n_candidate_features + (self.turns != "none") + self.n_aps * self.n_message_features
 
     @property
     def message_bits_per_step(self) -> int:

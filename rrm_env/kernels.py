@@ -26,11 +26,12 @@ N_SINUSOIDS = 16
 MAX_DRAWS = 10_000
 """Positions tried for one access point or user before a deployment is given up."""
 WEIGHTED_RATE, UTILITY = 0, 1
+LARGE_SCALE = 1
 NO_TURNS, EQUAL_TURNS, TURNS_BY_LOAD = 0, 1, 2
-MESSAGE_RANGES = (f32(-1), f32(4)), (f32(-0.5), f32(1))
-"""Logarithms of SINR and of weight that messages tell apart; of both, few per mille of what candidates show lies outside."""
+MESSAGE_RANGES = (f32(-1), f32(4)), (f32(-0.5), f32(1)), (f32(0), f32(7))
+"""Logarithms of SINR, of weight and of gain that messages tell apart; at most one per cent of each lies outside."""
 LOG10_SINR_MIN, LOG10_SINR_MAX = f32(-6), f32(12)
-"""Observed SINR is clipped to -60 dB ... 120 dB; both are far outside what a link budget yields."""
+"""Observed SINR and gains are clipped to -60 dB ... 120 dB; both are far outside what a link budget yields."""
 
 # Streams of the generator: one purpose each, so that no draw depends on how many another purpose took.
 _FADING, _SHADOWING, _AP_POSITION, _UE_POSITION, _HEADING, _PLANE_WAVES, _SUCCESSOR, _POLICY = (u64(k) for k in range(8))
@@ -438,8 +439,21 @@ def observe(observation, log_sinr, log_weight, candidates, sinr, average_rate, p
     for i in range(candidates.shape[0]):
         for slot in range(candidates.shape[1]):
             j = candidates[i, slot]
-            observation[i, 2 * slot] = log_sinr[j] if j >= 0 else LOG10_SINR_MIN
-            observation[i, 2 * slot + 1] = log_weight[j] if j >= 0 else p.lowest_log_weight
+            first = slot * p.candidate_features
+            observation[i, first] = log_sinr[j] if j >= 0 else LOG10_SINR_MIN
+            observation[i, first + 1] = log_weight[j] if j >= 0 else p.lowest_log_weight
+
+
+@_inline
+def measure(observation, candidates, large_scale_gain, p):
+    """log10 of each candidate's gains from all APs, behind its weight, clipped to the space; missing slots at the lower bound."""
+    for i in range(candidates.shape[0]):
+        for slot in range(candidates.shape[1]):
+            j, first = candidates[i, slot], slot * p.candidate_features + 2
+            for k in range(p.n_aps):
+                x = _LOG10_2 * log2(large_scale_gain[k * p.n_ues + j]) if j >= 0 else LOG10_SINR_MIN
+                x = x if x > LOG10_SINR_MIN else LOG10_SINR_MIN
+                observation[i, first + k] = x if x < LOG10_SINR_MAX else LOG10_SINR_MAX
 
 
 @_inline
@@ -461,7 +475,7 @@ def tell(value, bounds, levels):
 @_inline
 def coordinate(observation, association, t, p):
     """Append what helps APs to act together: whether it is one's turn, and the messages of all APs, in their order."""
-    n_aps, own = observation.shape[0], 2 * p.n_candidates
+    n_aps, own = observation.shape[0], p.n_candidates * p.candidate_features
     if p.turns != NO_TURNS:
         holder = turn_holder(association, n_aps, t, p.turns)
         for i in range(n_aps):
@@ -469,7 +483,7 @@ def coordinate(observation, association, t, p):
         own += 1
     for sender in range(n_aps):
         for k in range(p.message_features):
-            said = tell(observation[sender, k], MESSAGE_RANGES[k % 2], p.message_levels)
+            said = tell(observation[sender, k], MESSAGE_RANGES[min(k % p.candidate_features, 2)], p.message_levels)
             for i in range(n_aps):
                 observation[i, own + sender * p.message_features + k] = said
 
@@ -510,6 +524,8 @@ def _present(s, p, b, t, best, log_sinr, log_weight):
     proportional_fair(s.pf_ratio[b], s.reported_rate[b], s.average_rate[b])
     select_candidates(s.candidates[b], s.action_mask[b], best, s.pf_ratio[b], s.association[b])
     observe(s.observation[b], log_sinr, log_weight, s.candidates[b], s.reported_sinr[b], s.average_rate[b], p)
+    if p.measurements == LARGE_SCALE:
+        measure(s.observation[b], s.candidates[b], s.large_scale_gain[b], p)
     if p.turns != NO_TURNS or p.message_features > 0:
         coordinate(s.observation[b], s.association[b], t, p)
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rrm_env import kernels
-from rrm_env.config import FADING_MODELS, REWARDS, TURNS, RRMConfig
-from rrm_env.state import Parameters, State
+from rrm_env.config import TURNS, RRMConfig
+from rrm_env.state import State, allocate, parameters_of, scratch
 from rrm_env.threads import Threads
 
 SILENT = kernels.SILENT
@@ -45,10 +45,10 @@ class Network:
             raise TypeError(f"config must be an RRMConfig, got {config!r}")
         self.num_envs = bounded_integer("num_envs", num_envs)
         self.num_threads = min(bounded_integer("num_threads", num_threads), self.num_envs)
-        self._parameters = _parameters(self.config)
-        self._state = _allocate(self.config, self.num_envs)
+        self._parameters = parameters_of(self.config)
+        self._state = allocate(self.config, self.num_envs)
         self._seeds = np.zeros(self.num_envs, np.uint64)
-        self._scratch = [_scratch(self.config) for _ in range(self.num_threads)]
+        self._scratch = [scratch(self.config) for _ in range(self.num_threads)]
         self._threads = Threads(self.num_threads)
         self._t: int | None = None
         self._seeded = False
@@ -202,7 +202,7 @@ class Network:
 
     @property
     def observation(self) -> NDArray[np.float32]:
-        """(B, I, `RRMConfig.n_features`): log10 SINR and log10 weight of each candidate, then turn and messages where configured."""
+        """(B, I, `RRMConfig.n_features`): each candidate's log10 SINR, log10 weight and measurements; turn; messages."""
         return _read_only(self._episodes.observation)
 
     def turn(self, turns: str) -> NDArray[np.int64]:
@@ -234,8 +234,11 @@ class Network:
         candidate = (
             (kernels.LOG10_SINR_MIN, kernels.LOG10_SINR_MAX),
             (self._parameters.lowest_log_weight, self._parameters.highest_log_weight),
+            *((kernels.LOG10_SINR_MIN, kernels.LOG10_SINR_MAX),) * (c.n_candidate_features - 2),
         )
-        bounds = [*candidate * c.n_candidates, *((0, 1),) * (c.turns != "none"), *ranges * (c.n_aps * c.n_message_features // 2)]
+        told = *ranges[:2], *ranges[2:] * (c.n_candidate_features - 2)
+        messages = told * (c.n_aps * c.n_message_features // c.n_candidate_features)
+        bounds = [*candidate * c.n_candidates, *((0, 1),) * (c.turns != "none"), *messages]
         low, high = np.array(bounds, np.float32).T.copy()
         return low, high
 
@@ -337,82 +340,3 @@ def _read_only(array: NDArray[Any]) -> NDArray[Any]:
     view = array.view()
     view.flags.writeable = False
     return view
-
-
-def _parameters(c: RRMConfig) -> Parameters:
-    highest_rate = math.log2(1 + 10 ** float(kernels.LOG10_SINR_MAX))
-    return Parameters(
-        n_aps=c.n_aps,
-        n_ues=c.n_ues,
-        n_candidates=c.n_candidates,
-        draw_width=_up_to_fours(c.n_ues),
-        side=c.area_side_m,
-        min_ap_distance=c.min_ap_distance_m,
-        min_ue_distance=c.min_ue_distance_m,
-        step_length=c.step_length_m,
-        link_budget_db=c.link_budget_db,
-        shadowing_std_db=c.shadowing_std_db,
-        half_slope=np.float32(c.path_loss_slope_db / 20),
-        fading=FADING_MODELS.index(c.fading),
-        doppler_turns=c.doppler_hz * c.step_duration_s,
-        csi_delay=c.csi_delay,
-        rate_ema=np.float32(c.rate_ema),
-        min_average_rate=np.float32(c.min_average_rate),
-        fairness_exponent=np.float32(c.fairness_exponent),
-        lowest_log_weight=np.float32(-math.log10(highest_rate)),
-        highest_log_weight=np.float32(-math.log10(c.min_average_rate)),
-        reward=REWARDS.index(c.reward),
-        turns=TURNS.index(c.turns),
-        message_features=c.n_message_features,
-        message_levels=np.float32(2**c.message_bits),
-    )
-
-
-def _allocate(c: RRMConfig, num_envs: int) -> State:
-    def zeros(kind: type, *shape: int) -> NDArray[Any]:
-        return np.zeros((num_envs, *shape), kind)
-
-    f32, f64, i32, n_links = np.float32, np.float64, np.int32, c.n_aps * c.n_ues
-    waves = kernels.N_SINUSOIDS if c.fading == "jakes" else 0
-    return State(
-        key=zeros(np.uint64, 2),
-        ap_positions=zeros(f64, c.n_aps, 2),
-        ue_positions=zeros(f64, 2, c.n_ues),
-        ue_velocity=zeros(f64, 2, c.n_ues),
-        association=zeros(i32, c.n_ues),
-        static_gain=zeros(f32, n_links),
-        large_scale_gain=zeros(f32, n_links),
-        wave_phase=zeros(np.uint32, waves, n_links),
-        wave_frequency=zeros(np.uint32, waves, n_links),
-        wave_amplitude=zeros(f32, waves, n_links),
-        gain_history=np.zeros((c.csi_delay + 1, num_envs, n_links), f32),
-        reported_sinr=zeros(f32, c.n_ues),
-        reported_rate=zeros(f32, c.n_ues),
-        average_rate=zeros(f32, c.n_ues),
-        pf_ratio=zeros(f32, c.n_ues),
-        candidates=zeros(i32, c.n_aps, c.n_candidates),
-        action_mask=zeros(np.int8, c.n_aps, c.n_actions),
-        observation=zeros(f32, c.n_aps, c.n_features),
-        ue_rate_sum=zeros(f64, c.n_ues),
-        silent_steps=zeros(np.int64),
-    )
-
-
-def _scratch(c: RRMConfig) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
-    """A thread's workspace: fading in whole generator blocks of four APs, two rows of one value per UE or link, sort keys, UEs served."""
-    return (
-        _unshared(_up_to_fours(c.n_aps) * _up_to_fours(c.n_ues), np.float32),
-        _unshared(max(c.n_aps, 2) * c.n_ues, np.float32),
-        _unshared(c.n_aps * c.n_candidates, np.int64),
-        _unshared(c.n_aps, np.int64),
-    )
-
-
-def _up_to_fours(count: int) -> int:
-    return -(-count // 4) * 4
-
-
-def _unshared(size: int, kind: type) -> NDArray[Any]:
-    """An array with a cache line to spare at both ends: two threads writing to one line would slow each other by a tenth."""
-    line = 64
-    return np.zeros(size * np.dtype(kind).itemsize + 2 * line, np.uint8)[line:-line].view(kind)

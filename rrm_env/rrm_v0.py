@@ -31,15 +31,16 @@ highest proportional-fair (PF) ratio, best first, ties to the lower UE index. An
 
 **Observations.** `(log10 SINR_1, log10 w_1, ..., log10 SINR_N, log10 w_N)` of the candidates, float32, from a channel report
 that is `csi_delay` steps old. SINR is the reference SINR, all APs transmitting. Values are clipped to the space; empty
-slots hold the lower bounds. `state()` stacks all observations. Two options, neither in the paper, help APs that decide for themselves to
-act together, and append to the observation:
+slots hold the lower bounds. `state()` stacks all observations. Three options, none in the paper, say more:
 
+- `measurements="large_scale"`: behind each candidate's weight, $\log_{10}$ of its gains from all APs, AP after AP, without fading, at its
+  present position: what phones report of the cells around them for handover. Clipped like the SINR.
 - `turns`: 1 in the steps that are the AP's turn, 0 in the others. `equal`: APs in a circle, t mod I. `by_load`: the APs of all UEs in a
   circle, so that each has turns in proportion to its UEs; for this the APs tell each other once per episode whom they serve.
-- `messages`: what every AP tells the others in every step, the same block for all, AP after AP: SINR and weight of the `best` candidate,
-  or of `all`. Each number travels as `message_bits` bits: the middle of one of $2^{\text{bits}}$ equal cells, for $\log_{10}$ SINR
-  from -1 to 4, for $\log_{10} w$ from -0.5 to 1. `RRMConfig.message_bits_per_step` says how many bits that makes. Messages are as old as
-  the report they tell of.
+- `messages`: what every AP tells the others in every step, the same block for all, AP after AP: what they observe of their `best`
+  candidate, or of `all`. Each number travels as `message_bits` bits: the middle of one of $2^{\text{bits}}$ equal cells, for $\log_{10}$
+  SINR from -1 to 4, for $\log_{10} w$ from -0.5 to 1, for $\log_{10}$ gain from 0 to 7. `RRMConfig.message_bits_per_step` says how many
+  bits that makes. Messages are as old as the report they tell of.
 
 **Rewards.** $r = \sum_j w_j^\lambda C_j$, the same for all agents. It pays for serving starved UEs but does not charge for starving
 them, so a policy may have a higher return and a lower score than another. With `reward="utility"` it is

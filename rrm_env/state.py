@@ -1,11 +1,15 @@
-"""What the kernels work on: the arrays of B episodes, and the scalars a configuration boils down to."""
+"""What the kernels work on: the arrays of B episodes, the scalars a configuration boils down to, a thread's workspace."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from rrm_env import kernels
+from rrm_env.config import FADING_MODELS, MEASUREMENTS, REWARDS, TURNS, RRMConfig
 
 
 class Parameters(NamedTuple):
@@ -31,7 +35,9 @@ class Parameters(NamedTuple):
     lowest_log_weight: np.float32
     highest_log_weight: np.float32
     reward: int
+    measurements: int
     turns: int
+    candidate_features: int  # numbers per candidate
     message_features: int  # numbers per access point
     message_levels: np.float32  # 2^bits
 
@@ -56,6 +62,90 @@ class State(NamedTuple):
     pf_ratio: NDArray[np.float32]  # (B, J)
     candidates: NDArray[np.int32]  # (B, I, N)
     action_mask: NDArray[np.int8]  # (B, I, N + 1)
-    observation: NDArray[np.float32]  # (B, I, 2 N), with a turn and messages where configured
+    observation: NDArray[np.float32]  # (B, I, `RRMConfig.n_features`)
     ue_rate_sum: NDArray[np.float64]  # (B, J) bit/s/Hz summed over the episode's steps
     silent_steps: NDArray[np.int64]  # (B,) AP-steps without a transmission
+
+
+def parameters_of(c: RRMConfig) -> Parameters:
+    """The scalars of a configuration."""
+    highest_rate = math.log2(1 + 10 ** float(kernels.LOG10_SINR_MAX))
+    return Parameters(
+        n_aps=c.n_aps,
+        n_ues=c.n_ues,
+        n_candidates=c.n_candidates,
+        draw_width=_up_to_fours(c.n_ues),
+        side=c.area_side_m,
+        min_ap_distance=c.min_ap_distance_m,
+        min_ue_distance=c.min_ue_distance_m,
+        step_length=c.step_length_m,
+        link_budget_db=c.link_budget_db,
+        shadowing_std_db=c.shadowing_std_db,
+        half_slope=np.float32(c.path_loss_slope_db / 20),
+        fading=FADING_MODELS.index(c.fading),
+        doppler_turns=c.doppler_hz * c.step_duration_s,
+        csi_delay=c.csi_delay,
+        rate_ema=np.float32(c.rate_ema),
+        min_average_rate=np.float32(c.min_average_rate),
+        fairness_exponent=np.float32(c.fairness_exponent),
+        lowest_log_weight=np.float32(-math.log10(highest_rate)),
+        highest_log_weight=np.float32(-math.log10(c.min_average_rate)),
+        reward=REWARDS.index(c.reward),
+        measurements=MEASUREMENTS.index(c.measurements),
+        turns=TURNS.index(c.turns),
+        candidate_features=c.n_candidate_features,
+        message_features=c.n_message_features,
+        message_levels=np.float32(2**c.message_bits),
+    )
+
+
+def allocate(c: RRMConfig, num_envs: int) -> State:
+    """Zeroed arrays of `num_envs` episodes."""
+
+    def zeros(kind: type, *shape: int) -> NDArray[Any]:
+        return np.zeros((num_envs, *shape), kind)
+
+    f32, f64, i32, n_links = np.float32, np.float64, np.int32, c.n_aps * c.n_ues
+    waves = kernels.N_SINUSOIDS if c.fading == "jakes" else 0
+    return State(
+        key=zeros(np.uint64, 2),
+        ap_positions=zeros(f64, c.n_aps, 2),
+        ue_positions=zeros(f64, 2, c.n_ues),
+        ue_velocity=zeros(f64, 2, c.n_ues),
+        association=zeros(i32, c.n_ues),
+        static_gain=zeros(f32, n_links),
+        large_scale_gain=zeros(f32, n_links),
+        wave_phase=zeros(np.uint32, waves, n_links),
+        wave_frequency=zeros(np.uint32, waves, n_links),
+        wave_amplitude=zeros(f32, waves, n_links),
+        gain_history=np.zeros((c.csi_delay + 1, num_envs, n_links), f32),
+        reported_sinr=zeros(f32, c.n_ues),
+        reported_rate=zeros(f32, c.n_ues),
+        average_rate=zeros(f32, c.n_ues),
+        pf_ratio=zeros(f32, c.n_ues),
+        candidates=zeros(i32, c.n_aps, c.n_candidates),
+        action_mask=zeros(np.int8, c.n_aps, c.n_actions),
+        observation=zeros(f32, c.n_aps, c.n_features),
+        ue_rate_sum=zeros(f64, c.n_ues),
+        silent_steps=zeros(np.int64),
+    )
+
+
+def scratch(c: RRMConfig) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
+    """A thread's workspace: fading in whole generator blocks of four APs, two rows of one value per UE or link, sort keys, UEs served."""
+    return (
+        _unshared(_up_to_fours(c.n_aps) * _up_to_fours(c.n_ues), np.float32),
+        _unshared(max(c.n_aps, 2) * c.n_ues, np.float32),
+        _unshared(c.n_aps * c.n_candidates, np.int64),
+        _unshared(c.n_aps, np.int64),
+    )
+
+
+def _up_to_fours(count: int) -> int:
+    return -(-count // 4) * 4
+
+
+def _unshared(size: int, kind: type) -> NDArray[Any]:
+    """An array with a cache line to spare at both ends: two threads writing to one line would slow each other by a tenth."""
+    line = 64
+    return np.zeros(size * np.dtype(kind).itemsize + 2 * line, np.uint8)[line:-line].view(kind)

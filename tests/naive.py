@@ -258,6 +258,11 @@ def observation(slots: Sequence[int], ratios: Sequence[float], averages: Sequenc
     return seen
 
 
+def measurements(ue: int, gains: Sequence[Sequence[float]]) -> list[float]:
+    """log10 of a candidate's gains from all APs within the space's bounds, an empty slot at the lower one; gains[i][j] is linear."""
+    return [-6.0 if ue == -1 or row[ue] == 0 else clip(math.log10(row[ue]), -6, 12) for row in gains]
+
+
 # --- Key performance indicators of an episode ---
 
 

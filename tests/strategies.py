@@ -46,6 +46,7 @@ def configs(draw: st.DrawFn, /, **fixed: Any) -> RRMConfig:
         "rate_ema": choose("rate_ema", st.sampled_from([0.001, 0.05, 0.25, 1.0])),
         "min_average_rate": choose("min_average_rate", st.sampled_from([1e-4, 0.01, 0.1])),
         "fairness_exponent": choose("fairness_exponent", st.sampled_from([0.0, 0.8, 1.0, 2.0])),
+        "measurements": choose("measurements", st.just("none")),
         "turns": choose("turns", st.just("none")),
         "messages": choose("messages", st.just("none")),
         "message_bits": choose("message_bits", st.just(16)),

@@ -71,12 +71,13 @@ def refusal(name: str, value: Any) -> str:
 
 def test_every_numeric_field_has_values_out_of_range_here() -> None:
     assert set(OUT_OF_RANGE) == set(FLOATS) | set(INTEGERS)
-    assert {item.name for item in FIELDS} == set(OUT_OF_RANGE) | {"fading", "turns", "messages", "reward"}
+    assert {item.name for item in FIELDS} == set(OUT_OF_RANGE) | {"fading", "measurements", "turns", "messages", "reward"}
 
 
 @pytest.mark.parametrize(
     ("field", "word", "allowed"),
     [
+        ("measurements", "largescale", r"\(did you mean 'large_scale'\?\); allowed: none, large_scale"),
         ("turns", "by load", r"\(did you mean 'by_load'\?\); allowed: none, equal, by_load"),
         ("messages", "al", r"\(did you mean 'all'\?\); allowed: none, best, all"),
         ("reward", "utilities", r"\(did you mean 'utility'\?\); allowed: weighted_rate, utility"),
@@ -252,6 +253,7 @@ def test_defaults_are_the_preset_paper() -> None:
         "score_sum_weight": None,
         "score_tail_weight": 3.0,
         "reward": "weighted_rate",
+        "measurements": "none",
         "turns": "none",
         "messages": "none",
         "message_bits": 16,

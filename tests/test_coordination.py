@@ -1,4 +1,4 @@
-"""What observations hold beyond an access point's own candidates, turns and messages, and the reward that grows with utility."""
+"""What observations hold beyond SINR and weight of candidates, measurements, turns and messages, and the reward that grows with utility."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from baselines import REGISTRY, TurnTaking
 from rrm_env import SILENT, Network, RRMConfig, RRMVectorEnv, evaluate, kernels, parallel_env
 
 coordinating = configs(
+    measurements=st.sampled_from(["none", "large_scale"]),
     turns=st.sampled_from(["none", "equal", "by_load"]),
     messages=st.sampled_from(["none", "best", "all"]),
     message_bits=st.sampled_from([1, 2, 5, 16]),
@@ -29,8 +30,9 @@ coordinating = configs(
 def test_turn_and_messages_follow_the_candidates(config: RRMConfig, seed: int, noise: int) -> None:
     network, generator = reset_network(config, seed, num_envs=2), np.random.default_rng(noise)
     plain = reset_network(replace(config, turns="none", messages="none"), seed, num_envs=2)
-    own, n_aps = 2 * config.n_candidates, config.n_aps
-    spread = {"none": 0, "best": 2, "all": own}[config.messages]
+    n_aps, of_each = config.n_aps, config.n_candidate_features
+    own = config.n_candidates * of_each
+    spread = {"none": 0, "best": of_each, "all": own}[config.messages]
     turned = 0 if config.turns == "none" else 1
     assert network.observation.shape == (2, n_aps, config.n_features) == (2, n_aps, own + turned + n_aps * spread)
     assert config.message_bits_per_step == n_aps * spread * config.message_bits
@@ -45,7 +47,7 @@ def test_turn_and_messages_follow_the_candidates(config: RRMConfig, seed: int, n
                 block = network.observation[b, :, place : place + spread]
                 assert (block == block[0]).all()
                 for k in range(spread):
-                    low, high = map(float, kernels.MESSAGE_RANGES[k % 2])
+                    low, high = map(float, kernels.MESSAGE_RANGES[min(k % of_each, 2)])
                     value, width = float(plain.observation[b, sender, k]), float(high - low) / 2**config.message_bits
                     near = (
                         naive.told(value - 1e-5, low, high, config.message_bits),
@@ -57,8 +59,24 @@ def test_turn_and_messages_follow_the_candidates(config: RRMConfig, seed: int, n
         plain.step_actions(chosen)
 
 
+@given(configs(measurements=st.just("large_scale")), seeds, st.integers(0, 2**32))
+def test_measurements_are_the_gains_of_each_candidate_from_all_aps(config: RRMConfig, seed: int, noise: int) -> None:
+    network, generator = reset_network(config, seed, num_envs=2), np.random.default_rng(noise)
+    plain = reset_network(replace(config, measurements="none"), seed, num_envs=2)
+    for _ in range(min(config.episode_length, 5)):
+        seen = network.observation.reshape(2, config.n_aps, config.n_candidates, 2 + config.n_aps)
+        np.testing.assert_array_equal(seen[..., :2].reshape(plain.observation.shape), plain.observation)
+        for b in range(2):
+            gains = network.large_scale_gain[b].tolist()
+            measured = [[naive.measurements(ue, gains) for ue in slots] for slots in network.candidates[b].tolist()]
+            np.testing.assert_allclose(seen[b, ..., 2:], measured, rtol=2e-6, atol=1e-6)
+        chosen = random_actions(network, generator)
+        network.step_actions(chosen)
+        plain.step_actions(chosen)
+
+
 @given(coordinating, seeds)
-def test_observations_with_turns_and_messages_lie_in_every_face_s_space(config: RRMConfig, seed: int) -> None:
+def test_observations_with_everything_lie_in_every_face_s_space(config: RRMConfig, seed: int) -> None:
     env = parallel_env(config=config)
     observations, _ = env.reset(seed=seed)
     assert all(env.observation_space(agent).contains(observation) for agent, observation in observations.items())
