@@ -8,6 +8,7 @@ numbers, and how far return and score agree over all policies of the study. ``--
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -27,7 +28,10 @@ from rrm_env.config import REWARDS
 from rrm_env.files import check_writable, write_whole
 
 BEHAVIOUR = "max_weight:csi=large_scale:exponent=2"
-DATA, TURNS, EQUAL_TURNS = f"{BEHAVIOUR}-100000", "turn_taking-100000", "turn_taking:turns=equal-100000"
+DATA, MORE_DATA = f"{BEHAVIOUR}-100000", f"{BEHAVIOUR}-320000"
+TURNS, EQUAL_TURNS = "turn_taking-100000", "turn_taking:turns=equal-100000"
+MEASURED = {"measurements": "large_scale", "reward": "utility", "fairness_exponent": 1.5}
+"""Users report their gains from all access points; learners are paid the growth of a utility that values the tail as the score does."""
 
 
 @dataclass(frozen=True)
@@ -39,20 +43,30 @@ class Row:
     information: str
 
 
+def _messages(what: str, bits: int, told: str) -> Row:
+    return Row(f"common-cql-sac.{DATA}", {"messages": what, "message_bits": bits}, f"SINR and weight of {told}, {bits} bit each")
+
+
+CENTRE = "the centre: all observations, 32 bit each"
 ROWS = {
     "I, own observations": Row(f"i-cql-sac.{DATA}", {}, "its own candidates"),
     "CTDE, own observations": Row(f"ctde-cql-sac.{DATA}", {}, "its own candidates"),
     "I, equal turns": Row(f"i-shared-cql-sac.{EQUAL_TURNS}", {"turns": "equal"}, "its own candidates, a common clock"),
     "I, turns by load": Row(f"i-shared-cql-sac.{TURNS}", {"turns": "by_load"}, "the same, and once per episode who serves whom"),
+    **{f"messages of best, {bits} bit": _messages("best", bits, "everyone's best candidate") for bits in (1, 4)},
+    **{f"messages of all, {bits} bit": _messages("all", bits, "everyone's candidates") for bits in (1, 4)},
     **{
-        f"messages of {what}, {bits} bit": Row(
-            f"common-cql-sac.{DATA}", {"messages": what, "message_bits": bits}, f"{told}, {bits} bit each"
+        f"messages of all with measurements, {bits} bit": Row(
+            f"common-cql-dqn.{MORE_DATA}",
+            {**MEASURED, "messages": "all", "message_bits": bits},
+            f"SINR, weight and gains of everyone's candidates, {bits} bit each",
         )
-        for what, told in (("best", "SINR and weight of everyone's best candidate"), ("all", "SINR and weight of everyone's candidates"))
-        for bits in (1, 2, 4)
+        for bits in (2, 4)
     },
-    "C": Row(f"c-cql-sac.{DATA}", {}, "the centre: all observations, 32 bit each"),
-    "C, cloning": Row(f"bc.{DATA}", {}, "the centre: all observations, 32 bit each"),
+    "C": Row(f"c-cql-sac.{DATA}", {}, CENTRE),
+    "C, cloning": Row(f"bc.{DATA}", {}, CENTRE),
+    "C, with measurements": Row(f"c-cql-dqn.{MORE_DATA}", MEASURED, f"{CENTRE}, gains among them"),
+    "C, cloning, with measurements": Row(f"bc.{MORE_DATA}", MEASURED, f"{CENTRE}, gains among them"),
 }
 REFERENCES = (BEHAVIOUR, "max_weight", "turn_taking", "turn_taking:turns=equal", "network_tdm")
 BESIDE = ("turn_taking", "network_tdm", "itlinq")
@@ -80,6 +94,7 @@ def main(options: StudyOptions) -> None:
     rows = {
         name: {
             "information": ROWS[name].information,
+            "network": ROWS[name].network,
             **load_policies(study.run(ROWS[name].run))[0].execution_cost(study.network.message_bits_per_step),
             **{kpi: summary[name][kpi] for kpi in UNITS},
             "interquartile_mean_score": metrics.interquartile_mean(evaluations[name].score),
@@ -133,7 +148,10 @@ def _agreement(studies: Mapping[str, Study], scale: Scale) -> dict[str, Any]:
         everyone |= {f"{run.name}, seed {k}": (policy, RRMConfig()) for k, policy in enumerate(load_policies(run))}
     points = {}
     for name, (scheduler, network) in everyone.items():
-        by_reward = {reward: evaluate(scheduler, replace(network, reward=reward), scale.episodes) for reward in REWARDS}
+        by_reward = {
+            reward: evaluate(scheduler, replace(network, reward=reward, fairness_exponent=RRMConfig().fairness_exponent), scale.episodes)
+            for reward in REWARDS
+        }
         points[name] = {"score": float(by_reward["utility"].score.mean()), **{k: float(v.returns.mean()) for k, v in by_reward.items()}}
     columns = {key: np.array([point[key] for point in points.values()]) for key in ("score", *REWARDS)}
     correlations = {reward: metrics.rank_correlation(columns[reward], columns["score"]) for reward in REWARDS}
@@ -152,17 +170,18 @@ def _write_picture(path: Path, result: Mapping[str, Any]) -> None:
 
     figure = Figure(figsize=(15, 5.5), layout="constrained")
     curve, agreement = figure.subplots(1, 2, width_ratios=(3, 2))
-    for k, (name, row) in enumerate(result["rows"].items()):
-        score = row["score"]
-        spread = [[score["mean"] - score["low"]], [score["high"] - score["mean"]]]
-        colour = COLOURS[k % len(COLOURS)]
-        curve.errorbar(row["bits"], score["mean"], spread, fmt="os^D"[k % 4], color=colour, capsize=3, label=name)
+    curves: dict[str, list[dict[str, Any]]] = {}
+    for name, row in result["rows"].items():
+        curves.setdefault(re.sub(r", \d+ bit$", "", name), []).append(row)
+    for k, (name, rows) in enumerate(curves.items()):
+        means, lows, highs = (np.array([row["score"][key] for row in rows]) for key in ("mean", "low", "high"))
+        style = {"fmt": "os^Dv"[k % 5] + "-", "color": COLOURS[k % len(COLOURS)], "markersize": 7, "linewidth": 1}
+        curve.errorbar([row["bits"] for row in rows], means, [means - lows, highs - means], capsize=3, label=name, **style)
     for k, (name, row) in enumerate(result["references"].items()):
         curve.axhline(row["score"]["mean"], color=COLOURS[k], linestyle=("--", ":")[k % 2], linewidth=1, label=name)
-    curve.set_xscale("symlog", linthresh=4)
-    bits = sorted({row["bits"] for row in result["rows"].values()})
-    curve.set_xticks(bits, [str(count) for count in bits])
-    curve.minorticks_off()
+    curve.set_xscale("symlog", linthresh=10)
+    curve.set_xticks(ticks := (0, 10, 100, 1000), map(str, ticks))
+    curve.set_xlim(-3, 4000)
     curve.set(xlabel="bits exchanged per decision, all access points together", ylabel="score")
     curve.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize="small")
     points = result["return_and_score"]["policies"].values()

@@ -38,8 +38,9 @@ OFFLINE: dict[str, dict[str, Any]] = {
     "bc": {"algorithm": "bc"},
     "i-shared-cql-sac": {"paradigm": "i", "share_parameters": True},
     "common-cql-sac": {},
+    "common-cql-dqn": {"algorithm": "dqn"},
 }
-"""Offline learners, likewise; c-sac is without the conservative penalty, common-cql-sac sees the network's messages alone."""
+"""Offline learners, likewise; c-sac is without the conservative penalty, common-* see the network's messages alone."""
 
 BEHAVIOURS: dict[str, tuple[str, ...]] = {
     "sac": ("online-sac",),
@@ -175,7 +176,7 @@ class Study:
     def _learner(self, scheme: str) -> LearnerConfig:
         config = LearnerConfig(**{**ONLINE, **OFFLINE}[scheme])
         told = self.network.n_aps * self.network.n_message_features
-        return replace(config, common_features=told) if scheme == "common-cql-sac" else config
+        return replace(config, common_features=told) if scheme.startswith("common-") else config
 
     def _updates(self, name: str) -> int:
         return self.scale.offline_updates if "." in name else self.scale.online_updates
