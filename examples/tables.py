@@ -1,21 +1,99 @@
-"""Writes docs/reproduction_tables.md, the tables behind docs/reproduction.md, from the committed results of the figures."""
+"""Writes the tables of the docs from the committed results: of the figures, of their sensitivity, and of what lies past the paper."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from marl.tables import figure_tables
+from baselines.comparison import UNITS
+from marl.tables import figure_tables, interval, kpi_cells, made_by
 from rrm_env.files import write_whole
 
-RESULTS, TABLES = Path("docs/results"), Path("docs/reproduction_tables.md")
+DOCS = Path("docs")
+KPIS = " | ".join(unit.partition(" (")[0] for unit in UNITS.values())
 
 
-def tables(results: Path) -> str:
+def figures(results: Path) -> str:
     """All figures' sections, from a folder of results files."""
     return "\n".join(figure_tables(json.loads(path.read_text(encoding="utf-8"))) for path in sorted(results.glob("figure_?.json")))
 
 
+def sensitivity(results: Path) -> str:
+    """Every scheduler's and learner's score in every variant of the network."""
+    result = _read(results, "sensitivity")
+    variants = result["variants"]
+    rows = {row: [interval(variant["rows"][row]["score"], 2) for variant in variants.values()] for row in variants["paper"]["rows"]}
+    table = [f"| score | {' | '.join(variants)} |", "|---" * (len(variants) + 1) + "|"]
+    table += [f"| {row} | {' | '.join(cells)} |" for row, cells in rows.items()]
+    hours = sum(variant["training_hours"] for variant in variants.values())
+    return "\n".join([made_by(result, "sensitivity", hours), "", *table]) + "\n"
+
+
+def past_the_paper(results: Path) -> str:
+    """What each row reaches, exchanges, computes and needs to know; other numbers of access points; searches for the score itself."""
+    result, limit = _read(results, "past_the_paper"), _read(results, "information_limit")
+    rows = [f"| | bits per decision | {KPIS} | multiply-adds | an access point knows |", "|---" * 7 + "|"]
+    for name, row in sorted(result["rows"].items(), key=lambda item: item[1]["bits"]):
+        rows.append(f"| {name} | {row['bits']} | {kpi_cells(row)} | {row['multiply_adds']:,} | {row['information']} |")
+    rows += [f"| `{name}` | | {kpi_cells(row)} | | |" for name, row in result["references"].items()]
+    sizes = result["other_numbers_of_access_points"]
+    names = list(next(iter(sizes.values())))
+    transfer = [f"| access points | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    transfer += [f"| {size} | {' | '.join(interval(row[name]['score'], 3) for name in names)} |" for size, row in sizes.items()]
+    searches = [f"| best policy found | {KPIS} |", "|---" * 4 + "|"]
+    searches += [f"| {name} | {kpi_cells(row)} |" for name, row in limit["rows"].items()]
+    hours = sum(row["training_hours"] for row in result["rows"].values())
+    correlations = result["return_and_score"]["rank_correlation"]
+    return (
+        "\n".join(
+            [
+                made_by(result, "past_the_paper", hours),
+                "",
+                *rows,
+                "",
+                "Score of policies that run with other numbers of access points, 5 users each, equally dense:",
+                "",
+                *transfer,
+                "",
+                f"Rank correlation of mean return and mean score over {len(result['return_and_score']['policies'])} policies and schedulers: "
+                + ", ".join(f"{correlation:.2f} for the reward `{reward}`" for reward, correlation in correlations.items())
+                + ".",
+                "",
+                f"Searches for the score itself, `{limit['command']}`, {limit['scale']['seeds']} searches, {limit['effort']['generations']} "
+                f"generations of {limit['effort']['population']} policies:",
+                "",
+                *searches,
+            ]
+        )
+        + "\n"
+    )
+
+
+PAGES: dict[str, Callable[[Path], str]] = {
+    "reproduction_tables.md": figures,
+    "sensitivity_table.md": sensitivity,
+    "past_the_paper_tables.md": past_the_paper,
+}
+"""What each file in docs holds, from a folder of results."""
+
+
+def _read(results: Path, name: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((results / f"{name}.json").read_text(encoding="utf-8"))
+    return content
+
+
+def _write(path: Path, text: str) -> None:
+    write_whole(path, lambda file: file.write(text.encode()))
+
+
+def main() -> None:
+    """Write all pages."""
+    for name, page in PAGES.items():
+        _write(DOCS / name, page(DOCS / "results"))
+        print(f"wrote {DOCS / name}")
+
+
 if __name__ == "__main__":
-    write_whole(TABLES, lambda file: file.write(tables(RESULTS).encode()))
-    print(f"wrote {TABLES}")
+    main()

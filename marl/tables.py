@@ -1,4 +1,4 @@
-"""Results files of figures as Markdown, for the docs."""
+"""Results files as Markdown, for the docs."""
 
 from __future__ import annotations
 
@@ -14,35 +14,45 @@ def figure_tables(result: Mapping[str, Any]) -> str:
     Args:
         result: the content of a results file that `marl.figures` wrote.
     """
-    name, scale = result["figure"], result["scale"]
-    hours = sum(result["training_hours"].values())
-    machine = result["machine"]
+    name = result["figure"]
     parts = [
         f"## {result['title']}",
         f"![{result['title']}](results/{name}.png)",
-        f"`{result['command']}`, revision {result['revision']}, {scale['seeds']} seeds, {scale['episodes']} unseen episodes; training took "
-        f"{hours:.1f} hours on {machine['cores']} cores ({machine['processor']}), data's included. All numbers: "
-        f"[results/{name}.json](results/{name}.json).",
+        made_by(result, name, sum(result["training_hours"].values())),
         _rows(result["rows"]),
         _claims(result["claims"], {name: row["label"] for name, row in result["rows"].items()}),
     ]
     return "\n\n".join(parts) + "\n"
 
 
+def made_by(result: Mapping[str, Any], name: str, hours: float) -> str:
+    """What made a results file, and where it is."""
+    scale, machine = result["scale"], result["machine"]
+    return (
+        f"`{result['command']}`, revision {result['revision']}, {scale['seeds']} seeds, {scale['episodes']} unseen episodes; training took "
+        f"{hours:.1f} hours on {machine['cores']} cores ({machine['processor']}), data's included. All numbers: "
+        f"[results/{name}.json](results/{name}.json)."
+    )
+
+
+def kpi_cells(row: Mapping[str, Any]) -> str:
+    """The KPIs of a row, each with its interval, as cells of a table."""
+    return " | ".join(interval(row[kpi], digits) for kpi, digits in zip(UNITS, (2, 3, 3), strict=True))
+
+
 def _rows(rows: Mapping[str, Any]) -> str:
     lines = ["| | sum rate | 5-percentile rate | score | score, interquartile mean |", "|---|---|---|---|---|"]
     for row in rows.values():
-        cells = [_interval(row[kpi], digits) for kpi, digits in zip(UNITS, (2, 3, 3), strict=True)]
         score = row["score"]
-        cells.append(f"{score['interquartile_mean']:.3f} ({score['interquartile_low']:.3f}…{score['interquartile_high']:.3f})")
-        lines.append(f"| {row['label']} | {' | '.join(cells)} |")
+        middle = f"{score['interquartile_mean']:.3f} ({score['interquartile_low']:.3f}…{score['interquartile_high']:.3f})"
+        lines.append(f"| {row['label']} | {kpi_cells(row)} | {middle} |")
     return "\n".join(lines)
 
 
 def _claims(claims: list[dict[str, Any]], labels: Mapping[str, str]) -> str:
     lines = ["| claim | verdict | measured |", "|---|---|---|"]
     for claim in claims:
-        evidence = "<br>".join(f"{_labelled(item['text'], labels)}: {_interval(item, 3)}{_mark(item)}" for item in claim["evidence"])
+        evidence = "<br>".join(f"{_labelled(item['text'], labels)}: {interval(item, 3)}{_mark(item)}" for item in claim["evidence"])
         lines.append(f"| {claim['claim']} | **{claim['verdict']}** | {evidence} |")
     return "\n".join(lines)
 
@@ -56,7 +66,8 @@ def _labelled(text: str, labels: Mapping[str, str]) -> str:
     return text
 
 
-def _interval(value: Mapping[str, float], digits: int) -> str:
+def interval(value: Mapping[str, float], digits: int) -> str:
+    """A mean and its 95 % interval."""
     return f"{value['mean']:.{digits}f} ({value['low']:.{digits}f}…{value['high']:.{digits}f})"
 
 
