@@ -53,8 +53,8 @@ ROWS = {
     "CTDE, own observations": Row(f"ctde-cql-sac.{DATA}", {}, "its own candidates"),
     "I, equal turns": Row(f"i-shared-cql-sac.{EQUAL_TURNS}", {"turns": "equal"}, "its own candidates, a common clock"),
     "I, turns by load": Row(f"i-shared-cql-sac.{TURNS}", {"turns": "by_load"}, "the same, and once per episode who serves whom"),
-    **{f"messages of best, {bits} bit": _messages("best", bits, "everyone's best candidate") for bits in (1, 4)},
-    **{f"messages of all, {bits} bit": _messages("all", bits, "everyone's candidates") for bits in (1, 4)},
+    **{f"messages of best, {bits} bit": _messages("best", bits, "everyone's best candidate") for bits in (1, 2, 4)},
+    **{f"messages of all, {bits} bit": _messages("all", bits, "everyone's candidates") for bits in (1, 2, 4)},
     **{
         f"messages of all with measurements, {bits} bit": Row(
             f"common-cql-dqn.{MORE_DATA}",
