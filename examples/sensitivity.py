@@ -82,6 +82,7 @@ def _variant(name: str, options: StudyOptions, scale: Scale) -> dict[str, Any]:
         "rows": rows,
         "score_per_seed": per_seed.tolist(),
         "claims": claims,
+        "learner": study.description(LEARNER),
         "training_hours": study.hours(LEARNER),
     }
 

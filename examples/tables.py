@@ -34,40 +34,35 @@ def sensitivity(results: Path) -> str:
 def past_the_paper(results: Path) -> str:
     """What each row reaches, exchanges, computes and needs to know; other numbers of access points; searches for the score itself."""
     result, limit = _read(results, "past_the_paper"), _read(results, "information_limit")
-    rows = [f"| | bits per decision | {KPIS} | multiply-adds | an access point knows |", "|---" * 7 + "|"]
-    for name, row in sorted(result["rows"].items(), key=lambda item: item[1]["bits"]):
-        rows.append(f"| {name} | {row['bits']} | {kpi_cells(row)} | {row['multiply_adds']:,} | {row['information']} |")
-    rows += [f"| `{name}` | | {kpi_cells(row)} | | |" for name, row in result["references"].items()]
-    sizes = result["other_numbers_of_access_points"]
-    names = list(next(iter(sizes.values())))
-    transfer = [f"| access points | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
-    transfer += [f"| {size} | {' | '.join(interval(row[name]['score'], 3) for name in names)} |" for size, row in sizes.items()]
-    searches = [f"| best policy found | {KPIS} |", "|---" * 4 + "|"]
-    searches += [f"| {name} | {kpi_cells(row)} |" for name, row in limit["rows"].items()]
-    hours = sum(row["training_hours"] for row in result["rows"].values())
-    correlations = result["return_and_score"]["rank_correlation"]
-    return (
+    agreement, effort = result["return_and_score"], limit["effort"]
+    correlations = ", ".join(f"{value:.2f} for the reward `{reward}`" for reward, value in agreement["rank_correlation"].items())
+    parts = [
+        made_by(result, "past_the_paper", sum(row["training_hours"] for row in result["rows"].values())),
+        _rows_by_bits(result["rows"], result["references"]),
+        "Score of policies that run with other numbers of access points, 5 users each, equally dense:",
+        _other_sizes(result["other_numbers_of_access_points"]),
+        f"Rank correlation of mean return and mean score over {len(agreement['policies'])} policies and schedulers: {correlations}.",
+        f"Searches for the score itself, `{limit['command']}`, {limit['scale']['seeds']} searches, {effort['generations']} generations of "
+        f"{effort['population']} policies:",
         "\n".join(
-            [
-                made_by(result, "past_the_paper", hours),
-                "",
-                *rows,
-                "",
-                "Score of policies that run with other numbers of access points, 5 users each, equally dense:",
-                "",
-                *transfer,
-                "",
-                f"Rank correlation of mean return and mean score over {len(result['return_and_score']['policies'])} policies and schedulers: "
-                + ", ".join(f"{correlation:.2f} for the reward `{reward}`" for reward, correlation in correlations.items())
-                + ".",
-                "",
-                f"Searches for the score itself, `{limit['command']}`, {limit['scale']['seeds']} searches, {limit['effort']['generations']} "
-                f"generations of {limit['effort']['population']} policies:",
-                "",
-                *searches,
-            ]
-        )
-        + "\n"
+            [f"| policies found | {KPIS} |", "|---" * 4 + "|", *(f"| {name} | {kpi_cells(row)} |" for name, row in limit["rows"].items())]
+        ),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _rows_by_bits(rows: dict[str, Any], references: dict[str, Any]) -> str:
+    lines = [f"| | bits per decision | {KPIS} | multiply-adds | an access point knows |", "|---" * 7 + "|"]
+    for name, row in sorted(rows.items(), key=lambda item: int(item[1]["bits"])):
+        lines.append(f"| {name} | {row['bits']} | {kpi_cells(row)} | {row['multiply_adds']:,} | {row['information']} |")
+    return "\n".join(lines + [f"| `{name}` | | {kpi_cells(row)} | | |" for name, row in references.items()])
+
+
+def _other_sizes(sizes: dict[str, Any]) -> str:
+    names = list(next(iter(sizes.values())))
+    lines = [f"| access points | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    return "\n".join(
+        lines + [f"| {size} | {' | '.join(interval(row[name]['score'], 3) for name in names)} |" for size, row in sizes.items()]
     )
 
 
