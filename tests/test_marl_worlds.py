@@ -37,9 +37,14 @@ def fitted(paradigm: Paradigm, algorithm: Algorithm, world: World, rows: Transit
 
 
 def tabular(paradigm: Paradigm, algorithm: Algorithm, world: World, **changes: Any) -> Learner:
-    """A learner of tables, converged."""
+    """A learner of tables, converged; at last in small steps, since Adam's next step from a point of rest is as long as its rate."""
     rates = {"hidden_sizes": (), "critic_learning_rate": 0.06, "actor_learning_rate": 0.06}
-    return fitted(paradigm, algorithm, world, world.transitions(), 600, **{**rates, **changes})
+    learner = fitted(paradigm, algorithm, world, rows := world.transitions(), 600, **{**rates, **changes})
+    for group in learner._optimiser.param_groups:
+        group["lr"] /= 100
+    for _ in range(100):
+        learner.update(rows)
+    return learner
 
 
 def best(q: np.ndarray) -> np.ndarray:
