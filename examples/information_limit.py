@@ -2,7 +2,7 @@
 
 Decentralised learners stop far below centralised ones. Is that the learner or the information? ``python examples/information_limit.py``
 searches, by the cross-entropy method, small policies that every access point runs on its own observation, for the highest mean score
-over training episodes; the best found is evaluated on 256 unseen ones. Given turns by load the same search has the information to
+over training episodes; where each search ends is evaluated on 256 unseen ones. Given turns by load the same search has the information to
 coordinate, which shows what it can find. Writes docs/results/information_limit.json. ``--quick`` does the same in miniature.
 
 Reference: R. Rubinstein, "The cross-entropy method for combinatorial and continuous optimization", Methodology and Computing in Applied
