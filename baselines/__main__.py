@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from gymnasium.error import DependencyNotInstalled
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -17,6 +18,8 @@ from baselines.max_weight import SearchTooLargeError
 from baselines.scheduler import Baseline
 from rrm_env import PRESETS, Evaluation, RRMConfig, evaluate, parse_settings
 from rrm_env.files import check_writable
+from rrm_env.version import facts
+from rrm_env.watching import check_video, record, watch
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -33,6 +36,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--set", nargs="+", default=[], metavar="FIELD=VALUE", dest="settings", help="fields of RRMConfig to change")
     parser.add_argument("--threads", type=int, default=1, help="threads of the simulator (default: %(default)s)")
+    parser.add_argument("--watch", metavar="SCHEDULER", help="show the first episode under this scheduler in a window, and compare nothing")
+    parser.add_argument("--video", metavar="PATH", help="with --watch: write the episode as .gif or .mp4 instead of opening a window")
+    parser.add_argument("--info", action="store_true", help="print versions and machine, for bug reports, and do nothing else")
     parser.add_argument("--json", metavar="PATH", help="write config, versions, KPIs and per-episode values")
     parser.add_argument("--plot", metavar="PATH", help="draw the distribution of per-UE rates")
     return parser
@@ -42,11 +48,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0, or 2 with a line on standard error where the input is wrong."""
     options = _parser().parse_args(arguments)
     try:
-        _compare(options)
-    except (TypeError, ValueError) as error:
+        if options.info:
+            print("\n".join(f"{name}: {value}" for name, value in facts().items()))
+        elif options.watch or options.video:
+            _watch(options)
+        else:
+            _compare(options)
+    except (TypeError, ValueError, DependencyNotInstalled) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _watch(options: argparse.Namespace) -> None:
+    if not options.watch:
+        raise ValueError("--video needs --watch SCHEDULER: whose episode to draw")
+    for name in ("schedulers", "json", "plot"):
+        if getattr(options, name):
+            raise ValueError(f"--{name} belongs to the comparison and does not go with --watch")
+    config = RRMConfig.preset(options.preset, **parse_settings(options.settings))
+    scheduler = parse_scheduler(options.watch, REGISTRY)
+    if options.video:
+        path = check_video(options.video, "--video")
+        record(path, scheduler, config, options.seed, options.watch)
+        print(f"wrote {path}")
+    else:
+        watch(scheduler, config, options.seed, options.watch)
 
 
 def _compare(options: argparse.Namespace) -> None:

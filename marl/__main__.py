@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import tyro
+from gymnasium.error import DependencyNotInstalled
 
-from marl.commands import Collect, Evaluate, Info, Train
+from marl.commands import Collect, Evaluate, Info, Train, Watch
 from marl.config import LearnerConfig
 from marl.learner import DivergenceError
 
@@ -17,6 +18,7 @@ Command = (
     Annotated[Collect, tyro.conf.subcommand("collect")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Watch, tyro.conf.subcommand("watch")]
     | Annotated[Info, tyro.conf.subcommand("info")]
 )
 
@@ -26,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         _parse(given).run()
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, DependencyNotInstalled) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except DivergenceError as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import torch
 import tyro
 from rich.console import Console
 from rich.table import Table
@@ -20,13 +21,14 @@ from baselines.comparison import check_picture, parse_scheduler, show, summarise
 from marl.collect import collect, collect_parallel, collect_run
 from marl.config import LearnerConfig, TrainingConfig
 from marl.dataset import Dataset
-from marl.policy import describe, load_policies
+from marl.policy import Policy, describe, load_policies
 from marl.progress import progress, training_progress
 from marl.sources import MakeEnv
 from marl.training import episode_returns, train
 from rrm_env import Evaluation, RRMConfig, Scheduler, evaluate, metrics, parse_settings
 from rrm_env.files import check_writable, write_whole
-from rrm_env.version import versions
+from rrm_env.version import facts, versions
+from rrm_env.watching import check_video, record, watch
 
 Settings = Annotated[tuple[str, ...], tyro.conf.arg(name="set", metavar="FIELD=VALUE")]
 Flat = tyro.conf.arg(name="")
@@ -179,7 +181,7 @@ class Evaluate:
         policies = {name: load_policies(run, act_on=self.act_on, sample=self.sample) for name, run in self._names().items()}
         names = [*REGISTRY] if self.schedulers == "all" else [name for name in self.schedulers.split(",") if name]
         schedulers: dict[str, Scheduler] = {name: parse_scheduler(name, REGISTRY) for name in names}
-        config = self._config()
+        config = _network_of(self.runs[0], self.network, self.settings)
         evaluations = {}
         total = (sum(map(len, policies.values())) + len(schedulers)) * self.episodes * config.episode_length
         with progress("evaluating", total) as advance:
@@ -195,15 +197,6 @@ class Evaluate:
         schemes = {run: str(describe(run)["scheme"]) for run in self.runs}
         shared = [scheme for scheme in schemes.values() if list(schemes.values()).count(scheme) > 1]
         return {f"{scheme}, {run}" if scheme in shared else scheme: run for run, scheme in schemes.items()}
-
-    def _config(self) -> RRMConfig:
-        changes = parse_settings(self.settings)
-        if self.network:
-            return RRMConfig.preset(self.network, **changes)
-        environment = describe(self.runs[0])["environment"]
-        if environment.get("kind") != "network":
-            raise ValueError(f"{str(self.runs[0])!r} was trained in {environment.get('name')!r}: name it with --env MODULE")
-        return RRMConfig(**{**environment["config"], **changes})
 
     def _returns(self, make: MakeEnv, json_path: Path | None) -> None:
         for name in ("schedulers", "network", "settings", "plot"):
@@ -223,14 +216,53 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
-class Info:
-    """Say what a dataset or a training run is."""
+class Watch:
+    """Watch a trained policy for one unseen episode, in a window or as a video."""
 
     path: tyro.conf.Positional[Path]
+    """Folder of a training run."""
+    video: Path | None = None
+    """Write the episode as .gif or .mp4 instead of opening a window."""
+    policy_seed: int = 0
+    """Which of the run's seeds, counted from 0."""
+    seed: int = 0
+    """The episode is the first that python -m marl evaluate has with this seed."""
+    act_on: str | None = None
+    """Make a sac policy greedy on its actor or its critic; as trained without."""
+    sample: bool = False
+    """Draw actions from the actor instead of taking the most probable ones."""
+    network: str | None = None
+    """Preset of the network to watch it in; the run's without."""
+    settings: Settings = ()
+    """Fields of the network to change, such as n_ues=10."""
+
+    def run(self) -> None:
+        """Do it."""
+        config = _network_of(self.path, self.network, self.settings)
+        policy = Policy.load(self.path, self.policy_seed, act_on=self.act_on, sample=self.sample)
+        title = str(describe(self.path)["scheme"])
+        if self.video:
+            target = check_video(self.video, "--video")
+            record(target, policy, config, self.seed, title)
+            print(f"wrote {target}")
+        else:
+            watch(policy, config, self.seed, title)
+
+
+@dataclass(frozen=True)
+class Info:
+    """Say what a dataset or a training run is; without a path, what a bug report should say of this machine."""
+
+    path: tyro.conf.Positional[Path | None] = None
     """A dataset's file or a run's folder."""
 
     def run(self) -> None:
         """Do it."""
+        if self.path is None:
+            devices = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
+            for name, value in {**facts(), "torch threads": torch.get_num_threads(), "CUDA devices": devices or "none"}.items():
+                print(f"{name}: {value}")
+            return
         if not self.path.is_dir():
             Console().print(_dataset_table(Dataset.read(self.path), str(self.path)))
             return
@@ -244,6 +276,17 @@ class Info:
         for key, value in {**rows, **description["training"], **description["learner"], **description["versions"]}.items():
             grid.add_row(key, str(value))
         Console().print(grid)
+
+
+def _network_of(run: Path, preset: str | None, settings: tuple[str, ...]) -> RRMConfig:
+    """The network named, or else the one a run was trained in, with fields changed."""
+    changes = parse_settings(settings)
+    if preset:
+        return RRMConfig.preset(preset, **changes)
+    environment = describe(run)["environment"]
+    if environment.get("kind") != "network":
+        raise ValueError(f"{str(run)!r} was trained in {environment.get('name')!r}: name it with --env MODULE")
+    return RRMConfig(**{**environment["config"], **changes})
 
 
 def make_env(text: str) -> MakeEnv:

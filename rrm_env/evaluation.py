@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rrm_env import metrics
 from rrm_env.config import RRMConfig
 from rrm_env.network import EVALUATION_SEEDS, Network, bounded_integer
-from rrm_env.scheduler import Scheduler
+from rrm_env.scheduler import Scheduler, require_scheduler
 
 MAX_EPISODES = 2**32
 """Episodes per evaluation seed: episode k of seed s has the episode seed EVALUATION_SEEDS + s * MAX_EPISODES + k."""
@@ -94,6 +94,11 @@ class Evaluation:
         return self.silent_share.size * self.config.episode_length / self.seconds
 
 
+def first_episode(seed: int) -> int:
+    """The episode seed of the first episode of an evaluation seed, 0 ... 2^30 - 1 (TypeError, ValueError: another)."""
+    return EVALUATION_SEEDS + bounded_integer("seed", seed, 2**30 - 1, lowest=0) * MAX_EPISODES
+
+
 def evaluate(
     scheduler: Scheduler,
     config: RRMConfig | None = None,
@@ -121,14 +126,12 @@ def evaluate(
     Raises:
         TypeError, ValueError: something else than the above.
     """
-    if isinstance(scheduler, type) or not isinstance(scheduler, Scheduler):
-        raise TypeError(f"scheduler must have reset(network) and schedule(network), got {scheduler!r}")
+    require_scheduler(scheduler)
     config = RRMConfig() if config is None else config
     episodes = bounded_integer("episodes", episodes, MAX_EPISODES)
-    seed = bounded_integer("seed", seed, 2**30 - 1, lowest=0)
+    first_seed = first_episode(seed)
     batch_size = min(bounded_integer("batch_size", batch_size), episodes)
     ue_rates, silent_share, returns, seconds = [], [], [], 0.0
-    first_seed = EVALUATION_SEEDS + seed * MAX_EPISODES
     network = Network(config, batch_size, num_threads)
     for start in range(0, episodes, batch_size):
         if episodes - start < batch_size:
@@ -145,4 +148,4 @@ def evaluate(
         ue_rates.append(network.ue_rate_sum / config.episode_length)
         silent_share.append(network.silent_steps / (config.n_aps * config.episode_length))
         returns.append(running)
-    return Evaluation(config, seed, np.concatenate(ue_rates), np.concatenate(silent_share), np.concatenate(returns), seconds)
+    return Evaluation(config, int(seed), np.concatenate(ue_rates), np.concatenate(silent_share), np.concatenate(returns), seconds)

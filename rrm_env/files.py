@@ -30,14 +30,24 @@ def check_writable(name: str, path: str | os.PathLike[str]) -> Path:
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Call ``write`` on a temporary file beside ``path`` and move it there when it is complete."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
+
+    def write_to(temporary: Path) -> None:
+        with temporary.open("wb") as file:
             write(file)
+
+    write_whole_at(path, write_to)
+
+
+def write_whole_at(path: Path, write: Callable[[Path], object]) -> None:
+    """`write_whole` for writers that want a path; the temporary one has the same ending."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
+    os.close(descriptor)
+    try:
+        write(Path(name))
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # what open() would have given; mkstemp allows the owner alone
-        os.replace(temporary, path)
+        os.chmod(name, 0o666 & ~umask)  # what open() would have given; mkstemp allows the owner alone
+        os.replace(name, path)
     except BaseException:
-        os.unlink(temporary)
+        os.unlink(name)
         raise

@@ -533,7 +533,7 @@ def _present(s, p, b, t, best, log_sinr, log_weight):
 @_compile
 def reset_episodes(s, p, scratch, start, stop):
     """Start episodes start ... stop - 1 from their keys. Returns (slot, AP, UE) of the first impossible placement, else -1s."""
-    fading, quadrature, best, _ = scratch
+    fading, quadrature, best = scratch
     for b in range(start, stop):
         failed_ap, failed_ue = deploy(s.ap_positions[b], s.ue_positions[b], s.key[b], p)
         if failed_ap >= 0 or failed_ue >= 0:
@@ -551,6 +551,7 @@ def reset_episodes(s, p, scratch, start, stop):
             s.average_rate[b, j] = max(s.reported_rate[b, j], p.min_average_rate)
         s.ue_rate_sum[b] = 0.0
         s.silent_steps[b] = 0
+        s.served[b] = SILENT
         _present(s, p, b, 0, best, quadrature[: p.n_ues], quadrature[p.n_ues :])
     return -1, -1, -1
 
@@ -561,8 +562,9 @@ def step_episodes(s, p, scratch, chosen, are_actions, rates, reward, t, start, s
 
     `chosen` (B, I) holds actions or the UEs to serve; rates (B, J) and reward (B,) are written to.
     """
-    fading, quadrature, best, served = scratch
+    fading, quadrature, best = scratch
     for b in range(start, stop):
+        served = s.served[b]
         if are_actions:
             serve_candidates(served, s.candidates[b], chosen[b])
         else:

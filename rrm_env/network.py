@@ -228,6 +228,11 @@ class Network:
         return _read_only(self._episodes.silent_steps)
 
     @property
+    def served(self) -> NDArray[np.int64]:
+        """(B, I) the UE each AP served in the last step, or `SILENT`, as everywhere before the first."""
+        return _read_only(self._episodes.served)
+
+    @property
     def observation_bounds(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(`RRMConfig.n_features`,) lowest and highest values an observation takes."""
         c, ranges = self.config, kernels.MESSAGE_RANGES

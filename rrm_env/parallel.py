@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 
 from rrm_env.config import RRMConfig
+from rrm_env.joint import joint_observation_space
 from rrm_env.network import Network
+from rrm_env.rendering import RENDERING, Renderer
 
 Observations = dict[str, NDArray[np.float32]]
 Infos = dict[str, dict[str, Any]]
@@ -23,24 +25,26 @@ class RRMParallelEnv(ParallelEnv[str, NDArray[np.float32], int]):
 
     Args:
         config: the network; the preset ``paper`` where None.
-        render_mode: None; no other mode exists yet.
+        render_mode: ``rgb_array``: `render` returns the present picture; ``human``: every reset and step shows one in a window.
+
+    Raises:
+        ValueError: another render mode.
+        DependencyNotInstalled: a render mode without pygame, which the extra ``render`` brings.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"name": "rrm_v0", "render_modes": [], "is_parallelizable": True}
+    metadata: ClassVar[dict[str, Any]] = {"name": "rrm_v0", "is_parallelizable": True, **RENDERING}
 
     def __init__(self, config: RRMConfig | None = None, render_mode: str | None = None) -> None:
-        if render_mode is not None:
-            raise ValueError(f"render_mode must be None, got {render_mode!r}")
         self.render_mode = render_mode
         self.network = Network(config)
         self.config = self.network.config
+        self._renderer = Renderer(self.config, render_mode)
         self.possible_agents = [f"ap_{i}" for i in range(self.config.n_aps)]
         self.agents: list[str] = []
         low, high = self.network.observation_bounds
         self.observation_spaces = {agent: Box(low, high, dtype=np.float32) for agent in self.possible_agents}
         self.action_spaces = {agent: Discrete(self.config.n_actions) for agent in self.possible_agents}
-        rows = (self.config.n_aps, 1)
-        self.state_space = Box(np.tile(low, rows), np.tile(high, rows), dtype=np.float32)
+        self.state_space = joint_observation_space(self.network)
         self._actions = np.zeros((1, self.config.n_aps), np.int64)
 
     def observation_space(self, agent: str) -> Box:
@@ -54,6 +58,7 @@ class RRMParallelEnv(ParallelEnv[str, NDArray[np.float32], int]):
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observations, Infos]:  # noqa: ARG002
         """Start an episode. ``seed`` fixes it and all that follow; None continues the chain. ``options`` is not used."""
         self.network.reset(seed)
+        self._renderer.observe(self.network)
         self.agents = self.possible_agents[:]
         return self._observations(), self._infos()
 
@@ -72,6 +77,7 @@ class RRMParallelEnv(ParallelEnv[str, NDArray[np.float32], int]):
         for i, action in enumerate(self._in_order(actions)):
             self._actions[0, i] = action
         _, reward = self.network.step_actions(self._actions)
+        self._renderer.observe(self.network)
         done, shared = self.network.done, float(reward[0])
         acted = self.agents
         if done:
@@ -89,8 +95,13 @@ class RRMParallelEnv(ParallelEnv[str, NDArray[np.float32], int]):
         stacked: NDArray[np.float32] = self.network.observation[0].copy()
         return stacked
 
+    def render(self) -> NDArray[np.uint8] | None:
+        """The picture of the last step (720, 1120, 3) in mode ``rgb_array``; None in mode ``human``, which shows it by itself."""
+        return self._renderer.render()
+
     def close(self) -> None:
-        """Nothing to release."""
+        """Close the window, if there is one."""
+        self._renderer.close()
 
     def _in_order(self, actions: dict[str, Any]) -> list[int]:
         if not isinstance(actions, Mapping):

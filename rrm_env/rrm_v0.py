@@ -120,25 +120,29 @@ from __future__ import annotations
 
 from typing import Any
 
+import gymnasium
 import pettingzoo
+from gymnasium.vector import AutoresetMode
 from pettingzoo import AECEnv
 from pettingzoo.utils import wrappers
 from pettingzoo.utils.conversions import parallel_to_aec
 
 from rrm_env.config import RRMConfig, field_table
+from rrm_env.joint import RRMJointEnv
 from rrm_env.parallel import RRMParallelEnv
+from rrm_env.vector import RRMVectorEnv
 
-__all__ = ["ENV_ID", "env", "parallel_env", "raw_env"]
+__all__ = ["ENV_ID", "env", "joint_env", "parallel_env", "raw_env", "vector_env"]
 
 ENV_ID = "rrm/rrm-v0"
-"""The environment's name in PettingZoo's registry."""
+"""The environment's name in PettingZoo's and Gymnasium's registries."""
 
 
 def parallel_env(render_mode: str | None = None, **config: Any) -> RRMParallelEnv:
     """The environment under PettingZoo's parallel API.
 
     Args:
-        render_mode: None.
+        render_mode: ``rgb_array``, ``human`` or None.
         config: fields of `RRMConfig`; or ``config=`` a whole one; ``preset=`` a preset's name; ``max_cycles=`` for
             ``episode_length``.
 
@@ -159,6 +163,34 @@ def env(render_mode: str | None = None, **config: Any) -> AECEnv[str, Any, Any]:
     return wrappers.OrderEnforcingWrapper(wrappers.AssertOutOfBoundsWrapper(raw_env(render_mode, **config)))
 
 
+def joint_env(render_mode: str | None = None, *, flat_actions: bool = False, **config: Any) -> RRMJointEnv:
+    """All access points as one agent, under Gymnasium's API. Arguments as in `RRMJointEnv` and `parallel_env`."""
+    return RRMJointEnv(_config(**config), render_mode, flat_actions=flat_actions)
+
+
+joint_env.metadata = RRMJointEnv.metadata  # type: ignore[attr-defined]  # where gymnasium.make looks up render modes
+
+
+def vector_env(
+    num_envs: int = 1,
+    render_mode: str | None = None,
+    *,
+    num_threads: int = 1,
+    autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+    flat_actions: bool = False,
+    **config: Any,
+) -> RRMVectorEnv:
+    """Many joint views at once, under Gymnasium's vector API. Arguments as in `RRMVectorEnv` and `parallel_env`."""
+    return RRMVectorEnv(
+        num_envs,
+        _config(**config),
+        num_threads=num_threads,
+        autoreset_mode=autoreset_mode,
+        flat_actions=flat_actions,
+        render_mode=render_mode,
+    )
+
+
 def _config(config: RRMConfig | None = None, preset: str = "paper", max_cycles: int | None = None, **overrides: Any) -> RRMConfig:
     if max_cycles is not None:
         if overrides.get("episode_length", max_cycles) != max_cycles:
@@ -174,7 +206,8 @@ def _config(config: RRMConfig | None = None, preset: str = "paper", max_cycles: 
 
 
 def _register() -> None:
-    """Enter PettingZoo's registry, where this version of it has one."""
+    """Enter Gymnasium's registry, and PettingZoo's, where this version of it has one."""
+    gymnasium.register(ENV_ID, entry_point=f"{__name__}:joint_env", vector_entry_point=f"{__name__}:vector_env")
     register = getattr(pettingzoo, "register", None)
     if register is not None:
         register("parallel", ENV_ID, entry_point=f"{__name__}:parallel_env")

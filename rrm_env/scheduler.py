@@ -18,3 +18,9 @@ class Scheduler(Protocol):
 
     def schedule(self, network: Network) -> NDArray[Any]:
         """The UE each AP serves in this step: (B, I) integers, one of the AP's own or `SILENT`."""
+
+
+def require_scheduler(scheduler: Any) -> None:
+    """Refuse what is no scheduler, or is a class of them (TypeError)."""
+    if isinstance(scheduler, type) or not isinstance(scheduler, Scheduler):
+        raise TypeError(f"scheduler must have reset(network) and schedule(network), got {scheduler!r}")

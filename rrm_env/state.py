@@ -65,6 +65,7 @@ class State(NamedTuple):
     observation: NDArray[np.float32]  # (B, I, `RRMConfig.n_features`)
     ue_rate_sum: NDArray[np.float64]  # (B, J) bit/s/Hz summed over the episode's steps
     silent_steps: NDArray[np.int64]  # (B,) AP-steps without a transmission
+    served: NDArray[np.int64]  # (B, I) whom each AP served last
 
 
 def parameters_of(c: RRMConfig) -> Parameters:
@@ -128,16 +129,16 @@ def allocate(c: RRMConfig, num_envs: int) -> State:
         observation=zeros(f32, c.n_aps, c.n_features),
         ue_rate_sum=zeros(f64, c.n_ues),
         silent_steps=zeros(np.int64),
+        served=zeros(np.int64, c.n_aps),
     )
 
 
-def scratch(c: RRMConfig) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
-    """A thread's workspace: fading in whole generator blocks of four APs, two rows of one value per UE or link, sort keys, UEs served."""
+def scratch(c: RRMConfig) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+    """A thread's workspace: fading in whole generator blocks of four APs, two rows of one value per UE or link, sort keys."""
     return (
         _unshared(_up_to_fours(c.n_aps) * _up_to_fours(c.n_ues), np.float32),
         _unshared(max(c.n_aps, 2) * c.n_ues, np.float32),
         _unshared(c.n_aps * c.n_candidates, np.int64),
-        _unshared(c.n_aps, np.int64),
     )
 
 

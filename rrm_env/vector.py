@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Box, MultiDiscrete
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
 from rrm_env.config import RRMConfig
+from rrm_env.joint import JointActions, joint_observation_space
 from rrm_env.network import Network
+from rrm_env.rendering import RENDERING, Renderer
 
 Arrays = NDArray[np.float32]
 
@@ -19,7 +20,7 @@ Arrays = NDArray[np.float32]
 class RRMVectorEnv(VectorEnv[Arrays, NDArray[Any], NDArray[Any]]):
     """B episodes as one `gymnasium.vector.VectorEnv`: the joint view, all APs acting at once.
 
-    A single observation is (I, 2N), a single action `MultiDiscrete` with N + 1 choices per AP. ``infos`` hold
+    A single observation is (I, F), a single action `MultiDiscrete` with N + 1 choices per AP. ``infos`` hold
     ``action_mask`` (B, I, N + 1) and ``candidates`` (B, I, N). Every episode has the same length, so all end together,
     by truncation.
 
@@ -30,6 +31,8 @@ class RRMVectorEnv(VectorEnv[Arrays, NDArray[Any], NDArray[Any]]):
         autoreset_mode: `SAME_STEP` (default): the step that ends the episodes returns the next ones' first observations,
             the last ones stand in ``infos["final_obs"]`` and ``infos["final_info"]``. `NEXT_STEP`: the step after it
             ignores its actions and resets. `DISABLED`: call `reset`.
+        flat_actions: a single action is `Discrete((N + 1)^I)`, as for `RRMJointEnv`; masks are then (B, (N + 1)^I).
+        render_mode: ``rgb_array``: `render` returns a picture of each episode; None.
     """
 
     def __init__(
@@ -39,6 +42,8 @@ class RRMVectorEnv(VectorEnv[Arrays, NDArray[Any], NDArray[Any]]):
         *,
         num_threads: int = 1,
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+        flat_actions: bool = False,
+        render_mode: str | None = None,
     ) -> None:
         self.network = Network(config, num_envs, num_threads)
         self.config = self.network.config
@@ -46,12 +51,14 @@ class RRMVectorEnv(VectorEnv[Arrays, NDArray[Any], NDArray[Any]]):
         if autoreset_mode not in [*AutoresetMode, *(mode.value for mode in AutoresetMode)]:
             raise ValueError(f"autoreset_mode must be one of {[mode.value for mode in AutoresetMode]}, got {autoreset_mode!r}")
         self.autoreset_mode = AutoresetMode(autoreset_mode)
-        self.metadata = {"render_modes": [], "autoreset_mode": self.autoreset_mode}
-        self.render_mode = None
-        low, high = self.network.observation_bounds
-        rows = (self.config.n_aps, 1)
-        self.single_observation_space = Box(np.tile(low, rows), np.tile(high, rows), dtype=np.float32)
-        self.single_action_space = MultiDiscrete([self.config.n_actions] * self.config.n_aps)
+        if render_mode not in (None, "rgb_array"):
+            raise ValueError(f"render_mode of a vector environment must be 'rgb_array' or None, got {render_mode!r}")
+        self.metadata = {**RENDERING, "render_modes": ["rgb_array"], "autoreset_mode": self.autoreset_mode}
+        self.render_mode = render_mode
+        self._renderers = [Renderer(self.config, render_mode, slot) for slot in range(self.num_envs)] if render_mode else []
+        self._joint = JointActions(self.config, flat_actions)
+        self.single_observation_space = joint_observation_space(self.network)
+        self.single_action_space = self._joint.space
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
 
@@ -64,32 +71,49 @@ class RRMVectorEnv(VectorEnv[Arrays, NDArray[Any], NDArray[Any]]):
         mask = (options or {}).get("reset_mask")
         if mask is not None and not np.all(mask):
             raise ValueError("options['reset_mask'] must select all episodes: they run in step")
-        self.network.reset(seed)
+        self._reset(seed)
         return self._observation(), self._infos()
 
     def step(self, actions: ArrayLike) -> tuple[Arrays, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
         """One step of all episodes.
 
         Args:
-            actions: (B, I) integers 0 ... N; a masked action means silence.
+            actions: (B, I) integers 0 ... N, or (B,) joint actions where flat; a masked action means silence.
 
         Returns:
-            observations (B, I, 2N), rewards (B,), terminations (B,) all False, truncations (B,), infos.
+            observations (B, I, F), rewards (B,), terminations (B,) all False, truncations (B,), infos.
 
         Raises:
             RuntimeError: before `reset`; with autoreset disabled, after the end.
         """
         no, yes = np.zeros(self.num_envs, np.bool_), np.ones(self.num_envs, np.bool_)
         if self.autoreset_mode is AutoresetMode.NEXT_STEP and self.network.done:
-            self.network.reset()
+            self._reset()
             return self._observation(), np.zeros(self.num_envs), no, no.copy(), self._infos()
-        _, rewards = self.network.step_actions(actions)
+        _, rewards = self.network.step_actions(self._joint.per_access_point(actions))
+        self._observe()
         done, final = self.network.done, {}
         if done and self.autoreset_mode is AutoresetMode.SAME_STEP:
             final = {"final_obs": self._observation(), "final_info": self._infos()}
             final |= {"_final_obs": yes.copy(), "_final_info": yes.copy()}
-            self.network.reset()
+            self._reset()
         return self._observation(), rewards.astype(np.float64), no, yes if done else no.copy(), {**self._infos(), **final}
+
+    def render(self) -> tuple[NDArray[np.uint8], ...] | None:
+        """A picture (720, 1120, 3) of every episode in mode ``rgb_array``."""
+        if not self._renderers:
+            Renderer(self.config, None).render()
+            return None
+        frames = (renderer.render() for renderer in self._renderers)
+        return tuple(frame for frame in frames if frame is not None)
+
+    def _reset(self, seed: int | list[int] | None = None) -> None:
+        self.network.reset(seed)
+        self._observe()
+
+    def _observe(self) -> None:
+        for renderer in self._renderers:
+            renderer.observe(self.network)
 
     def _observation(self) -> Arrays:
         return self.network.observation.copy()
@@ -97,7 +121,7 @@ class RRMVectorEnv(VectorEnv[Arrays, NDArray[Any], NDArray[Any]]):
     def _infos(self) -> dict[str, Any]:
         """Masks and candidates, with Gymnasium's ``_key`` arrays that say which episodes have the entry: all."""
         return {
-            "action_mask": self.network.action_mask.copy(),
+            "action_mask": self._joint.mask(self.network.action_mask),
             "_action_mask": np.ones(self.num_envs, np.bool_),
             "candidates": self.network.candidates.copy(),
             "_candidates": np.ones(self.num_envs, np.bool_),

@@ -36,3 +36,28 @@ def machine() -> dict[str, str | int | None]:
     information = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     models = [line.partition(":")[2].strip() for line in information.splitlines() if line.startswith("model name")]
     return {"processor": (models or [platform.processor()])[0], "cores": os.cpu_count()}
+
+
+OPTIONAL = ("torch", "supersuit", "safetensors", "matplotlib", "pygame-ce", "pygame", "imageio", "minari", "tensorboard")
+"""Distributions that parts of the package use where they are installed."""
+
+
+def facts() -> dict[str, str]:
+    """What a bug report should say: versions of all that matters here, and the machine."""
+    installed = [name for name in OPTIONAL if _is_installed(name)]
+    computer = machine()
+    return {
+        **versions(*installed),
+        "revision": revision() or "no checkout",
+        "platform": platform.platform(),
+        "processor": str(computer["processor"]),
+        "cores": str(computer["cores"]),
+    }
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True

@@ -290,7 +290,8 @@ def test_environment_declares_what_pettingzoo_expects() -> None:
     assert env.unwrapped is env
     assert env.render_mode is None
     assert env.metadata["name"] == "rrm_v0"
-    assert env.metadata["render_modes"] == []
+    assert env.metadata["render_modes"] == ["human", "rgb_array"]
+    assert env.metadata["render_fps"] == 20
     assert env.metadata["is_parallelizable"] is True
     assert env.agents == []
     assert env.possible_agents == [f"ap_{i}" for i in range(4)]

@@ -16,7 +16,7 @@ from strategies import configs, random_service, reset_network, seeds
 
 from baselines import TDM, ProportionalFair, RandomWalk
 from baselines.scheduler import Baseline
-from rrm_env import EVALUATION_SEEDS, Network, RRMConfig, evaluate, metrics
+from rrm_env import EVALUATION_SEEDS, SILENT, Network, RRMConfig, evaluate, metrics
 
 RTOL = 1e-5
 SMALL = RRMConfig(n_aps=3, n_ues=21, episode_length=12)
@@ -129,6 +129,7 @@ class NaiveEpisode:
         self.silences += chosen.count(naive.SILENT)
         close(network.ue_rate_sum[0], self.totals)
         assert network.silent_steps[0] == self.silences
+        assert network.served[0].tolist() == chosen
 
 
 def check_episode(config: RRMConfig, seed: int) -> None:
@@ -138,6 +139,7 @@ def check_episode(config: RRMConfig, seed: int) -> None:
     assert network.association[0].tolist() == episode.association
     aps = network.ap_positions[0]
     at_start = channel.large_scale(aps, network.ue_positions[0])
+    assert (network.served == SILENT).all()
     for t in range(config.episode_length + 1):
         assert network.t == t
         large_scale = channel.large_scale(aps, network.ue_positions[0])

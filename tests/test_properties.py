@@ -35,6 +35,7 @@ READABLE = [
     "observation",
     "ue_rate_sum",
     "silent_steps",
+    "served",
 ]
 PER_USER = ["ue_positions", "association", "average_rate", "reported_sinr", "reported_rate", "pf_ratio", "ue_rate_sum"]
 Policy = Callable[[Network, np.random.Generator], NDArray[np.int64]]
