@@ -326,11 +326,17 @@ def test_configuration_together_with_a_preset_is_refused() -> None:
         parallel_env(config=RRMConfig(), preset="wide")
 
 
-@pytest.mark.parametrize("make", [parallel_env, rrm_v0.raw_env, rrm_v0.env])
-@pytest.mark.parametrize("mode", ["human", "rgb_array", "", 0])
-def test_render_modes_are_refused(make: Any, mode: Any) -> None:
-    with pytest.raises(ValueError, match=f"render_mode must be None, got {mode!r}"):
+@pytest.mark.parametrize("make", [parallel_env, rrm_v0.raw_env, rrm_v0.env, rrm_v0.joint_env])
+@pytest.mark.parametrize(("mode", "hint"), [("ansi", ""), ("rgb-array", " (did you mean 'rgb_array'?)"), ("", ""), (0, "")])
+def test_unknown_render_modes_are_refused(make: Any, mode: Any, hint: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"unknown render_mode {str(mode)!r}{hint}; allowed: human, rgb_array, or None")):
         make(render_mode=mode)
+
+
+@pytest.mark.parametrize("mode", ["human", "ansi"])
+def test_vector_environments_have_no_window(mode: str) -> None:
+    with pytest.raises(ValueError, match=f"render_mode of a vector environment must be 'rgb_array' or None, got {mode!r}"):
+        rrm_v0.vector_env(2, render_mode=mode)
 
 
 @pytest.mark.parametrize(

@@ -153,10 +153,10 @@ def test_metadata_of_two_environments_are_apart() -> None:
     assert VectorEnv.metadata == {}
 
 
-def test_environment_has_no_render_mode_and_closes() -> None:
+def test_environment_renders_on_request_and_closes() -> None:
     env = RRMVectorEnv(2)
     assert env.render_mode is None
-    assert env.metadata["render_modes"] == []
+    assert env.metadata["render_modes"] == ["rgb_array"]
     assert env.unwrapped is env
     env.close()
     assert env.closed
