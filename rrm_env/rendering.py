@@ -46,7 +46,7 @@ _RAMP_OCTAVES = 3
 
 _MARGIN, _SIDE = 28, 640
 _PANEL_LEFT, _PANEL_WIDTH = 712, 380
-_CHART_TOP, _CHART_PITCH, _CHART_HEIGHT = 84, 92, 44
+_CHART_TOP, _CHART_PITCH, _CHART_HEIGHT = 92, 90, 42
 _LEGEND_TOP, _LEGEND_PITCH = 376, 32
 
 
@@ -205,7 +205,7 @@ class _Canvas:
         self._scale = _SIDE / config.area_side_m
         self._radius = max(4, round(9 * (20 / max(config.n_ues, 20)) ** 0.3))
         self._crowded = config.n_aps > CROWD
-        self._ap_size = 11 if self._crowded else 14
+        self._ap_size = 13 if self._crowded else 14
         self._interference_db = 3 if self._crowded else 10
         self._background = self._static(title)
 
@@ -254,8 +254,7 @@ class _Canvas:
         """The step, and each KPI so far: its value, and its course over the episode."""
         c = self.config
         seconds = f"step {t} of {c.episode_length}, {t * c.step_duration_s:.3g} s"
-        label = self._text(seconds, 21, _FAINT)
-        self.surface.blit(label, label.get_rect(topright=(_PANEL_LEFT + _PANEL_WIDTH, _MARGIN + 4)))
+        self._write(seconds, (_PANEL_LEFT, _MARGIN + 26), 21, _FAINT)
         for k, digits in enumerate((2, 3, 3)):
             top = _CHART_TOP + k * _CHART_PITCH
             value = self._text(f"{history[t, k]:.{digits}f}", 34, _INK)
@@ -385,7 +384,7 @@ class _Canvas:
         corners = [(centre[0], centre[1] - size), (centre[0] - size, centre[1] + 0.8 * size), (centre[0] + size, centre[1] + 0.8 * size)]
         self._polygon(corners, _INK)
         if not filled:
-            inner = [(x + (centre[0] - x) * 4 / size, y + (centre[1] + 0.2 * size - y) * 4 / size) for x, y in corners]
+            inner = [(x + (centre[0] - x) * 3 / size, y + (centre[1] + 0.2 * size - y) * 3 / size) for x, y in corners]
             self._polygon(inner, _PAPER)
 
     def _polygon(self, corners: list[_Point], colour: _Colour) -> None:

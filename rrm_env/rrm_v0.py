@@ -78,12 +78,19 @@ from rrm_env import rrm_v0
 env = rrm_v0.parallel_env(render_mode=None, preset="paper", n_aps=4, fading="iid", csi_delay=1)
 ```
 
+`render_mode`: `rgb_array`, a picture of each step from `render()`; `human`, a window; None. The first two need pygame (`pip install
+"rrm-env[render]"`).
+
 `preset`: `paper`, `correlated` (1 ms steps, Jakes fading), `wide` (8 APs, 40 UEs, 500 m, $d_0$ = 35 m, $d_1$ = 10 m) or
 `dense` (16 APs, 160 UEs, 200 m). Every field of `RRMConfig` can be given by name and overrides the preset's:
 
 {{fields}}
 
 `max_cycles`: PettingZoo's name for `episode_length`.
+
+`rrm_v0.env` and `rrm_v0.raw_env` take the same arguments and follow the agent-environment-cycle API. Under Gymnasium's API all APs are one
+agent: `gymnasium.make("rrm_env:rrm/rrm-v0", flat_actions=False)` and `gymnasium.make_vec`, with observations (I, 2N) and
+an action per AP, or one number of $(N+1)^I$ with `flat_actions=True`.
 
 `reset(seed=s)` with $0 \le s < 2^{63}$ fixes the episode: deployment, motion and fading are a function of configuration
 and seed, whatever the agents do. `reset()` continues with seeds derived from the last one. Seeds from $2^{62}$ on are those of
