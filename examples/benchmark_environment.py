@@ -22,6 +22,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from gymnasium.error import DependencyNotInstalled
 from numba import njit
 from rich import box
 from rich.console import Console
@@ -85,6 +86,21 @@ def parallel_row(name: str, config: RRMConfig, steps: int, peer: str | None = No
     drawn = legal_actions(env.network, steps)[:, 0].tolist()
     actions = [dict(zip(env.possible_agents, row, strict=True)) for row in drawn]
     return Row(name, lambda: env.reset(seed=0), env.step, actions, 1, peer)
+
+
+def picture_row(name: str, config: RRMConfig, steps: int, peer: str) -> Row | None:
+    """`parallel_env` with a picture after every step, or None where pygame is not installed."""
+    try:
+        env = parallel_env(config=config, render_mode="rgb_array")
+    except DependencyNotInstalled:
+        return None
+    actions = [dict.fromkeys(env.possible_agents, 0)] * steps
+
+    def step_and_draw(action: dict[str, int]) -> None:
+        env.step(action)
+        env.render()
+
+    return Row(name, lambda: env.reset(seed=0), step_and_draw, actions, 1, peer)
 
 
 def peer_row(name: str, steps: int) -> Row | None:
@@ -173,8 +189,12 @@ def speed_rows(options: Options) -> list[Row]:
         network_row("Network, 7 x 15, 2 threads", seven, batch, steps, threads=2, peer=peer),
         parallel_row("parallel_env, 7 x 15", seven, steps, peer=peer),
     ]
-    other = peer_row(peer, steps)
-    return rows if other is None else [*rows, other]
+    others = (
+        picture_row("parallel_env with pictures", paper, steps, peer="parallel_env"),
+        picture_row("parallel_env with pictures, 16 x 160", RRMConfig.preset("dense"), steps, peer="parallel_env"),
+        peer_row(peer, steps),
+    )
+    return rows + [row for row in others if row is not None]
 
 
 def growth_figures(options: Options) -> list[dict[str, Any]]:
