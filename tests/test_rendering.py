@@ -101,6 +101,27 @@ def test_served_users_have_a_ring_and_a_line_in_green_and_others_have_not() -> N
     assert pixel(frame, SPARSE, middle) == GREEN
 
 
+def test_lines_of_service_are_as_thick_as_the_rate_of_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    widths: list[float] = []
+    original = rendering._Canvas._line
+
+    def noted(self: Any, start: Any, end: Any, colour: Any, width: float) -> None:
+        widths.extend([width] * (colour == GREEN))
+        original(self, start, end, colour, width)
+
+    network, renderer = Network(SPARSE), Renderer(SPARSE, "rgb_array")
+    network.reset(0)
+    renderer.observe(network)
+    renderer.render()  # its legend has such lines too
+    monkeypatch.setattr(rendering._Canvas, "_line", noted)
+    for _ in range(3):
+        rates, _ = network.step(first_of_ap_0(network))
+        renderer.observe(network)
+        renderer.render()
+        assert widths.pop() == pytest.approx(2 + min(rates.max(), 8))
+    assert not widths
+
+
 def test_interference_is_drawn_within_10_db_only() -> None:
     """Two access points that serve: a dashed line to each user whose signal is less than ten times what the other sends there."""
     purple, kinds = np.array((204, 121, 167)), set()
@@ -314,8 +335,18 @@ def test_watching_ends_with_the_episode_or_the_window(monkeypatch: pytest.Monkey
         pygame.event.post(pygame.event.Event(pygame.QUIT))
 
     monkeypatch.setattr(pygame.display, "flip", flip_and_close)
-    watch(TurnTaking(), RRMConfig(episode_length=50))
+    scheduler = TurnTaking()
+    decisions: list[int] = []
+    schedule = scheduler.schedule
+
+    def noted(network: Network) -> NDArray[np.int64]:
+        decisions.append(network.t)
+        return schedule(network)
+
+    monkeypatch.setattr(scheduler, "schedule", noted)
+    watch(scheduler, RRMConfig(episode_length=50))
     assert len(flips) == 1
+    assert decisions == [0]
 
 
 def test_watching_something_else_than_a_scheduler_is_refused() -> None:
