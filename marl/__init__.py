@@ -1,8 +1,10 @@
 """Learners for `rrm_env` and any other parallel environment: SAC, DQN and CQL, centralised, independent and CTDE, online and offline."""
 
+from marl.card import dataset_card
 from marl.collect import collect, collect_parallel
 from marl.config import PRESETS, LearnerConfig, TrainingConfig
 from marl.dataset import Dataset, DatasetError
+from marl.exchange import from_mdp_arrays, from_minari, mdp_arrays, read_mdp_arrays, to_minari
 from marl.learner import DivergenceError, Learner
 from marl.paradigms import Heads, Team
 from marl.policy import Policy, RunError, load_policies
@@ -22,7 +24,13 @@ __all__ = [
     "TrainingConfig",
     "collect",
     "collect_parallel",
+    "dataset_card",
     "episode_returns",
+    "from_mdp_arrays",
+    "from_minari",
     "load_policies",
+    "mdp_arrays",
+    "read_mdp_arrays",
+    "to_minari",
     "train",
 ]

@@ -1,4 +1,4 @@
-"""``python -m marl``: collect data, train, evaluate, and say what a file is."""
+"""``python -m marl``: collect data, train, evaluate, exchange datasets, and say what a file is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import tyro
 from gymnasium.error import DependencyNotInstalled
 
-from marl.commands import Collect, Evaluate, Info, Train, Watch
+from marl.commands import Collect, Evaluate, Export, Import, Info, Train, Watch
 from marl.config import LearnerConfig
 from marl.learner import DivergenceError
 
@@ -19,6 +19,8 @@ Command = (
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Watch, tyro.conf.subcommand("watch")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
+    | Annotated[Import, tyro.conf.subcommand("import")]
     | Annotated[Info, tyro.conf.subcommand("info")]
 )
 

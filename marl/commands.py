@@ -18,9 +18,11 @@ from rich.table import Table
 
 from baselines import REGISTRY
 from baselines.comparison import check_picture, parse_scheduler, show, summarise, write_json, write_picture
+from marl.card import behaviours, dataset_card
 from marl.collect import collect, collect_parallel, collect_run
 from marl.config import LearnerConfig, TrainingConfig
 from marl.dataset import Dataset
+from marl.exchange import check_minari_name, from_mdp_arrays, from_minari, mdp_arrays, read_mdp_arrays, to_minari
 from marl.policy import Policy, describe, load_policies
 from marl.progress import progress, training_progress
 from marl.sources import MakeEnv
@@ -278,6 +280,70 @@ class Info:
         Console().print(grid)
 
 
+@dataclass(frozen=True)
+class Export:
+    """Hand a dataset on: to Minari, to d3rlpy, or with a card to Hugging Face."""
+
+    data: tyro.conf.Positional[Path]
+    """The dataset's file."""
+    minari: str | None = None
+    """Write a Minari dataset of this name, such as rrm/itlinq-v0, where Minari keeps its datasets."""
+    arrays: Path | None = None
+    """Write the arguments of d3rlpy's MDPDataset to this .npz file; joint actions, no masks."""
+    card: Path | None = None
+    """Write a dataset card, usually README.md."""
+
+    def run(self) -> None:
+        """Do it."""
+        if not (self.minari or self.arrays or self.card):
+            raise ValueError("export needs at least one of --minari, --arrays and --card, got none")
+        name = check_minari_name("--minari", self.minari) if self.minari else None
+        if self.arrays and self.arrays.suffix != ".npz":
+            raise ValueError(f"--arrays = {str(self.arrays)!r} must end in .npz")
+        arrays_path = check_writable("--arrays", self.arrays) if self.arrays else None
+        card_path = check_writable("--card", self.card) if self.card else None
+        dataset = Dataset.read(self.data)
+        if arrays_path:
+            arrays: dict[str, Any] = mdp_arrays(dataset)
+            write_whole(arrays_path, lambda file: np.savez(file, **arrays))
+            print(f"wrote {arrays_path}")
+        if card_path:
+            write_whole(card_path, lambda file: file.write(dataset_card(dataset, self.data.name).encode()))
+            print(f"wrote {card_path}")
+        if name:
+            written = to_minari(dataset, name)
+            print(f"wrote {name}: {written.total_episodes:,} episodes, {written.total_steps:,} transitions")
+
+
+@dataclass(frozen=True)
+class Import:
+    """Take a dataset over: from Minari, or from arrays as d3rlpy's MDPDataset takes them."""
+
+    source: tyro.conf.Positional[str]
+    """A local Minari dataset's name, such as rrm/itlinq-v0, or an .npz file of arrays."""
+    out: Path
+    """File to write, such as data.safetensors."""
+    network: str | None = None
+    """For arrays: preset of the network they were recorded in; paper without."""
+    settings: Settings = ()
+    """For arrays: fields of that network that differ, such as n_ues=10."""
+
+    def run(self) -> None:
+        """Do it."""
+        out = check_writable("--out", self.out)
+        if self.source.endswith(".npz"):
+            config = RRMConfig.preset(self.network or "paper", **parse_settings(self.settings))
+            dataset = from_mdp_arrays(read_mdp_arrays(self.source), config, Path(self.source).stem)
+        else:
+            for name, given in (("--network", self.network), ("--set", self.settings)):
+                if given:
+                    raise ValueError(f"{name} is of arrays in an .npz file: {self.source!r} says itself what it was recorded in")
+            dataset = from_minari(self.source)
+        dataset.write(out)
+        Console().print(_dataset_table(dataset, str(out)))
+        print(f"wrote {out}")
+
+
 def _network_of(run: Path, preset: str | None, settings: tuple[str, ...]) -> RRMConfig:
     """The network named, or else the one a run was trained in, with fields changed."""
     changes = parse_settings(settings)
@@ -320,9 +386,7 @@ def _dataset_table(dataset: Dataset, title: str) -> Table:
     grid.caption = f"{team.n_agents} agents, {team.n_features} features and {team.n_actions} actions each"
     for heading in ("Behaviour", "Seed", "Transitions", "KPIs of its episodes"):
         grid.add_column(heading)
-    behaviours = dataset.metadata.get("behaviours", [])
-    for k, count in enumerate(dataset.behaviour.bincount(minlength=len(behaviours)).tolist()):
-        behaviour = behaviours[k] if k < len(behaviours) else {}
-        kpis = ", ".join(f"{name} {value:,.3f}" for name, value in behaviour.get("kpis", {}).items())
-        grid.add_row(str(behaviour.get("name", k)), str(behaviour.get("seed", "")), f"{count:,}", kpis)
+    for behaviour in behaviours(dataset):
+        kpis = ", ".join(f"{name} {value:,.3f}" for name, value in behaviour.kpis.items())
+        grid.add_row(behaviour.name, behaviour.seed, f"{behaviour.transitions:,}", kpis)
     return grid
