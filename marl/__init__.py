@@ -4,8 +4,9 @@ from marl.card import dataset_card
 from marl.collect import collect, collect_parallel
 from marl.config import PRESETS, LearnerConfig, TrainingConfig
 from marl.dataset import Dataset, DatasetError
-from marl.exchange import from_mdp_arrays, from_minari, mdp_arrays, read_mdp_arrays, to_minari
+from marl.exchange import from_mdp_arrays, mdp_arrays, read_mdp_arrays
 from marl.learner import DivergenceError, Learner
+from marl.minari_datasets import from_minari, to_minari
 from marl.paradigms import Heads, Team
 from marl.policy import Policy, RunError, load_policies
 from marl.training import episode_returns, train

@@ -22,7 +22,8 @@ from marl.card import behaviours, dataset_card
 from marl.collect import collect, collect_parallel, collect_run
 from marl.config import LearnerConfig, TrainingConfig
 from marl.dataset import Dataset
-from marl.exchange import check_minari_name, from_mdp_arrays, from_minari, mdp_arrays, read_mdp_arrays, to_minari
+from marl.exchange import from_mdp_arrays, mdp_arrays, read_mdp_arrays
+from marl.minari_datasets import check_minari_name, from_minari, to_minari
 from marl.policy import Policy, describe, load_policies
 from marl.progress import progress, training_progress
 from marl.sources import MakeEnv

@@ -1,37 +1,24 @@
-"""Datasets as other libraries keep them: Minari's episodes, and the flat arrays that d3rlpy's ``MDPDataset`` takes.
-
-A `Dataset` is a list of transitions, both of these are lists of episodes: rows are cut into episodes at `episode_ends`.
+"""Datasets as other libraries keep them, in episodes: rows are cut at `episode_ends`. Here, flat arrays as d3rlpy's ``MDPDataset`` takes
+them; Minari's are in `marl.minari_datasets`.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import importlib.util
-import shutil
-import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import gymnasium
 import numpy as np
 import torch
-from gymnasium.envs.registration import EnvSpec
-from gymnasium.spaces import Box, Discrete, MultiDiscrete, Space
 from numpy.typing import NDArray
 
 from marl.dataset import Dataset, DatasetError
 from marl.paradigms import MAX_JOINT_ACTIONS, Heads, Team, team_of
-from rrm_env import Network, RRMConfig, rrm_v0
-from rrm_env.joint import joint_observation_space
-from rrm_env.version import __version__
+from rrm_env import Network, RRMConfig
 
 MDP_ARRAYS = ("observations", "actions", "rewards", "terminals", "timeouts")
 """The keys of `mdp_arrays`, which are the arguments of ``d3rlpy.dataset.MDPDataset``."""
-
-_OURS = "rrm_env"
-"""Key of what Minari's metadata says of a dataset that this package exported."""
 
 
 def episode_ends(dataset: Dataset) -> NDArray[np.bool_]:
@@ -52,235 +39,10 @@ def episode_ends(dataset: Dataset) -> NDArray[np.bool_]:
     return ends.numpy()
 
 
-# --- Minari ---
-
-
-def check_minari_name(option: str, name: str) -> str:
-    """The name, if Minari can make a dataset of it; ``option`` is what to call it.
-
-    Raises:
-        ValueError: Minari is missing, the name is not of its form, taken, or its folder cannot be written to.
-    """
-    _minari(option)
-    from minari.dataset.minari_dataset import parse_dataset_id
-    from minari.storage import get_dataset_path
-
-    try:
-        parse_dataset_id(name)
-    except (TypeError, ValueError):  # TypeError where the version is missing
-        raise ValueError(f"{option} must be a name such as itlinq-v0 or rrm/itlinq-v0, got {name!r}") from None
-    try:
-        path = get_dataset_path(name)
-    except OSError as error:
-        raise ValueError(f"{option} = {name!r}: Minari's folder cannot be made: {error}") from None
-    if path.exists():
-        raise ValueError(f"{option} = {name!r} exists already in {str(path)!r}: choose another name or version, or delete it")
-    return name
-
-
-def to_minari(dataset: Dataset, name: str) -> Any:
-    """Write a Minari dataset: the joint view, one Gymnasium environment that all agents act in together.
-
-    Observations are (T + 1, I, D) float32, actions (T, I) int64 of a `MultiDiscrete`, rewards (T,) float32. ``infos`` hold, with one
-    entry more than there are actions, ``action_mask`` (T + 1, I, A) int8, ``behaviour`` (T + 1,) int32 and ``cut`` (T + 1,) int8:
-    1 where an episode is called truncated for this export alone, because the dataset goes on elsewhere.
-
-    Args:
-        dataset: what to export; its metadata and checksum go along.
-        name: the dataset's id, ``(namespace/)name-vN``; it is written where Minari keeps its datasets, whole or not at all.
-
-    Returns:
-        The `minari.MinariDataset`.
-
-    Raises:
-        ValueError: Minari is missing, or the name cannot be used.
-    """
-    minari = _minari("to_minari")
-    from minari.storage import get_dataset_path
-
-    check_minari_name("name", name)
-    stops = np.flatnonzero(episode_ends(dataset)) + 1
-    starts = np.concatenate([[0], stops[:-1]])
-    spec = _environment_spec(dataset)
-    observations, actions = _spaces(dataset)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # Minari asks for an author and a permalink, which a recording does not know
-            written = minari.create_dataset_from_buffers(
-                name,
-                [_episode(dataset, start, stop) for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)],
-                env=spec,
-                eval_env=spec,
-                observation_space=observations,
-                action_space=actions,
-                algorithm_name=", ".join(dict.fromkeys(str(behaviour["name"]) for behaviour in dataset.metadata.get("behaviours", []))),
-                description=f"{len(dataset):,} transitions in the joint view of {dataset.team.n_agents} agents, recorded by rrm_env.",
-                requirements=[f"rrm-env>={__version__}"] if spec else None,
-            )
-        written.storage.update_metadata({_OURS: {"metadata": dict(dataset.metadata), "checksum": dataset.fingerprint()}})
-    except BaseException:
-        shutil.rmtree(get_dataset_path(name), ignore_errors=True)
-        raise
-    return written
-
-
-def from_minari(source: Any) -> Dataset:
-    """The transitions of a Minari dataset: bit for bit those that `to_minari` was given, or of any other with discrete actions.
-
-    Of others, actions must be `Discrete` (one agent, whose observation is flattened) or a `MultiDiscrete` of I agents with
-    observations (I, D); ``infos["action_mask"]`` counts where it is there, every action is legal where it is not. Observations
-    become float32, and an episode without an end is called truncated. Of ours, ``filter_episodes`` keeps everything that describes
-    them, so KPIs remain those of the whole recording.
-
-    Args:
-        source: a local dataset's id, or a `minari.MinariDataset`.
-
-    Raises:
-        ValueError: Minari is missing.
-        DatasetError: no such dataset, one of other spaces, or one of ours that was altered.
-    """
-    minari = _minari("from_minari")
-    try:
-        data = minari.load_dataset(source) if isinstance(source, str) else source
-    except (FileNotFoundError, ValueError) as error:
-        raise DatasetError(f"Minari dataset {source!r} cannot be read: {error}") from None
-    layout = _layout(data)
-    episodes = [_columns(episode, layout, data.id) for episode in data.iterate_episodes()]
-    if not episodes:
-        raise DatasetError(f"Minari dataset {data.id!r} holds no episode")
-    columns = {name: torch.from_numpy(np.concatenate([episode[name] for episode in episodes])) for name in episodes[0]}
-    ours = data.storage.metadata.get(_OURS)
-    if ours is None:
-        returns = [float(episode["reward"].sum(dtype=np.float64)) for episode in episodes]
-        return Dataset(**columns, metadata=_foreign_metadata(data, returns))
-    dataset = Dataset(**columns, metadata=ours["metadata"])
-    whole = np.array_equal(data.episode_indices, np.arange(data.storage.total_episodes))
-    if whole and dataset.fingerprint() != ours["checksum"]:
-        raise DatasetError(f"Minari dataset {data.id!r} was altered after it was exported: its checksum does not match")
-    return dataset
-
-
-def _minari(what: str) -> Any:
-    """The module, with all that it needs to read and write HDF5."""
-    if missing := [name for name in ("minari", "h5py", "PIL") if importlib.util.find_spec(name) is None]:
-        raise ValueError(f"{what} needs {', '.join(missing)}: pip install 'rrm-env[minari]'")
-    import minari
-
-    return minari
-
-
-def _episode(dataset: Dataset, start: int, stop: int) -> Any:
-    """Rows start ... stop - 1, an episode of their own, as Minari's buffer."""
-    from minari.data_collector import EpisodeBuffer
-
-    def with_next(present: torch.Tensor, following: torch.Tensor) -> NDArray[Any]:
-        return np.concatenate([present[start:stop].numpy(), following[stop - 1 : stop].numpy()])
-
-    terminated, truncated = dataset.terminated[start:stop].bool().numpy(), dataset.truncated[start:stop].bool().numpy().copy()
-    cut = np.zeros(stop - start + 1, np.int8)
-    cut[-1] = not (terminated[-1] or truncated[-1])
-    truncated[-1] |= bool(cut[-1])
-    return EpisodeBuffer(
-        observations=with_next(dataset.observation, dataset.next_observation),
-        actions=dataset.action[start:stop].numpy().astype(np.int64),
-        rewards=dataset.reward[start:stop].numpy(),
-        terminations=terminated,
-        truncations=truncated,
-        infos={
-            "action_mask": with_next(dataset.mask, dataset.next_mask).astype(np.int8),
-            "behaviour": np.full(len(cut), int(dataset.behaviour[start]), np.int32),
-            "cut": cut,
-        },
-    )
-
-
-def _spaces(dataset: Dataset) -> tuple[Box[Any], MultiDiscrete[Any]]:
-    """Of the joint view; observations have bounds where the network is what was recorded."""
-    team, config = dataset.team, network_config(dataset)
-    unbounded = Box(-np.inf, np.inf, (team.n_agents, team.n_features), np.float32)
-    return joint_observation_space(Network(config)) if config else unbounded, MultiDiscrete([team.n_actions] * team.n_agents)
-
-
 def network_config(dataset: Dataset) -> RRMConfig | None:
     """The network that was recorded; None of another environment."""
     environment = dataset.environment
     return RRMConfig(**environment["config"]) if environment.get("kind") == "network" else None
-
-
-def _environment_spec(dataset: Dataset) -> EnvSpec | None:
-    """What Minari makes the joint view from; of the network only, other environments have none."""
-    config = network_config(dataset)
-    return dataclasses.replace(gymnasium.spec(rrm_v0.ENV_ID), kwargs=config.as_dict()) if config else None
-
-
-class _Layout(NamedTuple):
-    """How a Minari dataset's arrays map to a team's."""
-
-    team: Team
-    first_action: NDArray[np.int64]
-    """(I,) the number of each agent's first action."""
-    legal: NDArray[np.uint8]
-    """(I, A) 1 for the actions that an agent has."""
-
-
-def _layout(data: Any) -> _Layout:
-    observation, action = data.observation_space, data.action_space
-    counts, first = _discrete(action)
-    agents = len(counts)
-    if not agents:
-        raise DatasetError(f"Minari dataset {data.id!r} must have Discrete actions or a MultiDiscrete with one per agent, got {action}")
-    if not isinstance(observation, Box) or (agents > 1 and (len(observation.shape) != 2 or observation.shape[0] != agents)):
-        raise DatasetError(
-            f"Minari dataset {data.id!r} must have a Box of observations, ({agents}, D) for {agents} agents, got {observation}"
-        )
-    team = Team(agents, int(np.prod(observation.shape)) // agents, int(counts.max()))
-    return _Layout(team, first, (np.arange(team.n_actions) < counts[:, None]).astype(np.uint8))
-
-
-def _discrete(space: Space[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(I,) how many actions each agent has and the number of the first; empty where the space is of another kind."""
-    if isinstance(space, Discrete):
-        return np.array([space.n], np.int64), np.array([space.start], np.int64)
-    if isinstance(space, MultiDiscrete) and space.nvec.ndim == 1:
-        return space.nvec.astype(np.int64), space.start.astype(np.int64)
-    return np.empty(0, np.int64), np.empty(0, np.int64)
-
-
-def _columns(episode: Any, layout: _Layout, name: str) -> dict[str, NDArray[Any]]:
-    """The tensors of a dataset, of one episode's transitions."""
-    team, n, infos = layout.team, len(episode), episode.infos or {}
-    seen = np.asarray(episode.observations, np.float32).reshape(n + 1, team.n_agents, team.n_features)
-    shape = n + 1, team.n_agents, team.n_actions
-    mask = np.asarray(infos.get("action_mask", np.broadcast_to(layout.legal, shape)), np.uint8)
-    if mask.size != np.prod(shape):
-        raise DatasetError(f"action_mask in episode {episode.id} of Minari dataset {name!r} must have shape {shape}, got {mask.shape}")
-    mask = mask.reshape(shape)
-    terminated, truncated = np.asarray(episode.terminations, np.uint8), np.asarray(episode.truncations, np.uint8)
-    truncated[-1] |= 1 - terminated[-1]
-    return {
-        "observation": seen[:-1],
-        "mask": mask[:-1],
-        "action": (np.asarray(episode.actions, np.int64).reshape(n, team.n_agents) - layout.first_action).astype(np.int32),
-        "reward": np.asarray(episode.rewards, np.float32),
-        "next_observation": seen[1:],
-        "next_mask": mask[1:],
-        "terminated": terminated,
-        "truncated": truncated - np.asarray(infos["cut"][1:], np.uint8) if "cut" in infos else truncated,
-        "behaviour": np.asarray(infos.get("behaviour", np.zeros(n + 1))[1:], np.int32),
-    }
-
-
-def _foreign_metadata(data: Any, returns: list[float]) -> dict[str, Any]:
-    """Of a dataset that another program recorded, perhaps in our joint view."""
-    environment: dict[str, Any] = {"kind": "parallel", "name": data.env_spec.id if data.env_spec else data.id}
-    if environment["name"] == rrm_v0.ENV_ID and isinstance(data.action_space, MultiDiscrete):
-        environment = {"kind": "network", "config": data.recover_environment().unwrapped.config.as_dict()}
-    kpis = {"episodes": float(len(returns)), "return": float(np.mean(returns))}
-    name = data.storage.metadata.get("algorithm_name") or data.id
-    return {"environment": environment, "behaviours": [{"name": name, "transitions": data.total_steps, "kpis": kpis}]}
-
-
-# --- d3rlpy ---
 
 
 def mdp_arrays(dataset: Dataset) -> dict[str, NDArray[Any]]:
