@@ -120,9 +120,12 @@ def read_mdp_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
         DatasetError: no such file, or one that is none.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        file = np.load(path, allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise ValueError("it holds a single array")
+        with file:
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:  # AttributeError: a single array, .npy
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise DatasetError(f"{str(path)!r} cannot be read as an .npz file: {error}") from None
 
 
