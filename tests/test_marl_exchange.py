@@ -31,11 +31,10 @@ from marl import (
 from marl.exchange import episode_ends
 from rrm_env import RRMConfig
 
-
 CROWDED_OUT = RRMConfig(n_aps=2, n_ues=3, n_candidates=2, episode_length=10)
 """Fewer users than candidates: access points have empty slots."""
-AUTHOR = "`author` is set to None"
-"""One of the things that Minari asks for."""
+ASKED = "is set to None|env_spec is None"
+"""How Minari asks for authors, permalinks and the like."""
 
 
 def recorded(transitions: int = 45, seed: int = 0, config: RRMConfig = SMALL) -> Dataset:
@@ -292,7 +291,7 @@ def test_minari_recordings_of_our_joint_view_are_datasets_of_the_network(minari:
             "infos": {"action_mask": np.stack(masks)},
         }
         buffers.append(minari.data_collector.EpisodeBuffer(**fields, terminations=[False] * 10, truncations=ends))
-    with pytest.warns(UserWarning, match=AUTHOR):
+    with pytest.warns(UserWarning, match=ASKED):
         minari.create_dataset_from_buffers("some-v0", buffers, env=env, algorithm_name="half silent")
     found = from_minari("some-v0")
     assert found.environment == {"kind": "network", "config": CROWDED_OUT.as_dict()}
@@ -310,7 +309,7 @@ def foreign(minari: Any, observation: gymnasium.Space[Any], action: gymnasium.Sp
     ends = {"terminations": [False] * 3, "truncations": [False] * 3}
     taken = {"observations": [observation.sample() for _ in range(4)], "actions": [action.sample() for _ in range(3)]}
     buffer = minari.data_collector.EpisodeBuffer(**{**taken, "rewards": [1.0, 2.0, 4.0], **ends, **fields})
-    with pytest.warns(UserWarning, match=AUTHOR):
+    with pytest.warns(UserWarning, match=ASKED):
         return minari.create_dataset_from_buffers("other/some-v1", [buffer], observation_space=observation, action_space=action)
 
 
