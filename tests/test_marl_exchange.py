@@ -85,7 +85,7 @@ def test_episodes_are_cut_where_they_end_and_where_the_next_row_is_not_what_foll
 
 @pytest.mark.parametrize("changed", ["observation", "mask", "behaviour"])
 def test_any_difference_to_what_followed_cuts(changed: str) -> None:
-    rows = {name: tensor.clone() for name, tensor in recorded(5).tensors().items()}
+    rows: dict[str, Any] = {name: tensor.clone() for name, tensor in recorded(5).tensors().items()}
     assert not episode_ends(Dataset(**rows))[:4].any()
     if changed == "observation":
         rows["observation"][3, 1, 0] = torch.nextafter(rows["observation"][3, 1, 0], torch.tensor(9.0))
