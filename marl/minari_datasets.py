@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import os
 import shutil
 import warnings
 from typing import Any, NamedTuple
@@ -30,7 +31,7 @@ def check_minari_name(option: str, name: str) -> str:
     """The name, if Minari can make a dataset of it; ``option`` is what to call it.
 
     Raises:
-        ValueError: Minari is missing, the name is not of its form, taken, or its folder cannot be written to.
+        ValueError: Minari is missing, the name is not of its form or taken, or Minari's folder is relative or cannot be made.
     """
     _minari(option)
     from minari.dataset.minari_dataset import parse_dataset_id
@@ -44,6 +45,8 @@ def check_minari_name(option: str, name: str) -> str:
         path = get_dataset_path(name)
     except OSError as error:
         raise ValueError(f"{option} = {name!r}: Minari's folder cannot be made: {error}") from None
+    if not path.is_absolute():  # Minari 0.5.4 looks for its files below the folder twice then, when it adds up their sizes
+        raise ValueError(f"{option}: MINARI_DATASETS_PATH must be an absolute path, got {os.environ['MINARI_DATASETS_PATH']!r}")
     if path.exists():
         raise ValueError(f"{option} = {name!r} exists already in {str(path)!r}: choose another name or version, or delete it")
     return name
@@ -116,9 +119,9 @@ def from_minari(source: Any) -> Dataset:
     except (FileNotFoundError, ValueError) as error:
         raise DatasetError(f"Minari dataset {source!r} cannot be read: {error}") from None
     layout = _layout(data)
-    episodes = [_columns(episode, layout, data.id) for episode in data.iterate_episodes()]
-    if not episodes:
+    if not data.total_episodes:  # as an export leaves it that was killed
         raise DatasetError(f"Minari dataset {data.id!r} holds no episode")
+    episodes = [_columns(episode, layout, data.id) for episode in data.iterate_episodes()]
     columns = {name: torch.from_numpy(np.concatenate([episode[name] for episode in episodes])) for name in episodes[0]}
     ours = data.storage.metadata.get(_OURS)
     if ours is None:

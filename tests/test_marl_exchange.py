@@ -379,6 +379,26 @@ def test_an_export_that_fails_leaves_nothing(minari: Any, monkeypatch: pytest.Mo
     assert not (tmp_path / "minari" / "some-v0").exists()
 
 
+def test_an_export_that_was_killed_is_refused(minari: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*arguments: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("minari.dataset._storages.hdf5_storage.HDF5Storage.update_episodes", stop)
+        patch.setattr("shutil.rmtree", lambda path, ignore_errors: None)  # a killed process cleans nothing up
+        with pytest.raises(KeyboardInterrupt):
+            to_minari(made_up(), "some-v0")
+    with pytest.raises(DatasetError, match="'some-v0' holds no episode"):
+        from_minari("some-v0")
+
+
+def test_relative_folders_of_minari_are_refused(minari: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MINARI_DATASETS_PATH", "here")
+    with pytest.raises(ValueError, match="name: MINARI_DATASETS_PATH must be an absolute path, got 'here'"):
+        to_minari(made_up(), "some-v0")
+
+
 def test_missing_minari_datasets_are_refused(minari: Any) -> None:
     with pytest.raises(DatasetError, match="Minari dataset 'none-v0' cannot be read"):
         from_minari("none-v0")
