@@ -383,9 +383,12 @@ def test_an_export_that_was_killed_is_refused(minari: Any, monkeypatch: pytest.M
     def stop(*arguments: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
+    def nothing(*arguments: Any, **options: Any) -> None:
+        pass
+
     with monkeypatch.context() as patch:
         patch.setattr("minari.dataset._storages.hdf5_storage.HDF5Storage.update_episodes", stop)
-        patch.setattr("shutil.rmtree", lambda path, ignore_errors: None)  # a killed process cleans nothing up
+        patch.setattr("shutil.rmtree", nothing)  # a killed process cleans nothing up
         with pytest.raises(KeyboardInterrupt):
             to_minari(made_up(), "some-v0")
     with pytest.raises(DatasetError, match="'some-v0' holds no episode"):
