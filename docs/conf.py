@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
+from docutils.nodes import SkipNode
+from docutils.utils.math.latex2mathml import tex2mathml
+
 import rrm_env
 
 project = "rrm_env"
 author = "The rrm_env developers"
 release = rrm_env.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.mathjax"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 3
+default_role = "py:obj"  # single backticks in docstrings: a link where the name is documented, else just code
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_member_order = "bysource"
+napoleon_use_rtype = False
 html_theme = "furo"
+html_title = f"rrm_env {release}"
+html_static_path = ["_static"]
+html_css_files = ["rrm_env.css"]
+html_math_renderer = "mathml"  # what browsers draw themselves: no script, nothing to load, readable offline
 exclude_patterns = ["_build", "*_table.md", "*_tables.md"]  # included in other pages
 
 
@@ -19,6 +32,17 @@ def _insert_docstring(app: Any, docname: str, source: list[str]) -> None:
     source[0] = source[0].replace("{{rrm_v0}}", rrm_env.rrm_v0.__doc__ or "")
 
 
+def _inline_formula(writer: Any, node: Any) -> None:
+    writer.body.append(tex2mathml(node.astext()))
+    raise SkipNode
+
+
+def _displayed_formula(writer: Any, node: Any) -> None:
+    writer.body.append(f'<div class="formula">{tex2mathml(node.astext(), as_block=True)}</div>\n')
+    raise SkipNode
+
+
 def setup(app: Any) -> None:
-    """Hook the docstring into the page that asks for it."""
+    """Hook the docstring into the page that asks for it, and draw formulas."""
     app.connect("source-read", _insert_docstring)
+    app.add_html_math_renderer("mathml", (_inline_formula, None), (_displayed_formula, None))
