@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from docutils.nodes import SkipNode
-from docutils.utils.math.latex2mathml import tex2mathml
+from latex2mathml.converter import convert
 
 import rrm_env
 
@@ -22,6 +23,7 @@ autodoc_member_order = "bysource"
 napoleon_use_rtype = False
 html_theme = "furo"
 html_title = f"rrm_env {release}"
+project_copyright = "2026, the rrm_env developers; MIT licence"
 html_static_path = ["_static"]
 html_css_files = ["rrm_env.css"]
 html_math_renderer = "mathml"  # what browsers draw themselves: no script, nothing to load, readable offline
@@ -32,13 +34,28 @@ def _insert_docstring(app: Any, docname: str, source: list[str]) -> None:
     source[0] = source[0].replace("{{rrm_v0}}", rrm_env.rrm_v0.__doc__ or "")
 
 
+FUNCTION = r"\\(?:log|ln|cos|sin)(?![a-zA-Z])(?:_\{.*?\}|_\w)?"
+SPACES = (
+    (rf"(?<=[\w}}])\s*(?={FUNCTION})", r"\\, "),
+    (rf"({FUNCTION})\s*(?=[\w\\])(?!\\left)", r"\1\\, "),
+    (r"\\arg(?=\\)", r"\\mathrm{arg}\\, "),
+)
+
+
+def _mathml(formula: str, display: str) -> str:
+    """MathML of TeX, helped where the converter is weak: thin spaces around named functions, arg, and the sign of a distribution."""
+    for place, spaced in SPACES:
+        formula = re.sub(place, spaced, formula)
+    return convert(formula, display=display).replace("<mi>&#x0007E;</mi>", "<mo>&#x0223C;</mo>")
+
+
 def _inline_formula(writer: Any, node: Any) -> None:
-    writer.body.append(tex2mathml(node.astext()))
+    writer.body.append(_mathml(node.astext(), "inline"))
     raise SkipNode
 
 
 def _displayed_formula(writer: Any, node: Any) -> None:
-    writer.body.append(f'<div class="formula">{tex2mathml(node.astext(), as_block=True)}</div>\n')
+    writer.body.append(f'<div class="formula">{_mathml(node.astext(), "block")}</div>\n')
     raise SkipNode
 
 
