@@ -34,6 +34,16 @@ def _insert_docstring(app: Any, docname: str, source: list[str]) -> None:
     source[0] = source[0].replace("{{rrm_v0}}", rrm_env.rrm_v0.__doc__ or "")
 
 
+def _hide_colons(app: Any, what: str, name: str, item: Any, options: Any, lines: list[str]) -> None:
+    """Napoleon reads what stands before a colon of an attribute's docstring as its type; ours are sentences."""
+    if what in ("attribute", "property", "data"):
+        lines[:] = [line.replace(":", "\0") for line in lines]
+
+
+def _show_colons(app: Any, what: str, name: str, item: Any, options: Any, lines: list[str]) -> None:
+    lines[:] = [line.replace("\0", ":") for line in lines]
+
+
 FUNCTION = r"\\(?:log|ln|cos|sin)(?![a-zA-Z])(?:_\{.*?\}|_\w)?"
 SPACES = (
     (rf"(?<=[\w}}])\s*(?={FUNCTION})", r"\\, "),
@@ -62,4 +72,6 @@ def _displayed_formula(writer: Any, node: Any) -> None:
 def setup(app: Any) -> None:
     """Hook the docstring into the page that asks for it, and draw formulas."""
     app.connect("source-read", _insert_docstring)
+    app.connect("autodoc-process-docstring", _hide_colons, priority=400)  # napoleon has 500
+    app.connect("autodoc-process-docstring", _show_colons, priority=600)
     app.add_html_math_renderer("mathml", (_inline_formula, None), (_displayed_formula, None))
