@@ -19,6 +19,7 @@ myst_heading_anchors = 3
 default_role = "py:obj"  # single backticks in docstrings: a link where the name is documented, else just code
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
+autodoc_type_aliases = {"ArrayLike": "numpy.typing.ArrayLike"}
 autodoc_member_order = "bysource"
 napoleon_use_rtype = False
 html_theme = "furo"

@@ -1,32 +1,140 @@
-"""Python blocks of README and docs run as printed, and the README's folder table names every top-level folder."""
+"""Every code block of README and docs runs as printed, and what the pages name, list and quote is what code and results hold."""
 
 from __future__ import annotations
 
+import ast
 import importlib.util
+import json
+import os
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
+import naive
 import pytest
 
+import baselines
+from baselines import REGISTRY
+from rrm_env import RRMConfig, __version__, kernels, metrics
+
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-BLOCKS = [block for page in PAGES for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)]
+DOCS = ROOT / "docs"
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *(path for path in sorted(DOCS.rglob("*.md")) if "_build" not in path.parts),
+]
+HAS_TORCH = importlib.util.find_spec("torch") is not None
+
+SHRINK = (
+    (r"--updates \d+", "--updates 20"),
+    (r"--transitions \d+", "--transitions 400"),
+    (r"--episodes \d+", "--episodes 4"),
+    (r"(python -m baselines)(?!.*--episodes)", r"\1 --episodes 4"),
+    (r"(python examples/quickstart\.py)", r"\1 --updates 20 --transitions 400 --episodes 4"),
+)
+"""What makes the bash blocks run in seconds: sizes become smaller, nothing else changes."""
+
+IN_CI = ".ci/run runs it"
+LEFT_OUT = (
+    (r"\bpip install\b|^git clone\b|^cd\b|-m venv\b|^\. ", "it would change the environment that the tests run in"),
+    (r"^pytest\b", "it is this suite"),
+    (r"examples/benchmark_", "benchmarks take minutes and need their peers"),
+    (r"^ruff\b|^mypy\b|^sphinx-build\b|^python -m build\b", IN_CI),
+    (r"examples/(figure_\d|sensitivity|past_the_paper|information_limit)\.py", IN_CI),
+)
+"""Commands that are left out of the bash blocks, and why."""
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.strip().splitlines()[0])
-def test_python_block_of_the_documents_runs(block: str, tmp_path: Path) -> None:
-    if "from marl" in block and importlib.util.find_spec("torch") is None:
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of a page."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def text_of(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+def commands(block: str) -> Iterator[str]:
+    """The commands of a bash block, one after the other."""
+    for line in block.splitlines():
+        yield from (command.strip() for command in line.split(" && "))
+
+
+def reason_to_leave_out(command: str) -> str | None:
+    return next((reason for pattern, reason in LEFT_OUT if re.search(pattern, command)), None)
+
+
+PYTHON_BLOCKS = [(page, block) for page in PAGES for block in blocks(page, "python")]
+
+
+@pytest.mark.parametrize(("page", "block"), PYTHON_BLOCKS, ids=[f"{page.stem}-{block.split(chr(10))[0]}" for page, block in PYTHON_BLOCKS])
+def test_python_block_of_the_documents_runs(page: Path, block: str, tmp_path: Path) -> None:
+    if "from marl" in block and not HAS_TORCH:
         pytest.skip("the learners need torch, which is not installed")
     result = subprocess.run([sys.executable, "-W", "error", "-c", block], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert re.search(r"\d", result.stdout)
 
 
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "bash")], ids=lambda page: page.stem)
+def test_bash_blocks_of_a_page_run_one_after_the_other(page: Path, tmp_path: Path) -> None:
+    """In a working folder that looks like the repository; later blocks find the files of earlier ones."""
+    every = [command for block in blocks(page, "bash") for command in commands(block)]
+    left_out = {command: reason for command in every if (reason := reason_to_leave_out(command))}
+    if not HAS_TORCH:
+        left_out |= {command: "it needs torch, which is not installed" for command in every if re.search(r"-m marl|examples/", command)}
+    if importlib.util.find_spec("mpe2") is None:
+        left_out |= {command: "it needs mpe2, which is not installed" for command in every if "mpe2" in command}
+    if len(left_out) == len(set(every)):
+        pytest.skip("; ".join(f"{command}: {reason}" for command, reason in left_out.items()))
+    shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(DOCS, tmp_path / "docs", ignore=shutil.ignore_patterns("_build"))
+    interpreter = tmp_path / "bin" / "python"
+    interpreter.parent.mkdir()
+    interpreter.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    interpreter.chmod(0o755)
+    path = os.pathsep.join(str(part) for part in (ROOT, os.environ.get("PYTHONPATH")) if part)
+    environment = {**os.environ, "PATH": f"{interpreter.parent}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": path}
+    for command in every:
+        if command in left_out:
+            continue
+        for pattern, smaller in SHRINK:
+            command = re.sub(pattern, smaller, command)
+        result = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", command], capture_output=True, text=True, check=False, cwd=tmp_path, env=environment
+        )
+        assert result.returncode == 0, f"{command}\n{result.stdout[-2000:]}\n{result.stderr[-2000:]}"
+
+
+def test_commands_left_to_ci_are_there() -> None:
+    every = [command for page in PAGES for block in blocks(page, "bash") for command in commands(block)]
+    left_to_ci = [command for command in every if reason_to_leave_out(command) == IN_CI]
+    assert left_to_ci
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    for command in left_to_ci:
+        script = re.search(r"examples/(\w+)\.py", command)
+        assert (script[1] if script else command.split()[0].removeprefix("python -m ")) in ci, command
+
+
+def test_no_block_escapes_the_tests() -> None:
+    """Other languages than these would be code that nothing runs; diffs are applied in the tests of the how-to pages."""
+    for page in PAGES:
+        fences = re.findall(r"^```(.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+        for opening in fences[::2]:
+            assert (
+                opening in ("python", "bash", "text") or opening.startswith("{") or (opening == "diff" and "development" in page.parts)
+            ), page
+
+
 def test_readme_has_an_environment_example_and_a_scheduler_example() -> None:
-    assert any("parallel_env(" in block for block in BLOCKS)
-    assert any("evaluate(" in block for block in BLOCKS)
+    in_readme = blocks(ROOT / "README.md", "python")
+    assert any("parallel_env(" in block for block in in_readme)
+    assert any("evaluate(" in block for block in in_readme)
 
 
 def test_folder_table_names_every_top_level_folder() -> None:
@@ -37,7 +145,7 @@ def test_folder_table_names_every_top_level_folder() -> None:
 
 
 def test_tables_in_the_docs_are_those_of_the_committed_results() -> None:
-    if importlib.util.find_spec("torch") is None:
+    if not HAS_TORCH:
         pytest.skip("the learners need torch, which is not installed")
     sys.path.insert(0, str(ROOT / "examples"))
     try:
@@ -45,4 +153,98 @@ def test_tables_in_the_docs_are_those_of_the_committed_results() -> None:
     finally:
         sys.path.pop(0)
     for name, page in tables.PAGES.items():
-        assert (ROOT / "docs" / name).read_text(encoding="utf-8") == page(ROOT / "docs" / "results")
+        assert text_of(name) == page(DOCS / "results")
+
+
+def functions_of(path: Path) -> set[str]:
+    """Names of a file's public functions."""
+    return {node.name for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.FunctionDef)} - {"main"}
+
+
+def named_on(page: str, module: str) -> set[str]:
+    return set(re.findall(rf"`{module}\.(\w+)`", text_of(page)))
+
+
+def test_physics_names_every_kernel_and_twin() -> None:
+    public = {name for name in functions_of(ROOT / "rrm_env" / "kernels.py") if not name.startswith("_")}
+    assert named_on("physics.md", "kernels") == public
+    assert all(hasattr(kernels, name) for name in public)
+    twins = functions_of(ROOT / "tests" / "naive.py")
+    assert named_on("physics.md", "naive") | named_on("baselines.md", "naive") == twins
+    assert all(hasattr(naive, name) for name in twins)
+    assert {"sum_rate", "tail_rate", "pooled_tail_rate", "score", "fairness"} == {
+        name for name in named_on("physics.md", "metrics") if hasattr(metrics, name)
+    }
+
+
+def test_physics_names_every_field_and_states_the_defaults_of_its_table() -> None:
+    text = text_of("physics.md")
+    for item in fields(RRMConfig):
+        assert f"`{item.name}`" in text or f"`{item.name}=" in text, item.name
+    for names, values in re.findall(r"^\| .* \| (`[^|]+`) \| ([^|]+) \|$", text, re.MULTILINE):
+        for name, value in zip(re.findall(r"`(\w+)`", names), values.split(", "), strict=True):
+            default = getattr(RRMConfig(), name)
+            assert value.strip() == "$1/J$" if default is None else float(value) == default, name
+
+
+def test_the_page_on_baselines_has_every_scheduler_with_its_committed_numbers() -> None:
+    text = text_of("baselines.md")
+    rows = re.findall(r"^\| `(\S+)` \| (\S+) \| (\S+) \| (\S+) \((\S+)…(\S+)\) \| (.+) \|$", text, re.MULTILINE)
+    assert {row[0].partition(":")[0] for row in rows} == set(REGISTRY)
+    figure = json.loads(text_of("results/figure_4.json"))["rows"]
+    further = json.loads(text_of("results/past_the_paper.json"))["references"]
+    for name, *numbers, _ in rows:
+        row = figure.get(name) or further[name]
+        score = row["score"]
+        expected = [
+            f"{row['sum_rate']['mean']:.2f}",
+            f"{row['tail_rate']['mean']:.3f}",
+            *(f"{score[key]:.3f}" for key in ("mean", "low", "high")),
+        ]
+        assert numbers == expected, name
+    described = " ".join(re.findall(r"^## (.+)$", text, re.MULTILINE)).lower().replace("-", " ")
+    for name in REGISTRY:
+        assert name.replace("_", " ") in described
+
+
+@pytest.mark.parametrize("package", ["rrm_env", "baselines", "marl"])
+def test_api_reference_lists_what_a_package_exports(package: str) -> None:
+    """`LearnerConfig` and `TrainingConfig` are listed on the learners' page."""
+    pages = text_of("reference/api.md") + text_of("learners.md")
+    listed = re.findall(rf"^\.\. (?:auto\w+|py:data):: {package}\.(?:\w+\.)*(\w+)$", pages, re.MULTILINE)
+    assert len(listed) == len(set(listed))
+    (exported,) = (
+        ast.literal_eval(node.value)
+        for node in ast.parse((ROOT / package / "__init__.py").read_text(encoding="utf-8")).body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "__all__"
+    )
+    assert set(listed) == set(exported) - {"rrm_v0"}
+    assert "`rrm_env.rrm_v0`" in pages
+    if package == "baselines":
+        assert all(hasattr(baselines, name) for name in listed)
+
+
+def test_citation_and_changelog_are_of_this_version() -> None:
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {__version__}\n" in citation
+    assert "2501.12991" in citation
+    assert re.search(rf"^## .*{re.escape(__version__)}", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_issue_templates_and_hooks_are_yaml_and_the_command_they_ask_for_runs() -> None:
+    yaml = pytest.importorskip("yaml")
+    templates = {
+        path.name: yaml.safe_load(path.read_text(encoding="utf-8")) for path in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml")
+    }
+    templates.pop("config.yml")
+    assert len(templates) >= 3
+    for name, template in templates.items():
+        assert {"name", "description", "body"} <= set(template), name
+        assert all(item["type"] == "textarea" and item["attributes"]["label"] for item in template["body"]), name
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    assert [hook["id"] for repository in hooks for hook in repository["hooks"]] == ["ruff", "ruff-format", "mypy"]
+    facts = next(item for item in templates["bug_report.yml"]["body"] if item["id"] == "facts")["attributes"]["description"]
+    (command,) = re.findall(r'`python -c "(.+?)"`', facts)
+    result = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert result.returncode == 0, result.stderr
+    assert __version__ in result.stdout
