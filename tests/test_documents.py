@@ -31,7 +31,8 @@ PAGES = [
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 
 SHRINK = (
-    (r"--updates \d+", "--updates 20"),
+    (r"(--env mpe2.*)--updates \d+", r"\1--updates 20 --envs-per-seed 4 --learning-starts 256 --evaluation-episodes 2"),
+    (r"--updates \d\d\d+", "--updates 20 --evaluation-episodes 2"),
     (r"--transitions \d+", "--transitions 400"),
     (r"--episodes \d+", "--episodes 4"),
     (r"(python -m baselines)(?!.*--episodes)", r"\1 --episodes 4"),
