@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import json
 import os
 import re
@@ -12,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import fields
+from importlib.util import find_spec
 from pathlib import Path
 
 import naive
@@ -28,14 +28,12 @@ PAGES = [
     ROOT / "CONTRIBUTING.md",
     *(path for path in sorted(DOCS.rglob("*.md")) if "_build" not in path.parts),
 ]
-HAS_TORCH = importlib.util.find_spec("torch") is not None
-
 SHRINK = (
     (r"(--env mpe2.*)--updates \d+", r"\1--updates 20 --envs-per-seed 4 --learning-starts 256 --evaluation-episodes 2"),
     (r"--updates \d\d\d+", "--updates 20 --evaluation-episodes 2"),
     (r"--transitions \d+", "--transitions 400"),
     (r"--episodes \d+", "--episodes 4"),
-    (r"(python -m baselines)(?!.*--episodes)", r"\1 --episodes 4"),
+    (r"(python -m baselines)(?!.*--(episodes|watch))", r"\1 --episodes 4"),
     (r"(python examples/quickstart\.py)", r"\1 --updates 20 --transitions 400 --episodes 4"),
 )
 """What makes the bash blocks run in seconds: sizes become smaller, nothing else changes."""
@@ -44,11 +42,25 @@ IN_CI = ".ci/run runs it"
 LEFT_OUT = (
     (r"\bpip install\b|^git clone\b|^cd\b|-m venv\b|^\. ", "it would change the environment that the tests run in"),
     (r"^pytest\b", "it is this suite"),
+    (r"--watch(?!.*--video)", "it opens a window"),
     (r"examples/benchmark_", "benchmarks take minutes and need their peers"),
     (r"^ruff\b|^mypy\b|^sphinx-build\b|^python -m build\b", IN_CI),
     (r"examples/(figure_\d|sensitivity|past_the_paper|information_limit)\.py", IN_CI),
 )
 """Commands that are left out of the bash blocks, and why."""
+
+
+NEEDS = (
+    (r"from marl|-m marl|examples/", "torch"),
+    (r"mpe2", "mpe2"),
+    (r"_minari|--minari", "minari"),
+    (r"render|\brecord\b|--watch|--video", "pygame"),
+    (r"--video|\brecord\b", "imageio"),
+)
+"""What a block or command needs beyond the core; without it the block is left out."""
+
+GOES_FIRST = {"rendering": "README"}
+"""Pages whose bash blocks use a run that another page's train."""
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -67,7 +79,14 @@ def commands(block: str) -> Iterator[str]:
 
 
 def reason_to_leave_out(command: str) -> str | None:
-    return next((reason for pattern, reason in LEFT_OUT if re.search(pattern, command)), None)
+    return next((reason for pattern, reason in LEFT_OUT if re.search(pattern, command)), missing(command))
+
+
+def missing(code: str) -> str | None:
+    """Which package is missing that the code needs, as a reason to leave it out."""
+    return next(
+        (f"it needs {name}, which is not installed" for pattern, name in NEEDS if re.search(pattern, code) and not find_spec(name)), None
+    )
 
 
 PYTHON_BLOCKS = [(page, block) for page in PAGES for block in blocks(page, "python")]
@@ -75,8 +94,8 @@ PYTHON_BLOCKS = [(page, block) for page in PAGES for block in blocks(page, "pyth
 
 @pytest.mark.parametrize(("page", "block"), PYTHON_BLOCKS, ids=[f"{page.stem}-{block.split(chr(10))[0]}" for page, block in PYTHON_BLOCKS])
 def test_python_block_of_the_documents_runs(page: Path, block: str, tmp_path: Path) -> None:
-    if "from marl" in block and not HAS_TORCH:
-        pytest.skip("the learners need torch, which is not installed")
+    if reason := missing(block):
+        pytest.skip(reason)
     result = subprocess.run([sys.executable, "-W", "error", "-c", block], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert re.search(r"\d", result.stdout)
@@ -85,13 +104,14 @@ def test_python_block_of_the_documents_runs(page: Path, block: str, tmp_path: Pa
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "bash")], ids=lambda page: page.stem)
 def test_bash_blocks_of_a_page_run_one_after_the_other(page: Path, tmp_path: Path) -> None:
     """In a working folder that looks like the repository; later blocks find the files of earlier ones."""
-    every = [command for block in blocks(page, "bash") for command in commands(block)]
-    left_out = {command: reason for command in every if (reason := reason_to_leave_out(command))}
-    if not HAS_TORCH:
-        left_out |= {command: "it needs torch, which is not installed" for command in every if re.search(r"-m marl|examples/", command)}
-    if importlib.util.find_spec("mpe2") is None:
-        left_out |= {command: "it needs mpe2, which is not installed" for command in every if "mpe2" in command}
-    if len(left_out) == len(set(every)):
+    own = [command for block in blocks(page, "bash") for command in commands(block)]
+    before = (
+        [command for block in blocks(ROOT / f"{GOES_FIRST[page.stem]}.md", "bash") for command in commands(block)]
+        if page.stem in GOES_FIRST
+        else []
+    )
+    left_out = {command: reason for command in before + own if (reason := reason_to_leave_out(command))}
+    if set(own) <= set(left_out):
         pytest.skip("; ".join(f"{command}: {reason}" for command, reason in left_out.items()))
     shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(DOCS, tmp_path / "docs", ignore=shutil.ignore_patterns("_build"))
@@ -101,7 +121,7 @@ def test_bash_blocks_of_a_page_run_one_after_the_other(page: Path, tmp_path: Pat
     interpreter.chmod(0o755)
     path = os.pathsep.join(str(part) for part in (ROOT, os.environ.get("PYTHONPATH")) if part)
     environment = {**os.environ, "PATH": f"{interpreter.parent}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": path}
-    for command in every:
+    for command in [command for command in before if re.search(r"marl (collect|train)", command)] + own:
         if command in left_out:
             continue
         for pattern, smaller in SHRINK:
@@ -128,7 +148,9 @@ def test_no_block_escapes_the_tests() -> None:
         fences = re.findall(r"^```(.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
         for opening in fences[::2]:
             assert (
-                opening in ("python", "bash", "text") or opening.startswith("{") or (opening == "diff" and "development" in page.parts)
+                opening in ("python", "bash", "text", "bibtex")
+                or opening.startswith("{")
+                or (opening == "diff" and "development" in page.parts)
             ), page
 
 
@@ -146,8 +168,8 @@ def test_folder_table_names_every_top_level_folder() -> None:
 
 
 def test_tables_in_the_docs_are_those_of_the_committed_results() -> None:
-    if not HAS_TORCH:
-        pytest.skip("the learners need torch, which is not installed")
+    if reason := missing("from marl"):
+        pytest.skip(reason)
     sys.path.insert(0, str(ROOT / "examples"))
     try:
         import tables
@@ -210,8 +232,8 @@ def test_the_page_on_baselines_has_every_scheduler_with_its_committed_numbers() 
 
 @pytest.mark.parametrize("package", ["rrm_env", "baselines", "marl"])
 def test_api_reference_lists_what_a_package_exports(package: str) -> None:
-    """`LearnerConfig` and `TrainingConfig` are listed on the learners' page."""
-    pages = text_of("reference/api.md") + text_of("learners.md")
+    """There, or on the page that is about it."""
+    pages = "".join(text_of(name) for name in ("reference/api.md", "learners.md", "gymnasium.md"))
     listed = re.findall(rf"^\.\. (?:auto\w+|py:data):: {package}\.(?:\w+\.)*(\w+)$", pages, re.MULTILINE)
     assert len(listed) == len(set(listed))
     (exported,) = (
