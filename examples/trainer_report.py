@@ -60,7 +60,7 @@ def print_policy(name: str, act: Act, episodes: int) -> Evaluation:
     """One line about a policy on the first unseen episodes of the network; returns what it was measured to reach."""
     scheduler = ActingScheduler(act)
     evaluation = evaluate(scheduler, episodes=episodes)
-    print(f"{name}: {_kpis(evaluation)}; {100 * evaluation.silent_share.mean():.0f} % silent, ", end="")
+    print(f"{name}: {_kpis(evaluation)}, return {evaluation.returns.mean():.0f}; {100 * evaluation.silent_share.mean():.0f} % silent, ", end="")
     print(f"{100 * scheduler.illegal_share:.1f} % of choices illegal", flush=True)
     return evaluation
 
