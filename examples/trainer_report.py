@@ -60,7 +60,10 @@ def print_policy(name: str, act: Act, episodes: int) -> Evaluation:
     """One line about a policy on the first unseen episodes of the network; returns what it was measured to reach."""
     scheduler = ActingScheduler(act)
     evaluation = evaluate(scheduler, episodes=episodes)
-    print(f"{name}: {_kpis(evaluation)}, return {evaluation.returns.mean():.0f}; {100 * evaluation.silent_share.mean():.0f} % silent, ", end="")
+    print(
+        f"{name}: {_kpis(evaluation)}, return {evaluation.returns.mean():.0f}; {100 * evaluation.silent_share.mean():.0f} % silent, ",
+        end="",
+    )
     print(f"{100 * scheduler.illegal_share:.1f} % of choices illegal", flush=True)
     return evaluation
 
@@ -73,6 +76,5 @@ def print_closing_line(name: str, evaluation: Evaluation, seconds: float) -> Non
 
 
 def _kpis(evaluation: Evaluation) -> str:
-    return (
-        f"sum rate {evaluation.sum_rate.mean():.2f}, 5-percentile rate {evaluation.tail_rate.mean():.3f}, score {evaluation.score.mean():.3f}"
-    )
+    sum_rate, tail_rate, score = evaluation.sum_rate.mean(), evaluation.tail_rate.mean(), evaluation.score.mean()
+    return f"sum rate {sum_rate:.2f}, 5-percentile rate {tail_rate:.3f}, score {score:.3f}"

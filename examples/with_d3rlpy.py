@@ -1,10 +1,10 @@
 """d3rlpy: its DiscreteCQL learns from a dataset of ours alone, all access points as one agent.
 
-d3rlpy 2.8 pins Gymnasium 1.0.0 and this package needs 1.1, so it runs in a virtual environment of its own, from this same script: it reads the arrays of
-`marl.exchange.mdp_arrays` from a file and leaves its greedy policy as TorchScript, which torch runs without d3rlpy.
+d3rlpy 2.8 pins Gymnasium 1.0.0 and this package needs 1.1, so it runs in a virtual environment of its own, from this same script: it
+reads the arrays of `marl.exchange.mdp_arrays` from a file and leaves its greedy policy as TorchScript, which torch runs without d3rlpy.
 
-``python examples/with_d3rlpy.py`` makes that environment for the run; ``--peer-venv FOLDER`` uses one that is there (``pip install 'd3rlpy>=2.8,<2.9'
-'torch>=2.6,<2.14'``). Needs ``pip install 'rrm-env[marl]'``; ``--help`` shows the options.
+``python examples/with_d3rlpy.py`` makes that environment for the run; ``--peer-venv FOLDER`` uses one that is there
+(``pip install 'd3rlpy>=2.8,<2.9' 'torch>=2.6,<2.14'``). Needs ``pip install 'rrm-env[marl]'``; ``--help`` shows the options.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Options:
 
 
 def peer_worker(folder: Path) -> None:
-    """What d3rlpy's interpreter runs: train on ``arrays.npz`` as ``settings.json`` says, leave a policy of each of `STAGES` and the versions."""
+    """What d3rlpy's interpreter runs: train on ``arrays.npz`` as ``settings.json`` says, leave a policy of each of `STAGES`."""
     import d3rlpy
 
     settings = json.loads((folder / "settings.json").read_text())

@@ -1,8 +1,10 @@
 """Stable-Baselines3 through SuperSuit: PPO with one network that all access points share, with or without action masks.
 
-``python examples/with_sb3.py`` trains sb3-contrib's MaskablePPO, ``--algorithm ppo`` Stable-Baselines3's own PPO, which knows no masks and learns that an
-illegal action means silence. Policies that share their parameters and see no neighbours avoid each other by chance alone, so they are evaluated as they
-act in training: by drawing from their distribution. Needs ``pip install 'rrm-env[sb3]'``; ``--help`` shows the options.
+``python examples/with_sb3.py`` trains sb3-contrib's MaskablePPO, ``--algorithm ppo`` Stable-Baselines3's own PPO, which knows no masks and
+learns that an illegal action means silence. Policies that share their parameters and see no neighbours avoid each other by chance alone,
+so they are evaluated as they act in training: by drawing from their distribution.
+
+Needs ``pip install 'rrm-env[sb3]'``; ``--help`` shows the options.
 """
 
 from __future__ import annotations
@@ -101,7 +103,9 @@ class Agents(VecEnvWrapper):
 def environment(options: Options) -> VecNormalize:
     """Networks whose access points are environments of their own, with rewards scaled to returns of variance 1."""
     agents = supersuit.pettingzoo_env_to_vec_env_v1(parallel_env())
-    return VecNormalize(Agents(supersuit.concat_vec_envs_v1(agents, options.envs, base_class="stable_baselines3")), norm_obs=False, gamma=DISCOUNT)
+    return VecNormalize(
+        Agents(supersuit.concat_vec_envs_v1(agents, options.envs, base_class="stable_baselines3")), norm_obs=False, gamma=DISCOUNT
+    )
 
 
 def main(options: Options) -> None:
@@ -109,7 +113,15 @@ def main(options: Options) -> None:
     steps, episodes = (16_000, 16) if options.quick else (options.steps, options.episodes)
     masked = options.algorithm == "maskable_ppo"
     env = environment(options)
-    settings: dict[str, Any] = {"n_steps": 50, "batch_size": 400, "n_epochs": 5, "learning_rate": 1e-3, "gamma": DISCOUNT, "device": "cpu", "seed": options.seed}
+    settings: dict[str, Any] = {
+        "n_steps": 50,
+        "batch_size": 400,
+        "n_epochs": 5,
+        "learning_rate": 1e-3,
+        "gamma": DISCOUNT,
+        "device": "cpu",
+        "seed": options.seed,
+    }
     model = (MaskablePPO if masked else PPO)("MlpPolicy", env, policy_kwargs={"net_arch": [64, 64]}, **settings)
 
     def act(observation: NDArray[np.float32], mask: NDArray[np.int8]) -> NDArray[np.int64]:

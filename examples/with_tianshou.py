@@ -2,9 +2,10 @@
 
 ``python examples/with_tianshou.py`` trains and compares. Needs ``pip install 'rrm-env[tianshou]'``; ``--help`` shows the options.
 
-Tianshou lets agents act one after the other and stores what the next agent sees as what follows an action. As many steps as there are agents lie
-between an agent's observation and its next one, and exactly one of them carries the reward of all, so returns over that many steps give each agent its
-own target.
+Tianshou lets agents act one after the other and stores what the next agent sees as what follows an action. Between an agent's observation
+and its next one lie as many steps as there are agents, and exactly one of them carries the reward of all: returns over that many steps
+give each agent its own target. The reward is the utility gained. The paper's also pays a policy that starves users, and an untrained
+greedy network can be one.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Options:
     seed: int = 0
     """Of learner and networks."""
     quick: bool = False
-    """Some seconds: 5,000 steps, 16 episodes."""
+    """Some seconds: 3,000 steps, 16 episodes."""
 
     def __post_init__(self) -> None:
         for name, low in (("steps", 1000), ("envs", 1), ("episodes", 1), ("seed", 0)):
@@ -74,7 +75,6 @@ class Masked(BaseWrapper[str, Any, Any]):
         """What the agent sees, and its mask."""
         return {"observation": self.env.observe(agent), "action_mask": self.env.infos[agent]["action_mask"]}
 
-
     @property
     def rewards(self) -> dict[str, float]:
         """Scaled, so that values are of the size that networks start from."""
@@ -83,27 +83,29 @@ class Masked(BaseWrapper[str, Any, Any]):
 
 def environment() -> PettingZooEnv:
     """The network as Tianshou's collector plays it."""
-    return PettingZooEnv(Masked(rrm()))
+    return PettingZooEnv(Masked(rrm(reward="utility")))
 
 
-def learner(options: Options) -> tuple[MultiAgentOffPolicyAlgorithm, DiscreteQLearningPolicy[Any]]:
+def learner() -> tuple[MultiAgentOffPolicyAlgorithm, DiscreteQLearningPolicy[Any]]:
     """One DQN in the place of every agent's, and its policy."""
     one = environment()
     space, n_agents = one.env.unwrapped.observation_space(one.agents[0]), len(one.agents)
     net = Net(state_shape=space.shape, action_shape=int(one.action_space.n), hidden_sizes=(64, 64))
-    policy: DiscreteQLearningPolicy[Any] = DiscreteQLearningPolicy(model=net, action_space=one.action_space, observation_space=space, eps_training=0.1)
+    policy: DiscreteQLearningPolicy[Any] = DiscreteQLearningPolicy(
+        model=net, action_space=one.action_space, observation_space=space, eps_training=0.1
+    )
     dqn: DQN[Any] = DQN(
         policy=policy,
         optim=AdamOptimizerFactory(lr=1e-3),
         gamma=DISCOUNT ** (1 / n_agents),
         n_step_return_horizon=n_agents,
-        target_update_freq=400,
+        target_update_freq=100,
     )
     return MultiAgentOffPolicyAlgorithm(algorithms=[dqn] * n_agents, env=one), policy
 
 
 def train(algorithm: MultiAgentOffPolicyAlgorithm, steps: int, options: Options) -> None:
-    """Play and update in turns: one update per ten transitions."""
+    """Play and update in turns: one update per fifty transitions."""
     envs = DummyVectorEnv([environment] * options.envs)
     envs.seed(options.seed)
     collector: Collector[Any] = Collector(algorithm, envs, VectorReplayBuffer(100_000, options.envs), exploration_noise=True)
@@ -116,7 +118,7 @@ def train(algorithm: MultiAgentOffPolicyAlgorithm, steps: int, options: Options)
             training_collector=collector,
             collection_step_num_env_steps=per_update,
             batch_size=256,
-            update_step_num_gradient_steps_per_sample=0.1,
+            update_step_num_gradient_steps_per_sample=0.02,
             multi_agent_return_reduction=lambda returns: returns.mean(-1),
             verbose=False,
             show_progress=False,
@@ -126,11 +128,11 @@ def train(algorithm: MultiAgentOffPolicyAlgorithm, steps: int, options: Options)
 
 def main(options: Options) -> None:
     """Train and compare."""
-    steps, episodes = (5000, 16) if options.quick else (options.steps, options.episodes)
+    steps, episodes = (3000, 16) if options.quick else (options.steps, options.episodes)
     random.seed(options.seed)
     np.random.seed(options.seed)  # noqa: NPY002 - Tianshou explores with it
     torch.manual_seed(options.seed)
-    algorithm, policy = learner(options)
+    algorithm, policy = learner()
 
     def act(observation: NDArray[np.float32], mask: NDArray[np.int8]) -> NDArray[np.int64]:
         seen = Batch(obs=observation.reshape(-1, observation.shape[-1]), mask=mask.reshape(-1, mask.shape[-1]))
