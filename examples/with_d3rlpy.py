@@ -107,7 +107,8 @@ def train(python: Path, folder: Path, settings: dict[str, Any]) -> dict[str, Any
 
 def acting(path: Path) -> Act:
     """The policy in a file of d3rlpy's, which chooses a joint action and knows no masks."""
-    policy, joint = torch.jit.load(path), JointActions(RRMConfig(), flat=True)
+    policy = torch.jit.load(path)  # type: ignore[no-untyped-call]
+    joint = JointActions(RRMConfig(), flat=True)
 
     def act(observation: NDArray[np.float32], mask: NDArray[np.int8]) -> NDArray[Any]:  # noqa: ARG001 - a face for all policies
         with torch.no_grad():
@@ -133,7 +134,7 @@ def main(options: Options) -> None:
     dataset = collect(parse_scheduler(options.scheduler, REGISTRY), transitions=transitions, seed=options.seed)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        np.savez(folder / "arrays.npz", **mdp_arrays(dataset))  # type: ignore[arg-type] - arrays, not its switches
+        np.savez(folder / "arrays.npz", **mdp_arrays(dataset))  # type: ignore[arg-type]  # arrays, not its switches
         done = train(peer_python(options.peer_venv, folder), folder, settings)
         print_versions("torch")
         print(f"in an environment of its own: d3rlpy {done['d3rlpy']}, torch {done['its torch']}")
