@@ -1,8 +1,9 @@
-"""AgileRL: independent PPO with one network that all access points share.
+"""AgileRL: independent PPO, a network for each access point.
 
-``python examples/with_agilerl.py`` trains with AgileRL's own loop for multi-agent environments; from the names ap_0, ap_1, ... AgileRL sees that the
-access points are alike. ``--masks`` hands it the action masks, which it keeps when it acts but not when it learns (2.58); without them the
-policy learns that an illegal action means silence. Needs ``pip install 'rrm-env[agilerl]'``; ``--help`` shows the options.
+``python examples/with_agilerl.py`` trains with AgileRL's own loop for multi-agent environments. Two faults of its version 2.58 shape this example.
+Agents that share a network, which all agents of one prefix do, have their observations matched with other agents' advantages, so the access
+points are renamed to share none. Masks given as arrays end in an error, so none are given: the policies learn that an illegal action means
+silence. Needs ``pip install 'rrm-env[agilerl]'``; ``--help`` shows the options.
 """
 
 from __future__ import annotations
@@ -28,9 +29,6 @@ try:
 except ImportError as error:
     sys.exit(f"error: {error}; this example needs pip install 'rrm-env[agilerl]'")
 
-GROUP = "ap"
-"""What AgileRL calls the agents ap_0, ap_1, ..."""
-
 
 @dataclass(frozen=True)
 class Options:
@@ -40,8 +38,6 @@ class Options:
     """Steps of the network; every access point makes a transition of each."""
     envs: int = 4
     """Networks side by side, each a process."""
-    masks: bool = False
-    """Hand over the action masks."""
     episodes: int = 128
     """Unseen episodes for the comparison."""
     seed: int = 0
@@ -55,36 +51,50 @@ class Options:
                 raise ValueError(f"--{name} must be at least {low}, got {getattr(self, name)}")
 
 
-class ForAgileRL(BaseParallelWrapper[str, Any, int]):
-    """Scales rewards to returns of about 1 and leaves only what AgileRL reads in infos.
+class OwnNetworks(BaseParallelWrapper[str, Any, int]):
+    """Calls ap_0 ap0, so that AgileRL sees no group, scales rewards to returns of about 1, and leaves infos empty.
 
-    IPPO lets its critic move by 0.2 per round of learning and no more.
+    IPPO lets its critic move by 0.2 per round of learning and no more, hence the scale.
     """
 
     reward_scale = 0.01
 
-    def __init__(self, env: Any, masks: bool) -> None:
+    def __init__(self, env: Any) -> None:
         super().__init__(env)
-        self._read = ("action_mask",) if masks else ()
+        self._names = {agent.replace("_", ""): agent for agent in env.possible_agents}
+        self.possible_agents = list(self._names)
+
+    @property
+    def agents(self) -> list[str]:
+        """Those still in the episode."""
+        return [new for new, old in self._names.items() if old in self.env.agents]
+
+    def observation_space(self, agent: str) -> Any:
+        """Of the agent that is called so here."""
+        return self.env.observation_space(self._names[agent])
+
+    def action_space(self, agent: str) -> Any:
+        """Of the agent that is called so here."""
+        return self.env.action_space(self._names[agent])
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
         """A new episode."""
-        observations, infos = super().reset(seed=seed, options=options)
-        return observations, self._kept(infos)
+        observations, _ = self.env.reset(seed=seed, options=options)
+        return self._renamed(observations), {new: {} for new in self._names}
 
     def step(self, actions: dict[str, Any]) -> Any:
         """One step of all agents."""
-        observations, rewards, terminations, truncations, infos = super().step(actions)
+        observations, rewards, *ended, _ = self.env.step({self._names[new]: action for new, action in actions.items()})
         scaled = {agent: self.reward_scale * reward for agent, reward in rewards.items()}
-        return observations, scaled, terminations, truncations, self._kept(infos)
+        return *(self._renamed(values) for values in (observations, scaled, *ended)), {new: {} for new in self._names}
 
-    def _kept(self, infos: dict[str, Any]) -> dict[str, Any]:
-        return {agent: {name: info[name] for name in self._read} for agent, info in infos.items()}
+    def _renamed(self, values: dict[str, Any]) -> dict[str, Any]:
+        return {new: values[old] for new, old in self._names.items()}
 
 
 def train(options: Options, steps: int, learner: IPPO) -> None:
     """One learner, no evolution."""
-    env = AsyncPettingZooVecEnv([lambda: ForAgileRL(parallel_env(), options.masks) for _ in range(options.envs)])
+    env = AsyncPettingZooVecEnv([lambda: OwnNetworks(parallel_env()) for _ in range(options.envs)])
     train_multi_agent_on_policy(env, "rrm_v0", "IPPO", [learner], max_steps=steps, evo_steps=steps, verbose=False)
 
 
@@ -92,24 +102,25 @@ def main(options: Options) -> None:
     """Train and compare."""
     steps, episodes = (3_200, 16) if options.quick else (options.steps, options.episodes)
     torch.manual_seed(options.seed)
-    env = parallel_env()
+    env = OwnNetworks(parallel_env())
     learner = IPPO(
         [env.observation_space(agent) for agent in env.possible_agents],
         [env.action_space(agent) for agent in env.possible_agents],
         env.possible_agents,
         net_config={"latent_dim": 64, "encoder_config": {"hidden_size": [64]}, "head_config": {"hidden_size": [64]}},
-        batch_size=800,
+        batch_size=200,
         lr=1e-3,
-        learn_step=1600,
+        learn_step=800,
         gamma=0.9,
         update_epochs=5,
     )
 
     def act(observation: NDArray[np.float32], mask: NDArray[np.int8]) -> NDArray[np.int64]:
-        actor, rows = learner.actors[GROUP], torch.from_numpy(observation).flatten(0, 1)
-        with torch.no_grad():
-            actor(rows, action_mask=mask.reshape(len(rows), -1) if options.masks else None)
-            chosen: NDArray[np.int64] = actor.head_net.dist.logits.argmax(-1).reshape(mask.shape[:2]).numpy()
+        chosen = np.empty(mask.shape[:2], np.int64)
+        for i, actor in enumerate(learner.actors.values()):
+            with torch.no_grad():
+                actor(torch.from_numpy(observation[:, i]))
+            chosen[:, i] = actor.head_net.dist.logits.argmax(-1).numpy()
         return chosen
 
     print_versions("torch", "agilerl")
@@ -117,7 +128,7 @@ def main(options: Options) -> None:
     began = time.perf_counter()
     train(options, steps, learner)
     seconds = time.perf_counter() - began
-    print_closing_line("AgileRL IPPO with shared parameters", print_policy("trained", act, episodes), seconds)
+    print_closing_line("AgileRL IPPO, a network for each access point", print_policy("trained", act, episodes), seconds)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """RLlib: PPO with action masks and one policy that all access points share.
 
-``python examples/with_rllib.py`` trains on RLlib's new API stack, through its wrapper of PettingZoo environments and its own action-masking module.
-Needs ``pip install 'rrm-env[rllib]'``; ``--help`` shows the options.
+``python examples/with_rllib.py`` trains on RLlib's new API stack, through its wrapper of PettingZoo environments and its own
+action-masking module. Needs ``pip install 'rrm-env[rllib]'``; ``--help`` shows the options.
 """
 
 from __future__ import annotations
@@ -134,10 +134,9 @@ def main(options: Options) -> None:
     module: Any = algorithm.get_module(POLICY)
 
     def act(observation: NDArray[np.float32], mask: NDArray[np.int8]) -> NDArray[np.int64]:
-        rows = {"observations": observation.reshape(-1, observation.shape[-1]), "action_mask": mask.reshape(-1, mask.shape[-1])}
-        batch = {Columns.OBS: {name: torch.from_numpy(values.astype(np.float32)) for name, values in rows.items()}}
+        seen = {"observations": torch.from_numpy(observation).flatten(0, 1), "action_mask": torch.from_numpy(mask).flatten(0, 1).float()}
         with torch.no_grad():
-            logits = module.forward_inference(batch)[Columns.ACTION_DIST_INPUTS]
+            logits = module.forward_inference({Columns.OBS: seen})[Columns.ACTION_DIST_INPUTS]
         chosen: NDArray[np.int64] = logits.argmax(-1).numpy().reshape(mask.shape[:2])
         return chosen
 

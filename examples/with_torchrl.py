@@ -1,7 +1,7 @@
 """TorchRL: multi-agent PPO with action masks, one actor that all access points share, and one critic that sees all observations.
 
-``python examples/with_torchrl.py`` trains through TorchRL's wrapper of PettingZoo environments, which stacks the access points and finds their
-masks by itself. Needs ``pip install 'rrm-env[torchrl]'``; ``--help`` shows the options.
+``python examples/with_torchrl.py`` trains through TorchRL's wrapper of PettingZoo environments, which stacks the access points and
+finds their masks by itself. Needs ``pip install 'rrm-env[torchrl]'``; ``--help`` shows the options.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def train(options: Options, steps: int, actor: Any, critic: Any) -> None:
         with torch.no_grad():
             rows = estimator(batch).reshape(-1)
         for _ in range(5):
-            for chosen in torch.randperm(len(rows)).split(200):
+            for chosen in torch.randperm(frames).chunk(max(1, frames // 200)):
                 losses = loss(rows[chosen])
                 optimiser.zero_grad()
                 sum(losses[name] for name in ("loss_objective", "loss_entropy", "loss_critic")).backward()
