@@ -2,7 +2,7 @@
 
 ``python examples/with_agilerl.py`` trains with AgileRL's own loop for multi-agent environments. Two faults of its version 2.58 shape this
 example. Where agents share a network, as all of one prefix do, it matches observations with other agents' advantages, so the access points
-are renamed to share none. Masks given as arrays end in an error, so none are given: the policies learn that an illegal action means silence.
+are renamed to share none. Masks given as arrays end in an error, so none are given: policies learn that an illegal action means silence.
 Needs ``pip install 'rrm-env[agilerl]'``; ``--help`` shows the options.
 """
 
