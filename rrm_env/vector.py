@@ -25,7 +25,7 @@ class RRMVectorEnv(VectorEnv[Arrays, NDArray[Any], NDArray[Any]]):
     by truncation.
 
     Args:
-        num_envs: B.
+        num_envs: B, episodes side by side.
         config: the network; the preset ``paper`` where None.
         num_threads: threads that share the episodes.
         autoreset_mode: `SAME_STEP` (default): the step that ends the episodes returns the next ones' first observations,

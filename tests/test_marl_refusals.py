@@ -14,7 +14,7 @@ import toys
 from toys import Match, furnished, printed, run
 
 from marl import LearnerConfig, TrainingConfig
-from marl.commands import Collect, Evaluate, Info, Train
+from marl.commands import Collect, Evaluate, Info, Train, Watch
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def documented(kind: type) -> dict[str, str]:
     return texts
 
 
-@pytest.mark.parametrize(("name", "kind"), [("collect", Collect), ("train", Train), ("evaluate", Evaluate), ("info", Info)])
+@pytest.mark.parametrize(("name", "kind"), [("collect", Collect), ("train", Train), ("evaluate", Evaluate), ("watch", Watch), ("info", Info)])
 def test_help_documents_every_option(name: str, kind: type, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         run(name, "--help")
