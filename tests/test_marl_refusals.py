@@ -139,7 +139,9 @@ def documented(kind: type) -> dict[str, str]:
     return texts
 
 
-@pytest.mark.parametrize(("name", "kind"), [("collect", Collect), ("train", Train), ("evaluate", Evaluate), ("watch", Watch), ("info", Info)])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("collect", Collect), ("train", Train), ("evaluate", Evaluate), ("watch", Watch), ("info", Info)]
+)
 def test_help_documents_every_option(name: str, kind: type, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         run(name, "--help")
