@@ -77,9 +77,9 @@ class Work:
 
 
 _COLLECT = "-m marl collect --out data.safetensors --transitions 20000"
-_BRIEF = "--log-every 10 --checkpoint-every 20 --evaluate-every 20 --evaluation-episodes 2 --batch-size 64 --seeds 2"
-_OFFLINE = f"-m marl train --out run --dataset ../given/data.safetensors {_BRIEF}"
-_ONLINE = f"-m marl train --out run --algorithm dqn {_BRIEF} --learning-starts 512 --envs-per-seed 4 --replay-capacity 4000"
+BRIEF = "--log-every 10 --checkpoint-every 20 --evaluate-every 20 --evaluation-episodes 2 --batch-size 64 --seeds 2"
+_OFFLINE = f"-m marl train --out run --dataset ../given/data.safetensors {BRIEF}"
+_ONLINE = f"-m marl train --out run --algorithm dqn {BRIEF} --learning-starts 512 --envs-per-seed 4 --replay-capacity 4000"
 _GIVEN_RUN = (_COLLECT, "-m marl train --out run --dataset data.safetensors --updates 20 --log-every 20 --evaluation-episodes 2")
 
 WORKS = (
