@@ -49,10 +49,17 @@ class Source(Protocol):
 
 
 class NetworkSource:
-    """B episodes of the network."""
+    """B episodes of the network.
 
-    def __init__(self, config: RRMConfig, num_envs: int) -> None:
+    Args:
+        config: the network.
+        num_envs: B.
+        stride: by how much the episodes of a slot are apart; B where None. More leaves room for other sources' slots.
+    """
+
+    def __init__(self, config: RRMConfig, num_envs: int, stride: int | None = None) -> None:
         self.network = Network(config, num_envs)
+        self._stride = num_envs if stride is None else stride
         self.team = team_of(config)
         self.finished_ue_rates = np.empty((0, config.n_ues))
         """(B, J) bit/s/Hz of the episodes that ended last."""
@@ -78,7 +85,7 @@ class NetworkSource:
 
     def _start(self) -> None:
         self.network.reset(self._next)
-        self._next += self.network.num_envs
+        self._next += self._stride
         self.observation, self.mask = self.network.observation.copy(), self.network.action_mask.view(np.uint8).copy()
 
 
