@@ -31,7 +31,7 @@ ATTEMPTS = 4
 """How often a task is started before the loss of its worker counts as its failure."""
 
 MAX_WORKERS = 4096
-_LOOK_S = 0.5
+LOOK_S = 0.5
 """Seconds between looks at whether the user interrupted."""
 
 
@@ -52,7 +52,8 @@ class Task(NamedTuple):
 class Event(NamedTuple):
     """Something worth showing."""
 
-    kind: Literal["submitted", "done", "lost", "failed"]
+    kind: Literal["submitted", "done", "lost", "failed", "waiting"]
+    """The last one comes again and again while tasks run, and is of none in particular."""
     task: str
     attempt: int
     """Counted from 1."""
@@ -70,7 +71,9 @@ class Outcome(NamedTuple):
     traceback: str = ""
 
 
-class _Returned(NamedTuple):
+class Returned(NamedTuple):
+    """What comes back from wherever a task ran."""
+
     value: Any
     error: Exception | None
     traceback: str
@@ -102,6 +105,7 @@ class Engine(ABC):
                 while waiting and (handle := self._submit(tasks[waiting[0][0]])) is not None:
                     running[handle] = k, attempt = waiting.popleft()
                     self._tell("submitted", tasks[k], attempt)
+                self._listen(Event("waiting", "", 0))
                 for handle in self._finished(list(running)):
                     k, attempt = running.pop(handle)
                     outcome = self._outcome(k, tasks[k], attempt, handle)
@@ -145,9 +149,9 @@ class Engine(ABC):
             if attempt < self._attempts:
                 self._tell("lost", task, attempt, f"{error}; starting it again")
                 return None
-            returned = _Returned(None, LostError(f"{task.name} was started {attempt} times and lost every time: {error}"), "", "", 0)
+            returned = Returned(None, LostError(f"{task.name} was started {attempt} times and lost every time: {error}"), "", "", 0)
         except Exception as error:  # the result could not be brought back
-            returned = _Returned(None, error, traceback.format_exc(), "", 0)
+            returned = Returned(None, error, traceback.format_exc(), "", 0)
         if returned.error is not None:
             self._tell("failed", task, attempt, f"{type(returned.error).__name__}: {returned.error}")
         else:
@@ -163,7 +167,7 @@ class Engine(ABC):
         """Those that ended; waits a moment where none did."""
 
     @abstractmethod
-    def _result(self, handle: Hashable) -> _Returned:
+    def _result(self, handle: Hashable) -> Returned:
         """What a finished task returned; `LostError` where its worker is gone."""
 
     @abstractmethod
@@ -176,7 +180,7 @@ class Serial(Engine):
 
     def __init__(self, listen: Listen | None = None) -> None:
         super().__init__(listen, attempts=1)
-        self._done: dict[Hashable, _Returned] = {}
+        self._done: dict[Hashable, Returned] = {}
 
     def _submit(self, task: Task) -> Hashable | None:
         if self._done:  # the last outcome first, so that none waits in memory
@@ -188,7 +192,7 @@ class Serial(Engine):
     def _finished(self, handles: list[Hashable]) -> list[Hashable]:
         return handles
 
-    def _result(self, handle: Hashable) -> _Returned:
+    def _result(self, handle: Hashable) -> Returned:
         return self._done.pop(handle)
 
     def _abandon(self, handles: list[Hashable]) -> None:  # noqa: ARG002 - it holds no others
@@ -226,10 +230,10 @@ class Local(Engine):
         return self._gpus
 
     def _finished(self, handles: list[Hashable]) -> list[Hashable]:
-        futures: list[Future[_Returned]] = handles  # type: ignore[assignment]
-        return list(wait(futures, timeout=_LOOK_S, return_when=FIRST_COMPLETED).done)
+        futures: list[Future[Returned]] = handles  # type: ignore[assignment]
+        return list(wait(futures, timeout=LOOK_S, return_when=FIRST_COMPLETED).done)
 
-    def _result(self, handle: Hashable) -> _Returned:
+    def _result(self, handle: Hashable) -> Returned:
         self._release(handle)
         try:
             return handle.result()  # type: ignore[attr-defined, no-any-return] # a future
@@ -254,6 +258,23 @@ class Local(Engine):
             worker.close()
 
 
+def open_engine(kind: str | None, workers: int | None = None, address: str | None = None, listen: Listen | None = None) -> Engine:
+    """The engine that a command's options name: local, ray, or this process where None.
+
+    Raises:
+        ValueError: options that do not go together, Ray is not installed, or no cluster answers.
+    """
+    if address is not None and kind != "ray":
+        raise ValueError(f"--address = {address!r} is a Ray cluster's and needs --engine ray")
+    if workers is not None and kind is None:
+        raise ValueError(f"--workers = {workers} needs --engine local or ray")
+    if kind == "ray":
+        from marl.ray_engine import Ray
+
+        return Ray(address, workers, listen)
+    return Local(workers, listen) if kind else Serial(listen)
+
+
 class _Worker:
     """A process that runs one task at a time and is replaced when killed; in a pool of its own, so that it takes no others along."""
 
@@ -261,16 +282,16 @@ class _Worker:
         self._pool: ProcessPoolExecutor | None = None
         self._process: Future[int] | None = None
 
-    def submit(self, function: Callable[..., Any], arguments: tuple[Any, ...], gpu: int | None) -> Future[_Returned]:
+    def submit(self, function: Callable[..., Any], arguments: tuple[Any, ...], gpu: int | None) -> Future[Returned]:
         if self._pool is not None:
             try:
-                return self._pool.submit(_call_afar, function, arguments, gpu)
+                return self._pool.submit(call_afar, function, arguments, gpu)
             except BrokenProcessPool:  # killed, perhaps while it was idle
                 self._pool.shutdown()
         # Spawned: a fork would copy torch's and numba's threads in whatever state they are.
         self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_attend_parent)
         self._process = self._pool.submit(os.getpid)
-        return self._pool.submit(_call_afar, function, arguments, gpu)
+        return self._pool.submit(call_afar, function, arguments, gpu)
 
     def kill(self) -> None:
         if self._pool is None or self._process is None:
@@ -298,7 +319,7 @@ def _attend_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> _Returned:
+def _call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Returned:
     began = time.perf_counter()
     value, failure, told = None, None, ""
     with one_torch_thread():
@@ -306,10 +327,10 @@ def _call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> _Returned
             value = function(*arguments)
         except Exception as error:  # of the task's own; the caller decides
             failure, told = error, traceback.format_exc()
-    return _Returned(value, failure, told, f"{socket.gethostname()}:{os.getpid()}", time.perf_counter() - began)
+    return Returned(value, failure, told, f"{socket.gethostname()}:{os.getpid()}", time.perf_counter() - began)
 
 
-def _call_afar(function: Callable[..., Any], arguments: tuple[Any, ...], gpu: int | None = None) -> _Returned:
+def call_afar(function: Callable[..., Any], arguments: tuple[Any, ...], gpu: int | None = None) -> Returned:
     """`_call`, with an error that can travel."""
     if gpu is not None:
         torch.cuda.set_device(gpu)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -19,6 +21,31 @@ EPISODES_PER_SEED = 2**32
 """Episode seeds a training seed s owns: from s * EPISODES_PER_SEED on. With s below 2^30 none is an evaluation's."""
 
 MakeEnv = Callable[[], "ParallelEnv[Any, Any, Any]"]
+
+
+def make_env(text: str) -> MakeEnv:
+    """A maker of parallel environments from a module's name and options, such as ``mpe2.simple_spread_v3:max_cycles=50``.
+
+    Raises:
+        ValueError: no such module, one without ``parallel_env``, or an option that is no FIELD=VALUE.
+    """
+    name, *options = text.split(":")
+    try:
+        module = importlib.import_module(name)
+    except ImportError as error:
+        raise ValueError(f"--env = {name!r} cannot be imported: {error}") from None
+    if not hasattr(module, "parallel_env"):
+        raise ValueError(f"--env = {name!r} must be a module with parallel_env(), as PettingZoo's have")
+    arguments = {}
+    for option in options:
+        key, separator, value = option.partition("=")
+        if not separator:
+            raise ValueError(f"--env: expected FIELD=VALUE after a colon, got {option!r}")
+        try:
+            arguments[key] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            arguments[key] = value
+    return lambda: module.parallel_env(**arguments)
 
 
 class Outcome(NamedTuple):
