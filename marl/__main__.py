@@ -28,7 +28,7 @@ Command = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; 0, 1 where training diverged or a sweep's cells failed, or 2 with a line on standard error where the input is wrong."""
+    """Run a command; 0, 1 where training diverged or sweep cells failed, or 2 with a line on standard error where the input is wrong."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         _parse(given).run()
