@@ -1,4 +1,4 @@
-"""``python -m marl``: collect data, train, evaluate, exchange datasets, and say what a file is."""
+"""``python -m marl``: collect data, train, evaluate, sweep, exchange datasets, and say what a file is."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ import tyro
 from marl.commands import Collect, Evaluate, Export, Import, Info, Train, Watch
 from marl.config import LearnerConfig
 from marl.learner import DivergenceError
+from marl.sweep_command import SweepCommand, SweepError
 from rrm_env.ending import status_of
 
 Command = (
     Annotated[Collect, tyro.conf.subcommand("collect")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[SweepCommand, tyro.conf.subcommand("sweep")]
     | Annotated[Watch, tyro.conf.subcommand("watch")]
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Import, tyro.conf.subcommand("import")]
@@ -26,9 +28,9 @@ Command = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and say how it ended, as `status_of` does; 1 also where training diverged."""
+    """Run a command and say how it ended, as `status_of` does; 1 also where training diverged or cells of a sweep failed."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    return status_of(lambda: _parse(given).run(), failures=(DivergenceError,))
+    return status_of(lambda: _parse(given).run(), failures=(DivergenceError, SweepError))
 
 
 def _parse(given: list[str]) -> Any:

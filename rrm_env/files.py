@@ -38,12 +38,6 @@ _HOST = f"{zlib.crc32(platform.node().encode()):08x}"
 class WriteError(OSError):
     """The system refused to store something; the message says what and why, what still stands, and what to do."""
 
-    def __init__(self, path: str | os.PathLike[str], cause: OSError, left: str = UNTOUCHED, action: str = "written") -> None:
-        reason = cause.strerror or (str(cause).splitlines() or [type(cause).__name__])[0]
-        remedy = _REMEDIES.get(cause.errno or 0, "remove the cause or write elsewhere")
-        super().__init__(f"{os.fspath(path)!r} could not be {action}: {reason}; {left}; {remedy}, then try again")
-        self.errno = cause.errno
-
 
 @contextmanager
 def storing(path: str | os.PathLike[str], left: str = UNTOUCHED, action: str = "written") -> Iterator[None]:
@@ -53,7 +47,9 @@ def storing(path: str | os.PathLike[str], left: str = UNTOUCHED, action: str = "
     except WriteError:
         raise
     except OSError as error:
-        raise WriteError(path, error, left, action) from error
+        reason = error.strerror or (str(error).splitlines() or [type(error).__name__])[0]
+        remedy = _REMEDIES.get(error.errno or 0, "remove the cause or write elsewhere")
+        raise WriteError(f"{os.fspath(path)!r} could not be {action}: {reason}; {left}; {remedy}, then try again") from error
 
 
 def check_writable(name: str, path: str | os.PathLike[str]) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
 import signal
 import sys
 from pathlib import Path
@@ -276,7 +277,8 @@ def test_failure_to_clean_up_does_not_hide_the_first_error(tmp_path: Path, monke
     monkeypatch.setattr(Path, "unlink", fail)
     with pytest.raises(WriteError, match="No space left on device") as caught:
         write_whole(tmp_path / "out", full)
-    assert caught.value.errno == errno.ENOSPC
+    assert isinstance(caught.value.__cause__, OSError)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)  # a worker's error travels
 
 
 # --- Interruptions ---
