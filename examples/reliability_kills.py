@@ -33,6 +33,7 @@ from marl.checkpoint import LOG, load_tensors, read_log
 from marl.policy import CHECKPOINT, DESCRIPTION, describe
 from rrm_env.ending import status_of
 from rrm_env.files import check_writable, write_whole
+from rrm_env.network import bounded_integer
 from rrm_env.version import machine, revision, versions
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,6 +41,12 @@ IN_A_ROW = 3
 """Kills of the same work before it is let finish."""
 TIMINGS = ("seconds", "steps_per_second", "training_hours")
 """What differs between two runs of the same work: how long it took."""
+DIARIES = ("tensorboard", "events.jsonl")
+"""What is not compared: records of what happened when."""
+
+
+class FaultError(RuntimeError):
+    """Something half-written could be loaded, or finished work was lost."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,8 @@ class Work:
     """Arguments of Python, one command after the other."""
     given: tuple[str, ...] = ()
     """Commands that make what it needs, in the folder ``../given``."""
+    sweep: str = ""
+    """A file ``../given/sweep.toml``."""
     resumes: bool = False
     """Whether a rerun takes --resume where there is a run already, as the message of an interrupted run says."""
     quick: bool = False
@@ -82,12 +91,31 @@ _OFFLINE = f"-m marl train --out run --dataset ../given/data.safetensors {BRIEF}
 _ONLINE = f"-m marl train --out run --algorithm dqn {BRIEF} --learning-starts 512 --envs-per-seed 4 --replay-capacity 4000"
 _GIVEN_RUN = (_COLLECT, "-m marl train --out run --dataset data.safetensors --updates 20 --log-every 20 --evaluation-episodes 2")
 
+_SWEEP = """
+seeds = 2
+seeds_per_cell = 1
+[collect]
+transitions = 4000
+[train]
+algorithm = ["dqn", "sac"]
+updates = 40
+log_every = 10
+checkpoint_every = 20
+evaluate_every = 40
+evaluation_episodes = 2
+batch_size = 64
+[evaluate]
+episodes = 4
+schedulers = "tdm"
+"""
+
 WORKS = (
     Work("collect", (_COLLECT,), quick=True),
     Work("train offline", (f"{_OFFLINE} --updates 80",), given=(_COLLECT,), resumes=True),
     Work("train online", (f"{_ONLINE} --updates 80",), resumes=True, quick=True),
     Work("train longer and longer", tuple(f"{_ONLINE} --updates {updates}" for updates in (20, 60, 100)), resumes=True),
     Work("evaluate", ("-m marl evaluate ../given/run --schedulers tdm,itlinq --json out.json --plot out.png",), given=_GIVEN_RUN),
+    Work("sweep", ("-m marl sweep ../given/sweep.toml --out sweep --engine local --workers 2",), sweep=_SWEEP),
     Work("figure script", (f"{ROOT / 'examples' / 'figure_4.py'} --quick --out study",)),
 )
 
@@ -177,10 +205,10 @@ def check_loadable(folder: Path) -> None:
 
 
 def visible(folder: Path) -> Iterator[Path]:
-    """Files but temporary and lock files, and TensorBoard's, which hold the time of day."""
+    """Files but diaries, temporary files and locks."""
     for path in sorted(folder.rglob("*")):
         parts = path.relative_to(folder).parts
-        if path.is_file() and "tensorboard" not in parts and not any(part.startswith(".") for part in parts):
+        if path.is_file() and not any(part in DIARIES or part.startswith(".") for part in parts):
             yield path
 
 
@@ -220,6 +248,7 @@ class Bench:
         self.work, self.folder, self.tally = work, folder, Tally()
         self._generator = generator
         (folder / "given").mkdir()
+        (folder / "given" / "sweep.toml").write_text(work.sweep)
         for command in work.given:
             finish([sys.executable, *shlex.split(command)], folder / "given")
         reference, seen = folder / "reference", set[str]()
@@ -283,7 +312,9 @@ class Bench:
 
 def main(options: Options) -> None:
     """Do each work undisturbed, kill, compare, print, write."""
-    kills = 5 if options.quick else options.kills
+    if not hasattr(os, "killpg"):
+        raise ValueError("this system has no SIGKILL for a group of processes")
+    kills = 5 if options.quick else bounded_integer("kills", options.kills)
     target = options.json or (None if options.quick else Path("docs/results/reliability_kills.json"))
     path = check_writable("--json", target) if target else None
     generator, began = np.random.default_rng(options.seed), time.monotonic()
@@ -296,6 +327,7 @@ def main(options: Options) -> None:
         while (left := kills - sum(bench.tally.kills for bench in benches)) > 0 and not any(bench.tally.faults for bench in benches):
             rarest = min(benches, key=lambda bench: bench.tally.kills * bench.tally.seconds)
             rarest.chain(min(IN_A_ROW, left))
+            print(f"{rarest.work.name}: {rarest.tally.kills} kills, {rarest.tally.equal} results byte-equal", flush=True)
     report(benches, time.monotonic() - began)
     if path:
         result = {
@@ -311,7 +343,7 @@ def main(options: Options) -> None:
         write_whole(path, lambda file: file.write(json.dumps(result, indent=1).encode()))
         print(f"wrote {path}")
     if faults := [fault for bench in benches for fault in bench.tally.faults]:
-        raise OSError("; ".join(faults))
+        raise FaultError("; ".join(faults))
 
 
 def total(benches: list[Bench]) -> dict[str, int]:
@@ -336,4 +368,4 @@ def report(benches: list[Bench], seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(status_of(lambda: main(tyro.cli(Options, description=__doc__))))
+    sys.exit(status_of(lambda: main(tyro.cli(Options, description=__doc__)), failures=(FaultError,)))
