@@ -125,7 +125,8 @@ def test_temporary_files_of_another_machine_are_left_alone(tmp_path: Path, monke
 def test_temporary_file_taken_for_a_leftover_before_it_was_locked_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import fcntl
 
-    flock, taken = fcntl.flock, []
+    flock = fcntl.flock
+    taken: list[Path] = []
 
     def late(descriptor: int, operation: int) -> None:
         if operation == fcntl.LOCK_EX and not taken:  # before the first lock, another process cleans up
