@@ -135,9 +135,15 @@ def test_temporary_file_taken_for_a_leftover_before_it_was_locked_is_made_anew(t
         flock(descriptor, operation)
 
     monkeypatch.setattr(fcntl, "flock", late)
-    put(tmp_path / "out.json", b"content")
+    path = tmp_path / "out.json"
+
+    def write(file: BinaryIO) -> None:
+        put(path, b"of another process, which cleans up first")
+        file.write(b"content")
+
+    write_whole(path, write)
     assert len(taken) == 1
-    assert (tmp_path / "out.json").read_bytes() == b"content"
+    assert path.read_bytes() == b"content"
 
 
 def test_files_are_written_where_there_are_no_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
