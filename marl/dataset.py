@@ -199,16 +199,17 @@ class Dataset:
     # --- Files ---
 
     def write(self, path: str | Path) -> None:
-        """Write one safetensors file, whole or not at all.
+        """Write one safetensors file, whole or not at all; the same bytes for the same content.
 
         Raises:
             ValueError: nothing can be written there.
+            WriteError: the system refuses to store it, a full disk say.
         """
         target = check_writable("path", path)
         tensors = {name: tensor.contiguous().clone() for name, tensor in self.tensors().items()}  # fields may share their memory
         described = json.dumps({**self.metadata, "versions": versions("torch", "safetensors")})
         metadata = {"kind": _KIND, "schema": str(SCHEMA), "description": described, "checksum": _checksum(tensors, described)}
-        content = save(tensors, metadata)
+        content = _in_order(save(tensors, metadata))
         write_whole(target, lambda file: file.write(content))
 
     @classmethod
@@ -243,3 +244,13 @@ def _checksum(tensors: Mapping[str, Tensor], description: str) -> str:
         digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
         digest.update(tensors[name].numpy().view(np.uint8).data)
     return digest.hexdigest()
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file with its metadata sorted: the library leaves them in the order of a hash that differs between processes."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the tensors stay aligned
+    return b"".join((len(text).to_bytes(8, "little"), text, memoryview(content)[8 + length :]))

@@ -76,7 +76,7 @@ class Ray(Engine):
         except (errors.RayTaskError, errors.RuntimeEnvSetupError, errors.TaskUnschedulableError):
             raise  # not the node's fault: it would come again
         except errors.RayError as error:
-            raise LostError(f"{type(error).__name__}: {_first_line(error)}") from None
+            raise LostError(f"{type(error).__name__}: {_first_line(error).partition('. ')[0]}") from None
         return returned
 
     def _abandon(self, handles: list[Hashable]) -> None:
