@@ -12,6 +12,7 @@ from gymnasium.error import DependencyNotInstalled
 
 from marl.commands import Collect, Evaluate, Export, Import, Info, Train, Watch
 from marl.config import LearnerConfig
+from marl.engine import LostError
 from marl.learner import DivergenceError
 from marl.sweep_command import SweepCommand, SweepError
 
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (TypeError, ValueError, DependencyNotInstalled) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except (DivergenceError, SweepError) as error:
+    except (DivergenceError, LostError, SweepError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
