@@ -11,6 +11,7 @@ import tyro
 
 from marl.commands import Collect, Evaluate, Export, Import, Info, Train, Watch
 from marl.config import LearnerConfig
+from marl.engine import LostError
 from marl.learner import DivergenceError
 from marl.sweep_command import SweepCommand, SweepError
 from rrm_env.ending import status_of
@@ -30,7 +31,7 @@ Command = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and say how it ended, as `status_of` does; 1 also where training diverged or cells of a sweep failed."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    return status_of(lambda: _parse(given).run(), failures=(DivergenceError, SweepError))
+    return status_of(lambda: _parse(given).run(), failures=(DivergenceError, LostError, SweepError))
 
 
 def _parse(given: list[str]) -> Any:

@@ -212,22 +212,22 @@ class Local(Engine):
         self.workers = _cores() if workers is None else bounded_integer("workers", workers, MAX_WORKERS)
         self._idle = [_Worker() for _ in range(self.workers)]
         self._busy: dict[Hashable, tuple[_Worker, int | None]] = {}
-        self._gpus: list[int] | None = None
 
     def _submit(self, task: Task) -> Hashable | None:
-        if not self._idle or (task.gpu and not self._free_gpus()):
+        gpus = self._free_gpus() if task.gpu else []
+        if not self._idle or (task.gpu and not gpus):
             return None
-        worker, gpu = self._idle.pop(), self._free_gpus().pop(0) if task.gpu else None
+        worker, gpu = self._idle.pop(), gpus[0] if task.gpu else None
         future = worker.submit(task.function, task.arguments, gpu)
         self._busy[future] = worker, gpu
         return future
 
     def _free_gpus(self) -> list[int]:
-        if self._gpus is None:
-            self._gpus = list(range(torch.cuda.device_count()))
-            if not self._gpus:
-                raise ValueError(f"device = 'cuda' is not available on this machine: torch {torch.__version__} finds no CUDA device")
-        return self._gpus
+        count = torch.cuda.device_count()
+        if count == 0:
+            raise ValueError(f"device = 'cuda' is not available on this machine: torch {torch.__version__} finds no CUDA device")
+        taken = [gpu for _, gpu in self._busy.values()]
+        return [gpu for gpu in range(count) if gpu not in taken]
 
     def _finished(self, handles: list[Hashable]) -> list[Hashable]:
         futures: list[Future[Returned]] = handles  # type: ignore[assignment]
@@ -241,10 +241,8 @@ class Local(Engine):
             raise LostError("its process was killed") from None
 
     def _release(self, handle: Hashable) -> _Worker:
-        worker, gpu = self._busy.pop(handle)
+        worker, _ = self._busy.pop(handle)
         self._idle.append(worker)
-        if gpu is not None:
-            self._free_gpus().append(gpu)
         return worker
 
     def _abandon(self, handles: list[Hashable]) -> None:

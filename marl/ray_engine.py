@@ -73,10 +73,11 @@ class Ray(Engine):
         errors = self._ray.exceptions
         try:
             returned: Returned = self._ray.get(handle)
-        except (errors.RayTaskError, errors.RuntimeEnvSetupError, errors.TaskUnschedulableError):
-            raise  # not the node's fault: it would come again
+        except (errors.RayTaskError, errors.RuntimeEnvSetupError, errors.TaskUnschedulableError) as error:  # it would come again
+            reason = str(error).strip().splitlines()[-1].strip()
+            raise ValueError(f"a node of the Ray cluster cannot run this: {reason}; every node needs the same packages") from None
         except errors.RayError as error:
-            raise LostError(f"{type(error).__name__}: {_first_line(error)}") from None
+            raise LostError(f"{type(error).__name__}: {_first_line(error).partition('. ')[0]}") from None
         return returned
 
     def _abandon(self, handles: list[Hashable]) -> None:

@@ -134,7 +134,8 @@ class SweepRun:
         record = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **event._asdict()}
         with (self.out / EVENTS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
-        if count := self._progress.count(event):
+        count = self._progress.count(event)
+        if count is not None:
             attempt = f", attempt {event.attempt}" if event.attempt > 1 or event.kind == "lost" else ""
             self._say(f"{event.kind}{count}: {event.task}{attempt} ({event.detail})")
 

@@ -13,7 +13,7 @@ from typing import NoReturn
 from gymnasium.error import DependencyNotInstalled
 
 NOTHING_LOST = "files reported as written are whole, nothing else was changed; the same command starts again"
-GOES_ON = "what is finished is kept; the same command goes on"
+GOES_ON = "nothing that was finished or checkpointed is lost; the same command goes on"
 """What interrupted commands say: those that start again, and those that find their finished parts."""
 
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
