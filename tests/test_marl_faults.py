@@ -182,10 +182,10 @@ def test_dataset_that_does_not_fit_leaves_the_old_one(tmp_path: Path, capsys: py
     [
         ({"updates": 40}, 8192, "(checkpoint|replay-20)\\.safetensors", f"keeps its checkpoint of update 10 (of 40): {ON}"),
         (
-            {"updates": 400, "checkpoint_every": 400, "log_every": 1},
+            {"updates": 60, "checkpoint_every": 60, "log_every": 1},
             0,
             "log\\.jsonl",
-            f"has no checkpoint yet (of 400): {ON}",
+            f"has no checkpoint yet (of 60): {ON}",
         ),
     ],
 )
