@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+import threading
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -236,6 +237,14 @@ def test_evaluation_that_cannot_be_written_ends_with_one_line(home: Path, tmp_pa
 
 
 def test_tensorboard_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    class Writing(threading.Thread):
+        """What writes events."""
+
+    Writing.__module__ = "tensorboard.summary.writer"
+
     class Full:
         """A writer whose disk is full; the real one need not be installed."""
 
@@ -243,13 +252,17 @@ def test_tensorboard_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch
             assert folder.endswith("tensorboard")
 
         def add_scalar(self, *_: object) -> None:
-            """Fail as the thread behind the real one does."""
-            raise OSError(errno.ENOSPC, "No space left on device")
+            """Fail as the real one: its thread first, which Python would report with a traceback."""
+            thread = Writing(target=fail)
+            thread.start()
+            thread.join()
+            fail()
 
         def close(self) -> None:
             """Fail again."""
             raise OSError(errno.EIO, "Input/output error")
 
+    before = threading.excepthook
     module = type(sys)("torch.utils.tensorboard")
     module.SummaryWriter = Full  # type: ignore[attr-defined]
     with monkeypatch.context() as installed:
@@ -257,6 +270,7 @@ def test_tensorboard_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch
         with pytest.raises(WriteError, match=r"tensorboard' could not be written: No space left .*; TensorBoard shows less than the log"):
             trained(tmp_path / "run")
     assert [record["update"] for record in records(tmp_path / "run")] == [5]
+    assert threading.excepthook is before
 
 
 # --- Read-only folders ---
