@@ -26,10 +26,9 @@ WORKER = "--peer-worker"
 STAGES = "untrained", "trained"
 
 if WORKER not in sys.argv:  # d3rlpy's interpreter has none of these
-    import tyro
     from benchmark_learners import peer_python
     from numpy.typing import NDArray
-    from trainer_report import Act, print_closing_line, print_policy, print_versions
+    from trainer_report import Act, print_closing_line, print_policy, print_versions, run_example
 
     from baselines import REGISTRY
     from baselines.comparison import parse_scheduler
@@ -147,7 +146,4 @@ if __name__ == "__main__":
     if WORKER in sys.argv:
         peer_worker(Path(sys.argv[-1]))
     else:
-        try:
-            main(tyro.cli(Options, description=__doc__, config=(tyro.conf.FlagCreatePairsOff,)))
-        except (TypeError, ValueError) as error:
-            sys.exit(f"error: {error}")
+        run_example(main, Options, __doc__)

@@ -14,19 +14,18 @@ import random
 import sys
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from gymnasium.spaces import Dict, MultiBinary, Space
 from numpy.typing import NDArray
 from pettingzoo.utils import BaseWrapper
-from trainer_report import print_closing_line, print_policy, print_versions
+from trainer_report import TrainerOptions, print_closing_line, print_policy, print_versions, run_example
 
 from rrm_env import env as rrm
 
 try:
     import torch
-    import tyro
     from tianshou.algorithm import DQN
     from tianshou.algorithm.modelfree.dqn import DiscreteQLearningPolicy
     from tianshou.algorithm.multiagent.marl import MultiAgentOffPolicyAlgorithm
@@ -44,24 +43,17 @@ REWARD_SCALE = 0.05
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(TrainerOptions):
     """How to train and compare."""
 
     steps: int = 100_000
     """Steps of the network; every access point makes a transition of each."""
     envs: int = 10
     """Networks side by side."""
-    episodes: int = 128
-    """Unseen episodes for the comparison."""
-    seed: int = 0
-    """Of learner and networks."""
     quick: bool = False
     """Some seconds: 3,000 steps, 16 episodes."""
 
-    def __post_init__(self) -> None:
-        for name, low in (("steps", 1000), ("envs", 1), ("episodes", 1), ("seed", 0)):
-            if getattr(self, name) < low:
-                raise ValueError(f"--{name} must be at least {low}, got {getattr(self, name)}")
+    least: ClassVar[dict[str, int]] = {**TrainerOptions.least, "steps": 1000}
 
 
 class Masked(BaseWrapper[str, Any, Any]):
@@ -148,7 +140,4 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Options, description=__doc__, config=(tyro.conf.FlagCreatePairsOff,)))
-    except (TypeError, ValueError) as error:
-        sys.exit(f"error: {error}")
+    run_example(main, Options, __doc__)
