@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baselines import REGISTRY
-from rrm_env import SILENT, Evaluation, Network, evaluate
+from rrm_env import SILENT, Evaluation, Network, RRMConfig, evaluate
 from rrm_env.version import versions
 
 REFERENCES = ("random_walk", "itlinq")
@@ -95,10 +95,13 @@ def print_versions(*distributions: str) -> None:
     print("versions: " + ", ".join(f"{name} {version}" for name, version in versions(*distributions).items()), flush=True)
 
 
-def print_policy(name: str, act: Act, episodes: int) -> Evaluation:
-    """One line about a policy on the first unseen episodes of the network; returns what it was measured to reach."""
+def print_policy(name: str, act: Act, episodes: int, config: RRMConfig | None = None) -> Evaluation:
+    """One line about a policy on the first unseen episodes of the network; returns what it was measured to reach.
+
+    ``config`` is what it was trained in where that is not the preset ``paper``: its reward makes the return.
+    """
     scheduler = ActingScheduler(act)
-    evaluation = evaluate(scheduler, episodes=episodes)
+    evaluation = evaluate(scheduler, config, episodes)
     print(
         f"{name}: {_kpis(evaluation)}, return {evaluation.returns.mean():.0f}; {100 * evaluation.silent_share.mean():.0f} % silent, ",
         end="",

@@ -1,8 +1,7 @@
 """RLlib: PPO with action masks and one policy that all access points share.
 
 ``python examples/with_rllib.py`` trains on RLlib's new API stack, through its wrapper of PettingZoo environments and its own
-action-masking module. The reward is the utility gained, which orders policies as the score does; the paper's lets this learner
-fall silent at first. Needs ``pip install 'rrm-env[rllib]'``; ``--help`` shows the options.
+action-masking module. Needs ``pip install 'rrm-env[rllib]'``; ``--help`` shows the options.
 """
 
 from __future__ import annotations
@@ -42,16 +41,16 @@ class Options(TrainerOptions):
     """How to train and compare."""
 
     quick: bool = False
-    """Some seconds: 8,000 steps, 16 episodes."""
+    """Some seconds: 16,000 steps, 16 episodes."""
 
 
 class MaskedObservations(BaseParallelWrapper[str, Any, int]):
-    """Puts each mask beside the observation, where RLlib's action-masking module looks for it, and scales rewards to returns of about 100.
+    """Puts each mask beside the observation, where RLlib's action-masking module looks for it, and scales rewards to returns of about 10.
 
     RLlib's modules never see infos. The mask is float: the module takes its logarithm.
     """
 
-    reward_scale = 0.2
+    reward_scale = 0.1
 
     def __init__(self, env: Any) -> None:
         super().__init__(env)
@@ -85,7 +84,7 @@ class MaskedObservations(BaseParallelWrapper[str, Any, int]):
 
 def configuration(options: Options) -> PPOConfig:
     """PPO on the new API stack, everything in this process."""
-    register_env("rrm", lambda _: ParallelPettingZooEnv(MaskedObservations(parallel_env(reward="utility"))))
+    register_env("rrm", lambda _: ParallelPettingZooEnv(MaskedObservations(parallel_env())))
     module = RLModuleSpec(
         module_class=ActionMaskingTorchRLModule,
         model_config=DefaultModelConfig(fcnet_hiddens=[64, 64], head_fcnet_hiddens=[], vf_share_layers=False),
@@ -114,7 +113,7 @@ def configuration(options: Options) -> PPOConfig:
 
 def main(options: Options) -> None:
     """Train and compare."""
-    steps, episodes = (8_000, 16) if options.quick else (options.steps, options.episodes)
+    steps, episodes = (16_000, 16) if options.quick else (options.steps, options.episodes)
     print_versions("torch", "ray")
     ray.init(address="local", num_cpus=1, include_dashboard=False, configure_logging=False, log_to_driver=False)
     algorithm = configuration(options).build_algo()

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pettingzoo.utils import BaseWrapper
 from trainer_report import TrainerOptions, print_closing_line, print_policy, print_versions, run_example
 
+from rrm_env import RRMConfig
 from rrm_env import env as rrm
 
 try:
@@ -38,6 +39,7 @@ try:
 except ImportError as error:
     sys.exit(f"error: {error}; this example needs pip install 'rrm-env[tianshou]'")
 
+NETWORK = RRMConfig(reward="utility")
 DISCOUNT = 0.9  # of a step of the network
 REWARD_SCALE = 0.05
 
@@ -75,7 +77,7 @@ class Masked(BaseWrapper[str, Any, Any]):
 
 def environment() -> PettingZooEnv:
     """The network as Tianshou's collector plays it."""
-    return PettingZooEnv(Masked(rrm(reward="utility")))
+    return PettingZooEnv(Masked(rrm(reward=NETWORK.reward)))
 
 
 def learner() -> tuple[MultiAgentOffPolicyAlgorithm, DiscreteQLearningPolicy[Any]]:
@@ -133,10 +135,10 @@ def main(options: Options) -> None:
         return chosen
 
     print_versions("torch", "tianshou")
-    print_policy("untrained", act, episodes)
+    print_policy("untrained", act, episodes, NETWORK)
     began = time.perf_counter()
     train(algorithm, steps, options)
-    print_closing_line("DQN with shared parameters", print_policy("trained", act, episodes), time.perf_counter() - began)
+    print_closing_line("DQN with shared parameters", print_policy("trained", act, episodes, NETWORK), time.perf_counter() - began)
 
 
 if __name__ == "__main__":
