@@ -34,6 +34,10 @@ SHRINK = (
     (r"--transitions \d+", "--transitions 400"),
     (r"--episodes \d+", "--episodes 4"),
     (r"(python -m baselines)(?!.*--(episodes|watch))", r"\1 --episodes 4"),
+    (
+        r"(python -m marl sweep (\S+\.toml))",
+        r"sed -i -E 's/^updates = .*/updates = 20/; s/_000//g; s/128/4/; s/32/2/' \2 && \1",
+    ),
     (r"(python examples/quickstart\.py)", r"\1 --updates 20 --transitions 400 --episodes 4"),
 )
 """What makes the bash blocks run in seconds: sizes become smaller, nothing else changes."""
