@@ -140,7 +140,7 @@ def _reply(i: int, kept: int, value: float, chosen: Any, weight: Any, signal: An
         change = weight[link] * math.log2(1.0 + signal[link] / interference[link]) - taken
         if weight[link] > 0.0 and change > max(best_change, kept_change + threshold):
             best, best_change = link, change
-    if 0.0 > max(best_change, kept_change + threshold):
+    if max(best_change, kept_change + threshold) < 0.0:
         best, best_change = SILENT, 0.0
     return best, best_change - kept_change
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import naive
 import numpy as np
@@ -92,7 +93,7 @@ def test_more_starts_are_never_worse_and_the_default_is_close_to_exhaustive_sear
     }
     optimum = np.array([_value(network, b, served) for b, served in enumerate(best.schedule(network).tolist())])
     ordered = list(values.values())
-    for fewer, more in zip(ordered, ordered[1:], strict=False):
+    for fewer, more in pairwise(ordered):
         assert (more >= fewer * (1 - 1e-8)).all()
     assert (values[1] / optimum).mean() < 0.98 < 0.995 < (values[8] / optimum).mean()
     assert (values[1000] / optimum).mean() > 0.998
