@@ -112,7 +112,8 @@ def work(name: str, quick: bool, seed: int, reports: Any) -> None:
 def run(names: list[str], options: Options, report: Callable[[str, dict[str, Record]], None]) -> dict[str, Record]:
     """What each part found; `report` gets a part's name and all that is known whenever that part gets on."""
     context = multiprocessing.get_context("spawn")
-    reports, waiting, running = context.Queue(), list(names), {}
+    reports, waiting = context.Queue(), list(names)
+    running: dict[str, Any] = {}
     known: dict[str, Record] = {name: {} for name in names}
     while waiting or running:
         while waiting and len(running) < options.workers:
