@@ -72,6 +72,18 @@ def test_no_change_of_one_ap_improves_and_no_link_alone_is_better(
                     assert made.value([*others[:i], ue, *others[i + 1 :]]) <= reached * (1 + 2e-9) + 1e-12
 
 
+def test_local_search_goes_on_until_no_ap_improves() -> None:
+    """Among many APs one round of changes does not always suffice."""
+    scheduler, network = GreedyMaxWeight(starts=1), reset_network(RRMConfig(n_aps=16, n_ues=80, area_side_m=150), 0, 100)
+    while network.t < 12:
+        network.step(scheduler.schedule(network))
+    for b, served in enumerate(scheduler.schedule(network).tolist()):
+        reached = _value(network, b, served)
+        for i, own in enumerate(network.candidates[b].tolist()):
+            for ue in {*own, SILENT}:
+                assert _value(network, b, [*served[:i], ue, *served[i + 1 :]]) <= reached * (1 + 2e-9)
+
+
 @settings(max_examples=40)
 @given(small, seeds, CSI, EXPONENT)
 def test_exhaustive_search_is_never_worse_and_no_better_for_one_ap(config: RRMConfig, seed: int, csi: str, exponent: float) -> None:
