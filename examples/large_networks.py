@@ -7,9 +7,10 @@
 - every scheduler at the largest size;
 - `GreedyMaxWeight` against the exhaustive search of `MaxWeight`, where both run: the objective decision by decision, and the KPIs;
 - learners of 32 access points and 160 users, independent and CTDE, with networks of their own and shared ones, by SAC and DQN: speed,
-  memory, and what the temporal-difference loss does in a short training on one thread. ``processor`` times are those of the process,
-  which other programs on a busy machine do not lengthen much. Useful means: 5,000 updates in less than an hour of one core;
+  memory, and what the temporal-difference loss does in a short training on one thread. Useful means: 5,000 updates in less than an hour of one core;
 - what the centralised form, the exhaustive search and a replay that does not fit say.
+
+Clock times are of the machine as it is; processor times are the process's own, which other programs lengthen little, over all its threads.
 
 Writes docs/results/large_networks.json; ``--quick`` does the same in miniature and writes nothing unless told where.
 """
@@ -193,7 +194,7 @@ TABLES: dict[str, tuple[str, dict[str, Cell]]] = {
             "threads": lambda row: str(row["threads"]),
             "ms per step of all": lambda row: f"{1e3 * row['step_s']:,.2f}",
             "env-steps/s": lambda row: f"{row['env_steps_per_second']:,.0f}",
-            "ns per link": lambda row: f"{row['ns_per_link']:.2f}",
+            "ns per link, clock / processor": lambda row: f"{row['ns_per_link']:.2f} / {row['processor_ns_per_link']:.2f}",
             "s for all steps": lambda row: f"{row['all_steps_s']:,.1f} ({row['steps']})",
             "s for reset": lambda row: f"{row['reset_s']:.2f}",
             "bytes per episode": lambda row: f"{row['bytes_per_episode']:,}",

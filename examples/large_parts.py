@@ -39,15 +39,16 @@ def network_row(config: RRMConfig, episodes: int, threads: int) -> Row:
     network.reset(0)
     began = time.perf_counter()
     network.reset(0)
-    reset_s, taken = time.perf_counter() - began, []
+    reset_s, taken, processor_s = time.perf_counter() - began, [], 0.0
     while not network.done:
         actions = generator.integers(config.n_actions, size=(episodes, config.n_aps))
-        began = time.perf_counter()
+        began, began_processor = time.perf_counter(), time.process_time()
         rates, reward = network.step_actions(actions)
         taken.append(time.perf_counter() - began)
+        processor_s += time.process_time() - began_processor
         if not (np.isfinite(rates).all() and np.isfinite(reward).all()):
             raise ArithmeticError(f"rates or rewards of step {network.t} are not finite")
-    step_s = median(taken)
+    step_s, links = median(taken), episodes * config.n_aps * config.n_ues
     return {
         "n_aps": config.n_aps,
         "n_ues": config.n_ues,
@@ -58,7 +59,8 @@ def network_row(config: RRMConfig, episodes: int, threads: int) -> Row:
         "step_s": step_s,
         "all_steps_s": sum(taken),
         "env_steps_per_second": episodes / step_s,
-        "ns_per_link": 1e9 * step_s / (episodes * config.n_aps * config.n_ues),
+        "ns_per_link": 1e9 * step_s / links,
+        "processor_ns_per_link": 1e9 * processor_s / (links * len(taken)),
         "bytes_per_episode": network.bytes_per_episode,
         "peak_bytes": peak_bytes(),
         "bytes_over_start": (peak_bytes() or 0) - before,
