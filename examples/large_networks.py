@@ -7,7 +7,8 @@
 - every scheduler at the largest size;
 - `GreedyMaxWeight` against the exhaustive search of `MaxWeight`, where both run: the objective decision by decision, and the KPIs;
 - learners of 32 access points and 160 users, independent and CTDE, with networks of their own and shared ones, by SAC and DQN: speed,
-  memory, and what the temporal-difference loss does in a short training on one thread. Useful means: 5,000 updates in less than an hour of one core;
+  memory, and what the temporal-difference loss does in a short training on one thread. Useful means: 5,000 updates in less
+  than an hour of one core;
 - what the centralised form, the exhaustive search and a replay that does not fit say.
 
 Clock times are of the machine as it is; processor times are the process's own, which other programs lengthen little, over all its threads.
