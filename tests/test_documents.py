@@ -48,6 +48,7 @@ LEFT_OUT = (
     (r"^pytest\b", "it is this suite"),
     (r"--watch(?!.*--video)", "it opens a window"),
     (r"examples/benchmark_", "benchmarks take minutes and need their peers"),
+    (r"examples/(reliability_soak|large_networks)\.py(?!.*--quick)", "it takes minutes; its miniature is tested"),
     (r"^ruff\b|^mypy\b|^sphinx-build\b|^python -m build\b", IN_CI),
     (r"examples/(figure_\d|sensitivity|past_the_paper|information_limit)\.py", IN_CI),
 )
@@ -220,6 +221,7 @@ def test_the_page_on_baselines_has_every_scheduler_with_its_committed_numbers() 
     assert {row[0].partition(":")[0] for row in rows} == set(REGISTRY)
     figure = json.loads(text_of("results/figure_4.json"))["rows"]
     further = json.loads(text_of("results/past_the_paper.json"))["references"]
+    further |= {row["scheduler"]: row for row in json.loads(text_of("results/large_networks.json"))["references"]}
     for name, *numbers, _ in rows:
         row = figure.get(name) or further[name]
         score = row["score"]
