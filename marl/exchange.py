@@ -131,7 +131,7 @@ def read_mdp_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
 
 def _joint_heads(team: Team) -> Heads:
     """Numbers the joint actions."""
-    if (joint := team.n_actions**team.n_agents) > MAX_JOINT_ACTIONS:
+    if (joint := team.n_joint_actions) > MAX_JOINT_ACTIONS:
         raise ValueError(f"MDP arrays number the joint actions, of which there may be {MAX_JOINT_ACTIONS:,}: {team} has {joint:,}")
     return Heads("c", team)
 

@@ -222,13 +222,17 @@ class Learner:
         """Continue from what `tensors` gave.
 
         Raises:
-            ValueError: a tensor is missing or has another shape.
+            ValueError: a tensor is missing, of another shape or type, or not finite.
         """
         own = self.tensors()
         for name, tensor in own.items():
-            if name not in tensors or tensors[name].shape != tensor.shape:
-                found = f"shape {tuple(tensors[name].shape)}" if name in tensors else "nothing"
-                raise ValueError(f"checkpoint: {name} must have shape {tuple(tensor.shape)}, found {found}")
+            expected, found = f"{tensor.dtype} of shape {tuple(tensor.shape)}", "nothing"
+            if name in tensors:
+                found = f"{tensors[name].dtype} of shape {tuple(tensors[name].shape)}"
+            if found != expected:
+                raise ValueError(f"checkpoint: {name} must be {expected}, found {found}")
+            if not torch.isfinite(tensors[name]).all():
+                raise ValueError(f"checkpoint: {name} must be finite")
         for name, tensor in own.items():
             tensor.copy_(tensors[name])
 

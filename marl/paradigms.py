@@ -6,6 +6,7 @@ Centralised: K = 1, M = A^I. Independent and CTDE: K = I, M = A; they differ in 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -31,6 +32,11 @@ class Team:
     n_actions: int
     """Actions of one agent, A."""
 
+    @property
+    def n_joint_actions(self) -> int:
+        """A^I, or 2^64 where it is more still: of a team that a file makes up, the power itself could fill the memory."""
+        return int(self.n_actions**self.n_agents) if self.n_agents * math.log2(self.n_actions) < 64 else 2**64
+
 
 def team_of(config: RRMConfig) -> Team:
     """The sizes of a network, as learners need them."""
@@ -53,8 +59,8 @@ class Heads:
     def __post_init__(self) -> None:
         if self.joint and self.n_actions > MAX_JOINT_ACTIONS:
             raise ValueError(
-                f"paradigm = 'c' would enumerate {self.team.n_actions}^{self.team.n_agents} = {self.n_actions:,} joint actions; allowed: "
-                f"up to {MAX_JOINT_ACTIONS:,}. Use paradigm = 'ctde' or 'i', whose networks grow with the number of agents only"
+                f"paradigm = 'c' would enumerate {self.team.n_actions}^{self.team.n_agents} = {self.n_actions:,} joint actions; "
+                f"allowed: up to {MAX_JOINT_ACTIONS:,}. Use paradigm = 'ctde' or 'i', whose networks grow with the number of agents only"
             )
 
         if self.common_features > self.team.n_features:
@@ -87,7 +93,7 @@ class Heads:
     @property
     def n_actions(self) -> int:
         """M."""
-        return int(self.team.n_actions**self.team.n_agents) if self.joint else self.team.n_actions
+        return self.team.n_joint_actions if self.joint else self.team.n_actions
 
     def inputs(self, observation: Tensor) -> Tensor:
         """(S, B, I, D) observations to (S, K, B, features)."""

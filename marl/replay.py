@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from marl.paradigms import Team
-from marl.transitions import Transitions
+from marl.transitions import Transitions, check_values
 
 
 class Replay:
@@ -62,9 +62,22 @@ class Replay:
         return {**fields, "added": torch.tensor(self.added)}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Continue from what `tensors` gave."""
-        self.added = int(tensors["added"])
-        filled = min(self.added, self.capacity)
+        """Continue from what `tensors` gave.
+
+        Raises:
+            ValueError: a tensor is missing or of another shape or type, or holds what no environment gives.
+        """
+        added = int(tensors["added"])
+        filled, own = min(added, self.capacity), self.stored._asdict()
+        for name, field in own.items():
+            expected, found = f"{field.dtype} of shape {(self.n_seeds, filled, *field.shape[1:])}", "nothing"
+            if name in tensors:
+                found = f"{tensors[name].dtype} of shape {tuple(tensors[name].shape)}"
+            if found != expected:
+                raise ValueError(f"replay: {name} must be {expected}, found {found}")
+        if filled:
+            check_values({name: tensors[name].flatten(0, 1) for name in own})
+        self.added = added
         self.size.fill_(filled)
-        for name, field in self.stored._asdict().items():
+        for name, field in own.items():
             field.view(self.n_seeds, self.capacity, *field.shape[1:])[:, :filled].copy_(tensors[name])
