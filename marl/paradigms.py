@@ -18,6 +18,9 @@ from rrm_env import RRMConfig
 ILLEGAL = -1e9
 """Added to values and logits of illegal actions: exp() gives exactly 0, and 0 * ILLEGAL is no NaN as 0 * -inf would be."""
 
+DIVERGED = 1e8
+"""A loss part beyond this, or not a number, counts as divergence; values and logits are kept within it, so that `ILLEGAL` outweighs them."""
+
 MAX_JOINT_ACTIONS = 2**14
 """Largest joint action space the centralised paradigm enumerates; beyond it one output layer outgrows everything else."""
 
@@ -135,6 +138,11 @@ class Heads:
             digits.append(index % self.team.n_actions)
             index = index // self.team.n_actions
         return torch.stack(digits[::-1], -1)
+
+
+def tame(preferred: Tensor) -> Tensor:
+    """Values or logits of networks gone astray, such that with `Heads.bias` added a legal action still has the largest."""
+    return preferred.nan_to_num(0.0).clamp_(-DIVERGED, DIVERGED)
 
 
 def preference(q: Tensor, *, mixes: bool) -> Tensor:

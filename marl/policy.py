@@ -16,7 +16,7 @@ from torch import Tensor
 from marl.config import LearnerConfig
 from marl.descriptions import check_run, completed, differences, identity
 from marl.networks import Layers, Workspace, layer_sizes, multiply_adds
-from marl.paradigms import Heads, Team, preference, team_of
+from marl.paradigms import Heads, Team, preference, tame, team_of
 from marl.tensor_files import checksum, opened, parse_json, read_json
 from rrm_env import SILENT, Network
 
@@ -134,7 +134,7 @@ class Policy:
         if self._workspace is None or (self._workspace.batch, self._workspace.n_heads) != (len(observation), self._heads.n_heads):
             self._workspace = Workspace(self._layers, self._heads.n_heads, len(observation))
         stacked = self._workspace.forward(self._heads.inputs((observed - self._shift) * self._scale))
-        outputs = preference(stacked, mixes=self._heads.mixes) + self._heads.bias(legal)
+        outputs = tame(preference(stacked, mixes=self._heads.mixes)) + self._heads.bias(legal)
         if self.sample:
             if uniform is None:
                 raise ValueError(f"a sampling policy needs uniform numbers of shape ({len(observation)}, {self.n_uniform})")

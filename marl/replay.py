@@ -76,7 +76,10 @@ class Replay:
             if found != expected:
                 raise ValueError(f"replay: {name} must be {expected}, found {found}")
         if filled:
-            check_values({name: tensors[name].flatten(0, 1) for name in own})
+            try:
+                check_values({name: tensors[name].flatten(0, 1) for name in own})
+            except ValueError as error:
+                raise ValueError(f"replay: {error}") from None
         self.added = added
         self.size.fill_(filled)
         for name, field in own.items():

@@ -12,9 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
+
+from rrm_env.config import shortened
 
 MAX_TEXT = 2**26
 """Bytes of the longest JSON text that is read."""
@@ -67,7 +69,7 @@ def opened(path: str | Path, refusal: Callable[[str], ValueError]) -> Iterator[A
     except OSError as error:
         raise refusal(error.strerror or str(error)) from None
     except SafetensorError as error:
-        raise refusal(str(error)) from None
+        raise refusal(shortened(str(error))) from None
 
 
 def checksum(tensors: Mapping[str, Tensor], description: str) -> str:
@@ -75,5 +77,5 @@ def checksum(tensors: Mapping[str, Tensor], description: str) -> str:
     digest = hashlib.sha256(description.encode())
     for name, tensor in tensors.items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).numpy().view(np.uint8).data)
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

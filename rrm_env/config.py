@@ -39,6 +39,11 @@ def shown(value: Any) -> str:
         text = repr(value)
     except Exception as error:
         text = f"<{type(value).__name__} without a repr: {type(error).__name__}>"
+    return shortened(text)
+
+
+def shortened(text: str) -> str:
+    """A text for an error message, cut where it is long."""
     return text if len(text) <= 500 else f"{text[:200]}... ({len(text):,} characters)"
 
 
