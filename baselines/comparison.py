@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -62,7 +62,7 @@ def summarise(evaluations: Mapping[str, Evaluation]) -> dict[str, dict[str, Any]
     for name, evaluation in evaluations.items():
         low, high = metrics.pooled_tail_interval(evaluation.ue_rates)
         summary[name] = {
-            **{kpi: _mean(getattr(evaluation, kpi)) for kpi in KPIS},
+            **{kpi: mean_with_interval(getattr(evaluation, kpi)) for kpi in KPIS},
             "pooled_tail_rate": {"mean": evaluation.pooled_tail_rate, "low": low, "high": high},
             "silent_share": float(evaluation.silent_share.mean()),
             "steps_per_second": evaluation.steps_per_second,
@@ -72,7 +72,8 @@ def summarise(evaluations: Mapping[str, Evaluation]) -> dict[str, dict[str, Any]
     return summary
 
 
-def _mean(values: metrics.Floats) -> Interval:
+def mean_with_interval(values: metrics.Floats) -> Interval:
+    """The mean of values (episodes,) or (seeds, episodes) as ``mean``, with its 95 % bootstrap interval as ``low`` and ``high``."""
     low, high = metrics.mean_interval(values)
     return {"mean": float(values.mean()), "low": low, "high": high}
 
@@ -99,16 +100,24 @@ def table(summary: Mapping[str, Mapping[str, Any]], title: str) -> Table:
         grid.add_column(heading, justify="right", no_wrap=True)
     for name, row in summary.items():
         cells = [
-            "best" if key == "score_minus_best" and row["best"] else f"{row[key]['mean']:.{digits}f}\n[dim]{_range(row[key], digits)}[/]"
-            for _, key, digits in columns
+            "best" if key == "score_minus_best" and row["best"] else shown_with_interval(row[key], digits) for _, key, digits in columns
         ]
         grid.add_row(name, *cells, f"{100 * row['silent_share']:.0f}", f"{row['steps_per_second']:,.0f}")
     return grid
 
 
+def shown_with_interval(interval: Interval, digits: int) -> str:
+    """A table's cell: the mean, under it the interval."""
+    return f"{interval['mean']:.{digits}f}\n[dim]{_range(interval, digits)}[/]"
+
+
 def show(summary: Mapping[str, Mapping[str, Any]], title: str) -> None:
-    """Print the table; a terminal narrower than it folds whole lines instead of losing digits."""
-    grid = table(summary, title)
+    """Print the table of a summary."""
+    print_whole(table(summary, title))
+
+
+def print_whole(grid: Table) -> None:
+    """Print a table; a terminal narrower than it folds whole lines instead of losing digits."""
     needed = Console(width=1000).measure(grid).maximum
     Console(width=max(Console().width, needed)).print(grid)
 
@@ -166,6 +175,17 @@ def write_picture(path: Path, evaluations: Mapping[str, Evaluation]) -> None:
         axes.spines[["top", "right"]].set_visible(False)
 
     write_figure(path, figure)
+
+
+def draw_bars(axes: Any, bars: Sequence[tuple[str, str, Interval]]) -> None:
+    """Text, colour and `mean_with_interval` of each as bars with their intervals, one under another; ``axes`` are matplotlib's."""
+    for place, (text, colour, interval) in enumerate(bars):
+        mean, below, above = interval["mean"], interval["mean"] - interval["low"], interval["high"] - interval["mean"]
+        axes.barh(place, mean, color=colour, alpha=0.55)
+        axes.errorbar(mean, place, xerr=[[below], [above]], color="#000000", capsize=4)
+        axes.annotate(f" {text}", (0, place), va="center", fontsize="small")
+    axes.set_yticks([])
+    axes.invert_yaxis()
 
 
 def write_figure(path: Path, figure: Any, dpi: int = 150) -> None:

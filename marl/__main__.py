@@ -1,4 +1,4 @@
-"""``python -m marl``: collect data, train, evaluate, exchange datasets, and say what a file is."""
+"""``python -m marl``: collect data, train, evaluate, sweep, exchange datasets, and say what a file is."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from gymnasium.error import DependencyNotInstalled
 
 from marl.commands import Collect, Evaluate, Export, Import, Info, Train, Watch
 from marl.config import LearnerConfig
+from marl.engine import LostError
 from marl.learner import DivergenceError
+from marl.sweep_command import SweepCommand, SweepError
 
 Command = (
     Annotated[Collect, tyro.conf.subcommand("collect")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[SweepCommand, tyro.conf.subcommand("sweep")]
     | Annotated[Watch, tyro.conf.subcommand("watch")]
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Import, tyro.conf.subcommand("import")]
@@ -26,14 +29,14 @@ Command = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; 0, 1 where training diverged, or 2 with a line on standard error where the input is wrong."""
+    """Run a command; 0, 1 where training diverged or sweep cells failed, or 2 with a line on standard error where the input is wrong."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         _parse(given).run()
     except (TypeError, ValueError, DependencyNotInstalled) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except DivergenceError as error:
+    except (DivergenceError, LostError, SweepError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

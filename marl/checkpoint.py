@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from marl.descriptions import check_record, completed, differences, identity
 from marl.policy import CHECKPOINT, DESCRIPTION, RunError, describe, read_tensors, signature
-from marl.tensor_files import MAX_TEXT, parse_json, require_file
+from marl.tensor_files import MAX_TEXT, parse_json, require_file, serialised
 from rrm_env.config import shown
 from rrm_env.files import write_whole
 
@@ -134,7 +133,7 @@ def cut_log(run: Path, updates: int) -> None:
 
 def _write(path: Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
     copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    content = save(copies, signature(copies, description))
+    content = serialised(copies, signature(copies, description))
     write_whole(path, lambda file: file.write(content))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,13 +12,20 @@ import torch
 from numpy.typing import NDArray
 
 from marl.dataset import Dataset
+from marl.engine import Engine, Serial, Task
 from marl.policy import Policy, describe, load_policies
 from marl.sources import MakeEnv, NetworkSource, ParallelSource, Source
 from rrm_env import SILENT, Network, RRMConfig, Scheduler, metrics
 from rrm_env.network import bounded_integer
 
 MAX_BATCH = 512
-"""Episodes simulated at once."""
+"""Slots of a recording; each plays episodes one after the other."""
+
+SHARD_SLOTS = 32
+"""Slots of a shard, at least; fewer where they play so many episodes that the shard would exceed `SHARD_TRANSITIONS`."""
+SHARD_TRANSITIONS = 25_000
+_SMALLEST_SHARD = 16
+"""Fewer rows per matrix product make BLAS round differently, and a policy could then choose otherwise than in a wider shard."""
 
 MAX_SEED = 2**30 - 1
 
@@ -34,6 +42,7 @@ def collect(
     first_episode: int = 0,
     name: str | None = None,
     progress: Callable[[int], None] | None = None,
+    engine: Engine | None = None,
 ) -> Dataset:
     """Transitions of a scheduler or trained policy in the network, whole episodes one after the other; the last one may be cut.
 
@@ -45,17 +54,100 @@ def collect(
         first_episode: which of the seed's episodes to begin with, for recordings that share a seed.
         name: what the dataset calls the behaviour; the scheduler's class where None.
         progress: called with the number of transitions just recorded.
+        engine: where to record the shards; this process where None. The dataset is the same if the scheduler decides by what it is shown
+            (draws come from `Network.uniform`).
 
     Raises:
         TypeError, ValueError: something else than the above, or a scheduler that serves a UE that is no candidate.
     """
-    if isinstance(scheduler, type) or not isinstance(scheduler, Scheduler):
-        raise TypeError(f"scheduler must have reset(network) and schedule(network), got {scheduler!r}")
-    config = RRMConfig() if config is None else config
-    transitions, seed = bounded_integer("transitions", transitions), bounded_integer("seed", seed, MAX_SEED, lowest=0)
-    episodes = -(-transitions // config.episode_length)
-    rounds = -(-episodes // MAX_BATCH)
-    source = NetworkSource(config, -(-episodes // rounds))
+    recording = Recording(scheduler, config, transitions, seed, first_episode=first_episode, name=name)
+    return record([recording], engine, progress)[0]
+
+
+class Recording:
+    """A dataset in the making: what `collect` records, in shards whose layout follows from transitions and episode length alone.
+
+    E episodes are played in B <= `MAX_BATCH` slots side by side: slot b plays episodes b, b + B, b + 2B and so on, and its transitions
+    follow one another. A shard is a range of slots.
+
+    Args:
+        scheduler, config, transitions, seed, first_episode, name: as in `collect`.
+    """
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        config: RRMConfig | None = None,
+        transitions: int = 100_000,
+        seed: int = 0,
+        *,
+        first_episode: int = 0,
+        name: str | None = None,
+    ) -> None:
+        if isinstance(scheduler, type) or not isinstance(scheduler, Scheduler):
+            raise TypeError(f"scheduler must have reset(network) and schedule(network), got {scheduler!r}")
+        self._scheduler, self._config = scheduler, RRMConfig() if config is None else config
+        self._transitions = bounded_integer("transitions", transitions)
+        self._seed = bounded_integer("seed", seed, MAX_SEED, lowest=0)
+        self._first_episode = bounded_integer("first_episode", first_episode, 2**31, lowest=0)
+        self._name = name or type(scheduler).__name__
+        episodes = -(-self._transitions // self._config.episode_length)
+        rounds = -(-episodes // MAX_BATCH)
+        self._slots, self._steps = -(-episodes // rounds), rounds * self._config.episode_length
+        self._columns: dict[str, NDArray[Any]] = {}
+        self._ended: list[_Ended] = []
+
+    @property
+    def shards(self) -> list[range]:
+        """Their slots: near-equal numbers."""
+        wanted = min(SHARD_SLOTS, max(_SMALLEST_SHARD, SHARD_TRANSITIONS // self._steps))
+        count = max(1, self._slots // wanted)
+        bounds = [self._slots * k // count for k in range(count + 1)]
+        return [range(*pair) for pair in pairwise(bounds)]
+
+    @property
+    def tasks(self) -> list[Task]:
+        """Record a shard each."""
+        arguments = self._scheduler, self._config, self._steps, self._slots, self._seed, self._first_episode
+        return [
+            Task(f"{self._name}, slots {s.start} to {s.stop - 1} of {self._slots}", _record_shard, (*arguments, s)) for s in self.shards
+        ]
+
+    def add(self, shard: range, recorded: tuple[dict[str, NDArray[Any]], list[_Ended]]) -> int:
+        """Put in what the shard's task returned; the number of its transitions."""
+        columns, ended = recorded
+        first, size = shard.start * self._steps, len(shard) * self._steps
+        for name, column in columns.items():
+            if name not in self._columns:
+                self._columns[name] = np.empty((self._transitions, *column.shape[2:]), column.dtype)
+            rows = self._columns[name][first : first + size]
+            rows[:] = column.reshape(-1, *column.shape[2:])[: len(rows)]
+        self._ended += [episode._replace(row=first + episode.row) for episode in ended]
+        return size
+
+    def dataset(self) -> Dataset:
+        """All of it."""
+        ended = sorted(self._ended, key=lambda episode: (episode.row % self._steps, episode.row))  # as they ended, all slots in step
+        environment = {"kind": "network", "config": self._config.as_dict()}
+        return _dataset(self._columns, environment, self._name, self._seed, _kpis(ended, self._transitions, self._config))
+
+
+def record(recordings: Sequence[Recording], engine: Engine | None = None, progress: Callable[[int], None] | None = None) -> list[Dataset]:
+    """Make recordings, all their shards in one go; ``engine`` and ``progress`` as in `collect`."""
+    shards = [(recording, shard, task) for recording in recordings for shard, task in zip(recording.shards, recording.tasks, strict=True)]
+    for k, recorded in (engine or Serial()).values([task for _, _, task in shards]):
+        recording, shard, _ = shards[k]
+        done = recording.add(shard, recorded)
+        if progress is not None:
+            progress(done)
+    return [recording.dataset() for recording in recordings]
+
+
+def _record_shard(
+    scheduler: Scheduler, config: RRMConfig, steps: int, slots: int, seed: int, first_episode: int, shard: range
+) -> tuple[dict[str, NDArray[Any]], list[_Ended]]:
+    """`_record` for a range of the slots."""
+    source = NetworkSource(config, len(shard), stride=slots)
     choose = getattr(scheduler, "schedule_candidates", scheduler.schedule)
 
     def act(observation: NDArray[np.float32], mask: NDArray[np.uint8]) -> NDArray[Any]:  # noqa: ARG001 - the scheduler reads the network
@@ -63,11 +155,7 @@ def collect(
             scheduler.reset(source.network)
         return _indices(source.network, choose(source.network))
 
-    first_episode = bounded_integer("first_episode", first_episode, 2**31, lowest=0)
-    columns, ended = _record(source, act, rounds * config.episode_length, seed, first_episode, progress)
-    environment = {"kind": "network", "config": config.as_dict()}
-    kpis = _kpis(ended, transitions, config)
-    return _dataset(columns, transitions, environment, name or type(scheduler).__name__, seed, kpis)
+    return _record(source, act, steps, seed, first_episode + shard.start)
 
 
 def collect_parallel(
@@ -107,9 +195,9 @@ def collect_parallel(
 
     source = ParallelSource(make, num_envs)
     columns, ended = _record(source, policy or random, -(-transitions // num_envs), seed, first_episode, progress)
+    rows = {key: column.reshape(-1, *column.shape[2:])[:transitions] for key, column in columns.items()}
     environment = {"kind": "parallel", "name": str(make().metadata.get("name", "unknown"))}
-    kpis = _kpis(ended, transitions)
-    return _dataset(columns, transitions, environment, name or ("policy" if policy else "random actions"), seed, kpis)
+    return _dataset(rows, environment, name or ("policy" if policy else "random actions"), seed, _kpis(ended, transitions))
 
 
 def collect_run(
@@ -121,6 +209,7 @@ def collect_run(
     config: RRMConfig | None = None,
     make: MakeEnv | None = None,
     progress: Callable[[int], None] | None = None,
+    engine: Engine | None = None,
 ) -> Dataset:
     """Transitions of the policies of all seeds of a training run, in equal shares, each of episodes of its own.
 
@@ -130,17 +219,21 @@ def collect_run(
         seed: as in `collect`.
         sample: draw actions from the actors instead of taking the most probable ones.
         config: the network, as in `collect`.
-        make: another parallel environment instead, as in `collect_parallel`.
+        make: another parallel environment instead, as in `collect_parallel`; always recorded in this process.
         progress: called with the number of transitions just recorded.
+        engine: as in `collect`.
     """
     policies, scheme = load_policies(run, sample=sample), describe(run)["scheme"]
-    share, parts = -(-bounded_integer("transitions", transitions) // len(policies)), []
-    for k, policy in enumerate(policies):
-        common: dict[str, Any] = {"first_episode": k * share, "name": f"{scheme}, seed {k}", "progress": progress}
-        if make is not None:
-            parts.append(collect_parallel(make, acting(policy, seed + k), share, seed, **common))
-        else:
-            parts.append(collect(policy, config, share, seed, **common))
+    share = -(-bounded_integer("transitions", transitions) // len(policies))
+    own: list[dict[str, Any]] = [{"first_episode": k * share, "name": f"{scheme}, seed {k}"} for k in range(len(policies))]
+    if make is None:
+        recordings = [Recording(policy, config, share, seed, **more) for policy, more in zip(policies, own, strict=True)]
+        parts = record(recordings, engine, progress)
+    else:
+        parts = [
+            collect_parallel(make, acting(policy, seed + k), share, seed, progress=progress, **more)
+            for k, (policy, more) in enumerate(zip(policies, own, strict=True))
+        ]
     return Dataset.mix(parts, transitions, seed)
 
 
@@ -179,7 +272,7 @@ class _Ended(NamedTuple):
 
 
 def _record(
-    source: Source, act: Act, steps: int, seed: int, first_episode: int, progress: Callable[[int], None] | None
+    source: Source, act: Act, steps: int, seed: int, first_episode: int, progress: Callable[[int], None] | None = None
 ) -> tuple[dict[str, NDArray[Any]], list[_Ended]]:
     """Columns (B, steps, ...) of B environments, and the episodes that ended."""
     source.reset(seed, first_episode)
@@ -231,11 +324,10 @@ def _kpis(ended: list[_Ended], n: int, config: RRMConfig | None = None) -> dict[
     }
 
 
-def _dataset(
-    columns: dict[str, NDArray[Any]], n: int, environment: dict[str, Any], name: str, seed: int, kpis: dict[str, float]
-) -> Dataset:
-    """The first ``n`` transitions, environment after environment."""
-    rows = {key: torch.from_numpy(column.reshape(-1, *column.shape[2:])[:n]) for key, column in columns.items()}
+def _dataset(columns: dict[str, NDArray[Any]], environment: dict[str, Any], name: str, seed: int, kpis: dict[str, float]) -> Dataset:
+    """Of columns (n, ...); the recording ends with the last row."""
+    rows = {key: torch.from_numpy(column) for key, column in columns.items()}
     rows["truncated"][-1] = 1 - rows["terminated"][-1]
+    n = len(rows["reward"])
     behaviour = {"name": name, "seed": seed, "transitions": n, "kpis": kpis}
     return Dataset(**rows, behaviour=torch.zeros(n, dtype=torch.int32), metadata={"environment": environment, "behaviours": [behaviour]})

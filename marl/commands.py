@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ast
-import importlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -22,11 +20,12 @@ from marl.card import behaviours, dataset_card
 from marl.collect import collect, collect_parallel, collect_run
 from marl.config import LearnerConfig, TrainingConfig
 from marl.dataset import Dataset
+from marl.engine import Engine, Listen, open_engine
 from marl.exchange import from_mdp_arrays, mdp_arrays, read_mdp_arrays
 from marl.minari_datasets import check_minari_name, from_minari, to_minari
 from marl.policy import Policy, describe, load_policies
 from marl.progress import progress, training_progress
-from marl.sources import MakeEnv
+from marl.sources import MakeEnv, make_env
 from marl.training import episode_returns, train
 from rrm_env import Evaluation, RRMConfig, Scheduler, evaluate, metrics, parse_settings
 from rrm_env.files import check_writable, write_whole
@@ -35,6 +34,22 @@ from rrm_env.watching import check_video, record, watch
 
 Settings = Annotated[tuple[str, ...], tyro.conf.arg(name="set", metavar="FIELD=VALUE")]
 Flat = tyro.conf.arg(name="")
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """Where tasks run."""
+
+    engine: Literal["local", "ray"] | None = None
+    """local: processes on this machine; ray: a Ray cluster; this process without."""
+    workers: int | None = None
+    """Tasks at once: with local one per core without; with ray as many as the cluster has cores."""
+    address: str | None = None
+    """With ray: the cluster's, such as 10.0.0.1:6379, or auto for the one that this machine belongs to; one on this machine without."""
+
+    def open(self, listen: Listen) -> Engine:
+        """The engine, which tells ``listen`` what happens (ValueError: options that do not go together, or no such cluster)."""
+        return open_engine(self.engine, self.workers, self.address, listen)
 
 
 @dataclass(frozen=True)
@@ -61,26 +76,30 @@ class Collect:
     env: str | None = None
     """Another PettingZoo environment by module, with options after colons (mpe2.simple_spread_v3:max_cycles=50): records random
     legal actions, or the policy's."""
+    where: Annotated[EngineOptions, Flat] = field(default_factory=EngineOptions)
 
     def run(self) -> None:
         """Do it."""
         out = check_writable("--out", self.out)
-        with progress("transitions", self.transitions) as advance:
-            dataset = self._collect(advance)
+        if self.env and self.where != EngineOptions():
+            raise ValueError("--engine shares out the network's episodes and does not go with --env")
+        with progress("transitions", self.transitions) as bar, self.where.open(bar.losses) as engine:
+            dataset = self.record(bar, engine)
         dataset.write(out)
         Console().print(_dataset_table(dataset, str(out)))
         print(f"wrote {out}")
 
-    def _collect(self, advance: Callable[[int], None]) -> Dataset:
+    def record(self, advance: Callable[[int], None], engine: Engine) -> Dataset:
+        """The dataset, in memory; ``advance`` is told of transitions just recorded."""
         if self.policy:
             where = {"make": make_env(self.env)} if self.env else {"config": self._config()}
-            return collect_run(self.policy, self.transitions, self.seed, sample=self.sample, progress=advance, **where)
+            return collect_run(self.policy, self.transitions, self.seed, sample=self.sample, progress=advance, engine=engine, **where)
         if self.sample:
             raise ValueError("--sample needs --policy: a scheduler has no actor to draw from")
         if self.env:
             return collect_parallel(make_env(self.env), None, self.transitions, self.seed, progress=advance)
         scheduler = parse_scheduler(self.scheduler, REGISTRY)
-        return collect(scheduler, self._config(), self.transitions, self.seed, name=self.scheduler, progress=advance)
+        return collect(scheduler, self._config(), self.transitions, self.seed, name=self.scheduler, progress=advance, engine=engine)
 
     def _config(self) -> RRMConfig:
         return RRMConfig.preset(self.network, **parse_settings(self.settings))
@@ -354,31 +373,6 @@ def _network_of(run: Path, preset: str | None, settings: tuple[str, ...]) -> RRM
     if environment.get("kind") != "network":
         raise ValueError(f"{str(run)!r} was trained in {environment.get('name')!r}: name it with --env MODULE")
     return RRMConfig(**{**environment["config"], **changes})
-
-
-def make_env(text: str) -> MakeEnv:
-    """A maker of parallel environments from a module's name and options, such as ``mpe2.simple_spread_v3:max_cycles=50``.
-
-    Raises:
-        ValueError: no such module, one without ``parallel_env``, or an option that is no FIELD=VALUE.
-    """
-    name, *options = text.split(":")
-    try:
-        module = importlib.import_module(name)
-    except ImportError as error:
-        raise ValueError(f"--env = {name!r} cannot be imported: {error}") from None
-    if not hasattr(module, "parallel_env"):
-        raise ValueError(f"--env = {name!r} must be a module with parallel_env(), as PettingZoo's have")
-    arguments = {}
-    for option in options:
-        key, separator, value = option.partition("=")
-        if not separator:
-            raise ValueError(f"--env: expected FIELD=VALUE after a colon, got {option!r}")
-        try:
-            arguments[key] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            arguments[key] = value
-    return lambda: module.parallel_env(**arguments)
 
 
 def _dataset_table(dataset: Dataset, title: str) -> Table:

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from marl.descriptions import check_behaviours, check_environment, check_versions
 from marl.paradigms import Team
-from marl.tensor_files import checksum, opened, parse_json
+from marl.tensor_files import checksum, opened, parse_json, serialised
 from marl.transitions import Transitions, check_values
 from rrm_env import RRMConfig
 from rrm_env.config import shown
@@ -192,16 +191,17 @@ class Dataset:
     # --- Files ---
 
     def write(self, path: str | Path) -> None:
-        """Write one safetensors file, whole or not at all.
+        """Write one safetensors file, whole or not at all; the same bytes for the same content.
 
         Raises:
             ValueError: nothing can be written there.
+            WriteError: the system refuses to store it, a full disk say.
         """
         target = check_writable("path", path)
         tensors = {name: tensor.contiguous().clone() for name, tensor in self.tensors().items()}  # fields may share their memory
         described = json.dumps({**self.metadata, "versions": versions("torch", "safetensors")})
         metadata = {"kind": _KIND, "schema": str(SCHEMA), "description": described, "checksum": checksum(tensors, described)}
-        content = save(tensors, metadata)
+        content = serialised(tensors, metadata)
         write_whole(target, lambda file: file.write(content))
 
     @classmethod

@@ -15,7 +15,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from baselines.comparison import COLOURS, UNITS, show, summarise, write_figure
+from baselines.comparison import COLOURS, UNITS, draw_bars, mean_with_interval, show, summarise, write_figure
 from marl.claims import BEST_ITLINQ, PAPER_BASELINES, Above, Claim
 from marl.curves import Curve, draw_curves, learning_curve
 from marl.study import OFFLINE, ONLINE, QUICK, Scale, Study
@@ -264,15 +264,8 @@ def compare_sizes(axes: Any, kpi: str, sizes: Mapping[int, str], report: Report)
 
 def compare_bars(axes: Any, kpi: str, bars: Mapping[str, str], report: Report) -> None:
     """A KPI of several rows as points with intervals, one under another; ``bars`` maps what each is called to its row."""
-    for place, (text, name) in enumerate(bars.items()):
-        values = getattr(report.evaluations[name], kpi)
-        low, high = metrics.mean_interval(values)
-        colour, _ = STYLES[name.partition(".")[0]]
-        axes.barh(place, values.mean(), color=colour, alpha=0.55)
-        axes.errorbar(values.mean(), place, xerr=[[values.mean() - low], [high - values.mean()]], color="#000000", capsize=4)
-        axes.annotate(f" {text}", (0, place), va="center", fontsize="small")
-    axes.set_yticks([])
-    axes.invert_yaxis()
+    rows = [(text, name, getattr(report.evaluations[name], kpi)) for text, name in bars.items()]
+    draw_bars(axes, [(text, STYLES[name.partition(".")[0]][0], mean_with_interval(values)) for text, name, values in rows])
     axes.set(xlabel=UNITS[kpi])
 
 

@@ -19,7 +19,7 @@ ILLEGAL = -1e9
 """Added to values and logits of illegal actions: exp() gives exactly 0, and 0 * ILLEGAL is no NaN as 0 * -inf would be."""
 
 DIVERGED = 1e8
-"""A loss part beyond this, or not a number, counts as divergence; values and logits are kept within it, so that `ILLEGAL` outweighs them."""
+"""A loss part beyond this, or not a number, counts as divergence; preferences are kept within it, so that `ILLEGAL` outweighs them."""
 
 MAX_JOINT_ACTIONS = 2**14
 """Largest joint action space the centralised paradigm enumerates; beyond it one output layer outgrows everything else."""

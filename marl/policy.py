@@ -24,10 +24,6 @@ CHECKPOINT, DESCRIPTION = "checkpoint.safetensors", "config.json"
 """Files of a run's folder: every tensor of the learner, and what it is."""
 
 
-_SIGNED = "checksum and description"
-"""The only entry of a checkpoint's metadata: several would be written in random order."""
-
-
 class RunError(ValueError):
     """A folder that holds no readable run; the message says what is wrong."""
 
@@ -229,7 +225,7 @@ def describe(run: str | Path) -> dict[str, Any]:
 def signature(tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> dict[str, str]:
     """The metadata of a file of a run: what it belongs to, and a checksum of that and of all tensors."""
     text = json.dumps(identity(description))
-    return {_SIGNED: f"{checksum(dict(sorted(tensors.items())), text)} {text}"}
+    return {"description": text, "checksum": checksum(dict(sorted(tensors.items())), text)}
 
 
 def read_tensors(path: Path, description: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -243,10 +239,9 @@ def read_tensors(path: Path, description: Mapping[str, Any]) -> dict[str, Tensor
         metadata = file.metadata()
     if not metadata:
         return tensors
-    if _SIGNED not in metadata:
-        raise RunError(f"{str(path)!r} cannot be read: it is no file of a run, its metadata lack {_SIGNED!r}")
-    found, _, text = metadata[_SIGNED].partition(" ")
-    if found != checksum(tensors, text):
+    if missing := {"checksum", "description"} - metadata.keys():
+        raise RunError(f"{str(path)!r} cannot be read: it is no file of a run, its metadata lack {', '.join(sorted(missing))}")
+    if metadata["checksum"] != checksum(tensors, text := metadata["description"]):
         raise RunError(f"{str(path)!r} was altered after it was written: its checksum does not match")
     try:
         check_run(written := parse_json(text))

@@ -10,15 +10,40 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from marl.engine import Event
+
+
+class Bar:
+    """A bar on standard error where that is a terminal, and lines above it."""
+
+    def __init__(self, progress: Progress, what: str, total: int) -> None:
+        self._progress, self._task = progress, progress.add_task(what, total=total)
+
+    def __call__(self, done: int) -> None:
+        """So much was just done."""
+        self._progress.advance(self._task, done)
+
+    def reach(self, done: int, total: int) -> None:
+        """So much has been done altogether, of so much."""
+        self._progress.update(self._task, completed=done, total=total)
+
+    def say(self, text: str) -> None:
+        """A line, terminal or not."""
+        self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def losses(self, event: Event) -> None:
+        """What an engine tells of lost workers; its other news are the bar's or an error's."""
+        if event.kind == "lost":
+            self.say(f"lost: {event.task}, attempt {event.attempt}: {event.detail}")
+
 
 @contextmanager
-def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar, where the terminal shows one; it yields a function that takes what was just done."""
+def progress(what: str, total: int) -> Iterator[Bar]:
+    """A bar, where the terminal shows one; called with what was just done."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda done: progress.advance(task, done)
+        yield Bar(progress, what, total)
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -19,6 +21,31 @@ EPISODES_PER_SEED = 2**32
 """Episode seeds a training seed s owns: from s * EPISODES_PER_SEED on. With s below 2^30 none is an evaluation's."""
 
 MakeEnv = Callable[[], "ParallelEnv[Any, Any, Any]"]
+
+
+def make_env(text: str) -> MakeEnv:
+    """A maker of parallel environments from a module's name and options, such as ``mpe2.simple_spread_v3:max_cycles=50``.
+
+    Raises:
+        ValueError: no such module, one without ``parallel_env``, or an option that is no FIELD=VALUE.
+    """
+    name, *options = text.split(":")
+    try:
+        module = importlib.import_module(name)
+    except ImportError as error:
+        raise ValueError(f"--env = {name!r} cannot be imported: {error}") from None
+    if not hasattr(module, "parallel_env"):
+        raise ValueError(f"--env = {name!r} must be a module with parallel_env(), as PettingZoo's have")
+    arguments = {}
+    for option in options:
+        key, separator, value = option.partition("=")
+        if not separator:
+            raise ValueError(f"--env: expected FIELD=VALUE after a colon, got {option!r}")
+        try:
+            arguments[key] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            arguments[key] = value
+    return lambda: module.parallel_env(**arguments)
 
 
 class Outcome(NamedTuple):
@@ -49,10 +76,17 @@ class Source(Protocol):
 
 
 class NetworkSource:
-    """B episodes of the network."""
+    """B episodes of the network.
 
-    def __init__(self, config: RRMConfig, num_envs: int) -> None:
+    Args:
+        config: the network.
+        num_envs: B.
+        stride: by how much the episodes of a slot are apart; B where None. More leaves room for other sources' slots.
+    """
+
+    def __init__(self, config: RRMConfig, num_envs: int, stride: int | None = None) -> None:
         self.network = Network(config, num_envs)
+        self._stride = num_envs if stride is None else stride
         self.team = team_of(config)
         self.finished_ue_rates = np.empty((0, config.n_ues))
         """(B, J) bit/s/Hz of the episodes that ended last."""
@@ -78,7 +112,7 @@ class NetworkSource:
 
     def _start(self) -> None:
         self.network.reset(self._next)
-        self._next += self.network.num_envs
+        self._next += self._stride
         self.observation, self.mask = self.network.observation.copy(), self.network.action_mask.view(np.uint8).copy()
 
 

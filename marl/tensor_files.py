@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from rrm_env.config import shortened
@@ -61,7 +62,7 @@ def parse_json(text: str | bytes) -> Any:
 
 @contextmanager
 def opened(path: str | Path, refusal: Callable[[str], ValueError]) -> Iterator[Any]:
-    """safetensors' view of a file, whose tensors stay memory-mapped; ``refusal`` makes an error of what speaks against the file."""
+    """A file as safetensors sees it, whose tensors stay memory-mapped; ``refusal`` makes an error of what speaks against the file."""
     try:
         require_file(path)
         with safe_open(path, "pt") as file:
@@ -79,3 +80,16 @@ def checksum(tensors: Mapping[str, Tensor], description: str) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def serialised(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """A safetensors file, the same bytes for the same content: the library leaves metadata in the order of a hash that differs between
+    processes.
+    """
+    content = save(dict(tensors), dict(metadata))
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the tensors stay aligned
+    return b"".join((len(text).to_bytes(8, "little"), text, memoryview(content)[8 + length :]))

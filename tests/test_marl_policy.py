@@ -23,8 +23,8 @@ from toys import EVALUATION, PARADIGMS, SMALL, Match, Unlike, checkpoint, made_u
 import marl
 from baselines import RandomWalk
 from marl import Learner, LearnerConfig, Policy, RunError, Team, collect, episode_returns, load_policies
-from marl.commands import make_env
 from marl.paradigms import team_of
+from marl.sources import make_env
 from rrm_env import SILENT, Network, RRMConfig, Scheduler, evaluate, parallel_env
 
 TEAM = team_of(SMALL)

@@ -1,0 +1,356 @@
+"""Runs independent tasks in this process, on this machine's cores or on a Ray cluster; what a lost worker had is run again, visibly.
+
+One loop serves all: it hands tasks out, waits, and tells a task's own error, which would come again, from the loss of its worker (a killed
+process, a dead node), which says nothing about the task. Where a task runs must not show in its result, so every one computes with one
+torch thread: with several, small matrix products round differently.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import socket
+import threading
+import time
+import traceback
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from typing import Any, Literal, NamedTuple
+
+import torch
+
+from rrm_env.network import bounded_integer
+
+ATTEMPTS = 4
+"""How often a task is started before the loss of its worker counts as its failure."""
+
+MAX_WORKERS = 4096
+LOOK_S = 0.5
+"""Seconds between looks at whether the user interrupted."""
+
+
+class LostError(RuntimeError):
+    """The worker that ran a task is gone."""
+
+
+class Task(NamedTuple):
+    """A call; function and arguments travel to other processes by pickle, between the user's own machines only."""
+
+    name: str
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    gpu: bool = False
+    """Whether it needs a GPU of its own."""
+
+
+class Event(NamedTuple):
+    """Something worth showing."""
+
+    kind: Literal["submitted", "done", "lost", "failed", "waiting"]
+    """The last one comes again and again while tasks run, and is of none in particular."""
+    task: str
+    attempt: int
+    """Counted from 1."""
+    detail: str = ""
+    """Of done: where it ran and how long; of the others: what happened."""
+
+
+class Outcome(NamedTuple):
+    """How a task ended."""
+
+    number: int
+    """Of the task in the sequence given to `Engine.run`, from 0."""
+    value: Any
+    error: Exception | None
+    traceback: str = ""
+
+
+class Returned(NamedTuple):
+    """What comes back from wherever a task ran."""
+
+    value: Any
+    error: Exception | None
+    traceback: str
+    where: str
+    seconds: float
+
+
+Listen = Callable[[Event], None]
+
+
+class Engine(ABC):
+    """Runs tasks and yields their outcomes in the order in which they end; a context manager, which abandons what still runs.
+
+    Args:
+        listen: called with every event.
+        attempts: how often a task is started at most.
+    """
+
+    def __init__(self, listen: Listen | None = None, attempts: int = ATTEMPTS) -> None:
+        self._listen: Listen = listen or (lambda _: None)
+        self._attempts = bounded_integer("attempts", attempts)
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
+        """Every task once to its end; a task's own error is its outcome, and the others go on."""
+        waiting = deque((k, 1) for k in range(len(tasks)))
+        running: dict[Hashable, tuple[int, int]] = {}
+        try:
+            while waiting or running:
+                while waiting and (handle := self._submit(tasks[waiting[0][0]])) is not None:
+                    running[handle] = k, attempt = waiting.popleft()
+                    self._tell("submitted", tasks[k], attempt)
+                self._listen(Event("waiting", "", 0))
+                for handle in self._finished(list(running)):
+                    k, attempt = running.pop(handle)
+                    outcome = self._outcome(k, tasks[k], attempt, handle)
+                    if outcome is None:
+                        waiting.appendleft((k, attempt + 1))
+                    else:
+                        yield outcome
+        finally:
+            self._abandon(list(running))
+
+    def values(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Any]]:
+        """`run` for tasks that must all succeed: yields number and value, and raises the first error."""
+        outcomes = self.run(tasks)
+        try:
+            for outcome in outcomes:
+                if outcome.error is not None:
+                    raise outcome.error
+                yield outcome.number, outcome.value
+        finally:
+            outcomes.close()  # type: ignore[attr-defined] # a generator
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:  # noqa: B027 - not every engine holds something
+        """Give back processes and connections."""
+
+    # --- Inside ---
+
+    def _tell(self, kind: Any, task: Task, attempt: int, detail: str = "") -> None:
+        self._listen(Event(kind, task.name, attempt, detail))
+
+    def _outcome(self, k: int, task: Task, attempt: int, handle: Hashable) -> Outcome | None:
+        """None where the task has to be started again."""
+        try:
+            returned = self._result(handle)
+        except LostError as error:
+            if attempt < self._attempts:
+                self._tell("lost", task, attempt, f"{error}; starting it again")
+                return None
+            returned = Returned(None, LostError(f"{task.name} was started {attempt} times and lost every time: {error}"), "", "", 0)
+        except Exception as error:  # the result could not be brought back
+            returned = Returned(None, error, traceback.format_exc(), "", 0)
+        if returned.error is not None:
+            self._tell("failed", task, attempt, f"{type(returned.error).__name__}: {returned.error}")
+        else:
+            self._tell("done", task, attempt, f"{returned.where}, {returned.seconds:.1f} s")
+        return Outcome(k, returned.value, returned.error, returned.traceback)
+
+    @abstractmethod
+    def _submit(self, task: Task) -> Hashable | None:
+        """Start a task, or None where there is no room for it now."""
+
+    @abstractmethod
+    def _finished(self, handles: list[Hashable]) -> list[Hashable]:
+        """Those that ended; waits a moment where none did."""
+
+    @abstractmethod
+    def _result(self, handle: Hashable) -> Returned:
+        """What a finished task returned; `LostError` where its worker is gone."""
+
+    @abstractmethod
+    def _abandon(self, handles: list[Hashable]) -> None:
+        """Stop what nobody waits for any more."""
+
+
+class Serial(Engine):
+    """One task after the other in this process."""
+
+    def __init__(self, listen: Listen | None = None) -> None:
+        super().__init__(listen, attempts=1)
+        self._done: dict[Hashable, Returned] = {}
+
+    def _submit(self, task: Task) -> Hashable | None:
+        if self._done:  # the last outcome first, so that none waits in memory
+            return None
+        handle = object()
+        self._done[handle] = _call(task.function, task.arguments)
+        return handle
+
+    def _finished(self, handles: list[Hashable]) -> list[Hashable]:
+        return handles
+
+    def _result(self, handle: Hashable) -> Returned:
+        return self._done.pop(handle)
+
+    def _abandon(self, handles: list[Hashable]) -> None:  # noqa: ARG002 - it holds no others
+        self._done.clear()
+
+
+class Local(Engine):
+    """Processes on this machine.
+
+    Args:
+        workers: how many; one per core where None.
+        listen, attempts: as for every `Engine`.
+    """
+
+    def __init__(self, workers: int | None = None, listen: Listen | None = None, attempts: int = ATTEMPTS) -> None:
+        super().__init__(listen, attempts)
+        self.workers = _cores() if workers is None else bounded_integer("workers", workers, MAX_WORKERS)
+        self._idle = [_Worker() for _ in range(self.workers)]
+        self._busy: dict[Hashable, tuple[_Worker, int | None]] = {}
+
+    def _submit(self, task: Task) -> Hashable | None:
+        gpus = self._free_gpus() if task.gpu else []
+        if not self._idle or (task.gpu and not gpus):
+            return None
+        worker, gpu = self._idle.pop(), gpus[0] if task.gpu else None
+        future = worker.submit(task.function, task.arguments, gpu)
+        self._busy[future] = worker, gpu
+        return future
+
+    def _free_gpus(self) -> list[int]:
+        count = torch.cuda.device_count()
+        if count == 0:
+            raise ValueError(f"device = 'cuda' is not available on this machine: torch {torch.__version__} finds no CUDA device")
+        taken = [gpu for _, gpu in self._busy.values()]
+        return [gpu for gpu in range(count) if gpu not in taken]
+
+    def _finished(self, handles: list[Hashable]) -> list[Hashable]:
+        futures: list[Future[Returned]] = handles  # type: ignore[assignment]
+        return list(wait(futures, timeout=LOOK_S, return_when=FIRST_COMPLETED).done)
+
+    def _result(self, handle: Hashable) -> Returned:
+        self._release(handle)
+        try:
+            return handle.result()  # type: ignore[attr-defined, no-any-return] # a future
+        except BrokenProcessPool:
+            raise LostError("its process was killed") from None
+
+    def _release(self, handle: Hashable) -> _Worker:
+        worker, _ = self._busy.pop(handle)
+        self._idle.append(worker)
+        return worker
+
+    def _abandon(self, handles: list[Hashable]) -> None:
+        for handle in handles:
+            self._release(handle).kill()
+
+    def close(self) -> None:
+        """End all processes, busy ones at once."""
+        self._abandon(list(self._busy))
+        for worker in self._idle:
+            worker.close()
+
+
+def open_engine(kind: str | None, workers: int | None = None, address: str | None = None, listen: Listen | None = None) -> Engine:
+    """The engine that a command's options name: local, ray, or this process where None.
+
+    Raises:
+        ValueError: options that do not go together, Ray is not installed, or no cluster answers.
+    """
+    if address is not None and kind != "ray":
+        raise ValueError(f"--address = {address!r} is a Ray cluster's and needs --engine ray")
+    if workers is not None and kind is None:
+        raise ValueError(f"--workers = {workers} needs --engine local or ray")
+    if kind == "ray":
+        from marl.ray_engine import Ray
+
+        return Ray(address, workers, listen)
+    return Local(workers, listen) if kind else Serial(listen)
+
+
+class _Worker:
+    """A process that runs one task at a time and is replaced when killed; in a pool of its own, so that it takes no others along."""
+
+    def __init__(self) -> None:
+        self._pool: ProcessPoolExecutor | None = None
+        self._process: Future[int] | None = None
+
+    def submit(self, function: Callable[..., Any], arguments: tuple[Any, ...], gpu: int | None) -> Future[Returned]:
+        if self._pool is not None:
+            try:
+                return self._pool.submit(call_afar, function, arguments, gpu)
+            except BrokenProcessPool:  # killed, perhaps while it was idle
+                self._pool.shutdown()
+        # Spawned: a fork would copy torch's and numba's threads in whatever state they are.
+        self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_attend_parent)
+        self._process = self._pool.submit(os.getpid)
+        return self._pool.submit(call_afar, function, arguments, gpu)
+
+    def kill(self) -> None:
+        if self._pool is None or self._process is None:
+            return
+        with suppress(BrokenProcessPool, ProcessLookupError):
+            os.kill(self._process.result(), signal.SIGTERM)
+        self.close()
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+        self._pool = self._process = None
+
+
+def _attend_parent() -> None:
+    """In a worker: leave interruptions to the parent, and die with it, even if it was killed: nobody would take the result."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Returned:
+    began = time.perf_counter()
+    value, failure, told = None, None, ""
+    with one_torch_thread():
+        try:
+            value = function(*arguments)
+        except Exception as error:  # of the task's own; the caller decides
+            failure, told = error, traceback.format_exc()
+    return Returned(value, failure, told, f"{socket.gethostname()}:{os.getpid()}", time.perf_counter() - began)
+
+
+def call_afar(function: Callable[..., Any], arguments: tuple[Any, ...], gpu: int | None = None) -> Returned:
+    """`_call`, with an error that can travel."""
+    if gpu is not None:
+        torch.cuda.set_device(gpu)
+    returned = _call(function, arguments)
+    try:
+        pickle.loads(pickle.dumps(returned.error))
+    except Exception:  # whatever a foreign exception's own methods raise
+        returned = returned._replace(error=RuntimeError(f"{type(returned.error).__name__}: {returned.error}"))
+    return returned
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Within it torch computes with one thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

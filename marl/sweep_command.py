@@ -1,0 +1,116 @@
+"""``python -m marl sweep``: the command, its table and its picture."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich import box
+from rich.table import Table
+
+from baselines.comparison import COLOURS, UNITS, draw_bars, print_whole, shown_with_interval, write_figure
+from marl.commands import EngineOptions, Flat
+from marl.progress import progress
+from marl.sweep import Sweep
+from marl.sweep_run import RESULTS, SweepRun
+
+PICTURE = "results.png"
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+_COLUMNS = {
+    "sum_rate": ("Sum rate\nbit/s/Hz", 2),
+    "tail_rate": ("5-percentile\nbit/s/Hz", 3),
+    "score": ("Score\n", 3),
+    "return": ("Return\n", 3),
+}
+
+
+class SweepError(RuntimeError):
+    """Some cells of a sweep failed; the message says which and why."""
+
+
+@dataclass(frozen=True)
+class SweepCommand:
+    """Train and evaluate a grid of learners; what is done already stays, what was interrupted goes on."""
+
+    file: tyro.conf.Positional[Path]
+    """The grid, in TOML: options of collect, train and evaluate, lists where they vary, and seeds."""
+    out: Path | None = None
+    """Folder for datasets, runs and results; all nodes of a cluster must see it. Named like the file, beside where you are, without."""
+    where: Annotated[EngineOptions, Flat] = field(default_factory=lambda: EngineOptions(engine="local"))
+
+    def run(self) -> None:
+        """Do it."""
+        sweep = Sweep.read(self.file)
+        out = Path(self.file.stem) if self.out is None else self.out
+        if out.exists() and not out.is_dir():
+            raise ValueError(f"--out must be a folder, got the file {str(out)!r}")
+        with progress("updates", 1) as bar:
+            work = SweepRun(sweep, out, bar.say, bar.reach)
+            try:
+                with self.where.open(work.listen) as engine:
+                    results = work.run(engine)
+            except KeyboardInterrupt:
+                bar.say("interrupted: nothing that was finished or checkpointed is lost, and the same command goes on")
+                sys.exit(INTERRUPTED)
+        print_whole(table(results))
+        print(f"wrote {out / RESULTS}")
+        if importlib.util.find_spec("matplotlib") is None:
+            print(f"{PICTURE} left out: it needs matplotlib: pip install 'rrm-env[plot]'")
+        elif results["rows"]:
+            write_results(out / PICTURE, results)
+            print(f"wrote {out / PICTURE}")
+        if work.failed:
+            told = "; ".join(f"{name}: {reason}" for name, reason in work.failed.items())
+            raise SweepError(f"{len(work.failed)} of {len(work.cells) + len(work.references)} failed; the same command tries again: {told}")
+
+
+def table(results: Mapping[str, Any]) -> Table:
+    """The merged results for a terminal; intervals stand under their means."""
+    rows, varied = results["rows"], results["varied"]
+    kpis = [kpi for kpi in _COLUMNS if any(kpi in row["kpis"] for row in rows)]
+    grid = Table(box=box.SIMPLE_HEAD, caption_justify="left")
+    grid.caption = "Under each mean its 95 % bootstrap interval over training seeds and episodes."
+    for heading in ("Who", *varied):
+        grid.add_column(heading, no_wrap=True)
+    for heading in ("Seeds", *(_COLUMNS[kpi][0] for kpi in kpis)):
+        grid.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        values = [shown(row["varied"][name]) if name in row["varied"] else "" for name in varied]
+        cells = [shown_with_interval(row["kpis"][kpi], _COLUMNS[kpi][1]) if kpi in row["kpis"] else "" for kpi in kpis]
+        grid.add_row(row["name"], *values, "" if row["seeds"] is None else str(row["seeds"]), *cells)
+    return grid
+
+
+def shown(value: Any) -> str:
+    """An option's value as text."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}={shown(item)}" for name, item in value.items()) or "as it is"
+    if isinstance(value, (list, tuple)):
+        return " ".join(shown(item) for item in value)
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def write_results(path: Path, results: Mapping[str, Any]) -> None:
+    """A picture of every row's score, or return, with its interval; schedulers are grey."""
+    from matplotlib.figure import Figure
+
+    rows = results["rows"]
+    kpi = "score" if "score" in rows[0]["kpis"] else "return"
+    names = list(dict.fromkeys(row["name"] for row in rows if row["seeds"] is not None))
+    figure = Figure(figsize=(8, 1 + 0.35 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    bars = []
+    for row in rows:
+        text = ", ".join([row["name"], *(f"{name} {shown(value)}" for name, value in row["varied"].items())])
+        colour = "#999999" if row["seeds"] is None else COLOURS[1 + names.index(row["name"]) % (len(COLOURS) - 2)]
+        bars.append((text, colour, row["kpis"][kpi]))
+    draw_bars(axes, bars)
+    axes.set(xlabel=UNITS.get(kpi, kpi))
+    axes.spines[["top", "right"]].set_visible(False)
+    write_figure(path, figure)

@@ -1,0 +1,619 @@
+"""Sweeps: what a grid is, what its cells are called, that each is made once and gone on with, and that results do not show how."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import toys
+from test_marl_engine import is_alive, wait_until
+from toys import SMALL, Match, assert_same_outcome, printed, run, trained
+
+import marl.sweep_command
+import marl.sweep_run
+from baselines import REGISTRY, TDM, RandomWalk
+from marl import Dataset, LearnerConfig, TrainingConfig, collect, episode_returns, load_policies, train
+from marl.cells import OPTIONS, Cell, digest
+from marl.checkpoint import updates_done
+from marl.commands import Collect, EngineOptions, Evaluate, Train
+from marl.engine import Engine, Event, Local, Serial
+from marl.sweep import MAX_POINTS, Sweep
+from marl.sweep_run import SweepRun
+from rrm_env import RRMConfig, evaluate, metrics
+
+TESTS = Path(__file__).parent
+NETWORK = {"n_aps": 2, "n_ues": 6, "n_candidates": 2, "episode_length": 10}
+"""`SMALL` as a table."""
+TRAIN = {"hidden_sizes": [16], "batch_size": 8, "updates": 20, "log_every": 5, "evaluate_every": 10, "checkpoint_every": 5}
+TRAIN |= {"evaluation_episodes": 2, "replay_capacity": 60, "learning_starts": 16, "envs_per_seed": 2}
+COLLECT = {"scheduler": "random_walk:silence=true", "transitions": 100, "set": NETWORK}
+
+
+def small(**changes: Any) -> Sweep:
+    """Two data sizes times two paradigms, two seeds each."""
+    sections = {
+        "collect": {**COLLECT, "transitions": [100, 60]},
+        "train": {**TRAIN, "paradigm": ["c", "ctde"]},
+        "evaluate": {"episodes": 4, "schedulers": "tdm"},
+        "seeds": 2,
+    }
+    return Sweep(**{**sections, **changes})
+
+
+def done(sweep: Sweep, out: Path, engine: Engine | None = None) -> dict[str, Any]:
+    """The results of a sweep run in this process."""
+    work = SweepRun(sweep, out, lambda _: None)
+    return work.run(engine or Serial(work.listen))
+
+
+def stamps(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def all_cells(sweep: Sweep) -> list[Cell]:
+    return [cell for point in sweep.points for cell in sweep.cells(point)]
+
+
+def names_of_data(sweep: Sweep) -> list[str]:
+    return [point.data.name for point in sweep.points if point.data]
+
+
+# --- The grid ---
+
+
+def test_grid_is_every_combination_and_the_last_axis_varies_fastest() -> None:
+    sweep = small(train={**TRAIN, "paradigm": ["c", "ctde"], "hidden_sizes": [[16], [16, 8]], "discount": 0.5})
+    assert sweep.varied == ["transitions", "hidden_sizes", "paradigm"]
+    found = [(p.varied["transitions"], p.varied["hidden_sizes"], p.varied["paradigm"]) for p in sweep.points]
+    assert found == [(n, sizes, paradigm) for n in (100, 60) for sizes in ([16], [16, 8]) for paradigm in ("c", "ctde")]
+    for point in sweep.points:
+        assert point.learner.hidden_sizes == tuple(point.varied["hidden_sizes"])
+        assert point.learner.paradigm == point.varied["paradigm"]
+        assert point.learner.discount == 0.5
+        assert point.data is not None
+        assert point.data.description["transitions"] == point.varied["transitions"]
+        assert point.network == point.evaluating.network == SMALL
+        assert [cell.seeds for cell in sweep.cells(point)] == [(0, 1)]
+
+
+def test_a_list_of_sizes_is_a_value_and_options_of_one_name_are_told_apart() -> None:
+    sweep = Sweep({**TRAIN, "hidden_sizes": [16, 8]}, {**COLLECT, "seed": [1, 2]}, {"seed": [0, 3], "set": [{}, {"n_ues": 8}]})
+    assert sweep.varied == ["collect.seed", "evaluate.seed", "set"]
+    assert {point.learner.hidden_sizes for point in sweep.points} == {(16, 8)}
+    assert [point.evaluating.network and point.evaluating.network.n_ues for point in sweep.points] == [6, 8] * 4
+
+
+@pytest.mark.parametrize(
+    ("seeds", "per_cell", "expected"),
+    [(3, None, [(0, 1, 2)]), (3, 2, [(0, 1), (2,)]), ([5, 0, 9], 1, [(5,), (0,), (9,)]), (2, 7, [(0, 1)])],
+)
+def test_one_learner_trains_all_seeds_unless_told_otherwise(seeds: Any, per_cell: int | None, expected: list[tuple[int, ...]]) -> None:
+    sweep = Sweep(TRAIN, COLLECT, seeds=seeds, seeds_per_cell=per_cell)
+    assert [cell.seeds for cell in all_cells(sweep)] == expected
+
+
+def test_presets_and_networks_are_those_of_the_commands() -> None:
+    (point,) = Sweep({"preset": "paper", "algorithm": "dqn", "discount": 0.5, "network": "correlated"}).points
+    assert point.learner == LearnerConfig.preset("paper", algorithm="dqn", discount=0.5, cql_alpha=0.0)
+    assert point.network == RRMConfig.preset("correlated")
+    assert point.training == TrainingConfig()
+    assert (point.evaluating.episodes, point.evaluating.seed) == (Evaluate.episodes, Evaluate.seed)
+    assert point.data is None
+    (point,) = Sweep({}, {"transitions": 50}, {"schedulers": "all"}).points
+    assert point.data is not None
+    assert point.data.description["scheduler"] == Collect.scheduler
+    assert point.network == RRMConfig()
+    assert point.schedulers == tuple(REGISTRY)
+    assert set(OPTIONS["train"]) >= {"preset", "dataset", "network", "set", "env", "paradigm", "updates", "device"}
+    assert Train.preset == "tuned"
+
+
+def test_a_sweep_in_toml_is_the_one_in_python(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text("""
+        seeds = [3, 1]
+        seeds_per_cell = 1
+        [collect]
+        scheduler = "random_walk:silence=true"
+        transitions = [100, 60]
+        set = { n_aps = 2, n_ues = 6, n_candidates = 2, episode_length = 10 }
+        [train]
+        hidden_sizes = [[16], [8, 8]]
+        cql_alpha = [0.0, 1.0]
+        [evaluate]
+        episodes = 4
+    """)
+    expected = Sweep(
+        {"hidden_sizes": [[16], [8, 8]], "cql_alpha": [0.0, 1.0]},
+        {**COLLECT, "transitions": [100, 60]},
+        {"episodes": 4},
+        seeds=[3, 1],
+        seeds_per_cell=1,
+    )
+    assert [cell.name for cell in all_cells(Sweep.read(path))] == [cell.name for cell in all_cells(expected)]
+    assert len(all_cells(expected)) == 16
+
+
+# --- Names ---
+
+
+def test_names_are_the_same_in_other_processes() -> None:
+    """Whatever order sets and dictionaries have there."""
+    code = "from test_marl_sweep import *; print([cell.name for cell in all_cells(small())], names_of_data(small()))"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path]), "PYTHONHASHSEED": "77"}
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment).stdout
+    assert told.strip() == f"{[cell.name for cell in all_cells(small())]} {names_of_data(small())}"
+
+
+def test_a_digest_is_of_what_is_said_and_not_of_how() -> None:
+    assert digest({"b": [1, 2.5], "a": None}) == digest({"a": None, "b": [1, 2.5]}) != digest({"a": None, "b": [2.5, 1]})
+    assert re.fullmatch("[0-9a-f]{16}", digest({}))
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "collect": {"scheduler": "tdm", "transitions": 101, "seed": 1, "set": {**NETWORK, "wall_loss_db": 5.0}},
+    "train": {
+        "preset": "paper",
+        "set": {**NETWORK, "wall_loss_db": 5.0},
+        "paradigm": "i",
+        "algorithm": "dqn",
+        "cql_alpha": 0.5,
+        "discount": 0.8,
+        "batch_size": 9,
+        "hidden_sizes": [17],
+        "td_loss": "huber",
+        "updates": 40,
+        "log_every": 10,
+        "evaluate_every": 20,
+        "checkpoint_every": 20,
+        "evaluation_episodes": 3,
+    },
+    "evaluate": {"episodes": 5, "seed": 1, "act_on": "critic", "sample": True, "set": {"wall_loss_db": 5.0}},
+}
+
+
+def test_every_option_shows_in_the_name_and_where_it_runs_does_not() -> None:
+    given: dict[str, dict[str, Any]] = {"collect": COLLECT, "train": {**TRAIN, "log_every": 5}, "evaluate": {}}
+
+    def name(**changed: Any) -> str:
+        (cell,) = all_cells(Sweep(**{**given, **changed}))
+        return cell.name
+
+    plain = name()
+    names = {plain, name(seeds=2), name(seeds=[1])}
+    for section, changes in CHANGES.items():
+        for option, value in changes.items():
+            more = {"updates": 40, "evaluate_every": 10, "checkpoint_every": 10} if option.endswith("_every") else {}
+            before = len(names)
+            names.add(name(**{section: {**given[section], **more, option: value}}))
+            assert len(names) == before + 1, option
+    assert name(train={**given["train"], "device": "cuda"}) == plain
+    assert name(evaluate={"schedulers": "tdm", "episodes": 128}) == plain
+    run_folders = {text.partition("/")[0] for text in (plain, name(evaluate={"episodes": 5}))}
+    assert len(run_folders) == 1, "evaluations share their training"
+
+
+def test_data_are_known_by_their_content_not_by_where_they_lie(tmp_path: Path) -> None:
+    runs = [trained(tmp_path / name, seeds=(0,)) for name in ("one", "two")]
+    recorded = collect(RandomWalk(silence=True), SMALL, 50)
+
+    def of_policy(folder: Path) -> str:
+        return names_of_data(Sweep(TRAIN, {"policy": str(folder), "set": NETWORK, "transitions": 30}))[0]
+
+    def of_file(folder: Path) -> str:
+        recorded.write(folder / "data.safetensors")
+        return names_of_data(Sweep({**TRAIN, "dataset": str(folder / "data.safetensors")}))[0]
+
+    assert of_policy(runs[0]) == of_policy(runs[1]) != of_policy(trained(tmp_path / "three", seeds=(1,)))
+    assert of_file(runs[0]) == of_file(runs[1])
+
+
+# --- Refusals ---
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"train": {"paradgm": "c"}}, r"\[train\] unknown option 'paradgm' \(did you mean 'paradigm'\?\)"),
+        ({"train": {"out": "x"}}, r"\[train\] unknown option 'out'"),
+        ({"train": {"seeds": 3}}, r"\[train\] seeds belongs to the sweep itself"),
+        ({"train": 3}, r"\[train\] must be a table of options, got 3"),
+        ({"train": {"discount": 1.5}}, r"\[train\] discount must be a finite number above 0 and at most 1, got 1.5"),
+        ({"train": {"discount": [0.9, "high"]}}, r"\[train\] discount must be .*, got 'high'"),
+        ({"train": {"updates": []}}, r"\[train\] updates is an axis without values"),
+        ({"train": {"updates": [100, 200, 100]}}, r"\[train\] updates holds 100 twice"),
+        ({"train": {"device": "tpu"}}, r"\[train\] device must be cpu or cuda, whichever is free, got 'tpu'"),
+        ({"train": {"device": ["cpu", "cuda"]}}, r"\[train\] device must be one for all cells"),
+        ({"train": {"preset": "papr"}}, r"\[train\] unknown preset 'papr' \(did you mean 'paper'\?\)"),
+        ({"train": {"network": "papr"}}, r"\[train\] unknown preset 'papr' \(did you mean 'paper'\?\)"),
+        ({"train": {"set": {"n_uess": 3}}}, r"\[train\] unknown config field 'n_uess' \(did you mean 'n_ues'\?\)"),
+        ({"train": {"set": "n_ues=3"}}, r"\[train\] set must be a table of network fields, such as .*, got 'n_ues=3'"),
+        ({"train": {"algorithm": "bc"}}, r"\[train\] algorithm = 'bc' needs data"),
+        ({"train": {"dataset": "missing"}}, r"\[train\] 'missing' cannot be read"),
+        ({"train": {"dataset": 3}}, r"\[train\] dataset must be a text, got 3"),
+        ({"train": {"env": "no_such_module"}}, r"\[train\] --env = 'no_such_module' cannot be imported"),
+        ({"train": {"env": "toys", "network": "paper"}}, r"\[train\] network and set are of the network and do not go with env"),
+        ({"train": {"log_every": 7}}, r"\[train\] evaluate_every = 1000 must be a multiple of log_every = 7"),
+        ({"train": {"dataset": "a"}, "collect": {}}, r"\[collect\] there must be either this section or dataset in \[train\]"),
+        ({"collect": {"scheduler": "itlin"}}, r"\[collect\] unknown scheduler 'itlin' \(did you mean 'itlinq'\?\)"),
+        ({"collect": {"scheduler": 3}}, r"\[collect\] scheduler must be a text, got 3"),
+        ({"collect": {"transitions": [5, 0]}}, r"\[collect\] transitions must be an integer of at least 1, got 0"),
+        ({"collect": {"seed": -1}}, r"\[collect\] seed must be an integer of at least 0"),
+        ({"collect": {"sample": True}}, r"\[collect\] sample = true needs policy"),
+        ({"collect": {"sample": "yes"}}, r"\[collect\] sample must be true or false, got 'yes'"),
+        ({"collect": {"policy": "missing"}}, r"\[collect\] 'missing' holds no run"),
+        ({"collect": {"env": "toys", "set": {"n_ues": 3}}}, r"\[collect\] network and set are of the network and do not go with env"),
+        ({"collect": {"env": "toys"}}, r"\[train\] env must name the environment that the data were recorded in"),
+        ({"collect": {}, "train": {"set": {"n_aps": 2}}}, r"\[train\] the data are of Team\(n_agents=4.*, the network of Team\(n_agents=2"),
+        ({"evaluate": {"episods": 4}}, r"\[evaluate\] unknown option 'episods' \(did you mean 'episodes'\?\)"),
+        ({"evaluate": {"episodes": 0}}, r"\[evaluate\] episodes must be an integer of at least 1"),
+        ({"evaluate": {"schedulers": "itlin"}}, r"\[evaluate\] unknown scheduler 'itlin'"),
+        ({"evaluate": {"act_on": "best"}}, r"\[evaluate\] act_on of algorithm 'sac' must be one of actor, critic, got 'best'"),
+        ({"evaluate": {"act_on": "critic", "sample": True}}, r"\[evaluate\] sample needs act_on = 'actor'"),
+        ({"evaluate": {"network": "wide"}}, r"\[evaluate\] the policy was trained for Team\(n_agents=4"),
+        ({"evaluate": {"env": "toys"}}, r"\[evaluate\] env must be that of training, None, got 'toys'"),
+        (
+            {"train": {"env": "toys"}, "evaluate": {"schedulers": "tdm"}},
+            r"\[evaluate\] schedulers is of the network and does not go with env",
+        ),
+        ({"seeds": 0}, "seeds must be an integer of at least 1"),
+        ({"seeds": [1, 1]}, r"seeds must be at least one, all different, got \[1, 1\]"),
+        ({"seeds": []}, r"seeds must be at least one, all different, got \[\]"),
+        ({"seeds_per_cell": 0}, "seeds_per_cell must be an integer of at least 1"),
+        (
+            {"train": {"updates": list(range(100, 30_100, 100)), "batch_size": list(range(1, 40))}},
+            rf"the grid has 11,700 points, allowed: up to {MAX_POINTS:,}; it is 300 of updates × 39 of batch_size",
+        ),
+    ],
+)
+def test_what_a_command_would_refuse_is_refused_before_any_work(
+    sections: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(toys, "parallel_env", Match, raising=False)
+    with pytest.raises((TypeError, ValueError), match=message):
+        Sweep(**sections)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read: No such file"),
+        ("seeds = ", "is no TOML: "),
+        (b"\xff", "is no TOML: "),
+        (
+            "[trian]\n",
+            "unknown section or option 'trian' (did you mean 'train'?); allowed: train, collect, evaluate, seeds, seeds_per_cell",
+        ),
+        ("[train]\nupdates = 'many'", "[train] updates must be an integer of at least 1, got 'many'"),
+    ],
+)
+def test_a_wrong_file_is_one_line_and_makes_nothing(
+    content: str | bytes | None, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "study.toml"
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert run("sweep", path, "--out", tmp_path / "out") == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {str(path)!r}")
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+# --- Running ---
+
+
+@pytest.fixture(name="finished", scope="module")
+def run_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of `small`, done."""
+    folder = tmp_path_factory.mktemp("finished")
+    done(small(), folder)
+    return folder
+
+
+def test_results_are_those_of_training_and_evaluating_by_hand(finished: Path, tmp_path: Path) -> None:
+    results = json.loads((finished / "results.json").read_text())
+    assert [(row["name"], row["varied"]) for row in results["rows"]] == [
+        ("C-MARL-CQL (SAC)", {"transitions": 100, "paradigm": "c"}),
+        ("CTDE-MARL-CQL (SAC)", {"transitions": 100, "paradigm": "ctde"}),
+        ("C-MARL-CQL (SAC)", {"transitions": 60, "paradigm": "c"}),
+        ("CTDE-MARL-CQL (SAC)", {"transitions": 60, "paradigm": "ctde"}),
+        ("tdm", {}),
+    ]
+    assert results["failed"] == {}
+    row = results["rows"][3]
+    options: dict[str, Any] = {name: value for name, value in TRAIN.items() if name in vars(TrainingConfig())}
+    rest: dict[str, Any] = {name: value for name, value in TRAIN.items() if name not in options}
+    learner = LearnerConfig(paradigm="ctde", **rest)
+    data = collect(RandomWalk(silence=True), SMALL, 60, name="random_walk:silence=true")
+    folder = train(tmp_path / "run", learner, TrainingConfig(**options), seeds=(0, 1), dataset=data)
+    assert_same_outcome(folder, finished / "runs" / row["cells"][0].partition("/")[0])
+    scores = np.stack([evaluate(policy, SMALL, 4).score for policy in load_policies(folder)])
+    assert row["kpis"]["score"]["mean"] == pytest.approx(scores.mean())
+    assert row["kpis"]["score"]["per_seed"] == pytest.approx(scores.mean(1).tolist())
+    assert [row["kpis"]["score"][key] for key in ("low", "high")] == pytest.approx(metrics.mean_interval(scores))
+    assert (row["seeds"], row["episodes"]) == (2, 4)
+    reference = results["rows"][4]
+    assert reference["kpis"]["tail_rate"]["mean"] == pytest.approx(evaluate(TDM(), SMALL, 4).tail_rate.mean())
+    assert reference["seeds"] is None
+    (file,) = [path for path in (finished / "datasets").iterdir() if "-60-" in path.name]
+    assert Dataset.read(file).fingerprint() == data.fingerprint()
+
+
+def test_what_is_done_is_not_done_again(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("this is made already")
+
+    before = stamps(finished)
+    content = (finished / "results.json").read_bytes()
+    for name in ("train", "evaluate"):
+        monkeypatch.setattr(marl.sweep_run, name, refuse)
+    monkeypatch.setattr(Collect, "record", refuse)
+    done(small(), finished)
+    changed = {path for path, stamp in stamps(finished).items() if before[path] != stamp}
+    assert changed == {str(finished / name) for name in ("results.json", "origin.json")}
+    assert (finished / "results.json").read_bytes() == content
+
+
+def test_further_evaluations_use_the_trainings_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = small(collect=COLLECT, train=TRAIN)
+    done(one, tmp_path)
+    before = [stamp for path, stamp in stamps(tmp_path / "runs").items() if "checkpoint" in path]
+    results = done(small(collect=COLLECT, train=TRAIN, evaluate={"episodes": 4, "sample": [False, True]}), tmp_path)
+    assert [stamp for path, stamp in stamps(tmp_path / "runs").items() if "checkpoint" in path] == before
+    assert len({row["kpis"]["score"]["mean"] for row in results["rows"]}) == 2
+    assert [row["varied"] for row in results["rows"]] == [{"sample": False}, {"sample": True}]
+
+
+@pytest.mark.parametrize("damage", ["evaluation cut", "evaluation of another", "data cut", "all but data"])
+def test_what_was_damaged_is_made_again(damage: str, tmp_path: Path) -> None:
+    sweep = small(collect=COLLECT, train=TRAIN)
+    expected = done(sweep, tmp_path)
+    (evaluation,), (data,) = (list((tmp_path / name).glob(pattern)) for name, pattern in (("runs", "*/ev*.json"), ("datasets", "*")))
+    if damage == "evaluation cut":
+        evaluation.write_text(evaluation.read_text()[:100])
+    elif damage == "evaluation of another":
+        content = json.loads(evaluation.read_text())
+        content["of"]["seeds"], content["values"]["score"][0][0] = [7], 1e9
+        evaluation.write_text(json.dumps(content))
+    else:
+        for path in (tmp_path / "runs").glob("*/*"):
+            path.unlink()
+        if damage == "data cut":
+            data.write_bytes(data.read_bytes()[:1000])
+    assert done(sweep, tmp_path) == expected
+    assert Dataset.read(data)
+
+
+def test_seeds_in_several_cells_are_one_row(tmp_path: Path) -> None:
+    results = done(small(collect=COLLECT, train=TRAIN, seeds=3, seeds_per_cell=2), tmp_path)
+    row = results["rows"][0]
+    assert len(row["cells"]) == 2
+    assert len(row["kpis"]["score"]["per_seed"]) == row["seeds"] == 3
+    policies = [policy for cell in row["cells"] for policy in load_policies(tmp_path / "runs" / cell.partition("/")[0])]
+    scores = np.stack([evaluate(policy, SMALL, 4).score for policy in policies])
+    assert row["kpis"]["score"]["per_seed"] == pytest.approx(scores.mean(1).tolist())
+    assert [row["kpis"]["score"][key] for key in ("low", "high")] == pytest.approx(metrics.mean_interval(scores))
+
+
+def test_training_online_and_in_other_environments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toys, "parallel_env", Match, raising=False)
+    results = done(Sweep({**TRAIN, "set": NETWORK, "algorithm": ["sac", "dqn"]}, evaluate={"episodes": 2}), tmp_path)
+    assert [row["name"] for row in results["rows"]] == ["C-MARL (SAC)", "C-MARL (DQN)"]
+    elsewhere = Sweep({**TRAIN, "env": "toys"}, {"env": "toys", "transitions": 40}, {"episodes": 5}, seeds=2)
+    results = done(elsewhere, tmp_path)
+    (row,) = results["rows"]
+    returns = [episode_returns(policy, Match, 5) for policy in load_policies(tmp_path / "runs" / row["cells"][0].partition("/")[0])]
+    assert row["kpis"]["return"]["per_seed"] == pytest.approx(np.mean(returns, 1).tolist())
+    marl.sweep_command.write_results(tmp_path / "picture.png", results)
+    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+# --- Failures ---
+
+
+def test_cells_that_fail_are_told_and_the_others_go_on(tmp_path: Path) -> None:
+    rates = {**TRAIN, "critic_learning_rate": [0.001, 1e30]}
+    heard: list[str] = []
+    work = SweepRun(small(collect=COLLECT, train=rates), tmp_path, heard.append)
+    results = work.run(Serial(work.listen))
+    assert [row["varied"] for row in results["rows"]] == [{"critic_learning_rate": 0.001}, {}]
+    ((cell, reason),) = results["failed"].items()
+    assert reason.startswith("DivergenceError: update ")
+    assert cell.startswith("c-marl-cql-sac-")
+    assert sum(line.startswith("failed ") and "DivergenceError" in line for line in heard) == 1
+    events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    assert any("in train_and_evaluate" in event.get("traceback", "") for event in events)
+    again = SweepRun(small(collect=COLLECT, train=rates), tmp_path, heard.append)
+    again.run(Serial(again.listen))
+    assert heard.count("2 cells: 1 done, 1 begun, 0 to begin") == 1
+    assert json.loads((tmp_path / "results.json").read_text()) == results
+
+
+def test_cells_whose_data_cannot_be_recorded_have_failed(tmp_path: Path) -> None:
+    searching = {"scheduler": ["max_weight", "tdm"], "transitions": 60, "network": "dense", "set": {"n_aps": 12, "episode_length": 10}}
+    sweep = Sweep({**TRAIN, "paradigm": "i"}, searching, {"episodes": 2})
+    results = done(sweep, tmp_path)
+    assert [row["varied"] for row in results["rows"]] == [{"scheduler": "tdm"}]
+    (reason,) = results["failed"].values()
+    assert reason.startswith("its data: ")
+    assert "max_weight" in reason or "joint" in reason
+
+
+LONGER = {"updates": 400, "log_every": 20, "evaluate_every": 400, "checkpoint_every": 20}
+
+
+def checkpointed_log(run: Path) -> str:
+    """The log up to the checkpoint, the time that training took included: a run that begins anew writes other times."""
+    lines = (run / "log.jsonl").read_text().splitlines(keepends=True)
+    return "".join(line for line in lines if line.endswith("\n") and json.loads(line)["update"] <= updates_done(run))
+
+
+def killed_when_half_done(folder: Path, pid_of: Callable[[], int], left: dict[Path, str]) -> threading.Thread:
+    """Kills a worker once a run has a checkpoint, but not its last; says what it left."""
+
+    def watch() -> None:
+        def half_done() -> list[Path]:
+            return [path.parent for path in folder.glob("runs/*/checkpoint.safetensors") if 0 < updates_done(path.parent) < 300]
+
+        wait_until(half_done)
+        pid = pid_of()
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not is_alive(pid))
+        left.update({run: checkpointed_log(run) for run in half_done()})
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    return thread
+
+
+def test_a_killed_worker_s_cell_goes_on_from_its_checkpoint_and_results_do_not_show_it(tmp_path: Path) -> None:
+    sweep = small(collect=COLLECT, train={**TRAIN, "paradigm": ["c", "i"], **LONGER})
+    expected = done(sweep, tmp_path / "here")
+    heard: list[str] = []
+    left: dict[Path, str] = {}
+    work = SweepRun(sweep, tmp_path / "there", heard.append)
+    engine = Local(1, work.listen)
+
+    def pid_of() -> int:
+        ((worker, _),) = engine._busy.values()
+        assert worker._process is not None
+        return int(worker._process.result())
+
+    with engine:
+        thread = killed_when_half_done(tmp_path / "there", pid_of, left)
+        results = work.run(engine)
+        thread.join()
+    assert results == expected
+    assert (tmp_path / "there" / "results.json").read_bytes() == (tmp_path / "here" / "results.json").read_bytes()
+    assert sum(line.startswith("lost: cell ") and "its process was killed" in line for line in heard) == 1
+    assert sum(bool(re.match(r"done \d/3: cell .*, attempt 2 ", line)) for line in heard) == 1
+    ((run, log),) = left.items()
+    assert log
+    assert (run / "log.jsonl").read_text().startswith(log)
+    for path in (tmp_path / "here" / "runs").iterdir():
+        assert_same_outcome(path, tmp_path / "there" / "runs" / path.name)
+
+
+# --- The command ---
+
+
+TOML = """
+seeds = 2
+[collect]
+scheduler = "random_walk:silence=true"
+transitions = 100
+set = { n_aps = 2, n_ues = 6, n_candidates = 2, episode_length = 10 }
+[train]
+hidden_sizes = [16]
+batch_size = 8
+updates = UPDATES
+log_every = 5
+evaluate_every = 10
+checkpoint_every = 5
+evaluation_episodes = 2
+paradigm = ["c", "i"]
+[evaluate]
+episodes = 4
+schedulers = "tdm"
+"""
+
+
+@pytest.fixture(name="here")
+def in_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The command without workers, in a folder with study.toml."""
+    monkeypatch.setattr(EngineOptions, "open", lambda _, listen: Serial(listen))
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "study.toml").write_text(TOML.replace("UPDATES", "20"))
+    return tmp_path
+
+
+def test_the_command_prints_the_merged_table_and_writes_it_and_its_picture(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("sweep", "study.toml") == 0
+    captured = capsys.readouterr()
+    results = json.loads((here / "study" / "results.json").read_text())
+    lines = [" ".join(line.split()) for line in captured.out.splitlines()]
+    for row in results["rows"]:
+        kpis = row["kpis"]
+        means = f"{kpis['sum_rate']['mean']:.2f} {kpis['tail_rate']['mean']:.3f} {kpis['score']['mean']:.3f}"
+        who = f"{row['name']} {row['varied']['paradigm']} 2" if row["varied"] else row["name"]
+        assert f"{who} {means}" in lines
+        assert any(line.endswith(f"{kpis['score']['low']:.3f}…{kpis['score']['high']:.3f}") for line in lines)
+    assert len(results["rows"]) == 3
+    assert lines[-2:] == ["wrote study/results.json", "wrote study/results.png"]
+    assert (here / "study" / "results.png").read_bytes().startswith(b"\x89PNG")
+    assert "2 cells: 0 done, 0 begun, 2 to begin" in captured.err
+    assert re.search(r"^done 3/3: scheduler tdm \(\S+, \d\.\d s\)$", captured.err, re.MULTILINE)
+
+
+def test_the_command_fails_when_cells_did(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "study.toml").write_text(TOML.replace("UPDATES", "20").replace("batch_size", "critic_learning_rate = [1e30]\nbatch_size"))
+    assert run("sweep", "study.toml", "--out", "out") == 1
+    captured = capsys.readouterr()
+    assert re.search(
+        r"^error: 2 of 3 failed; the same command tries again: c-marl-cql-sac-\w+/evaluation-\w+\.json: Div", captured.err, re.M
+    )
+    assert "tdm" in captured.out
+    assert "wrote out/results.json" in captured.out.replace(os.sep, "/")
+
+
+def test_a_file_where_the_folder_should_be_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("sweep", "study.toml", "--out", "study.toml") == 2
+    assert "--out must be a folder, got the file 'study.toml'" in capsys.readouterr().err
+    assert run("sweep", "study.toml", "--out", "study.toml/x") == 2
+    assert "error: --out = 'study.toml/x' cannot be made: Not a directory" in capsys.readouterr().err
+
+
+def test_an_interrupted_command_says_so_and_goes_on_later(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(TOML.replace("UPDATES", "2000"))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "marl", "sweep", "study.toml", "--workers", "1"]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        wait_until(lambda: list(tmp_path.glob("study/runs/*/checkpoint.safetensors")))
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert told.splitlines()[-1] == "interrupted: nothing that was finished or checkpointed is lost, and the same command goes on"
+    assert "Traceback" not in told
+    (checkpoint,) = tmp_path.glob("study/runs/*/checkpoint.safetensors")
+    updates = updates_done(checkpoint.parent)
+    assert 0 < updates < 2000
+
+
+def test_progress_of_long_cells_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From their logs, so that it is seen wherever they run."""
+    monkeypatch.setattr(marl.sweep_run, "LOOK_S", 0.0)
+    monkeypatch.setattr(marl.sweep_run, "SPEAK_S", 0.0)
+    heard: list[str] = []
+    reached: list[tuple[int, int]] = []
+    work = SweepRun(small(), tmp_path, heard.append, lambda *numbers: reached.append(numbers))
+    work.run(Serial(work.listen))
+    assert reached[-1][1] == 4 * 20
+    assert [done for done, _ in reached] == sorted(done for done, _ in reached)
+    assert (60, 80) in reached
+    assert "running: 60 of 80 updates" in heard
+    work.listen(Event("waiting", "", 0))
+
+
+def test_help_documents_every_option_of_a_sweep(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "500")
+    with pytest.raises(SystemExit):
+        run("sweep", "--help")
+    text = printed(capsys)
+    for flag in ("--out", "--engine", "--workers", "--address"):
+        assert flag in text
