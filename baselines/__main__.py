@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from gymnasium.error import DependencyNotInstalled
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -17,6 +16,7 @@ from baselines.comparison import check_picture, parse_scheduler, show, summarise
 from baselines.max_weight import SearchTooLargeError
 from baselines.scheduler import Baseline
 from rrm_env import PRESETS, Evaluation, RRMConfig, evaluate, parse_settings
+from rrm_env.ending import status_of
 from rrm_env.files import check_writable
 from rrm_env.version import facts
 from rrm_env.watching import check_video, record, watch
@@ -45,19 +45,18 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; 0, or 2 with a line on standard error where the input is wrong."""
+    """Run the command and say how it ended, as `status_of` does."""
     options = _parser().parse_args(arguments)
-    try:
-        if options.info:
-            print("\n".join(f"{name}: {value}" for name, value in facts().items()))
-        elif options.watch or options.video:
-            _watch(options)
-        else:
-            _compare(options)
-    except (TypeError, ValueError, DependencyNotInstalled) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return status_of(lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> None:
+    if options.info:
+        print("\n".join(f"{name}: {value}" for name, value in facts().items()))
+    elif options.watch or options.video:
+        _watch(options)
+    else:
+        _compare(options)
 
 
 def _watch(options: argparse.Namespace) -> None:

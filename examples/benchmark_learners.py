@@ -42,6 +42,7 @@ if "--peer-worker" not in sys.argv:  # the peer's interpreter has none of these
     from marl import Dataset, Learner, LearnerConfig, collect
     from marl.feeders import Offline, Updates
     from marl.networks import multiply_adds
+    from rrm_env.ending import status_of
     from rrm_env.files import check_writable, write_whole
     from rrm_env.version import machine, versions
 
@@ -385,7 +386,4 @@ if __name__ == "__main__":
     if "--peer-worker" in sys.argv:
         peer_worker(*sys.argv[2:])
     else:
-        try:
-            main(tyro.cli(Options, description=__doc__, config=(tyro.conf.FlagCreatePairsOff,)))
-        except (TypeError, ValueError) as error:
-            sys.exit(f"error: {error}")
+        sys.exit(status_of(lambda: main(tyro.cli(Options, description=__doc__, config=(tyro.conf.FlagCreatePairsOff,)))))

@@ -17,6 +17,7 @@ import tyro
 from baselines.comparison import UNITS
 from marl import Dataset
 from marl.study import Scale, Study
+from rrm_env.ending import GOES_ON, status_of
 from rrm_env.files import check_writable, write_whole
 
 SIZES = (5_000, 10_000, 16_000, 20_000, 40_000, 80_000, 160_000, 320_000, 640_000)
@@ -68,7 +69,4 @@ def _line(name: str, dataset: Dataset) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Options, description=__doc__))
-    except (TypeError, ValueError) as error:
-        sys.exit(f"error: {error}")
+    sys.exit(status_of(lambda: main(tyro.cli(Options, description=__doc__)), interrupted=GOES_ON))

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from baselines.comparison import UNITS, show, summarise
 from marl.figures import StudyOptions, origin
 from rrm_env import SILENT, Evaluation, Network, RRMConfig, evaluate, metrics
+from rrm_env.ending import status_of
 from rrm_env.files import check_writable, write_whole
 
 Floats = NDArray[np.float64]
@@ -165,7 +166,4 @@ def main(options: StudyOptions) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(StudyOptions, description=__doc__))
-    except (TypeError, ValueError) as error:
-        sys.exit(f"error: {error}")
+    sys.exit(status_of(lambda: main(tyro.cli(StudyOptions, description=__doc__))))

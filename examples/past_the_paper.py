@@ -25,6 +25,7 @@ from marl.policy import load_policies
 from marl.study import Scale, Study
 from rrm_env import Evaluation, RRMConfig, Scheduler, evaluate, metrics
 from rrm_env.config import REWARDS
+from rrm_env.ending import GOES_ON, status_of
 from rrm_env.files import check_writable, write_whole
 
 BEHAVIOUR = "max_weight:csi=large_scale:exponent=2"
@@ -199,7 +200,4 @@ def _write_picture(path: Path, result: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(StudyOptions, description=__doc__))
-    except (TypeError, ValueError) as error:
-        sys.exit(f"error: {error}")
+    sys.exit(status_of(lambda: main(tyro.cli(StudyOptions, description=__doc__)), interrupted=GOES_ON))

@@ -24,6 +24,7 @@ from marl.curves import write_curves
 from marl.policy import describe
 from marl.training import curve_point
 from rrm_env import RRMConfig
+from rrm_env.ending import status_of
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,4 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Options, description=__doc__))
-    except (TypeError, ValueError) as error:
-        sys.exit(f"error: {error}")
+    sys.exit(status_of(lambda: main(tyro.cli(Options, description=__doc__))))

@@ -21,6 +21,7 @@ from marl.claims import CLASSICAL, Claim, gains, over
 from marl.figures import PICTURE_DPI, SCHEDULERS, StudyOptions, origin
 from marl.study import Scale, Study
 from rrm_env import RRMConfig
+from rrm_env.ending import GOES_ON, status_of
 from rrm_env.files import check_writable, write_whole
 
 LEARNER = "c-cql-sac.max_weight-100000"
@@ -119,7 +120,4 @@ def _write_picture(path: Path, variants: dict[str, dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(StudyOptions, description=__doc__))
-    except (TypeError, ValueError) as error:
-        sys.exit(f"error: {error}")
+    sys.exit(status_of(lambda: main(tyro.cli(StudyOptions, description=__doc__)), interrupted=GOES_ON))

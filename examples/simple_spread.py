@@ -21,6 +21,7 @@ from marl.collect import acting
 from marl.config import Paradigm
 from marl.curves import write_curves
 from rrm_env import metrics
+from rrm_env.ending import status_of
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,4 @@ def _report(name: str) -> Any:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Options, description=__doc__))
-    except (TypeError, ValueError) as error:
-        sys.exit(f"error: {error}")
+    sys.exit(status_of(lambda: main(tyro.cli(Options, description=__doc__))))

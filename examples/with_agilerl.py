@@ -19,6 +19,7 @@ from pettingzoo.utils import BaseParallelWrapper
 from trainer_report import print_closing_line, print_policy, print_versions
 
 from rrm_env import parallel_env
+from rrm_env.ending import status_of
 
 try:
     import torch
@@ -132,7 +133,4 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Options, description=__doc__, config=(tyro.conf.FlagCreatePairsOff,)))
-    except (TypeError, ValueError) as error:
-        sys.exit(f"error: {error}")
+    sys.exit(status_of(lambda: main(tyro.cli(Options, description=__doc__, config=(tyro.conf.FlagCreatePairsOff,)))))

@@ -36,6 +36,7 @@ if WORKER not in sys.argv:  # d3rlpy's interpreter has none of these
     from marl import LearnerConfig, collect
     from marl.exchange import mdp_arrays
     from rrm_env import RRMConfig
+    from rrm_env.ending import status_of
     from rrm_env.joint import JointActions
 
 
@@ -147,7 +148,4 @@ if __name__ == "__main__":
     if WORKER in sys.argv:
         peer_worker(Path(sys.argv[-1]))
     else:
-        try:
-            main(tyro.cli(Options, description=__doc__, config=(tyro.conf.FlagCreatePairsOff,)))
-        except (TypeError, ValueError) as error:
-            sys.exit(f"error: {error}")
+        sys.exit(status_of(lambda: main(tyro.cli(Options, description=__doc__, config=(tyro.conf.FlagCreatePairsOff,)))))

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import tyro
-from gymnasium.error import DependencyNotInstalled
 
 from marl.commands import Collect, Evaluate, Export, Import, Info, Train, Watch
 from marl.config import LearnerConfig
 from marl.engine import LostError
 from marl.learner import DivergenceError
 from marl.sweep_command import SweepCommand, SweepError
+from rrm_env.ending import status_of
 
 Command = (
     Annotated[Collect, tyro.conf.subcommand("collect")]
@@ -29,17 +29,9 @@ Command = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; 0, 1 where training diverged or sweep cells failed, or 2 with a line on standard error where the input is wrong."""
+    """Run a command and say how it ended, as `status_of` does; 1 also where training diverged or cells of a sweep failed."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        _parse(given).run()
-    except (TypeError, ValueError, DependencyNotInstalled) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except (DivergenceError, LostError, SweepError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return status_of(lambda: _parse(given).run(), failures=(DivergenceError, LostError, SweepError))
 
 
 def _parse(given: list[str]) -> Any:

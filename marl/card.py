@@ -39,7 +39,7 @@ def behaviours(dataset: Dataset) -> list[Behaviour]:
     """Per behaviour id."""
     known = dataset.metadata.get("behaviours", [])
     counts = Counter(dataset.behaviour.tolist())
-    described = {**dict.fromkeys(sorted(counts), {}), **dict(enumerate(known))}
+    described = {**{k: {} for k in counts}, **dict(enumerate(known))}
     return [
         Behaviour(str(behaviour.get("name", k)), str(behaviour.get("seed", "")), counts[k], behaviour.get("kpis", {}))
         for k, behaviour in sorted(described.items())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -11,30 +12,42 @@ import torch
 from torch import Tensor
 
 from marl.descriptions import check_record, completed, differences, identity
+from marl.locks import alone
 from marl.policy import CHECKPOINT, DESCRIPTION, RunError, describe, read_tensors, signature
 from marl.tensor_files import MAX_TEXT, parse_json, require_file, serialised
 from rrm_env.config import shown
-from rrm_env.files import write_whole
+from rrm_env.files import append_line, check_writable, storing, write_whole
 
-LOG = "log.jsonl"
+LOG, LOCK = "log.jsonl", ".lock"
 
 
-def create(run: Path, description: Mapping[str, Any]) -> None:
-    """Make a new run's folder.
-
-    Raises:
-        RunError: it holds a run already, or cannot be made.
-    """
+def check_new(run: Path) -> None:
+    """Refuse a folder that holds a run (RunError), or what is left of one: its checkpoint would be taken for the new run's."""
     if (run / DESCRIPTION).exists():
         raise RunError(f"{str(run)!r} holds a run already; resume it, or choose another folder")
+    if left := [name for name in (CHECKPOINT, LOG) if (run / name).exists()]:
+        raise RunError(f"{str(run)!r} holds {left[0]} of a run without {DESCRIPTION}: choose another folder, or remove what is there")
+
+
+def make_folder(run: Path) -> None:
+    """Make a run's folder where it is missing.
+
+    Raises:
+        RunError: it cannot be made, or nothing can be written there.
+    """
     try:
         run.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"the folder {str(run)!r} cannot be made: {error.strerror or error}") from None
     try:
-        write_description(run, description)
-    except OSError as error:
-        raise RunError(f"the folder {str(run)!r} cannot be written: {error.strerror or error}") from None
+        check_writable(DESCRIPTION, run / DESCRIPTION)
+    except ValueError as error:
+        raise RunError(f"the folder {str(run)!r} cannot be written: {error}") from None
+
+
+def held(run: Path) -> AbstractContextManager[None]:
+    """Only one process trains a run at a time (BusyError)."""
+    return alone(run / LOCK, f"training {str(run)!r}")
 
 
 def write_description(run: Path, description: Mapping[str, Any]) -> None:
@@ -44,25 +57,37 @@ def write_description(run: Path, description: Mapping[str, Any]) -> None:
 
 
 def check_same(run: Path, description: Mapping[str, Any]) -> None:
-    """Refuse to resume a run that was something else (RunError naming the first difference)."""
-    old, new = (completed(identity(described)) for described in (describe(run), description))
+    """Refuse to resume a run that was something else (RunError naming the first difference), or a folder without one."""
+    try:
+        old, new = (completed(identity(described)) for described in (describe(run), description))
+    except RunError as error:
+        if (run / DESCRIPTION).exists():
+            raise
+        raise RunError(f"{error}; there is nothing to resume: start it without --resume") from None
     for section in ("learner", "seeds", "team", "environment", "data", "training"):
         if (before := old[section]) != (now := new[section]):
             raise RunError(f"{str(run)!r} cannot be resumed with another {section}: {'; '.join(differences('', before, now))}")
 
 
-def save_tensors(run: Path, learner: Mapping[str, Tensor], replay: Mapping[str, Tensor] | None, updates: int) -> None:
-    """Write a checkpoint, whole or not at all.
+def save_tensors(
+    run: Path, description: Mapping[str, Any], learner: Mapping[str, Tensor], replay: Mapping[str, Tensor] | None, updates: int
+) -> None:
+    """Write a checkpoint of the run that ``description`` describes, whole or not at all.
 
     A replay is written first, under a name of its own, so that the last complete checkpoint always finds the replay it belongs to.
     """
-    description = describe(run)
     if replay is not None:
         _write(run / _replay_name(updates), {**replay, "updates": learner["updates"]}, description)
     _write(run / CHECKPOINT, learner, description)
+    remove_other_replays(run, updates)
+
+
+def remove_other_replays(run: Path, updates: int) -> None:
+    """Remove replays that belong to no checkpoint any more; a kill may have left one."""
     for old in run.glob(_replay_name("*")):
         if old.name != _replay_name(updates):
-            old.unlink()
+            with storing(old, "it belongs to no checkpoint any more", "removed"):
+                old.unlink()
 
 
 def load_tensors(run: Path, *, with_replay: bool) -> tuple[dict[str, Tensor], dict[str, Tensor] | None]:
@@ -100,17 +125,23 @@ def updates_done(run: Path) -> int:
     return int(load_tensors(run, with_replay=False)[0]["updates"])
 
 
+def append_record(run: Path, record: Mapping[str, Any]) -> None:
+    """Add a record to the log."""
+    append_line(run / LOG, json.dumps(record))
+
+
 def read_log(run: Path) -> Iterator[dict[str, Any]]:
     """The log's records; a last line that a kill cut short is left out.
 
     Raises:
         RunError: no log, or a line that is no record; the message says which.
     """
-    path, last = run / LOG, -1
+    path, last, number = run / LOG, -1, 0
     try:
         require_file(path)
         with path.open("rb") as file:
-            for number, line in enumerate(iter(lambda: file.readline(MAX_TEXT), b""), 1):
+            for line in iter(lambda: file.readline(MAX_TEXT), b""):
+                number += 1
                 if line.endswith(b"\n"):
                     record = parse_json(line)
                     check_record(record, last)

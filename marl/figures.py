@@ -20,6 +20,7 @@ from marl.claims import BEST_ITLINQ, PAPER_BASELINES, Above, Claim
 from marl.curves import Curve, draw_curves, learning_curve
 from marl.study import OFFLINE, ONLINE, QUICK, Scale, Study
 from rrm_env import Evaluation, metrics
+from rrm_env.ending import GOES_ON, status_of
 from rrm_env.files import check_writable, write_whole
 from rrm_env.version import machine, revision, versions
 
@@ -135,10 +136,8 @@ class Report:
 
 def main(figure: Figure, description: str | None) -> None:
     """The figure's script: train what is missing, evaluate, judge, write."""
-    try:
-        _main(figure, tyro.cli(Options, description=description))
-    except (TypeError, ValueError) as error:
-        sys.exit(f"error: {error}")
+    if status := status_of(lambda: _main(figure, tyro.cli(Options, description=description)), interrupted=GOES_ON):
+        sys.exit(status)
 
 
 def _main(figure: Figure, options: Options) -> None:

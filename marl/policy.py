@@ -242,7 +242,7 @@ def read_tensors(path: Path, description: Mapping[str, Any]) -> dict[str, Tensor
     if missing := {"checksum", "description"} - metadata.keys():
         raise RunError(f"{str(path)!r} cannot be read: it is no file of a run, its metadata lack {', '.join(sorted(missing))}")
     if metadata["checksum"] != checksum(tensors, text := metadata["description"]):
-        raise RunError(f"{str(path)!r} was altered after it was written: its checksum does not match")
+        raise RunError(f"{str(path)!r} cannot be read: it was altered after it was written, its checksum does not match")
     try:
         check_run(written := parse_json(text))
     except (TypeError, ValueError) as error:

@@ -1,4 +1,5 @@
-"""A study: named training runs and datasets in one folder, each made once, gone on with where it was interrupted.
+"""A study: named training runs and datasets in one folder, each made once, gone on with where it was interrupted. Several processes may
+share the folder: who needs what another one is making waits for it.
 
 Names say everything. A run is ``online-sac``, ``online-dqn``, or ``SCHEME.DATA`` such as ``ctde-cql-sac.sac-16000``; a dataset is
 ``BEHAVIOUR-TRANSITIONS`` such as ``sac-16000``, and the behaviour one of `BEHAVIOURS` or a scheduler, ``max_weight-100000``. What a name
@@ -8,7 +9,9 @@ needs is made first: the run above needs the dataset, the dataset needs ``online
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from marl.collect import collect, collect_run
 from marl.config import LearnerConfig, TrainingConfig
 from marl.curves import learning_curve
 from marl.dataset import Dataset
+from marl.locks import alone
 from marl.policy import describe, load_policies
 from marl.progress import training_progress
 from marl.training import curve_point, train
@@ -100,10 +104,11 @@ class Study:
         known = OFFLINE if data else ONLINE
         if scheme not in known:
             raise ValueError(f"unknown {'offline' if data else 'online'} learner {nearest(scheme, known)}")
-        folder, updates = self.folder(name), self._updates(name)
-        if updates_done(folder) < updates or not self._is_own(folder):
-            self._train(name, self._learner(scheme), updates, self.data(data) if data else None)
-        return folder
+        if not self._is_finished(name):
+            with self._alone(name):
+                if not self._is_finished(name):  # by another process in the meantime
+                    self._train(name, self._learner(scheme), self.data(data) if data else None)
+        return self.folder(name)
 
     def folder(self, name: str) -> Path:
         """Where a run is, or will be."""
@@ -118,8 +123,9 @@ class Study:
         if name not in self._datasets:
             path = self.out / f"{_on_disk(name)}.safetensors"
             if not path.exists():
-                self.out.mkdir(parents=True, exist_ok=True)
-                self._record(name).write(path)
+                with self._alone(name):
+                    if not path.exists():
+                        self._record(name).write(path)
             self._datasets = {name: Dataset.read(path)}  # only the newest stays in memory
         return self._datasets[name]
 
@@ -152,7 +158,7 @@ class Study:
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """Those of `needed` that are not finished."""
-        return [name for name in self.needed(names) if updates_done(self.folder(name)) < self._updates(name)]
+        return [name for name in self.needed(names) if not self._is_trained(name)]
 
     def description(self, name: str) -> dict[str, Any]:
         """What a finished run was: learner, data, revision; not the network, which the study has throughout."""
@@ -181,6 +187,17 @@ class Study:
     def _updates(self, name: str) -> int:
         return self.scale.offline_updates if "." in name else self.scale.online_updates
 
+    def _is_trained(self, name: str) -> bool:
+        return updates_done(self.folder(name)) >= self._updates(name)
+
+    def _is_finished(self, name: str) -> bool:
+        return self._is_trained(name) and self._is_own(self.folder(name))
+
+    def _alone(self, name: str) -> AbstractContextManager[None]:
+        """Make a run or a dataset without another process making it too; who comes second waits."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        return alone(self.out / f".{_on_disk(name)}.lock", f"making {name!r} in {str(self.out)!r}", waiting=partial(print, flush=True))
+
     def _is_own(self, folder: Path) -> bool:
         """Whether a finished run is of this study's seeds and network; training it on would be refused with the difference."""
         found = describe(folder)
@@ -201,8 +218,8 @@ class Study:
         ]
         return parts[0] if len(parts) == 1 else Dataset.mix(parts, transitions)
 
-    def _train(self, name: str, learner: LearnerConfig, updates: int, dataset: Dataset | None) -> None:
-        folder, scale = self.folder(name), self.scale
+    def _train(self, name: str, learner: LearnerConfig, dataset: Dataset | None) -> None:
+        folder, scale, updates = self.folder(name), self.scale, self._updates(name)
         training = TrainingConfig(
             updates=updates, evaluate_every=scale.evaluate_every, evaluation_episodes=scale.curve_episodes, device=self.device
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,10 +17,9 @@ from marl.commands import EngineOptions, Flat
 from marl.progress import progress
 from marl.sweep import Sweep
 from marl.sweep_run import RESULTS, SweepRun
+from rrm_env.ending import GOES_ON
 
 PICTURE = "results.png"
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
 _COLUMNS = {
     "sum_rate": ("Sum rate\nbit/s/Hz", 2),
     "tail_rate": ("5-percentile\nbit/s/Hz", 3),
@@ -55,9 +53,9 @@ class SweepCommand:
             try:
                 with self.where.open(work.listen) as engine:
                     results = work.run(engine)
-            except KeyboardInterrupt:
-                bar.say("interrupted: nothing that was finished or checkpointed is lost, and the same command goes on")
-                sys.exit(INTERRUPTED)
+            except KeyboardInterrupt as interruption:
+                interruption.args = (GOES_ON,)
+                raise
         print_whole(table(results))
         print(f"wrote {out / RESULTS}")
         if importlib.util.find_spec("matplotlib") is None:

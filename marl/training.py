@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from marl.paradigms import Team, team_of
 from marl.policy import Policy, RunError
 from marl.sources import MakeEnv, NetworkSource, ParallelSource, Source
 from rrm_env import RRMConfig, Scheduler, evaluate
+from rrm_env.files import WriteError, storing
 from rrm_env.network import bounded_integer
 from rrm_env.version import revision, versions
 
@@ -62,7 +62,8 @@ def train(
 
     Raises:
         TypeError, ValueError: something else than the above, or things that do not go together.
-        RunError: a run stands there already, or the one to resume is missing or was another.
+        RunError: a run stands there already, the one to resume is missing or was another, or another process trains it.
+        WriteError: the system refuses to store something, a full disk say; the last checkpoint before that stays.
         DivergenceError: a loss is no longer finite; the last checkpoint before that stays.
     """
     training = TrainingConfig() if training is None else training
@@ -170,7 +171,7 @@ class _Run:
             "revision": revision(),
         }
         self._learner = Learner(config, world.team, seeds, training.device)
-        self._resume = resume
+        self._resume, self._saved = resume, 0
         if resume:
             checkpoint.check_same(folder, self._description)
         self._feeder: Offline | Online = (
@@ -178,29 +179,47 @@ class _Run:
         )
 
     def go(self) -> Path:
-        if self._resume:
-            updates = self._continue()
-        else:
-            checkpoint.create(self._folder, self._description)
-            updates = 0
+        if not self._resume:
+            checkpoint.check_new(self._folder)
+            checkpoint.make_folder(self._folder)
+        with checkpoint.held(self._folder):
+            self._saved = self._continue() if self._resume else self._start()
+            try:
+                self._train(self._saved)
+            except (KeyboardInterrupt, WriteError) as stopped:
+                stopped.args = ("; ".join(filter(None, (str(stopped), self._kept()))),)
+                raise
+        return self._folder
+
+    def _train(self, updates: int) -> None:
         self._feeder.restart(updates)
         step, began, since = Updates(self._learner, self._feeder), time.perf_counter(), updates
-        with _tensorboard(self._folder) as board, (self._folder / checkpoint.LOG).open("a", encoding="utf-8") as log:
+        with _tensorboard(self._folder) as board:
             while updates < self._training.updates:
                 self._feeder.before_update(updates)
                 step()
                 updates += 1
                 if updates % self._training.log_every == 0 or updates == self._training.updates:
                     record = self._record(updates, since, time.perf_counter() - began)
-                    log.write(json.dumps(record) + "\n")
-                    log.flush()
+                    checkpoint.append_record(self._folder, record)
                     board(record)
                     if self._report is not None:
                         self._report(updates, record)
                     since = updates
                 if updates % self._training.checkpoint_every == 0 or updates == self._training.updates:
                     self._save(updates)
-        return self._folder
+
+    def _kept(self) -> str:
+        """What a run that is stopped keeps, and how to go on."""
+        folder, saved = str(self._folder), self._saved
+        kept = f"{folder!r} keeps its checkpoint of update {saved:,}" if saved else f"{folder!r} has no checkpoint yet"
+        return f"{kept} (of {self._training.updates:,}): go on with --resume"
+
+    def _start(self) -> int:
+        """Say what the run is; another process may have begun one here in the meantime."""
+        checkpoint.check_new(self._folder)
+        checkpoint.write_description(self._folder, self._description)
+        return 0
 
     def _continue(self) -> int:
         """Load the last checkpoint, if the run was not killed before the first, and drop what the log says of later updates."""
@@ -208,12 +227,16 @@ class _Run:
             checkpoint.cut_log(self._folder, 0)
             return 0
         learner, replay = checkpoint.load_tensors(self._folder, with_replay=isinstance(self._feeder, Online))
-        self._learner.load(learner)
-        if isinstance(self._feeder, Online) and replay is not None:
-            self._feeder.replay.load(replay)
+        try:
+            self._learner.load(learner)
+            if isinstance(self._feeder, Online) and replay is not None:
+                self._feeder.replay.load(replay)
+        except ValueError as error:
+            raise RunError(f"{str(self._folder)!r} cannot be resumed: {error}") from None
         updates = int(self._learner.updates)
         if updates > self._training.updates:
             raise RunError(f"{str(self._folder)!r} has done {updates} updates already; updates = {self._training.updates} asks for fewer")
+        checkpoint.remove_other_replays(self._folder, updates)
         checkpoint.cut_log(self._folder, updates)
         checkpoint.write_description(self._folder, self._description)
         return updates
@@ -234,8 +257,12 @@ class _Run:
     def _save(self, updates: int) -> None:
         self._learner.check_finite()
         replay = self._feeder.replay.tensors() if isinstance(self._feeder, Online) else None
-        checkpoint.save_tensors(self._folder, self._learner.tensors(), replay, updates)
+        checkpoint.save_tensors(self._folder, self._description, self._learner.tensors(), replay, updates)
+        self._saved = updates
         self._feeder.restart(updates)
+
+
+_LESS_TO_SHOW = "TensorBoard shows less than the log, which is whole"
 
 
 def _described(dataset: Dataset | None) -> dict[str, Any] | None:
@@ -252,15 +279,22 @@ def _tensorboard(folder: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
     except ImportError:
         yield lambda _: None
         return
-    writer = SummaryWriter(str(folder / "tensorboard"))
+    events = folder / "tensorboard"
+    with storing(events, _LESS_TO_SHOW):
+        writer = SummaryWriter(str(events))
 
     def write(record: dict[str, Any]) -> None:
-        for name, values in {**record, **record.get("evaluation", {})}.items():
-            if isinstance(values, list):
-                for k, value in enumerate(values):
-                    writer.add_scalar(f"{name}/seed_{k}", value, record["update"])
+        with storing(events, _LESS_TO_SHOW):
+            for name, values in {**record, **record.get("evaluation", {})}.items():
+                if isinstance(values, list):
+                    for k, value in enumerate(values):
+                        writer.add_scalar(f"{name}/seed_{k}", value, record["update"])
 
     try:
         yield write
-    finally:
+    except BaseException:
+        with suppress(OSError):  # the error that is under way says more
+            writer.close()
+        raise
+    with storing(events, _LESS_TO_SHOW):
         writer.close()

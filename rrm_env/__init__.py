@@ -7,6 +7,7 @@ view of it; `evaluate` runs a `Scheduler` on unseen episodes.
 from rrm_env import metrics, rrm_v0
 from rrm_env.config import PRESETS, RRMConfig, parse_settings
 from rrm_env.evaluation import Evaluation, evaluate
+from rrm_env.files import WriteError
 from rrm_env.joint import RRMJointEnv
 from rrm_env.network import EVALUATION_SEEDS, SILENT, DeploymentError, Network
 from rrm_env.parallel import RRMParallelEnv
@@ -27,6 +28,7 @@ __all__ = [
     "RRMParallelEnv",
     "RRMVectorEnv",
     "Scheduler",
+    "WriteError",
     "__version__",
     "env",
     "evaluate",

@@ -1,27 +1,72 @@
-"""Result files: refused before the work starts, written whole or not at all."""
+"""Result files: refused before the work starts, written whole or not at all, and on the disk before anything later is."""
 
 from __future__ import annotations
 
+import errno
 import os
-import tempfile
-from collections.abc import Callable
+import platform
+import re
+import secrets
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+if sys.platform != "win32":
+    import fcntl
+
+UNTOUCHED = "what stood there before is untouched"
+
+_REMEDIES = {
+    errno.ENOSPC: "free some space on that disk or write to another one",
+    errno.EDQUOT: "your quota is used up: delete something or write to another disk",
+    errno.EROFS: "that file system is read-only: write elsewhere",
+    errno.EACCES: "you may not write there: change the permissions or write elsewhere",
+    errno.EPERM: "you may not write there: change the permissions or write elsewhere",
+    errno.EFBIG: "files may not grow that large there (ulimit -f): raise the limit or write elsewhere",
+    errno.EIO: "the device fails: see the system's log, and write to another disk",
+    errno.ENOLCK: "that file system has no locks: work on another one, such as a local disk",
+    errno.EOPNOTSUPP: "that file system has no locks: work on another one, such as a local disk",
+}
+
+# Which machine's processes a temporary file is of: where locks do not reach other machines, they would look dead from there.
+_HOST = f"{zlib.crc32(platform.node().encode()):08x}"
+
+
+class WriteError(OSError):
+    """The system refused to store something; the message says what and why, what still stands, and what to do."""
+
+
+@contextmanager
+def storing(path: str | os.PathLike[str], left: str = UNTOUCHED, action: str = "written") -> Iterator[None]:
+    """Inside, errors of the system become a `WriteError`: ``path`` could not be ``action``, and in which state it was ``left``."""
+    try:
+        yield
+    except WriteError:
+        raise
+    except OSError as error:
+        reason = error.strerror or (str(error).splitlines() or [type(error).__name__])[0]
+        remedy = _REMEDIES.get(error.errno or 0, "remove the cause or write elsewhere")
+        raise WriteError(f"{os.fspath(path)!r} could not be {action}: {reason}; {left}; {remedy}, then try again") from error
 
 
 def check_writable(name: str, path: str | os.PathLike[str]) -> Path:
     """The path, if a file can be written there.
 
     Raises:
-        ValueError: its folder is missing or cannot be written to, or it is a folder itself; ``name`` is what to call it.
+        ValueError: its folder is missing or cannot be written to, or it is a folder or a device itself; ``name`` is what to call it.
     """
     target = Path(path)
     if target.is_dir():
         raise ValueError(f"{name} must be a file, got the folder {str(target)!r}")
+    if target.exists() and not target.is_file():
+        raise ValueError(f"{name} must be a file, got {str(target)!r}, which is a device or a pipe")
     if not target.parent.is_dir():
         raise ValueError(f"{name} = {str(target)!r} must lie in an existing folder; {str(target.parent)!r} is none")
     try:
-        with tempfile.NamedTemporaryFile(dir=target.parent):
+        with _temporary(target):
             pass
     except OSError as error:
         raise ValueError(f"{name} = {str(target)!r} cannot be written: {error.strerror or error}") from None
@@ -29,7 +74,11 @@ def check_writable(name: str, path: str | os.PathLike[str]) -> Path:
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Call ``write`` on a temporary file beside ``path`` and move it there when it is complete."""
+    """Call ``write`` on a temporary file beside ``path`` and move it there when it is complete.
+
+    Raises:
+        WriteError: the system refused; what stood there before is untouched.
+    """
 
     def write_to(temporary: Path) -> None:
         with temporary.open("wb") as file:
@@ -39,15 +88,92 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def write_whole_at(path: Path, write: Callable[[Path], object]) -> None:
-    """`write_whole` for writers that want a path; the temporary one has the same ending."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
-    os.close(descriptor)
+    """`write_whole` for writers that want a path; the temporary one has the same ending.
+
+    When this returns, a power cut leaves the new content; when a power cut comes before, the old one, or the new one whole.
+    """
+    with storing(path), _temporary(path) as temporary:
+        write(temporary)
+        _reach_disk(temporary, os.O_RDWR)
+        os.replace(temporary, path)
+    # Where folders cannot be opened or synchronised, the system itself decides when the new name is on the disk.
+    with suppress(OSError):
+        _reach_disk(path.parent, os.O_RDONLY)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a file, made where missing: whole or not at all, and on the disk on return.
+
+    Raises:
+        WriteError: the system refused; the lines before are untouched.
+    """
+    with storing(path, "the lines before are untouched"), path.open("ab", buffering=0) as file:
+        length, rest = file.tell(), memoryview(line.encode() + b"\n")
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+            os.fsync(file.fileno())
+        except BaseException:
+            with suppress(OSError):
+                file.truncate(length)
+            raise
+
+
+def _reach_disk(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
     try:
-        write(Path(name))
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)  # what open() would have given; mkstemp allows the owner alone
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# --- Temporary files ---
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """A new hidden file beside ``path``, locked while it is in use: unlocked ones are of processes that were killed, and go first."""
+    _remove_leftovers(path)
+    temporary, descriptor = _claim(path)
+    try:
+        yield temporary
+    finally:
+        with suppress(OSError):  # moved to its place, or the error that is under way says more than this one would
+            temporary.unlink()
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _claim(path: Path) -> tuple[Path, int | None]:
+    """A new temporary file and the descriptor that holds its lock; None where there are no locks."""
+    while True:
+        temporary = path.with_name(f"{_prefix(path)}{secrets.token_hex(4)}.part{path.suffix}")
+        # Not tempfile's: those belong to their owner alone, while this one gets the permissions of any new file.
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        if sys.platform == "win32":  # an open file could not be moved
+            os.close(descriptor)
+            return temporary, None
+        with suppress(OSError):  # a file system without locks: then nobody can lock it to remove it either
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return temporary, descriptor
+        os.close(descriptor)  # taken for a leftover before it was locked
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove temporary files of ``path`` that nobody holds."""
+    if sys.platform == "win32":
+        return
+    own = re.compile(re.escape(_prefix(path)) + r"[0-9a-f]{8}\.part" + re.escape(path.suffix))
+    for name in filter(own.fullmatch, os.listdir(path.parent)):
+        with suppress(OSError):
+            descriptor = os.open(path.with_name(name), os.O_RDWR)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(path.with_name(name))
+            finally:
+                os.close(descriptor)
+
+
+def _prefix(path: Path) -> str:
+    return f".{path.stem}.{_HOST}-"

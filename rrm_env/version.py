@@ -38,7 +38,7 @@ def machine() -> dict[str, str | int | None]:
     return {"processor": (models or [platform.processor()])[0], "cores": os.cpu_count()}
 
 
-OPTIONAL = ("torch", "supersuit", "safetensors", "matplotlib", "pygame-ce", "pygame", "imageio", "minari", "tensorboard")
+OPTIONAL = ("torch", "supersuit", "safetensors", "filelock", "matplotlib", "pygame-ce", "pygame", "imageio", "minari", "tensorboard")
 """Distributions that parts of the package use where they are installed."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from rrm_env.config import RRMConfig
 from rrm_env.evaluation import first_episode
-from rrm_env.files import check_writable, write_whole_at
+from rrm_env.files import check_writable, write_whole, write_whole_at
 from rrm_env.network import Network
 from rrm_env.rendering import FRAMES_PER_SECOND, Renderer
 from rrm_env.scheduler import Scheduler, require_scheduler
@@ -42,11 +43,17 @@ def record(path: str | Path, scheduler: Scheduler, config: RRMConfig | None = No
 
     Raises:
         ValueError: a path that cannot be written, or ends in something else.
+        WriteError: the system refuses to store it, a full disk say.
         DependencyNotInstalled: pygame, or imageio and its ffmpeg, are missing.
     """
     target = check_video(path)
     frames = _pictures(scheduler, config, seed, title, "rgb_array")
-    write_whole_at(target, lambda temporary: _encode(temporary, frames))
+    if target.suffix.lower() == ".gif":
+        content = io.BytesIO()  # the encoder tries again and complains where it meets a full disk itself
+        _encode(content, frames, format="gif", duration=1000 / FRAMES_PER_SECOND, loop=0)  # milliseconds; again and again
+        write_whole(target, lambda file: file.write(content.getbuffer()))
+    else:
+        write_whole_at(target, lambda temporary: _encode_video(temporary, frames))
 
 
 def check_video(path: str | Path, name: str = "path") -> Path:
@@ -80,13 +87,26 @@ def _pictures(
         renderer.close()
 
 
-def _encode(path: Path, frames: Iterator[NDArray[np.uint8] | None]) -> None:
+def _encode_video(path: Path, frames: Iterator[NDArray[np.uint8] | None]) -> None:
+    import imageio_ffmpeg
+
+    count = _encode(path, frames, fps=FRAMES_PER_SECOND, ffmpeg_log_level="quiet")
+    try:
+        written, _ = imageio_ffmpeg.count_frames_and_secs(str(path))
+    except RuntimeError:  # it cannot be read at all
+        written = 0
+    if written != count:  # imageio does not ask ffmpeg how it ended
+        raise OSError("ffmpeg left it incomplete, as on a full disk")
+
+
+def _encode(target: Path | io.BytesIO, frames: Iterator[NDArray[np.uint8] | None], **options: Any) -> int:
+    """Write the frames and say how many there were."""
     import imageio.v2
 
-    options: dict[str, Any] = {"fps": FRAMES_PER_SECOND}
-    if path.suffix.lower() == ".gif":
-        options = {"duration": 1000 / FRAMES_PER_SECOND, "loop": 0}  # milliseconds; again and again
     writer: Any
-    with imageio.v2.get_writer(path, **options) as writer:
+    count = 0
+    with imageio.v2.get_writer(target, **options) as writer:
         for frame in frames:
             writer.append_data(frame)
+            count += 1
+    return count

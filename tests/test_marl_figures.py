@@ -241,11 +241,14 @@ def test_rows_asked_for_are_printed_alone_and_nothing_is_written(
         (("--device", "gpu"), "error: device must be cpu, cuda or cuda:N, got 'gpu'"),
     ],
 )
-def test_bad_options_are_refused_by_name(arguments: Sequence[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_options_are_refused_by_name(
+    arguments: Sequence[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as exit_:
         call(FIGURE, "--quick", *arguments)
-    assert str(exit_.value.code).startswith(message)
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err.startswith(message)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 

@@ -30,6 +30,7 @@ from marl.engine import Engine, Event, Local, Serial
 from marl.sweep import MAX_POINTS, Sweep
 from marl.sweep_run import SweepRun
 from rrm_env import RRMConfig, evaluate, metrics
+from rrm_env.ending import GOES_ON
 
 TESTS = Path(__file__).parent
 NETWORK = {"n_aps": 2, "n_ues": 6, "n_candidates": 2, "episode_length": 10}
@@ -588,7 +589,7 @@ def test_an_interrupted_command_says_so_and_goes_on_later(tmp_path: Path) -> Non
     finally:
         process.kill()
     assert process.returncode == 130
-    assert told.splitlines()[-1] == "interrupted: nothing that was finished or checkpointed is lost, and the same command goes on"
+    assert told.splitlines()[-1] == f"interrupted by SIGINT: {GOES_ON}"
     assert "Traceback" not in told
     (checkpoint,) = tmp_path.glob("study/runs/*/checkpoint.safetensors")
     updates = updates_done(checkpoint.parent)

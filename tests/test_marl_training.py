@@ -399,6 +399,6 @@ def test_folder_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch: p
     def refuse(*args: object, **options: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    monkeypatch.setattr("os.open", refuse)
     with pytest.raises(RunError, match=r"run' .*Permission denied"):
         trained(tmp_path / "run")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,12 @@ from pettingzoo import ParallelEnv
 from safetensors.torch import load_file
 from torch import Tensor
 
+import marl.study
 from baselines import RandomWalk
 from marl import Dataset, Heads, LearnerConfig, Policy, Team, TrainingConfig, collect, train
 from marl.__main__ import main
 from marl.networks import initialise, layer_sizes
+from marl.study import Scale, Study
 from rrm_env import RRMConfig
 
 SMALL = RRMConfig(n_aps=2, n_ues=6, n_candidates=2, episode_length=10)
@@ -233,6 +237,15 @@ def assert_same_outcome(run: Path, other: Path) -> None:
     assert left.keys() == right.keys()
     for name, tensor in left.items():
         assert torch.equal(tensor, right[name]), name
+
+
+@contextmanager
+def small_study(folder: Path) -> Iterator[Study]:
+    """A study of one seed in a small network, of learners as small as those of `small_learner`."""
+    scale = Scale(seeds=1, online_updates=300, offline_updates=300, evaluate_every=100, curve_episodes=2, episodes=3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(marl.study, "LearnerConfig", small_learner)
+        yield Study(folder, scale, SMALL)
 
 
 # --- Commands ---
