@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -37,11 +38,11 @@ class Behaviour(NamedTuple):
 def behaviours(dataset: Dataset) -> list[Behaviour]:
     """Per behaviour id."""
     known = dataset.metadata.get("behaviours", [])
-    counts = dataset.behaviour.bincount(minlength=len(known)).tolist()
-    described = [known[k] if k < len(known) else {} for k in range(len(counts))]
+    counts = Counter(dataset.behaviour.tolist())
+    described = {**{k: {} for k in counts}, **dict(enumerate(known))}
     return [
-        Behaviour(str(described[k].get("name", k)), str(described[k].get("seed", "")), count, described[k].get("kpis", {}))
-        for k, count in enumerate(counts)
+        Behaviour(str(behaviour.get("name", k)), str(behaviour.get("seed", "")), counts[k], behaviour.get("kpis", {}))
+        for k, behaviour in sorted(described.items())
     ]
 
 

@@ -8,19 +8,17 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+import torch
 from torch import Tensor
 
-from marl.config import LearnerConfig
+from marl.descriptions import check_record, completed, differences, identity
 from marl.locks import alone
-from marl.policy import CHECKPOINT, DESCRIPTION, RunError, describe
-from rrm_env import RRMConfig
+from marl.policy import CHECKPOINT, DESCRIPTION, RunError, describe, read_tensors, signature
+from marl.tensor_files import MAX_TEXT, parse_json, require_file, serialised
+from rrm_env.config import shown
 from rrm_env.files import append_line, check_writable, storing, write_whole
 
 LOG, LOCK = "log.jsonl", ".lock"
-_FREE = ("updates", "device")
-"""Training options that may change when a run is resumed."""
 
 
 def check_new(run: Path) -> None:
@@ -61,43 +59,26 @@ def write_description(run: Path, description: Mapping[str, Any]) -> None:
 def check_same(run: Path, description: Mapping[str, Any]) -> None:
     """Refuse to resume a run that was something else (RunError naming the first difference), or a folder without one."""
     try:
-        old = _completed(describe(run))
+        old, new = (completed(identity(described)) for described in (describe(run), description))
     except RunError as error:
         if (run / DESCRIPTION).exists():
             raise
         raise RunError(f"{error}; there is nothing to resume: start it without --resume") from None
     for section in ("learner", "seeds", "team", "environment", "data", "training"):
-        before, now = old.get(section), json.loads(json.dumps(description[section]))
-        if section == "training":
-            before, now = ({key: value for key, value in (options or {}).items() if key not in _FREE} for options in (before, now))
-        if before != now:
-            raise RunError(f"{str(run)!r} cannot be resumed with another {section}: {'; '.join(_differences('', before, now))}")
+        if (before := old[section]) != (now := new[section]):
+            raise RunError(f"{str(run)!r} cannot be resumed with another {section}: {'; '.join(differences('', before, now))}")
 
 
-def _completed(description: dict[str, Any]) -> dict[str, Any]:
-    """With the options that did not exist yet when it was written, at their defaults: those are what it did."""
-    environment = description["environment"]
-    if isinstance(environment, dict) and environment.get("kind") == "network":
-        environment = {**environment, "config": RRMConfig(**environment["config"]).as_dict()}
-    return {**description, "learner": LearnerConfig.from_dict(description["learner"]).as_dict(), "environment": environment}
-
-
-def _differences(name: str, before: Any, now: Any) -> list[str]:
-    """What changed, by the innermost names."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-        return [text for key in keys for text in _differences(key, before.get(key), now.get(key))]
-    return [f"{name} was {before!r}, now {now!r}".removeprefix(" was ")]
-
-
-def save_tensors(run: Path, learner: Mapping[str, Tensor], replay: Mapping[str, Tensor] | None, updates: int) -> None:
-    """Write a checkpoint, whole or not at all.
+def save_tensors(
+    run: Path, description: Mapping[str, Any], learner: Mapping[str, Tensor], replay: Mapping[str, Tensor] | None, updates: int
+) -> None:
+    """Write a checkpoint of the run that ``description`` describes, whole or not at all.
 
     A replay is written first, under a name of its own, so that the last complete checkpoint always finds the replay it belongs to.
     """
     if replay is not None:
-        _write(run / _replay_name(updates), replay)
-    _write(run / CHECKPOINT, learner)
+        _write(run / _replay_name(updates), {**replay, "updates": learner["updates"]}, description)
+    _write(run / CHECKPOINT, learner, description)
     remove_other_replays(run, updates)
 
 
@@ -115,12 +96,26 @@ def load_tensors(run: Path, *, with_replay: bool) -> tuple[dict[str, Tensor], di
     Raises:
         RunError: there is none, or it cannot be read.
     """
+    description = describe(run)
     try:
-        learner = load_file(run / CHECKPOINT)
-        replay = load_file(run / _replay_name(int(learner["updates"]))) if with_replay else None
-    except (OSError, SafetensorError, KeyError) as error:
+        learner, replay = read_tensors(run / CHECKPOINT, description), None
+        updates = _count(learner, "updates")
+        if with_replay:
+            replay = read_tensors(run / _replay_name(updates), description)
+            _count(replay, "added")
+            if (belongs := _count({"updates": learner["updates"], **replay}, "updates")) != updates:
+                raise RunError(f"{_replay_name(belongs)} has the name {_replay_name(updates)}")
+    except RunError as error:
         raise RunError(f"{str(run)!r} has no readable checkpoint: {error}") from None
     return learner, replay
+
+
+def _count(tensors: Mapping[str, Tensor], name: str) -> int:
+    """A tensor that holds one whole number of at least 0."""
+    tensor = tensors.get(name)
+    if tensor is None or tensor.dtype != torch.int64 or tensor.ndim or int(tensor) < 0:
+        raise RunError(f"{name} must be one integer of at least 0, found {'nothing' if tensor is None else shown(tensor)}")
+    return int(tensor)
 
 
 def updates_done(run: Path) -> int:
@@ -136,10 +131,28 @@ def append_record(run: Path, record: Mapping[str, Any]) -> None:
 
 
 def read_log(run: Path) -> Iterator[dict[str, Any]]:
-    """The log's records; a last line that a kill cut short is left out."""
-    for line in (run / LOG).read_text(encoding="utf-8").splitlines(keepends=True):
-        if line.endswith("\n"):
-            yield json.loads(line)
+    """The log's records; a last line that a kill cut short is left out.
+
+    Raises:
+        RunError: no log, or a line that is no record; the message says which.
+    """
+    path, last, number = run / LOG, -1, 0
+    try:
+        require_file(path)
+        with path.open("rb") as file:
+            for line in iter(lambda: file.readline(MAX_TEXT), b""):
+                number += 1
+                if line.endswith(b"\n"):
+                    record = parse_json(line)
+                    check_record(record, last)
+                    last = record["update"]
+                    yield record
+                elif len(line) == MAX_TEXT:
+                    raise ValueError(f"it is longer than {MAX_TEXT:,} bytes")
+    except OSError as error:
+        raise RunError(f"{str(path)!r} cannot be read: {error.strerror or error}") from None
+    except (TypeError, ValueError) as error:
+        raise RunError(f"{str(path)!r}, line {number} is no record: {error}") from None
 
 
 def cut_log(run: Path, updates: int) -> None:
@@ -149,8 +162,9 @@ def cut_log(run: Path, updates: int) -> None:
     write_whole(run / LOG, lambda file: file.write(content))
 
 
-def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    content = save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
+def _write(path: Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
+    copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    content = serialised(copies, signature(copies, description))
     write_whole(path, lambda file: file.write(content))
 
 

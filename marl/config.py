@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import numbers
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
 import torch
 
-from rrm_env.config import nearest
+from rrm_env.config import nearest, shown
 from rrm_env.network import bounded_integer
 
 Paradigm = Literal["c", "i", "ctde"]
@@ -44,6 +45,13 @@ _POSITIVE = (
     "reward_scale",
     "initial_temperature",
 )
+_WORDS = {
+    "paradigm": get_args(Paradigm),
+    "algorithm": get_args(Algorithm),
+    "cql_reduction": ("sum", "mean"),
+    "td_loss": ("half_squared", "huber"),
+    "act_on": ("actor", "critic"),
+}
 _AT_MOST_ONE = ("discount", "target_rate", "entropy_ratio", "epsilon_final")
 
 
@@ -115,16 +123,13 @@ class LearnerConfig:
     """online: transitions per seed, of uniformly random legal actions, before the first update."""
 
     def __post_init__(self) -> None:
-        for name, kind in (("paradigm", Paradigm), ("algorithm", Algorithm)):
-            if getattr(self, name) not in get_args(kind):
-                raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}, got {getattr(self, name)!r}")
-        for name, allowed in (("cql_reduction", ("sum", "mean")), ("td_loss", ("half_squared", "huber")), ("act_on", ("actor", "critic"))):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+        for name, allowed in _WORDS.items():
+            if not isinstance(word := getattr(self, name), str) or word not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {shown(word)}")
         for item in fields(self):
             object.__setattr__(self, item.name, self._checked(item.name, getattr(self, item.name)))
         if not isinstance(self.hidden_sizes, (tuple, list)):
-            raise TypeError(f"hidden_sizes must be integers of at least 1, one per hidden layer, got {self.hidden_sizes!r}")
+            raise TypeError(f"hidden_sizes must be integers of at least 1, one per hidden layer, got {shown(self.hidden_sizes)}")
         object.__setattr__(self, "hidden_sizes", tuple(bounded_integer("hidden_sizes", size) for size in self.hidden_sizes))
         if self.share_parameters and self.paradigm == "c":
             raise ValueError("share_parameters = True must come with paradigm = 'i' or 'ctde': a centralised network is one already")
@@ -138,7 +143,7 @@ class LearnerConfig:
         default = getattr(type(self), name)
         if isinstance(default, bool):
             if not isinstance(value, bool):
-                raise TypeError(f"{name} must be True or False, got {value!r}")
+                raise TypeError(f"{name} must be True or False, got {shown(value)}")
         elif isinstance(default, int):
             return bounded_integer(name, value, lowest=0 if name in ("exploration_updates", "learning_starts", "common_features") else 1)
         elif isinstance(default, float):
@@ -151,13 +156,13 @@ class LearnerConfig:
         positive = name in _POSITIVE
         allowed = f"a finite number {'above 0' if positive else 'of at least 0'}" + (" and at most 1" if high == 1 else "")
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
-            raise TypeError(f"{name} must be {allowed}, got {value!r}")
+            raise TypeError(f"{name} must be {allowed}, got {shown(value)}")
         try:
             number = float(value)
         except OverflowError:  # an integer beyond float
             number = math.inf
         if not math.isfinite(number) or number < 0 or number > high or (positive and number == 0):
-            raise ValueError(f"{name} must be {allowed}, got {value!r}")
+            raise ValueError(f"{name} must be {allowed}, got {shown(value)}")
         return number
 
     @classmethod
@@ -167,8 +172,8 @@ class LearnerConfig:
         Raises:
             ValueError: unknown preset; the nearest valid name is given.
         """
-        if name not in PRESETS:
-            raise ValueError(f"unknown preset {nearest(str(name), PRESETS)}")
+        if not isinstance(name, str) or name not in PRESETS:
+            raise ValueError(f"unknown preset {nearest(name if isinstance(name, str) else shown(name), PRESETS)}")
         return cls(**{**PRESETS[name], **overrides})
 
     @classmethod
@@ -182,7 +187,7 @@ class LearnerConfig:
         for name in values:
             if name not in known:
                 raise ValueError(f"unknown learner field {nearest(name, known)}")
-        return cls(**{**values, "hidden_sizes": tuple(values.get("hidden_sizes", cls.hidden_sizes))})
+        return cls(**values)
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as plain values that JSON can hold."""
@@ -223,15 +228,16 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for item in fields(self):
             if item.name != "device":
-                bounded_integer(item.name, getattr(self, item.name))
+                object.__setattr__(self, item.name, bounded_integer(item.name, getattr(self, item.name)))
         for name in ("evaluate_every", "checkpoint_every"):
             if getattr(self, name) % self.log_every:
                 raise ValueError(f"{name} = {getattr(self, name)} must be a multiple of log_every = {self.log_every}")
-        try:
-            device = torch.device(self.device)
-        except RuntimeError:
-            raise ValueError(f"device must be cpu, cuda or cuda:N, got {self.device!r}") from None
-        if device.type not in ("cpu", "cuda"):
-            raise ValueError(f"device must be cpu, cuda or cuda:N, got {self.device!r}")
-        if device.type == "cuda" and not torch.cuda.is_available():
-            raise ValueError(f"device = {self.device!r} is not available: torch {torch.__version__} finds no CUDA device")
+        if not isinstance(self.device, str) or not re.fullmatch(r"cpu|cuda(:\d{1,3})?", self.device, re.ASCII):
+            raise ValueError(f"device must be cpu, cuda or cuda:N, got {shown(self.device)}")
+        if self.device != "cpu" and int(self.device.partition(":")[2] or 0) >= torch.cuda.device_count():
+            raise ValueError(f"device = {self.device!r} is not available: torch {torch.__version__} finds {_cuda_devices()}")
+
+
+def _cuda_devices() -> str:
+    count = torch.cuda.device_count()
+    return f"{count} CUDA devices" if count else "no CUDA device"

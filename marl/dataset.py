@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
+from marl.descriptions import check_behaviours, check_environment, check_versions
 from marl.paradigms import Team
-from marl.transitions import Transitions
+from marl.tensor_files import checksum, opened, parse_json, serialised
+from marl.transitions import Transitions, check_values
 from rrm_env import RRMConfig
+from rrm_env.config import shown
 from rrm_env.files import check_writable, write_whole
 from rrm_env.network import bounded_integer
 from rrm_env.version import versions
@@ -48,7 +47,8 @@ class Dataset:
     """n transitions of a team of I agents with D observation features and A actions each.
 
     Raises:
-        DatasetError: arrays of contradicting shapes or wrong types, values that are not finite, or an illegal action.
+        DatasetError: arrays of contradicting shapes or wrong types, values that are not finite, an illegal action, or metadata that
+            describe something else.
     """
 
     observation: Tensor
@@ -73,6 +73,8 @@ class Dataset:
     """``environment``: its kind and config; ``behaviours``: per id the policy's name, seeds, transitions and KPIs; ``versions``."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.metadata, Mapping):
+            raise DatasetError(f"metadata must be a mapping, got {shown(self.metadata)}")
         n, agents, features, actions = self._sizes()
         shapes = {
             "observation": (n, agents, features),
@@ -85,7 +87,7 @@ class Dataset:
             tensor, shape = getattr(self, name), shapes.get(name, (n,))
             if tensor.dtype != kind or tensor.shape != shape:
                 raise DatasetError(f"{name} must be {kind} of shape {shape}, got {tensor.dtype} of shape {tuple(tensor.shape)}")
-        self._check_values(actions)
+        self._check_content()
 
     def _sizes(self) -> tuple[int, int, int, int]:
         for name in ("observation", "mask"):
@@ -101,27 +103,17 @@ class Dataset:
         n, agents, features = self.observation.shape
         return n, agents, features, self.mask.shape[-1]
 
-    def _check_values(self, actions: int) -> None:
-        for name in ("observation", "reward", "next_observation"):
-            if not torch.isfinite(getattr(self, name)).all():
-                raise DatasetError(f"{name} must be finite, got {getattr(self, name)[~torch.isfinite(getattr(self, name))][0].item()}")
-        for name in ("mask", "next_mask", "terminated", "truncated"):
-            if int(getattr(self, name).max()) > 1:
-                raise DatasetError(f"{name} must be 0 or 1, got {int(getattr(self, name).max())}")
-        for name in ("mask", "next_mask"):
-            if not getattr(self, name).any(-1).all():
-                raise DatasetError(f"{name} must leave every agent a legal action")
-        if int(self.behaviour.min()) < 0:
-            raise DatasetError(f"behaviour must be at least 0, got {int(self.behaviour.min())}")
-        low, high = int(self.action.min()), int(self.action.max())
-        if low < 0 or high >= actions:
-            raise DatasetError(f"action must be from 0 to {actions - 1}, got {low if low < 0 else high}")
-        legal = self.mask.gather(-1, self.action.unsqueeze(-1).long()).squeeze(-1)
-        if not legal.all():
-            row, agent = (legal == 0).nonzero()[0].tolist()
-            raise DatasetError(
-                f"action[{row}, {agent}] = {int(self.action[row, agent])} is illegal under mask {self.mask[row, agent].tolist()}"
-            )
+    def _check_content(self) -> None:
+        try:
+            check_values(self.tensors())
+            if int(self.behaviour.min()) < 0:
+                raise ValueError(f"behaviour must be at least 0, got {int(self.behaviour.min())}")
+            if "environment" in self.metadata:
+                check_environment(self.metadata["environment"], self.team)
+            check_behaviours(self.metadata.get("behaviours", []), int(self.behaviour.max()))
+            check_versions(self.metadata.get("versions", {}))
+        except (TypeError, ValueError) as error:
+            raise DatasetError(str(error)) from None
 
     def __len__(self) -> int:
         return len(self.reward)
@@ -156,7 +148,7 @@ class Dataset:
             defaults = RRMConfig().as_dict()
             changed = {key: value for key, value in self.environment["config"].items() if value != defaults[key]}
             described["environment"] = {"kind": "network", "config": changed}
-        return _checksum({name: tensor.contiguous() for name, tensor in self.tensors().items()}, json.dumps(described, sort_keys=True))
+        return checksum({name: tensor.contiguous() for name, tensor in self.tensors().items()}, json.dumps(described, sort_keys=True))
 
     # --- Parts and unions ---
 
@@ -208,8 +200,8 @@ class Dataset:
         target = check_writable("path", path)
         tensors = {name: tensor.contiguous().clone() for name, tensor in self.tensors().items()}  # fields may share their memory
         described = json.dumps({**self.metadata, "versions": versions("torch", "safetensors")})
-        metadata = {"kind": _KIND, "schema": str(SCHEMA), "description": described, "checksum": _checksum(tensors, described)}
-        content = _in_order(save(tensors, metadata))
+        metadata = {"kind": _KIND, "schema": str(SCHEMA), "description": described, "checksum": checksum(tensors, described)}
+        content = serialised(tensors, metadata)
         write_whole(target, lambda file: file.write(content))
 
     @classmethod
@@ -219,38 +211,23 @@ class Dataset:
         Raises:
             DatasetError: missing, truncated, altered, of another kind or schema; the message says which.
         """
+        where = repr(str(path))
+        with opened(path, lambda reason: DatasetError(f"{where} cannot be read as a safetensors file: {reason}")) as file:
+            metadata = file.metadata() or {}
+            if metadata.get("kind") != _KIND:
+                raise DatasetError(
+                    f"{where} holds no transitions of this package: its kind is {shown(metadata.get('kind'))}, not {_KIND!r}"
+                )
+            if metadata.get("schema") != str(SCHEMA):
+                found = str(metadata.get("schema"))[:20]
+                raise DatasetError(f"{where} has schema {found}, this version reads {SCHEMA}: collect it again")
+            if missing := sorted(_TYPES.keys() - file.keys()):
+                raise DatasetError(f"{where} lacks {', '.join(missing)}")
+            tensors = {name: file.get_tensor(name) for name in _TYPES}
+        described = metadata.get("description", "")
+        if metadata.get("checksum") != checksum(tensors, described):
+            raise DatasetError(f"{where} was altered after it was written: its checksum does not match")
         try:
-            with safe_open(path, "pt") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("kind") != _KIND:
-                    raise DatasetError(
-                        f"{str(path)!r} holds no transitions of this package: its kind is {metadata.get('kind')!r}, not {_KIND!r}"
-                    )
-                if metadata.get("schema") != str(SCHEMA):
-                    raise DatasetError(f"{str(path)!r} has schema {metadata.get('schema')}, this version reads {SCHEMA}: collect it again")
-                if missing := sorted(_TYPES.keys() - file.keys()):
-                    raise DatasetError(f"{str(path)!r} lacks {', '.join(missing)}")
-                tensors = {name: file.get_tensor(name) for name in _TYPES}
-        except (OSError, SafetensorError) as error:
-            raise DatasetError(f"{str(path)!r} cannot be read as a safetensors file: {error}") from None
-        if metadata.get("checksum") != _checksum(tensors, metadata.get("description", "")):
-            raise DatasetError(f"{str(path)!r} was altered after it was written: its checksum does not match")
-        return cls(**tensors, metadata=json.loads(metadata["description"]))
-
-
-def _checksum(tensors: Mapping[str, Tensor], description: str) -> str:
-    digest = hashlib.sha256(description.encode())
-    for name in _TYPES:
-        digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
-        digest.update(tensors[name].numpy().view(np.uint8).data)
-    return digest.hexdigest()
-
-
-def _in_order(content: bytes) -> bytes:
-    """A safetensors file with its metadata sorted: the library leaves them in the order of a hash that differs between processes."""
-    length = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + length])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)  # the tensors stay aligned
-    return b"".join((len(text).to_bytes(8, "little"), text, memoryview(content)[8 + length :]))
+            return cls(**tensors, metadata=parse_json(described))
+        except ValueError as error:
+            raise DatasetError(f"{where} holds no dataset: {error}") from None

@@ -4,6 +4,7 @@ them; Minari's are in `marl.minari_datasets`.
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,10 +16,15 @@ from numpy.typing import NDArray
 
 from marl.dataset import Dataset, DatasetError
 from marl.paradigms import MAX_JOINT_ACTIONS, Heads, Team, team_of
+from marl.tensor_files import require_file
 from rrm_env import Network, RRMConfig
+from rrm_env.config import shortened
 
 MDP_ARRAYS = ("observations", "actions", "rewards", "terminals", "timeouts")
 """The keys of `mdp_arrays`, which are the arguments of ``d3rlpy.dataset.MDPDataset``."""
+
+MAX_UNPACKED = 2**28
+"""Bytes that compressed arrays may always unpack to."""
 
 
 def episode_ends(dataset: Dataset) -> NDArray[np.bool_]:
@@ -114,24 +120,49 @@ def from_mdp_arrays(arrays: Mapping[str, NDArray[Any]], config: RRMConfig | None
 
 
 def read_mdp_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
-    """The arrays of an .npz file.
+    """Those of `MDP_ARRAYS` that an .npz file has; whatever else is in it stays unread.
 
     Raises:
-        DatasetError: no such file, or one that is none.
+        DatasetError: no such file, one that is none, or arrays that unpack to far more than the file's size.
     """
     try:
-        file = np.load(path, allow_pickle=False)
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise ValueError("it holds a single array")
-        with file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise DatasetError(f"{str(path)!r} cannot be read as an .npz file: {error}") from None
+        require_file(path)
+        with zipfile.ZipFile(path) as archive:
+            members = [f"{name}.npy" for name in MDP_ARRAYS if f"{name}.npy" in archive.namelist()]
+            check_expansion(sum(archive.getinfo(member).file_size for member in members), Path(path).stat().st_size)
+            return {member.removesuffix(".npy"): _unpacked(archive, member) for member in members}
+    except OSError as error:
+        raise DatasetError(f"{str(path)!r} cannot be read as an .npz file: {error.strerror or error}") from None
+    except Exception as error:  # zipfile, its decompressors and numpy state no list of what foreign bytes make them raise
+        reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__} {error}".rstrip()
+        raise DatasetError(f"{str(path)!r} cannot be read as an .npz file: {shortened(reason)}") from None
+
+
+def check_expansion(unpacked: int, stored: int) -> None:
+    """Refuse files of ``stored`` bytes that announce ``unpacked`` ones which no recording would be packed from (ValueError)."""
+    if unpacked > max(MAX_UNPACKED, 100 * stored):
+        raise ValueError(f"its {stored:,} bytes announce arrays of {unpacked:,}; allowed: 100 times the file's size, or {MAX_UNPACKED:,}")
+
+
+def _unpacked(archive: zipfile.ZipFile, member: str) -> NDArray[Any]:
+    """An array, of which nothing is allocated before its header is known to say no more than there is."""
+    with archive.open(member) as file:
+        reader = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[np.lib.format.read_magic(file)]
+        shape, _, kind = reader(file)
+    if kind.kind not in "biuf":
+        raise ValueError(f"{member} must hold numbers, got {kind}")
+    if math.prod(shape) * kind.itemsize > archive.getinfo(member).file_size:
+        raise ValueError(f"{member} ends before its shape {shape} does")
+    with archive.open(member) as file:
+        array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+        if file.read(1):  # which also makes zipfile compare its checksum
+            raise ValueError(f"{member} goes on after its shape {shape}")
+    return array
 
 
 def _joint_heads(team: Team) -> Heads:
     """Numbers the joint actions."""
-    if (joint := team.n_actions**team.n_agents) > MAX_JOINT_ACTIONS:
+    if (joint := team.n_joint_actions) > MAX_JOINT_ACTIONS:
         raise ValueError(f"MDP arrays number the joint actions, of which there may be {MAX_JOINT_ACTIONS:,}: {team} has {joint:,}")
     return Heads("c", team)
 
@@ -146,12 +177,15 @@ def _checked(arrays: Mapping[str, NDArray[Any]], team: Team) -> dict[str, NDArra
         shape = (n, width) if name == "observations" else (n, 1)
         if arrays[name].shape != shape or not n:
             raise DatasetError(f"{name} must have shape {shape} with at least one row, got {arrays[name].shape}")
-        columns[name] = np.asarray(arrays[name], np.float32).reshape(shape if name == "observations" else n)
+        if (kind := np.asarray(arrays[name]).dtype).kind not in "biuf":
+            raise DatasetError(f"{name} must hold numbers, got {kind}")
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which datasets refuse
+            columns[name] = np.asarray(arrays[name], np.float32).reshape(shape if name == "observations" else n)
     for name in ("terminals", "timeouts"):
         if (wrong := columns[name][~np.isin(columns[name], (0, 1))]).size:
             raise DatasetError(f"{name} must be 0 or 1, got {wrong[0]:g}")
     joint = _joint_heads(team).n_actions
-    action = arrays["actions"][:, 0]
+    action = np.asarray(arrays["actions"])[:, 0].astype(np.float64)  # holds every number that may be one
     if (wrong := action[(action != np.floor(action)) | (action < 0) | (action >= joint)]).size:
         raise DatasetError(f"actions must be whole numbers from 0 to {joint - 1}, got {wrong[0]}")
     return {**columns, "actions": action.astype(np.int64)}

@@ -11,13 +11,9 @@ from torch import Tensor
 from marl import losses
 from marl.config import LearnerConfig
 from marl.networks import Layers, Workspace, initialise, layer_sizes, roles
-from marl.paradigms import Heads, Team, preference
+from marl.paradigms import DIVERGED, Heads, Team, preference, tame
 from marl.policy import Policy
 from marl.transitions import Transitions, random_bits, random_uniform
-
-DIVERGED = 1e8
-"""A loss part beyond this, or not a number, counts as divergence."""
-
 
 BATCHES, EXPLORATION = range(2)
 """Streams of random numbers."""
@@ -195,8 +191,7 @@ class Learner:
             self._acting = Workspace(roles(self.layers, slice(self.n_trained)), self.heads.n_heads, observation.shape[1])
         outputs = self._acting.forward(self.head_inputs(observation))
         preferred = outputs[-1] + gumbel if self.has_actor else preference(outputs, mixes=self.heads.mixes)
-        preferred = preferred.nan_to_num(0.0).clamp(-DIVERGED, DIVERGED)  # what diverged still acts legally until it is found
-        chosen = torch.where(deviates, (gumbel + bias).argmax(-1), (preferred + bias).argmax(-1))
+        chosen = torch.where(deviates, (gumbel + bias).argmax(-1), (tame(preferred) + bias).argmax(-1))  # legal until divergence is found
         return self.heads.actions(chosen)
 
     def fit_normaliser(self, observation: Tensor) -> None:
@@ -222,13 +217,17 @@ class Learner:
         """Continue from what `tensors` gave.
 
         Raises:
-            ValueError: a tensor is missing or has another shape.
+            ValueError: a tensor is missing, of another shape or type, or not finite.
         """
         own = self.tensors()
         for name, tensor in own.items():
-            if name not in tensors or tensors[name].shape != tensor.shape:
-                found = f"shape {tuple(tensors[name].shape)}" if name in tensors else "nothing"
-                raise ValueError(f"checkpoint: {name} must have shape {tuple(tensor.shape)}, found {found}")
+            expected, found = f"{tensor.dtype} of shape {tuple(tensor.shape)}", "nothing"
+            if name in tensors:
+                found = f"{tensors[name].dtype} of shape {tuple(tensors[name].shape)}"
+            if found != expected:
+                raise ValueError(f"checkpoint: {name} must be {expected}, found {found}")
+            if not torch.isfinite(tensors[name]).all():
+                raise ValueError(f"checkpoint: {name} must be finite")
         for name, tensor in own.items():
             tensor.copy_(tensors[name])
 

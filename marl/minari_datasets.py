@@ -17,14 +17,20 @@ from gymnasium.spaces import Box, Discrete, MultiDiscrete, Space
 from numpy.typing import NDArray
 
 from marl.dataset import Dataset, DatasetError
-from marl.exchange import episode_ends, network_config
+from marl.exchange import check_expansion, episode_ends, network_config
 from marl.paradigms import Team
+from marl.tensor_files import parse_json, read_json, require_file
 from rrm_env import Network, rrm_v0
+from rrm_env.config import shortened, shown
 from rrm_env.joint import joint_observation_space
+from rrm_env.network import bounded_integer
 from rrm_env.version import __version__
 
 _OURS = "rrm_env"
 """Key of what Minari's metadata says of a dataset that this package exported."""
+
+MAX_ACTIONS = 2**20
+"""Of all agents together: a mask of so many bytes is kept per step."""
 
 
 def check_minari_name(option: str, name: str) -> str:
@@ -115,9 +121,75 @@ def from_minari(source: Any) -> Dataset:
     """
     minari = _minari("from_minari")
     try:
+        if isinstance(source, str):
+            _check_files(source)
         data = minari.load_dataset(source) if isinstance(source, str) else source
-    except (FileNotFoundError, ValueError) as error:
-        raise DatasetError(f"Minari dataset {source!r} cannot be read: {error}") from None
+        return _transitions(data)
+    except Exception as error:  # Minari asserts, and h5py states no list of what foreign bytes make it raise
+        if isinstance(error, DatasetError) and str(error).startswith("Minari dataset"):
+            raise
+        name = source if isinstance(source, str) else getattr(source, "id", source)
+        reason = str(error) if isinstance(error, (OSError, ValueError)) else f"{type(error).__name__} {error}".rstrip()
+        raise DatasetError(f"Minari dataset {shown(name)} cannot be read: {shortened(reason)}") from None
+
+
+def _check_files(name: str) -> None:
+    """Refuse what Minari would call, fill the memory with, or follow to another file, before it reads anything (ValueError)."""
+    import h5py
+    from minari.storage import get_dataset_path
+
+    folder = get_dataset_path(name) / "data"
+    if not folder.is_dir():
+        return  # as Minari says in its own words
+    described, file = read_json(folder / "metadata.json"), folder / "main_data.hdf5"
+    if not isinstance(described, dict):
+        raise ValueError(f"metadata.json must be a mapping of names, got {shown(described)}")
+    for space in ("observation_space", "action_space"):
+        if not isinstance(described.get(space), str):  # Minari makes the environment then, and what that calls is the file's to say
+            raise ValueError(f"metadata.json must give {space} as a text, got {shown(described.get(space))}")
+        _check_types(parse_json(described[space]))
+    bounded_integer("total_episodes", described.get("total_episodes"), 2**31 - 1, lowest=0)
+    if described.get("data_format") != "hdf5":
+        return
+    require_file(file)
+    with h5py.File(file) as content:
+        check_expansion(_unpacked_size(content, set()), file.stat().st_size)
+        if described["total_episodes"] > len(content):
+            raise ValueError(f"metadata.json announces {described['total_episodes']} episodes, main_data.hdf5 has {len(content)}")
+
+
+def _check_types(space: Any) -> None:
+    """Refuse spaces whose numbers are none: an element of type U100000000 takes 400 MB."""
+    if isinstance(space, dict):
+        if "dtype" in space and np.dtype(space["dtype"]).kind not in "biuf":
+            raise ValueError(f"dtype of a space must be one of numbers, got {shown(space['dtype'])}")
+        for part in space.values():
+            _check_types(part)
+    elif isinstance(space, list):
+        for part in space:
+            _check_types(part)
+
+
+def _unpacked_size(group: Any, seen: set[int]) -> int:
+    """Bytes of all arrays of an HDF5 file, which must keep them itself, each in one place; ``seen`` are the addresses met so far."""
+    import h5py
+
+    total = 0
+    for name in group:
+        part = group[name] if isinstance(group.get(name, getlink=True), h5py.HardLink) else None
+        elsewhere = isinstance(part, h5py.Dataset) and (part.external or part.is_virtual)
+        if part is None or elsewhere or (address := h5py.h5o.get_info(part.id).addr) in seen:
+            raise ValueError(f"{group.name}/{name} must be in the file itself and in one place, not a link")
+        seen.add(address)
+        if isinstance(part, h5py.Group):
+            total += _unpacked_size(part, seen)
+        elif isinstance(part, h5py.Dataset):
+            total += part.nbytes
+    return total
+
+
+def _transitions(data: Any) -> Dataset:
+    """Those of a Minari dataset, as `from_minari`."""
     layout = _layout(data)
     if not data.total_episodes:  # as an export leaves it that was killed
         raise DatasetError(f"Minari dataset {data.id!r} holds no episode")
@@ -201,6 +273,8 @@ def _layout(data: Any) -> _Layout:
         raise DatasetError(
             f"Minari dataset {data.id!r} must have a Box of observations, ({agents}, D) for {agents} agents, got {observation}"
         )
+    if agents * int(counts.max()) > MAX_ACTIONS:
+        raise DatasetError(f"Minari dataset {data.id!r} must have up to {MAX_ACTIONS:,} actions of all agents together, got {action}")
     team = Team(agents, int(np.prod(observation.shape)) // agents, int(counts.max()))
     return _Layout(team, first, (np.arange(team.n_actions) < counts[:, None]).astype(np.uint8))
 
@@ -242,7 +316,9 @@ def _foreign_metadata(data: Any, returns: list[float]) -> dict[str, Any]:
     """Of a dataset that another program recorded, perhaps in our joint view."""
     environment: dict[str, Any] = {"kind": "parallel", "name": data.env_spec.id if data.env_spec else data.id}
     if environment["name"] == rrm_v0.ENV_ID and isinstance(data.action_space, MultiDiscrete):
-        environment = {"kind": "network", "config": data.recover_environment().unwrapped.config.as_dict()}
+        # Minari would make the environment, and call for it whatever the file names.
+        options = {name: value for name, value in data.env_spec.kwargs.items() if name not in ("flat_actions", "render_mode")}
+        environment = {"kind": "network", "config": rrm_v0.config_of(**options).as_dict()}
     kpis = {"episodes": float(len(returns)), "return": float(np.mean(returns))}
     name = data.storage.metadata.get("algorithm_name") or data.id
     return {"environment": environment, "behaviours": [{"name": name, "transitions": data.total_steps, "kpis": kpis}]}

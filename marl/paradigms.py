@@ -6,6 +6,7 @@ Centralised: K = 1, M = A^I. Independent and CTDE: K = I, M = A; they differ in 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,9 @@ from rrm_env import RRMConfig
 
 ILLEGAL = -1e9
 """Added to values and logits of illegal actions: exp() gives exactly 0, and 0 * ILLEGAL is no NaN as 0 * -inf would be."""
+
+DIVERGED = 1e8
+"""A loss part beyond this, or not a number, counts as divergence; preferences are kept within it, so that `ILLEGAL` outweighs them."""
 
 MAX_JOINT_ACTIONS = 2**14
 """Largest joint action space the centralised paradigm enumerates; beyond it one output layer outgrows everything else."""
@@ -30,6 +34,11 @@ class Team:
     """Features of one agent's observation, D."""
     n_actions: int
     """Actions of one agent, A."""
+
+    @property
+    def n_joint_actions(self) -> int:
+        """A^I, or 2^64 where it is more still: of a team that a file makes up, the power itself could fill the memory."""
+        return int(self.n_actions**self.n_agents) if self.n_agents * math.log2(self.n_actions) < 64 else 2**64
 
 
 def team_of(config: RRMConfig) -> Team:
@@ -87,7 +96,7 @@ class Heads:
     @property
     def n_actions(self) -> int:
         """M."""
-        return int(self.team.n_actions**self.team.n_agents) if self.joint else self.team.n_actions
+        return self.team.n_joint_actions if self.joint else self.team.n_actions
 
     def inputs(self, observation: Tensor) -> Tensor:
         """(S, B, I, D) observations to (S, K, B, features)."""
@@ -129,6 +138,11 @@ class Heads:
             digits.append(index % self.team.n_actions)
             index = index // self.team.n_actions
         return torch.stack(digits[::-1], -1)
+
+
+def tame(preferred: Tensor) -> Tensor:
+    """Values or logits of networks gone astray, such that with `Heads.bias` added a legal action still has the largest."""
+    return preferred.nan_to_num(0.0).clamp_(-DIVERGED, DIVERGED)
 
 
 def preference(q: Tensor, *, mixes: bool) -> Tensor:

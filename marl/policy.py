@@ -11,19 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from marl.config import LearnerConfig
-from marl.networks import Layers, Workspace, multiply_adds
-from marl.paradigms import Heads, Team, preference, team_of
+from marl.descriptions import check_run, completed, differences, identity
+from marl.networks import Layers, Workspace, layer_sizes, multiply_adds
+from marl.paradigms import Heads, Team, preference, tame, team_of
+from marl.tensor_files import checksum, opened, parse_json, read_json
 from rrm_env import SILENT, Network
 
 CHECKPOINT, DESCRIPTION = "checkpoint.safetensors", "config.json"
 """Files of a run's folder: every tensor of the learner, and what it is."""
-
-
-_DESCRIBED = ("scheme", "learner", "training", "seeds", "team", "environment", "data")
 
 
 class RunError(ValueError):
@@ -81,20 +79,38 @@ class Policy:
         n_seeds = len(description["seeds"])
         if not 0 <= seed < n_seeds:
             raise ValueError(f"seed must be from 0 to {n_seeds - 1} for {str(run)!r}, got {seed}")
+        tensors = read_tensors(Path(run) / CHECKPOINT, description)
+        return cls._of(run, description, tensors, seed, act_on=act_on, sample=sample)
+
+    @classmethod
+    def _of(
+        cls, run: str | Path, description: dict[str, Any], tensors: Mapping[str, Tensor], seed: int, *, act_on: str | None, sample: bool
+    ) -> Policy:
+        """The policy of one seed, from all tensors of a checkpoint; each must be what the description says."""
         config, team = LearnerConfig.from_dict(description["learner"]), Team(**description["team"])
-        n_trained = (config.n_critics if config.algorithm != "bc" else 0) + (config.algorithm != "dqn")
-        try:
-            with safe_open(Path(run) / CHECKPOINT, "pt") as file:
-                layers = [
-                    (
-                        file.get_slice(f"layers.{depth}.weights")[:n_trained, seed : seed + 1],
-                        file.get_slice(f"layers.{depth}.biases")[:n_trained, seed : seed + 1],
-                    )
-                    for depth in range(len(config.hidden_sizes) + 1)
-                ]
-                shift, scale = (file.get_slice(name)[seed : seed + 1] for name in ("shift", "scale"))
-        except (OSError, SafetensorError) as error:
-            raise RunError(f"{str(Path(run) / CHECKPOINT)!r} cannot be read: {error}") from None
+        heads, shared = Heads(config.paradigm, team, config.common_features), config.share_parameters
+        n_critics, n_actors = (config.n_critics if config.algorithm != "bc" else 0), int(config.algorithm != "dqn")
+        lead = 2 * n_critics + n_actors, len(description["seeds"]), 1 if shared else heads.n_heads  # target critics come last
+        normaliser = len(description["seeds"]), 1, 1 if shared else team.n_agents, team.n_features
+
+        def of_seed(name: str, shape: tuple[int, ...], which: slice | tuple[slice, slice]) -> Tensor:
+            tensor = tensors.get(name)
+            found = "nothing" if tensor is None else f"{tensor.dtype} of shape {tuple(tensor.shape)}"
+            if tensor is None or tensor.dtype != torch.float32 or tensor.shape != shape:
+                raise RunError(f"{str(Path(run) / CHECKPOINT)!r}: {name} must be torch.float32 of shape {shape}, found {found}")
+            if not torch.isfinite(chosen := tensor[which].clone()).all():
+                raise RunError(f"{str(Path(run) / CHECKPOINT)!r}: {name} must be finite")
+            return chosen
+
+        which = slice(n_critics + n_actors), slice(seed, seed + 1)
+        layers = [
+            (
+                of_seed(f"layers.{depth}.weights", (*lead, n_inputs, n_outputs), which),
+                of_seed(f"layers.{depth}.biases", (*lead, 1, n_outputs), which),
+            )
+            for depth, (n_inputs, n_outputs) in enumerate(layer_sizes(heads.n_inputs, config.hidden_sizes, heads.n_actions))
+        ]
+        shift, scale = (of_seed(name, normaliser, slice(seed, seed + 1)) for name in ("shift", "scale"))
         return cls(config, team, layers, shift, scale, act_on=act_on, sample=sample)
 
     # --- Acting ---
@@ -114,7 +130,7 @@ class Policy:
         if self._workspace is None or (self._workspace.batch, self._workspace.n_heads) != (len(observation), self._heads.n_heads):
             self._workspace = Workspace(self._layers, self._heads.n_heads, len(observation))
         stacked = self._workspace.forward(self._heads.inputs((observed - self._shift) * self._scale))
-        outputs = preference(stacked, mixes=self._heads.mixes) + self._heads.bias(legal)
+        outputs = tame(preference(stacked, mixes=self._heads.mixes)) + self._heads.bias(legal)
         if self.sample:
             if uniform is None:
                 raise ValueError(f"a sampling policy needs uniform numbers of shape ({len(observation)}, {self.n_uniform})")
@@ -190,21 +206,56 @@ def describe(run: str | Path) -> dict[str, Any]:
     """What a run's folder says it is.
 
     Raises:
-        RunError: no such folder, or its config cannot be read.
+        RunError: no such folder, or its config cannot be read or describes no run.
     """
     path = Path(run) / DESCRIPTION
     try:
-        description: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        description: dict[str, Any] = read_json(path)
     except OSError as error:
         raise RunError(f"{str(run)!r} holds no run: {path.name} {error.strerror or error}") from None
-    except ValueError as error:  # no JSON, or no text at all
+    except ValueError as error:
         raise RunError(f"{str(path)!r} is no JSON: {error}") from None
-    missing = [key for key in _DESCRIBED if key not in description] if isinstance(description, dict) else [*_DESCRIBED]
-    if missing:
-        raise RunError(f"{str(path)!r} describes no run: it lacks {', '.join(missing)}")
+    try:
+        check_run(description)
+    except (TypeError, ValueError) as error:
+        raise RunError(f"{str(path)!r} describes no run: {error}") from None
     return description
+
+
+def signature(tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> dict[str, str]:
+    """The metadata of a file of a run: what it belongs to, and a checksum of that and of all tensors."""
+    text = json.dumps(identity(description))
+    return {"description": text, "checksum": checksum(dict(sorted(tensors.items())), text)}
+
+
+def read_tensors(path: Path, description: Mapping[str, Any]) -> dict[str, Tensor]:
+    """All tensors of a file of a run, verified; without a `signature`, as older versions wrote them, they are taken as they are.
+
+    Raises:
+        RunError: missing, truncated, altered, or of a run that was something else; the message says which.
+    """
+    with opened(path, lambda reason: RunError(f"{str(path)!r} cannot be read: {reason}")) as file:
+        tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
+        metadata = file.metadata()
+    if not metadata:
+        return tensors
+    if missing := {"checksum", "description"} - metadata.keys():
+        raise RunError(f"{str(path)!r} cannot be read: it is no file of a run, its metadata lack {', '.join(sorted(missing))}")
+    if metadata["checksum"] != checksum(tensors, text := metadata["description"]):
+        raise RunError(f"{str(path)!r} cannot be read: it was altered after it was written, its checksum does not match")
+    try:
+        check_run(written := parse_json(text))
+    except (TypeError, ValueError) as error:
+        raise RunError(f"{str(path)!r} belongs to no run: {error}") from None
+    written = completed(written)
+    if written != (now := completed(identity(description))):
+        changes = "; ".join(differences("", written, now))
+        raise RunError(f"{str(path)!r} belongs to another run than {DESCRIPTION} beside it describes: {changes}")
+    return tensors
 
 
 def load_policies(run: str | Path, *, act_on: str | None = None, sample: bool = False) -> list[Policy]:
     """The policies of all seeds of a run."""
-    return [Policy.load(run, seed, act_on=act_on, sample=sample) for seed in range(len(describe(run)["seeds"]))]
+    description = describe(run)
+    tensors = read_tensors(Path(run) / CHECKPOINT, description)
+    return [Policy._of(run, description, tensors, seed, act_on=act_on, sample=sample) for seed in range(len(description["seeds"]))]

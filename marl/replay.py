@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from marl.paradigms import Team
-from marl.transitions import Transitions
+from marl.transitions import Transitions, check_values
 
 MEMORY = Path("/proc/meminfo")
 
@@ -67,11 +67,27 @@ class Replay:
         return {**fields, "added": torch.tensor(self.added)}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Continue from what `tensors` gave."""
-        self.added = int(tensors["added"])
-        filled = min(self.added, self.capacity)
+        """Continue from what `tensors` gave.
+
+        Raises:
+            ValueError: a tensor is missing or of another shape or type, or holds what no environment gives.
+        """
+        added = int(tensors["added"])
+        filled, own = min(added, self.capacity), self.stored._asdict()
+        for name, field in own.items():
+            expected, found = f"{field.dtype} of shape {(self.n_seeds, filled, *field.shape[1:])}", "nothing"
+            if name in tensors:
+                found = f"{tensors[name].dtype} of shape {tuple(tensors[name].shape)}"
+            if found != expected:
+                raise ValueError(f"replay: {name} must be {expected}, found {found}")
+        if filled:
+            try:
+                check_values({name: tensors[name].flatten(0, 1) for name in own})
+            except ValueError as error:
+                raise ValueError(f"replay: {error}") from None
+        self.added = added
         self.size.fill_(filled)
-        for name, field in self.stored._asdict().items():
+        for name, field in own.items():
             field.view(self.n_seeds, self.capacity, *field.shape[1:])[:, :filled].copy_(tensors[name])
 
 

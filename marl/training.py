@@ -228,9 +228,12 @@ class _Run:
             checkpoint.cut_log(self._folder, 0)
             return 0
         learner, replay = checkpoint.load_tensors(self._folder, with_replay=isinstance(self._feeder, Online))
-        self._learner.load(learner)
-        if isinstance(self._feeder, Online) and replay is not None:
-            self._feeder.replay.load(replay)
+        try:
+            self._learner.load(learner)
+            if isinstance(self._feeder, Online) and replay is not None:
+                self._feeder.replay.load(replay)
+        except ValueError as error:
+            raise RunError(f"{str(self._folder)!r} cannot be resumed: {error}") from None
         updates = int(self._learner.updates)
         if updates > self._training.updates:
             raise RunError(f"{str(self._folder)!r} has done {updates} updates already; updates = {self._training.updates} asks for fewer")
@@ -255,7 +258,7 @@ class _Run:
     def _save(self, updates: int) -> None:
         self._learner.check_finite()
         replay = self._feeder.replay.tensors() if isinstance(self._feeder, Online) else None
-        checkpoint.save_tensors(self._folder, self._learner.tensors(), replay, updates)
+        checkpoint.save_tensors(self._folder, self._description, self._learner.tensors(), replay, updates)
         self._saved = updates
         self._feeder.restart(updates)
 

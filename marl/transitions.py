@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -30,6 +31,31 @@ class Transitions(NamedTuple):
         """Those at index (S, B) of the first dimension."""
         flat = index.flatten()
         return Transitions(*(field.index_select(0, flat).view(*index.shape, *field.shape[1:]) for field in self))
+
+
+def check_values(fields: Mapping[str, Tensor]) -> None:
+    """Refuse transitions that no environment gives (ValueError): not finite, flags other than 0 and 1, no legal action or an illegal one.
+
+    Args:
+        fields: those of `Transitions` by name, (n, ...) each and of shapes that fit; others are left alone.
+    """
+    for name in ("observation", "reward", "next_observation"):
+        if not (finite := torch.isfinite(fields[name])).all():
+            raise ValueError(f"{name} must be finite, got {fields[name][~finite][0].item()}")
+    for name in ("mask", "next_mask", "terminated", "truncated"):
+        if name in fields and (wrong := fields[name][(fields[name] != 0) & (fields[name] != 1)]).numel():
+            raise ValueError(f"{name} must be 0 or 1, got {wrong.max().item():g}")
+    for name in ("mask", "next_mask"):
+        if not fields[name].any(-1).all():
+            raise ValueError(f"{name} must leave every agent a legal action")
+    action, mask = fields["action"], fields["mask"]
+    low, high = int(action.min()), int(action.max())
+    if low < 0 or high >= mask.shape[-1]:
+        raise ValueError(f"action must be from 0 to {mask.shape[-1] - 1}, got {low if low < 0 else high}")
+    legal = mask.gather(-1, action.unsqueeze(-1).long()).squeeze(-1)
+    if not legal.all():
+        row, agent = (legal == 0).nonzero()[0].tolist()
+        raise ValueError(f"action[{row}, {agent}] = {int(action[row, agent])} is illegal under mask {mask[row, agent].tolist()}")
 
 
 # Weyl increment and multipliers of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014), as signed 64-bit integers.

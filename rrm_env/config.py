@@ -28,9 +28,23 @@ PRESETS: dict[str, dict[str, Any]] = {
 def nearest(name: str, known: Iterable[str]) -> str:
     """`name` quoted, with the closest known name suggested where there is one, and all allowed names."""
     known = list(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name[:100], known, n=1, cutoff=0.5)
     suggestion = f" (did you mean {close[0]!r}?)" if close else ""
-    return f"{name!r}{suggestion}; allowed: {', '.join(known)}"
+    return f"{shown(name)}{suggestion}; allowed: {', '.join(known)}"
+
+
+def shown(value: Any) -> str:
+    """`repr` for error messages: never long, and never an error of its own, as that of an integer of 5000 digits is."""
+    try:
+        text = repr(value)
+    except Exception as error:
+        text = f"<{type(value).__name__} without a repr: {type(error).__name__}>"
+    return shortened(text)
+
+
+def shortened(text: str) -> str:
+    """A text for an error message, cut where it is long."""
+    return text if len(text) <= 500 else f"{text[:200]}... ({len(text):,} characters)"
 
 
 def _bounded(default: Any, doc: str, low: float = -math.inf, high: float = math.inf, *, above: bool = False, none: bool = False) -> Any:
@@ -162,7 +176,7 @@ class RRMConfig:
             ValueError: unknown preset; the nearest valid name is given.
         """
         if not isinstance(name, str) or name not in PRESETS:
-            raise ValueError(f"unknown preset {nearest(str(name), PRESETS)}")
+            raise ValueError(f"unknown preset {nearest(name if isinstance(name, str) else shown(name), PRESETS)}")
         return cls(**{**PRESETS[name], **overrides})
 
     def as_dict(self) -> dict[str, Any]:
@@ -263,7 +277,7 @@ def _checked(item: Field[Any], value: Any) -> Any:
     """The value as plain Python of the field's type, or an error that names field, value and what is allowed."""
     if "allowed" in item.metadata:
         if not isinstance(value, str) or value not in item.metadata["allowed"]:
-            raise ValueError(f"unknown {item.name} {nearest(str(value), item.metadata['allowed'])}")
+            raise ValueError(f"unknown {item.name} {nearest(value if isinstance(value, str) else shown(value), item.metadata['allowed'])}")
         return str(value)
     low, high, above = item.metadata["low"], item.metadata["high"], item.metadata["above"]
     if value is None and item.metadata["none"]:
@@ -273,13 +287,13 @@ def _checked(item: Field[Any], value: Any) -> Any:
     if item.metadata["none"]:
         allowed += ", or None"
     if isinstance(value, bool) or not isinstance(value, numbers.Integral if integral else numbers.Real):
-        raise TypeError(f"{item.name} must be {allowed}, got {value!r}")
+        raise TypeError(f"{item.name} must be {allowed}, got {shown(value)}")
     try:
         number = int(value) if isinstance(value, numbers.Integral) and integral else float(value)
     except OverflowError:  # an integer beyond float
         number = math.inf
     if not math.isfinite(number) or number < low or number > high or (above and number == low):
-        raise ValueError(f"{item.name} must be {allowed}, got {value!r}")
+        raise ValueError(f"{item.name} must be {allowed}, got {shown(value)}")
     return number
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rrm_env import kernels
-from rrm_env.config import TURNS, RRMConfig
+from rrm_env.config import TURNS, RRMConfig, shown
 from rrm_env.state import State, allocate, parameters_of, scratch
 from rrm_env.threads import Threads
 
@@ -335,9 +335,9 @@ def bounded_integer(name: str, value: Any, highest: float = math.inf, lowest: in
     """`value` as an int within bounds, or an error that names it."""
     allowed = f"an integer of at least {lowest}" + (f" and at most {highest}" if highest < math.inf else "")
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be {allowed}, got {value!r}")
+        raise TypeError(f"{name} must be {allowed}, got {shown(value)}")
     if not lowest <= value <= highest:
-        raise ValueError(f"{name} must be {allowed}, got {value!r}")
+        raise ValueError(f"{name} must be {allowed}, got {shown(value)}")
     return int(value)
 
 

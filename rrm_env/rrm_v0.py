@@ -156,7 +156,7 @@ def parallel_env(render_mode: str | None = None, **config: Any) -> RRMParallelEn
     Raises:
         TypeError, ValueError: an unknown field (with the nearest valid name) or a value that is not allowed.
     """
-    return RRMParallelEnv(_config(**config), render_mode)
+    return RRMParallelEnv(config_of(**config), render_mode)
 
 
 def raw_env(render_mode: str | None = None, **config: Any) -> AECEnv[str, Any, Any]:
@@ -172,7 +172,7 @@ def env(render_mode: str | None = None, **config: Any) -> AECEnv[str, Any, Any]:
 
 def joint_env(render_mode: str | None = None, *, flat_actions: bool = False, **config: Any) -> RRMJointEnv:
     """All access points as one agent, under Gymnasium's API. Arguments as in `RRMJointEnv` and `parallel_env`."""
-    return RRMJointEnv(_config(**config), render_mode, flat_actions=flat_actions)
+    return RRMJointEnv(config_of(**config), render_mode, flat_actions=flat_actions)
 
 
 joint_env.metadata = RRMJointEnv.metadata  # type: ignore[attr-defined]  # where gymnasium.make looks up render modes
@@ -190,7 +190,7 @@ def vector_env(
     """Many joint views at once, under Gymnasium's vector API. Arguments as in `RRMVectorEnv` and `parallel_env`."""
     return RRMVectorEnv(
         num_envs,
-        _config(**config),
+        config_of(**config),
         num_threads=num_threads,
         autoreset_mode=autoreset_mode,
         flat_actions=flat_actions,
@@ -198,7 +198,12 @@ def vector_env(
     )
 
 
-def _config(config: RRMConfig | None = None, preset: str = "paper", max_cycles: int | None = None, **overrides: Any) -> RRMConfig:
+def config_of(config: RRMConfig | None = None, preset: str = "paper", max_cycles: int | None = None, **overrides: Any) -> RRMConfig:
+    """The configuration that the arguments of `parallel_env` describe.
+
+    Raises:
+        TypeError, ValueError: as there.
+    """
     if max_cycles is not None:
         if overrides.get("episode_length", max_cycles) != max_cycles:
             raise ValueError(f"max_cycles = {max_cycles} contradicts episode_length = {overrides['episode_length']}; give one")
