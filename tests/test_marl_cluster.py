@@ -35,9 +35,6 @@ from marl.ray_engine import Ray
 from marl.sweep_run import SweepRun, Training
 from rrm_env import Network
 
-# Ray forgets to close files of its own when its processes are gone.
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-
 NODE: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
 
 

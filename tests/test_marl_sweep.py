@@ -416,8 +416,11 @@ def test_training_online_and_in_other_environments(tmp_path: Path, monkeypatch: 
     (row,) = results["rows"]
     returns = [episode_returns(policy, Match, 5) for policy in load_policies(tmp_path / "runs" / row["cells"][0].partition("/")[0])]
     assert row["kpis"]["return"]["per_seed"] == pytest.approx(np.mean(returns, 1).tolist())
-    marl.sweep_command.write_results(tmp_path / "picture.png", results)
-    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+    many = {**results, "rows": results["rows"] * (10 * marl.sweep_command.MAX_BARS)}
+    for rows in (results, many):
+        marl.sweep_command.write_results(tmp_path / "picture.png", rows)
+        assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+        (tmp_path / "picture.png").unlink()
 
 
 # --- Failures ---
