@@ -576,7 +576,16 @@ def test_a_file_where_the_folder_should_be_is_refused(here: Path, capsys: pytest
     assert run("sweep", "study.toml", "--out", "study.toml") == 2
     assert "--out must be a folder, got the file 'study.toml'" in capsys.readouterr().err
     assert run("sweep", "study.toml", "--out", "study.toml/x") == 2
-    assert "error: --out = 'study.toml/x' cannot be made: Not a directory" in capsys.readouterr().err
+    assert re.search(r"^error: --out = '\S+study\.toml/x' cannot be made: Not a directory$", capsys.readouterr().err, re.MULTILINE)
+
+
+def test_nothing_is_made_where_no_cluster_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("ray")
+    (tmp_path / "study.toml").write_text(TOML.replace("UPDATES", "20"))
+    address = "--engine", "ray", "--address", "127.0.0.1:1"
+    assert run("sweep", tmp_path / "study.toml", "--out", tmp_path / "out", *address) == 2
+    assert "no Ray cluster answers there" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_interrupted_command_says_so_and_goes_on_later(tmp_path: Path) -> None:
