@@ -20,8 +20,6 @@ from marl.sweep import Sweep
 from marl.sweep_run import RESULTS, SweepRun
 
 PICTURE = "results.png"
-MAX_BARS = 100
-"""In the picture."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 _COLUMNS = {
@@ -30,6 +28,8 @@ _COLUMNS = {
     "score": ("Score\n", 3),
     "return": ("Return\n", 3),
 }
+MAX_BARS = 100
+"""In the picture."""
 
 
 class SweepError(RuntimeError):
