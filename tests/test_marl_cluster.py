@@ -176,6 +176,7 @@ def test_a_node_that_dies_while_training_does_not_show_in_the_results(
     nodes = [cluster.add_node(**NODE) for _ in range(2)]
     sweep = small(collect=COLLECT, train={**TRAIN, "paradigm": ["c", "i", "ctde"], **LONGER})
     there, here = tmp_path / "there", tmp_path / "here"
+    there.mkdir()
     heard: list[str] = []
     logs: dict[str, str] = {}
     """By run, when the node is dead."""
