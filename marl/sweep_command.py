@@ -26,6 +26,8 @@ _COLUMNS = {
     "score": ("Score\n", 3),
     "return": ("Return\n", 3),
 }
+MAX_BARS = 100
+"""In the picture."""
 
 
 class SweepError(RuntimeError):
@@ -95,20 +97,22 @@ def shown(value: Any) -> str:
 
 
 def write_results(path: Path, results: Mapping[str, Any]) -> None:
-    """A picture of every row's score, or return, with its interval; schedulers are grey."""
+    """A picture of the rows' scores, or returns, with their intervals; of very many the best; schedulers are grey."""
     from matplotlib.figure import Figure
 
     rows = results["rows"]
     kpi = "score" if "score" in rows[0]["kpis"] else "return"
+    label = UNITS.get(kpi, kpi)
+    if len(rows) > MAX_BARS:
+        rows = sorted(rows, key=lambda row: -row["kpis"][kpi]["mean"])[:MAX_BARS]
+        label = f"{label}: the best {MAX_BARS} of {len(results['rows']):,}"
     names = list(dict.fromkeys(row["name"] for row in rows if row["seeds"] is not None))
-    figure = Figure(figsize=(8, 1 + 0.35 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(9, 1 + 0.3 * len(rows)), layout="constrained")
     axes = figure.subplots()
-    bars = []
-    for row in rows:
-        text = ", ".join([row["name"], *(f"{name} {shown(value)}" for name, value in row["varied"].items())])
-        colour = "#999999" if row["seeds"] is None else COLOURS[1 + names.index(row["name"]) % (len(COLOURS) - 2)]
-        bars.append((text, colour, row["kpis"][kpi]))
-    draw_bars(axes, bars)
-    axes.set(xlabel=UNITS.get(kpi, kpi))
+    colours = ["#999999" if row["seeds"] is None else COLOURS[1 + names.index(row["name"]) % (len(COLOURS) - 2)] for row in rows]
+    draw_bars(axes, [("", colour, row["kpis"][kpi]) for colour, row in zip(colours, rows, strict=True)])
+    texts = [", ".join([row["name"], *(f"{name} {shown(value)}" for name, value in row["varied"].items())]) for row in rows]
+    axes.set_yticks(range(len(rows)), texts, fontsize="small")
+    axes.set(xlabel=label)
     axes.spines[["top", "right"]].set_visible(False)
     write_figure(path, figure)
