@@ -149,7 +149,7 @@ def _check_files(name: str) -> None:
             raise ValueError(f"metadata.json must give {space} as a text, got {shown(described.get(space))}")
         _check_types(parse_json(described[space]))
     bounded_integer("total_episodes", described.get("total_episodes"), 2**31 - 1, lowest=0)
-    if described.get("data_format") != "hdf5":
+    if described.get("data_format") != "hdf5" or not described["total_episodes"]:
         return
     require_file(file)
     with h5py.File(file) as content:
