@@ -1,6 +1,7 @@
 """The classical schedulers that learned policies are judged against; ``python -m baselines`` prints how they compare."""
 
 from baselines.greedy import Greedy
+from baselines.greedy_max_weight import GreedyMaxWeight
 from baselines.itlinq import ITLinQ
 from baselines.max_weight import MaxWeight
 from baselines.proportional_fair import ProportionalFair
@@ -17,6 +18,7 @@ REGISTRY: dict[str, type[Baseline]] = {
     "proportional_fair": ProportionalFair,
     "itlinq": ITLinQ,
     "max_weight": MaxWeight,
+    "greedy_max_weight": GreedyMaxWeight,
     "turn_taking": TurnTaking,
 }
 """Every baseline by name."""
@@ -26,6 +28,7 @@ __all__ = [
     "TDM",
     "Baseline",
     "Greedy",
+    "GreedyMaxWeight",
     "ITLinQ",
     "MaxWeight",
     "NetworkTDM",

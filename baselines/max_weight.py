@@ -44,14 +44,17 @@ class MaxWeight(Baseline):
         if config.n_joint_actions > MAX_JOINT_ACTIONS:
             raise SearchTooLargeError(
                 f"MaxWeight searches at most {MAX_JOINT_ACTIONS:,} joint actions; n_aps = {config.n_aps} with {config.n_actions} "
-                f"actions each have {config.n_joint_actions:,}"
+                f"actions each have {config.n_joint_actions:,}. GreedyMaxWeight (greedy_max_weight) takes networks of any size"
             )
 
     def schedule(self, network: Network) -> Served:
         """(B, I) the best joint action."""
         gain = network.reported_gain if self.csi == "reported" else network.large_scale_gain
         exponent = network.config.fairness_exponent if self.exponent is None else self.exponent
-        served: Served = _search(network.candidates, gain, network.average_rate, exponent)
+        return self._best(network.candidates, gain, network.average_rate, exponent)
+
+    def _best(self, candidates: Any, gain: Any, average_rate: Any, exponent: float) -> Served:
+        served: Served = _search(candidates, gain, average_rate, exponent)
         return served
 
 

@@ -1,15 +1,18 @@
-"""What the examples with other libraries' trainers share: their policies as schedulers, and the lines that say what they reached."""
+"""What the examples with other libraries' trainers share: options, policies as schedulers, and the lines that say what they reached."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from baselines import REGISTRY
-from rrm_env import SILENT, Evaluation, Network, evaluate
+from rrm_env import SILENT, Evaluation, Network, RRMConfig, evaluate
+from rrm_env.ending import status_of
 from rrm_env.version import versions
 
 REFERENCES = ("random_walk", "itlinq")
@@ -17,6 +20,40 @@ REFERENCES = ("random_walk", "itlinq")
 
 Act = Callable[[NDArray[np.float32], NDArray[np.int8]], NDArray[Any]]
 """Maps observations (B, I, D) and masks (B, I, N + 1) of B episodes to actions (B, I): 0 ... N - 1 a candidate, N silence."""
+
+
+@dataclass(frozen=True)
+class TrainerOptions:
+    """How to train and compare."""
+
+    steps: int = 200_000
+    """Steps of the network; every access point makes a transition of each."""
+    envs: int = 8
+    """Networks side by side."""
+    episodes: int = 128
+    """Unseen episodes for the comparison."""
+    seed: int = 0
+    """Of learner and networks."""
+    quick: bool = False
+    """Some seconds: few steps, 16 episodes."""
+
+    least: ClassVar[dict[str, int]] = {"steps": 1, "envs": 1, "episodes": 1, "seed": 0}
+    """The smallest value each number may have."""
+
+    def __post_init__(self) -> None:
+        for name, low in self.least.items():
+            if getattr(self, name) < low:
+                raise ValueError(f"--{name} must be at least {low}, got {getattr(self, name)}")
+
+
+_Options = TypeVar("_Options")
+
+
+def run_example(main: Callable[[_Options], None], options: type[_Options], description: str | None) -> None:
+    """An example's script: read the options and go; wrong ones end it with a line."""
+    import tyro
+
+    sys.exit(status_of(lambda: main(tyro.cli(options, description=description, config=(tyro.conf.FlagCreatePairsOff,)))))
 
 
 class ActingScheduler:
@@ -56,10 +93,13 @@ def print_versions(*distributions: str) -> None:
     print("versions: " + ", ".join(f"{name} {version}" for name, version in versions(*distributions).items()), flush=True)
 
 
-def print_policy(name: str, act: Act, episodes: int) -> Evaluation:
-    """One line about a policy on the first unseen episodes of the network; returns what it was measured to reach."""
+def print_policy(name: str, act: Act, episodes: int, config: RRMConfig | None = None) -> Evaluation:
+    """One line about a policy on the first unseen episodes of the network; returns what it was measured to reach.
+
+    ``config`` is what it was trained in where that is not the preset ``paper``: its reward makes the return.
+    """
     scheduler = ActingScheduler(act)
-    evaluation = evaluate(scheduler, episodes=episodes)
+    evaluation = evaluate(scheduler, config, episodes)
     print(
         f"{name}: {_kpis(evaluation)}, return {evaluation.returns.mean():.0f}; {100 * evaluation.silent_share.mean():.0f} % silent, ",
         end="",

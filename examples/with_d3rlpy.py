@@ -26,17 +26,15 @@ WORKER = "--peer-worker"
 STAGES = "untrained", "trained"
 
 if WORKER not in sys.argv:  # d3rlpy's interpreter has none of these
-    import tyro
     from benchmark_learners import peer_python
     from numpy.typing import NDArray
-    from trainer_report import Act, print_closing_line, print_policy, print_versions
+    from trainer_report import Act, print_closing_line, print_policy, print_versions, run_example
 
     from baselines import REGISTRY
     from baselines.comparison import parse_scheduler
     from marl import LearnerConfig, collect
     from marl.exchange import mdp_arrays
     from rrm_env import RRMConfig
-    from rrm_env.ending import status_of
     from rrm_env.joint import JointActions
 
 
@@ -148,4 +146,4 @@ if __name__ == "__main__":
     if WORKER in sys.argv:
         peer_worker(Path(sys.argv[-1]))
     else:
-        sys.exit(status_of(lambda: main(tyro.cli(Options, description=__doc__, config=(tyro.conf.FlagCreatePairsOff,)))))
+        run_example(main, Options, __doc__)

@@ -15,15 +15,13 @@ import numpy as np
 from gymnasium.spaces import Box, Dict
 from numpy.typing import NDArray
 from pettingzoo.utils import BaseParallelWrapper
-from trainer_report import print_closing_line, print_policy, print_versions
+from trainer_report import TrainerOptions, print_closing_line, print_policy, print_versions, run_example
 
 from rrm_env import parallel_env
-from rrm_env.ending import status_of
 
 try:
     import ray
     import torch
-    import tyro
     from ray.rllib.algorithms.ppo import PPOConfig
     from ray.rllib.core.columns import Columns
     from ray.rllib.core.rl_module import MultiRLModuleSpec, RLModuleSpec
@@ -39,24 +37,11 @@ POLICY = "access_point"
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(TrainerOptions):
     """How to train and compare."""
 
-    steps: int = 200_000
-    """Steps of the network; every access point makes a transition of each."""
-    envs: int = 8
-    """Networks side by side."""
-    episodes: int = 128
-    """Unseen episodes for the comparison."""
-    seed: int = 0
-    """Of learner and networks."""
     quick: bool = False
-    """Some seconds: 8,000 steps, 16 episodes."""
-
-    def __post_init__(self) -> None:
-        for name, low in (("steps", 1), ("envs", 1), ("episodes", 1), ("seed", 0)):
-            if getattr(self, name) < low:
-                raise ValueError(f"--{name} must be at least {low}, got {getattr(self, name)}")
+    """Some seconds: 16,000 steps, 16 episodes."""
 
 
 class MaskedObservations(BaseParallelWrapper[str, Any, int]):
@@ -128,9 +113,9 @@ def configuration(options: Options) -> PPOConfig:
 
 def main(options: Options) -> None:
     """Train and compare."""
-    steps, episodes = (8_000, 16) if options.quick else (options.steps, options.episodes)
+    steps, episodes = (16_000, 16) if options.quick else (options.steps, options.episodes)
     print_versions("torch", "ray")
-    ray.init(num_cpus=1, include_dashboard=False, configure_logging=False, log_to_driver=False)
+    ray.init(address="local", num_cpus=1, include_dashboard=False, configure_logging=False, log_to_driver=False)
     algorithm = configuration(options).build_algo()
     module: Any = algorithm.get_module(POLICY)
 
@@ -154,4 +139,4 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(status_of(lambda: main(tyro.cli(Options, description=__doc__, config=(tyro.conf.FlagCreatePairsOff,)))))
+    run_example(main, Options, __doc__)

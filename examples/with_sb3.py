@@ -16,14 +16,12 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from trainer_report import print_closing_line, print_policy, print_versions
+from trainer_report import TrainerOptions, print_closing_line, print_policy, print_versions, run_example
 
 from rrm_env import parallel_env
-from rrm_env.ending import status_of
 
 try:
     import supersuit
-    import tyro
     from sb3_contrib import MaskablePPO
     from stable_baselines3 import PPO
     from stable_baselines3.common.vec_env import VecEnvWrapper, VecNormalize
@@ -34,26 +32,13 @@ DISCOUNT = 0.9  # at 0.99 the policies fall silent: what others earn drowns what
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(TrainerOptions):
     """How to train and compare."""
 
     algorithm: Literal["maskable_ppo", "ppo"] = "maskable_ppo"
     """With action masks or without."""
-    steps: int = 200_000
-    """Steps of the network; every access point makes a transition of each."""
-    envs: int = 8
-    """Networks side by side."""
-    episodes: int = 128
-    """Unseen episodes for the comparison."""
-    seed: int = 0
-    """Of learner and networks."""
     quick: bool = False
     """Some seconds: 16,000 steps, 16 episodes."""
-
-    def __post_init__(self) -> None:
-        for name, low in (("steps", 1), ("envs", 1), ("episodes", 1), ("seed", 0)):
-            if getattr(self, name) < low:
-                raise ValueError(f"--{name} must be at least {low}, got {getattr(self, name)}")
 
 
 class Agents(VecEnvWrapper):
@@ -140,4 +125,4 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(status_of(lambda: main(tyro.cli(Options, description=__doc__, config=(tyro.conf.FlagCreatePairsOff,)))))
+    run_example(main, Options, __doc__)

@@ -14,20 +14,19 @@ import random
 import sys
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from gymnasium.spaces import Dict, MultiBinary, Space
 from numpy.typing import NDArray
 from pettingzoo.utils import BaseWrapper
-from trainer_report import print_closing_line, print_policy, print_versions
+from trainer_report import TrainerOptions, print_closing_line, print_policy, print_versions, run_example
 
+from rrm_env import RRMConfig
 from rrm_env import env as rrm
-from rrm_env.ending import status_of
 
 try:
     import torch
-    import tyro
     from tianshou.algorithm import DQN
     from tianshou.algorithm.modelfree.dqn import DiscreteQLearningPolicy
     from tianshou.algorithm.multiagent.marl import MultiAgentOffPolicyAlgorithm
@@ -40,29 +39,23 @@ try:
 except ImportError as error:
     sys.exit(f"error: {error}; this example needs pip install 'rrm-env[tianshou]'")
 
+NETWORK = RRMConfig(reward="utility")
 DISCOUNT = 0.9  # of a step of the network
 REWARD_SCALE = 0.05
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(TrainerOptions):
     """How to train and compare."""
 
     steps: int = 100_000
     """Steps of the network; every access point makes a transition of each."""
     envs: int = 10
     """Networks side by side."""
-    episodes: int = 128
-    """Unseen episodes for the comparison."""
-    seed: int = 0
-    """Of learner and networks."""
     quick: bool = False
     """Some seconds: 3,000 steps, 16 episodes."""
 
-    def __post_init__(self) -> None:
-        for name, low in (("steps", 1000), ("envs", 1), ("episodes", 1), ("seed", 0)):
-            if getattr(self, name) < low:
-                raise ValueError(f"--{name} must be at least {low}, got {getattr(self, name)}")
+    least: ClassVar[dict[str, int]] = {**TrainerOptions.least, "steps": 1000}
 
 
 class Masked(BaseWrapper[str, Any, Any]):
@@ -84,7 +77,7 @@ class Masked(BaseWrapper[str, Any, Any]):
 
 def environment() -> PettingZooEnv:
     """The network as Tianshou's collector plays it."""
-    return PettingZooEnv(Masked(rrm(reward="utility")))
+    return PettingZooEnv(Masked(rrm(reward=NETWORK.reward)))
 
 
 def learner() -> tuple[MultiAgentOffPolicyAlgorithm, DiscreteQLearningPolicy[Any]]:
@@ -142,11 +135,11 @@ def main(options: Options) -> None:
         return chosen
 
     print_versions("torch", "tianshou")
-    print_policy("untrained", act, episodes)
+    print_policy("untrained", act, episodes, NETWORK)
     began = time.perf_counter()
     train(algorithm, steps, options)
-    print_closing_line("DQN with shared parameters", print_policy("trained", act, episodes), time.perf_counter() - began)
+    print_closing_line("DQN with shared parameters", print_policy("trained", act, episodes, NETWORK), time.perf_counter() - began)
 
 
 if __name__ == "__main__":
-    sys.exit(status_of(lambda: main(tyro.cli(Options, description=__doc__, config=(tyro.conf.FlagCreatePairsOff,)))))
+    run_example(main, Options, __doc__)

@@ -14,14 +14,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from trainer_report import print_closing_line, print_policy, print_versions
+from trainer_report import TrainerOptions, print_closing_line, print_policy, print_versions, run_example
 
 from rrm_env import RRMConfig, parallel_env
-from rrm_env.ending import status_of
 
 try:
     import torch
-    import tyro
     from tensordict import TensorDict
     from tensordict.nn import TensorDictModule
     from torchrl.collectors import Collector
@@ -40,24 +38,13 @@ GROUP = "ap"
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(TrainerOptions):
     """How to train and compare."""
 
     steps: int = 60_000
     """Steps of the network; every access point makes a transition of each."""
-    envs: int = 8
-    """Networks side by side."""
-    episodes: int = 128
-    """Unseen episodes for the comparison."""
-    seed: int = 0
-    """Of learner and networks."""
     quick: bool = False
     """Some seconds: 3,200 steps, 16 episodes."""
-
-    def __post_init__(self) -> None:
-        for name, low in (("steps", 1), ("envs", 1), ("episodes", 1), ("seed", 0)):
-            if getattr(self, name) < low:
-                raise ValueError(f"--{name} must be at least {low}, got {getattr(self, name)}")
 
 
 def environment(options: Options) -> Any:
@@ -127,4 +114,4 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(status_of(lambda: main(tyro.cli(Options, description=__doc__, config=(tyro.conf.FlagCreatePairsOff,)))))
+    run_example(main, Options, __doc__)

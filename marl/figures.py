@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,10 +18,9 @@ from baselines.comparison import COLOURS, UNITS, draw_bars, mean_with_interval, 
 from marl.claims import BEST_ITLINQ, PAPER_BASELINES, Above, Claim
 from marl.curves import Curve, draw_curves, learning_curve
 from marl.study import OFFLINE, ONLINE, QUICK, Scale, Study
-from rrm_env import Evaluation, metrics
+from rrm_env import Evaluation, metrics, version
 from rrm_env.ending import GOES_ON, status_of
 from rrm_env.files import check_writable, write_whole
-from rrm_env.version import machine, revision, versions
 
 SCHEDULERS = (*PAPER_BASELINES, BEST_ITLINQ, "network_tdm", "max_weight", "max_weight:csi=large_scale")
 """Beside every figure: the paper's, ITLinQ at the best tolerance of the sweep too, and reference points that the paper leaves out."""
@@ -90,13 +88,7 @@ class Options(StudyOptions):
 
 def origin(scale: Scale) -> dict[str, Any]:
     """What made a results file: command, revision, machine, versions, scale."""
-    return {
-        "command": shlex.join(["python", *sys.argv]),
-        "revision": revision(),
-        "machine": machine(),
-        "versions": versions("torch"),
-        "scale": vars(scale),
-    }
+    return {**version.origin("torch"), "scale": vars(scale)}
 
 
 @dataclass(frozen=True)

@@ -62,10 +62,10 @@ class Heads:
     def __post_init__(self) -> None:
         if self.joint and self.n_actions > MAX_JOINT_ACTIONS:
             raise ValueError(
-                f"paradigm = 'c' would enumerate {self.team.n_actions}^{self.team.n_agents} = {self.n_actions:,} joint actions; "
-                f"allowed: up to {MAX_JOINT_ACTIONS:,}. Use paradigm = 'ctde' or 'i', whose networks grow with the number of agents only"
+                f"paradigm = 'c' would enumerate {self.team.n_actions}^{self.team.n_agents} = {self.n_actions:,} joint actions of "
+                f"{self.team.n_agents} agents (n_aps) with {self.team.n_actions} actions each; allowed: up to {MAX_JOINT_ACTIONS:,}. Use "
+                "paradigm = 'ctde' or 'i', whose networks grow with the number of agents only"
             )
-
         if self.common_features > self.team.n_features:
             raise ValueError(
                 f"common_features = {self.common_features} must be at most the {self.team.n_features} features of an observation"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor
 
 from marl.paradigms import Team
 from marl.transitions import Transitions, check_values
+
+MEMORY = Path("/proc/meminfo")
 
 
 class Replay:
@@ -20,27 +23,29 @@ class Replay:
         n_seeds: S.
         capacity: transitions per seed.
         device: where they live.
+
+    Raises:
+        ValueError: the replay, and the copy that a checkpoint makes of it on the CPU, do not fit in the memory that is free.
     """
 
     def __init__(self, team: Team, n_seeds: int, capacity: int, device: torch.device) -> None:
-        rows, agents = n_seeds * capacity, team.n_agents
         self.n_seeds, self.capacity, self.device = n_seeds, capacity, device
-
-        def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-            return torch.zeros(rows, *shape, dtype=dtype, device=device)
-
-        self.stored = Transitions(
-            observation=zeros(agents, team.n_features),
-            mask=zeros(agents, team.n_actions, dtype=torch.uint8),
-            action=zeros(agents, dtype=torch.int64),
-            reward=zeros(),
-            next_observation=zeros(agents, team.n_features),
-            next_mask=zeros(agents, team.n_actions, dtype=torch.uint8),
-            terminated=zeros(),
-        )
+        self._check_memory(team)
+        self.stored = _zeros(team, n_seeds * capacity, device)
         self.first = torch.arange(n_seeds, device=device) * capacity
         self.size = torch.zeros((), dtype=torch.int64, device=device)
         self.added = 0
+
+    def _check_memory(self, team: Team) -> None:
+        """Refuse what does not fit: memory is not taken when zeros are made but as transitions come, hours into a run."""
+        each = bytes_per_transition(team) * (1 if self.device.type == "cuda" else 2)
+        free = free_bytes(self.device)
+        if free is not None and each * self.n_seeds * self.capacity > free:
+            raise ValueError(
+                f"replay_capacity = {self.capacity:,} transitions of {self.n_seeds} seeds and {team.n_agents} agents need "
+                f"{each * self.n_seeds * self.capacity / 2**30:,.1f} GiB, on the processor with the copy for checkpoints; "
+                f"{self.device} has {free / 2**30:,.1f} GiB free, allowed: up to {free // (each * self.n_seeds):,}"
+            )
 
     def add(self, *fields: np.ndarray) -> None:
         """Append E transitions per seed, each field (S, E, ...) in the order of `Transitions`; the oldest give way."""
@@ -84,3 +89,33 @@ class Replay:
         self.size.fill_(filled)
         for name, field in own.items():
             field.view(self.n_seeds, self.capacity, *field.shape[1:])[:, :filled].copy_(tensors[name])
+
+
+def bytes_per_transition(team: Team) -> int:
+    """Bytes that one transition takes in a replay."""
+    return sum(field.nbytes for field in _zeros(team, 1, torch.device("meta")))
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Memory that is free on a device; None where the system does not tell."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    if not MEMORY.exists():
+        return None
+    (line,) = (line for line in MEMORY.read_text().splitlines() if line.startswith("MemAvailable:"))
+    return int(line.split()[1]) * 1024
+
+
+def _zeros(team: Team, rows: int, device: torch.device) -> Transitions:
+    def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.zeros(rows, *shape, dtype=dtype, device=device)
+
+    return Transitions(
+        observation=zeros(team.n_agents, team.n_features),
+        mask=zeros(team.n_agents, team.n_actions, dtype=torch.uint8),
+        action=zeros(team.n_agents, dtype=torch.int64),
+        reward=zeros(),
+        next_observation=zeros(team.n_agents, team.n_features),
+        next_mask=zeros(team.n_agents, team.n_actions, dtype=torch.uint8),
+        terminated=zeros(),
+    )

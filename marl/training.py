@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -279,9 +280,15 @@ def _tensorboard(folder: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
     except ImportError:
         yield lambda _: None
         return
-    events = folder / "tensorboard"
+    events, told = folder / "tensorboard", threading.excepthook
+
+    def tell(failure: threading.ExceptHookArgs) -> None:
+        if not type(failure.thread).__module__.startswith("tensorboard."):  # whose thread's errors come again from its methods
+            told(failure)
+
     with storing(events, _LESS_TO_SHOW):
         writer = SummaryWriter(str(events))
+    threading.excepthook = tell
 
     def write(record: dict[str, Any]) -> None:
         with storing(events, _LESS_TO_SHOW):
@@ -296,5 +303,8 @@ def _tensorboard(folder: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
         with suppress(OSError):  # the error that is under way says more
             writer.close()
         raise
-    with storing(events, _LESS_TO_SHOW):
-        writer.close()
+    else:
+        with storing(events, _LESS_TO_SHOW):
+            writer.close()
+    finally:
+        threading.excepthook = told

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -36,6 +39,16 @@ def machine() -> dict[str, str | int | None]:
     information = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     models = [line.partition(":")[2].strip() for line in information.splitlines() if line.startswith("model name")]
     return {"processor": (models or [platform.processor()])[0], "cores": os.cpu_count()}
+
+
+def origin(*distributions: str) -> dict[str, Any]:
+    """What made a results file: command, revision, machine, versions (of further ``distributions`` too)."""
+    return {
+        "command": shlex.join(["python", *sys.argv]),
+        "revision": revision(),
+        "machine": machine(),
+        "versions": versions(*distributions),
+    }
 
 
 OPTIONAL = ("torch", "supersuit", "safetensors", "filelock", "matplotlib", "pygame-ce", "pygame", "imageio", "minari", "tensorboard")

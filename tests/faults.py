@@ -117,6 +117,13 @@ def says(process: subprocess.Popen[str], line: str) -> None:
     pytest.fail(f"ended without saying {line!r}: {process.communicate()[1]}")
 
 
+def go_on(process: subprocess.Popen[str]) -> None:
+    """Give the process the line that it waits for."""
+    assert process.stdin is not None
+    process.stdin.write("go on\n")
+    process.stdin.flush()
+
+
 def until(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 180) -> None:
     """Wait for something that a process does."""
     deadline = time.monotonic() + seconds

@@ -347,3 +347,36 @@ def max_weight(slots: Sequence[Sequence[int]], gain: Matrix, averages: Sequence[
     """Eq. 15: the objective's largest value over every joint action of candidates and silence."""
     choices = [[ue for ue in own if ue != -1] + [SILENT] for own in slots]
     return max(weighted_sum(served, gain, averages, exponent) for served in itertools.product(*choices))
+
+
+def greedy_max_weight(
+    slots: Sequence[Sequence[int]], gain: Matrix, averages: Sequence[float], exponent: float, starts: int, improvement: float = 1e-9
+) -> list[int]:
+    """Eq. 15 by greedy insertion and local search from each of the best links alone; the best local optimum, ties to the first found."""
+
+    def value(served: Sequence[int]) -> float:
+        return weighted_sum(served, gain, averages, exponent)
+
+    def changed(served: Sequence[int], ap: int, ue: int) -> list[int]:
+        return [ue if i == ap else other for i, other in enumerate(served)]
+
+    silence = [SILENT] * len(slots)
+    links = [changed(silence, ap, ue) for ap, own in enumerate(slots) for ue in own if ue != SILENT]
+    best = silence
+    for served in sorted(links, key=value, reverse=True)[:starts]:
+        while True:
+            joined = [changed(served, ap, ue) for ap, own in enumerate(slots) if served[ap] == SILENT for ue in own if ue != SILENT]
+            better = max(joined, key=value, default=silence)
+            if value(better) <= value(served) * (1 + improvement):
+                break
+            served = better
+        before = None
+        while served != before:
+            before = served
+            for ap, own in enumerate(slots):
+                better = max((changed(served, ap, ue) for ue in [ue for ue in own if ue != SILENT] + [SILENT]), key=value)
+                if value(better) > value(served) * (1 + improvement):
+                    served = better
+        if value(served) > value(best) * (1 + improvement):
+            best = served
+    return best

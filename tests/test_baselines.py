@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from strategies import configs, reset_network, seeds
 
-from baselines import REGISTRY, TDM, Greedy, ITLinQ, MaxWeight, NetworkTDM, ProportionalFair, RandomWalk
+from baselines import REGISTRY, TDM, Greedy, GreedyMaxWeight, ITLinQ, MaxWeight, NetworkTDM, ProportionalFair, RandomWalk
 from baselines.comparison import parse_scheduler
 from baselines.scheduler import Baseline
 from rrm_env import SILENT, Network, RRMConfig, Scheduler, evaluate, parallel_env
@@ -170,6 +170,8 @@ def test_max_weight_refuses_more_joint_actions_than_it_can_search() -> None:
     env.reset(seed=0)
     with pytest.raises(ValueError, match=r"at most 1,048,576 joint actions.*have 4,194,304"):
         MaxWeight().act(env)
+    with pytest.raises(ValueError, match="GreedyMaxWeight"):
+        MaxWeight().reset(env.network)
     evaluate(MaxWeight(), RRMConfig(n_aps=10, min_ap_distance_m=1, episode_length=1), episodes=1)
 
 
@@ -242,7 +244,7 @@ def test_truth_values_are_options_of_schedulers(text: str, silence: bool) -> Non
 
 def test_the_registry_holds_every_baseline_by_its_name() -> None:
     classical = ["random_walk", "greedy", "tdm", "network_tdm", "proportional_fair", "itlinq", "max_weight"]
-    assert list(REGISTRY) == [*classical, "turn_taking"]
+    assert list(REGISTRY) == [*classical, "greedy_max_weight", "turn_taking"]
     assert all(isinstance(REGISTRY[name](), Scheduler) for name in REGISTRY)
 
 
@@ -314,6 +316,9 @@ def test_tdm_under_act_serves_the_candidate_that_waited_longest(config: RRMConfi
         (MaxWeight, {"exponent": -0.1}, "exponent"),
         (MaxWeight, {"exponent": 10.1}, "exponent"),
         (MaxWeight, {"exponent": float("nan")}, "exponent"),
+        (GreedyMaxWeight, {"csi": "perfect"}, "csi"),
+        (GreedyMaxWeight, {"exponent": -0.1}, "exponent"),
+        (GreedyMaxWeight, {"starts": 0}, "starts"),
     ],
 )
 def test_bad_constructor_arguments_are_refused_by_name(kind: type[Baseline], arguments: dict[str, Any], named: str) -> None:

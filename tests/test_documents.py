@@ -34,6 +34,10 @@ SHRINK = (
     (r"--transitions \d+", "--transitions 400"),
     (r"--episodes \d+", "--episodes 4"),
     (r"(python -m baselines)(?!.*--(episodes|watch))", r"\1 --episodes 4"),
+    (
+        r"(python -m marl sweep (\S+\.toml))",
+        r"sed -i -E 's/^updates = .*/updates = 20/; s/_000//g; s/128/4/; s/32/2/' \2 && \1",
+    ),
     (r"(python examples/quickstart\.py)", r"\1 --updates 20 --transitions 400 --episodes 4"),
 )
 """What makes the bash blocks run in seconds: sizes become smaller, nothing else changes."""
@@ -44,6 +48,7 @@ LEFT_OUT = (
     (r"^pytest\b", "it is this suite"),
     (r"--watch(?!.*--video)", "it opens a window"),
     (r"examples/benchmark_", "benchmarks take minutes and need their peers"),
+    (r"examples/(reliability_soak|large_networks)\.py(?!.*--quick)", "it takes minutes; its miniature is tested"),
     (r"^ruff\b|^mypy\b|^sphinx-build\b|^python -m build\b", IN_CI),
     (r"examples/(figure_\d|sensitivity|past_the_paper|information_limit)\.py", IN_CI),
 )
@@ -216,6 +221,7 @@ def test_the_page_on_baselines_has_every_scheduler_with_its_committed_numbers() 
     assert {row[0].partition(":")[0] for row in rows} == set(REGISTRY)
     figure = json.loads(text_of("results/figure_4.json"))["rows"]
     further = json.loads(text_of("results/past_the_paper.json"))["references"]
+    further |= {row["scheduler"]: row for row in json.loads(text_of("results/large_networks.json"))["references"]}
     for name, *numbers, _ in rows:
         row = figure.get(name) or further[name]
         score = row["score"]

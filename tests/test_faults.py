@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pytest
-from faults import KILL, hidden, read_only, says, small_disk, started, stopped
+from faults import KILL, go_on, hidden, read_only, says, small_disk, started, stopped
 
 import baselines.__main__ as command
 from rrm_env import files
@@ -179,9 +179,7 @@ def test_two_processes_that_write_one_file_never_mix(tmp_path: Path) -> None:
     for writer in writers:
         says(writer, "ready")
     for writer in writers:
-        assert writer.stdin is not None
-        writer.stdin.write("go\n")
-        writer.stdin.flush()
+        go_on(writer)
     seen = set()
     while any(writer.poll() is None for writer in writers):
         if path.exists():

@@ -53,12 +53,12 @@ def head_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     finally:
         processes = [process.pid for node in nodes_of(cluster) for process in processes_of(node)]
         ray.shutdown()
-        cluster.shutdown()  # type: ignore[no-untyped-call]
+        cluster.shutdown()  # type: ignore[no-untyped-call,unused-ignore]
     wait_until(lambda: not any(is_alive(pid) for pid in processes))
 
 
 def nodes_of(cluster: Cluster) -> list[Any]:
-    return list(cluster.list_all_nodes())  # type: ignore[no-untyped-call]
+    return list(cluster.list_all_nodes())  # type: ignore[no-untyped-call,unused-ignore]
 
 
 def processes_of(node: Any) -> list[Any]:

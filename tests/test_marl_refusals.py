@@ -14,7 +14,8 @@ import toys
 from toys import Match, furnished, printed, run
 
 from marl import LearnerConfig, TrainingConfig
-from marl.commands import Collect, Evaluate, Info, Train, Watch
+from marl.commands import Collect, EngineOptions, Evaluate, Info, Train, Watch
+from marl.sweep_command import SweepCommand
 
 
 @pytest.fixture(scope="module")
@@ -140,14 +141,15 @@ def documented(kind: type) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("collect", Collect), ("train", Train), ("evaluate", Evaluate), ("watch", Watch), ("info", Info)]
+    ("name", "kind"),
+    [("collect", Collect), ("train", Train), ("evaluate", Evaluate), ("sweep", SweepCommand), ("watch", Watch), ("info", Info)],
 )
 def test_help_documents_every_option(name: str, kind: type, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         run(name, "--help")
     assert stopped.value.code == 0
     text = printed(capsys)
-    flat = {"learner": LearnerConfig, "training": TrainingConfig}
+    flat = {"learner": LearnerConfig, "training": TrainingConfig, "where": EngineOptions}
     every = {field.name: kind for field in fields(kind)}
     for name_of_part, part in flat.items():
         if every.pop(name_of_part, None):
@@ -155,7 +157,7 @@ def test_help_documents_every_option(name: str, kind: type, capsys: pytest.Captu
     for option, of in every.items():
         description = documented(of)[option]
         assert len(description) > 5, option
-        flag = {"settings": "--set", "runs": "PATH", "path": "PATH"}.get(option, f"--{option.replace('_', '-')}")
+        flag = {"settings": "--set", "runs": "PATH", "path": "PATH", "file": "PATH"}.get(option, f"--{option.replace('_', '-')}")
         assert re.search(rf"{flag}\b[^()]*{re.escape(description[:40])}", text), option
         assert description in text
     assert " ".join(str(kind.__doc__).split()) in text
@@ -166,4 +168,4 @@ def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
         run("--help")
     assert stopped.value.code == 0
     text = printed(capsys)
-    assert all(name in text for name in ("collect", "train", "evaluate", "info", str(Collect.__doc__)))
+    assert all(name in text for name in ("collect", "train", "evaluate", "sweep", "info", str(Collect.__doc__)))

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import toys
 from test_marl_engine import is_alive, wait_until
-from toys import SMALL, Match, assert_same_outcome, printed, run, trained
+from toys import SMALL, Match, assert_same_outcome, run, trained
 
 import marl.sweep_command
 import marl.sweep_run
@@ -609,12 +609,3 @@ def test_progress_of_long_cells_is_told(tmp_path: Path, monkeypatch: pytest.Monk
     assert (60, 80) in reached
     assert "running: 60 of 80 updates" in heard
     work.listen(Event("waiting", "", 0))
-
-
-def test_help_documents_every_option_of_a_sweep(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "500")
-    with pytest.raises(SystemExit):
-        run("sweep", "--help")
-    text = printed(capsys)
-    for flag in ("--out", "--engine", "--workers", "--address"):
-        assert flag in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -228,6 +229,13 @@ def records(run: Path) -> list[dict[str, Any]]:
 def checkpoint(run: Path) -> dict[str, Tensor]:
     """Every tensor of the learner, as the run left them."""
     return load_file(run / "checkpoint.safetensors")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file, hidden ones too, without the time that things took."""
+    return {
+        str(path.relative_to(folder)): re.sub(rb'"seconds": [\d.]+', b"", path.read_bytes()) for path in folder.rglob("*") if path.is_file()
+    }
 
 
 def assert_same_outcome(run: Path, other: Path) -> None:

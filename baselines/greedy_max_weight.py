@@ -1,0 +1,151 @@
+"""Max-weight for networks too large for an exhaustive search: greedy insertion and local search, from several starts."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from baselines.max_weight import MaxWeight
+from baselines.scheduler import Served
+from rrm_env import SILENT, Network
+from rrm_env.network import bounded_integer
+
+MAX_SWEEPS = 1000
+"""Bound of a local search."""
+IMPROVEMENT = 1e-9
+"""Increases of the weighted rate below this share of it count as none, so that rounding cannot keep a search going."""
+
+
+class GreedyMaxWeight(MaxWeight):
+    """A joint action with a high sum_j w_j^lambda C_j (Eq. 15), for networks of any size, on a channel known to a centre.
+
+    One link begins; then, one at a time, the link of a silent AP joins that raises the weighted rate the most, what it takes from those
+    already served included, until none raises it. Then the APs in their order, again and again, change to what is best while all others
+    stay as they are, be it another candidate or silence, until none can improve. Each of the links with the highest weighted rates
+    alone begins once, and the best outcome counts. It is a local optimum, which no change of one AP improves, and at least as good as
+    any single link; `MaxWeight` finds the best joint action, where it can search. Ties go to what is chosen already, then to lower
+    APs and their better candidates.
+
+    G. Dimic, N. D. Sidiropoulos, "On downlink beamforming with greedy user selection: performance analysis and a simple new algorithm",
+    IEEE Trans. Signal Process. 53 (2005), select users by what each adds to the sum rate; weights, candidates per access point and the
+    local search are additions.
+
+    Args:
+        csi, exponent: as for `MaxWeight`.
+        starts: links that begin, at least 1; each costs about as much time as the first.
+    """
+
+    def __init__(self, csi: str = "reported", exponent: float | None = None, starts: int = 8) -> None:
+        super().__init__(csi, exponent)
+        self.starts = bounded_integer("starts", starts)
+
+    def reset(self, network: Network) -> None:
+        """No network is too large."""
+
+    def _best(self, candidates: Any, gain: Any, average_rate: Any, exponent: float) -> Served:
+        served: Served = _search(candidates, gain, average_rate, exponent, self.starts)
+        return served
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _search(candidates: Any, gain: Any, average_rate: Any, fairness_exponent: float, starts: int) -> Any:
+    """Links are numbered l = i * N + s, candidate s of AP i."""
+    n_envs, n_aps, n = candidates.shape
+    served = np.full((n_envs, n_aps), SILENT, np.int64)
+    ues = np.empty(n_aps * n, np.int64)
+    weight, signal, alone = np.empty(n_aps * n), np.empty(n_aps * n), np.empty(n_aps * n)  # the last: weighted rate without interference
+    received = np.empty((n_aps, n_aps * n))  # [k, l]: interference from AP k at the UE of link l
+    interference = np.empty(n_aps * n)  # noise and the power of all that transmit
+    chosen = np.empty(n_aps, np.int64)  # the link of each AP, or SILENT
+    for b in range(n_envs):
+        ues[:] = candidates[b].ravel()
+        for link in range(n_aps * n):
+            weight[link] = average_rate[b, ues[link]] ** -fairness_exponent if ues[link] != SILENT else 0.0
+            for k in range(n_aps):
+                received[k, link] = gain[b, k, ues[link]] if ues[link] != SILENT else 0.0
+            signal[link], received[link // n, link] = received[link // n, link], 0.0
+            alone[link] = weight[link] * math.log2(1.0 + signal[link])
+        best = 0.0
+        for first in np.argsort(-alone, kind="mergesort")[:starts]:  # stable: ties to lower APs and better candidates
+            chosen[:], interference[:] = SILENT, 1.0
+            chosen[first // n] = first
+            _add(interference, received[first // n])
+            value = _insert(alone[first], chosen, weight, signal, received, interference)
+            for _ in range(MAX_SWEEPS):
+                before = value
+                value = _sweep(value, chosen, weight, signal, received, interference)
+                if value == before:
+                    break
+            if value > best * (1 + IMPROVEMENT):
+                best = value
+                for i in range(n_aps):
+                    served[b, i] = ues[chosen[i]] if chosen[i] != SILENT else SILENT
+    return served
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _insert(value: float, chosen: Any, weight: Any, signal: Any, received: Any, interference: Any) -> float:
+    """Let links join those that transmit; the weighted rate reached."""
+    joining = 0
+    while joining != SILENT:
+        joining, best_change = SILENT, 0.0
+        for i in range(chosen.size):
+            if chosen[i] == SILENT:
+                link, change = _reply(i, SILENT, value, chosen, weight, signal, received, interference)
+                if change > best_change:
+                    joining, best_change = link, change
+        if joining != SILENT:
+            ap = joining * chosen.size // weight.size
+            chosen[ap] = joining
+            _add(interference, received[ap])
+            value += best_change
+    return value
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _sweep(value: float, chosen: Any, weight: Any, signal: Any, received: Any, interference: Any) -> float:
+    """Let each AP change to its best reply; the weighted rate reached, the same number if none changed."""
+    for i in range(chosen.size):
+        kept = chosen[i]
+        if kept != SILENT:  # summed anew without it: taking a strong signal off again would leave rounding in place of weak ones
+            chosen[i], interference[:] = SILENT, 1.0
+            for k in range(chosen.size):
+                if chosen[k] != SILENT:
+                    _add(interference, received[k])
+        link, change = _reply(i, kept, value, chosen, weight, signal, received, interference)
+        if link != SILENT:
+            chosen[i] = link
+            _add(interference, received[i])
+        value += change
+    return value
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _reply(i: int, kept: int, value: float, chosen: Any, weight: Any, signal: Any, received: Any, interference: Any) -> Any:
+    """The best choice of AP i, which is silent so far, and by how much it raises the weighted rate against the choice `kept`."""
+    n, taken = weight.size // chosen.size, 0.0
+    for k in range(chosen.size):
+        link = chosen[k]
+        if link != SILENT:
+            before = interference[link]
+            after = before + received[i, link]
+            taken += weight[link] * math.log2((before + signal[link]) / before * (after / (after + signal[link])))
+    kept_change = weight[kept] * math.log2(1.0 + signal[kept] / interference[kept]) - taken if kept != SILENT else 0.0
+    threshold = IMPROVEMENT * value
+    best, best_change = kept, kept_change
+    for link in range(i * n, (i + 1) * n):
+        change = weight[link] * math.log2(1.0 + signal[link] / interference[link]) - taken
+        if weight[link] > 0.0 and change > max(best_change, kept_change + threshold):
+            best, best_change = link, change
+    if max(best_change, kept_change + threshold) < 0.0:
+        best, best_change = SILENT, 0.0
+    return best, best_change - kept_change
+
+
+@njit(cache=True, nogil=True)
+def _add(total: Any, row: Any) -> None:
+    for k in range(total.size):
+        total[k] += row[k]

@@ -1,0 +1,142 @@
+"""What the soak looks at while it runs: arrays, memory, and statistics of early episodes against late ones."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import tracemalloc
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from rrm_env import Network
+
+RSS_BOUND = 4 * 2**20
+"""Bytes by which resident memory may grow after the warm-up: fragmentation and late buffers, far below one byte per step."""
+BLOCKS_BOUND = 2000
+"""Blocks of Python's allocator by which the interpreter may grow after the warm-up, some 0.1 MiB."""
+TRACED_BOUND = 20_000
+"""Bytes of Python's own allocations that the traced last part of a run may leave behind."""
+PUBLIC_ARRAYS = tuple(name for name, attribute in vars(Network).items() if isinstance(attribute, property) and name[0] != "_")
+"""Everything that can be read of a network; what is no array is passed over."""
+
+
+class SoakError(AssertionError):
+    """Something that must not happen in any step happened."""
+
+
+def require(holds: Any, what: str) -> None:
+    """Raise `SoakError` saying what is wrong unless it holds."""
+    if not holds:
+        raise SoakError(what)
+
+
+def check_arrays(network: Network) -> int:
+    """All arrays of a network are finite, within their bounds, and agree with each other; how many were looked at.
+
+    Raises:
+        SoakError: they are not.
+    """
+    config, looked_at, where = network.config, 0, f"in step {network.t} of the episodes from seed {network.seeds[0]}"
+    for name in PUBLIC_ARRAYS:
+        array = getattr(network, name)
+        if isinstance(array, np.ndarray):
+            looked_at += 1
+            require(array.dtype.kind != "f" or np.isfinite(array).all(), f"{name} is not finite {where}")
+    low, high = network.observation_bounds
+    require(((network.observation >= low) & (network.observation <= high)).all(), f"observation leaves its space {where}")
+    for name in ("ap_positions", "ue_positions"):
+        position = getattr(network, name)
+        require(((position >= 0) & (position <= config.area_side_m)).all(), f"{name} leaves the square {where}")
+    for name in ("gain", "large_scale_gain", "reported_sinr", "reported_rate", "pf_ratio", "ue_rate_sum"):
+        require((getattr(network, name) >= 0).all(), f"{name} is negative {where}")
+    require((network.average_rate >= np.float32(config.min_average_rate)).all(), f"average_rate is below its floor {where}")
+    candidates, mask = network.candidates, network.action_mask
+    require(np.array_equal(mask[..., :-1] == 1, candidates >= 0) and (mask[..., -1] == 1).all(), f"masks and candidates differ {where}")
+    serving = np.take_along_axis(network.association[:, None, :], np.maximum(candidates, 0), -1)
+    foreign = (candidates >= 0) & (serving != np.arange(config.n_aps)[:, None])
+    require(not foreign.any(), f"a candidate belongs to another access point {where}")
+    return looked_at
+
+
+def resident_bytes() -> int | None:
+    """Resident memory of this process; None where the system does not tell."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else None
+
+
+class Memory:
+    """Samples of resident memory and of the interpreter's blocks over a run.
+
+    Args:
+        rounds: how often `sample` will be called, at least 20; at most some 200 samples are taken. Room for them is made at once, so
+            that samples do not count themselves.
+    """
+
+    def __init__(self, rounds: int) -> None:
+        self._every, self._calls, self._taken = max(1, rounds // 200), 0, 0
+        self._samples = np.full((rounds // self._every, 2), -1, np.int64)
+        gc.collect()
+        gc.freeze()  # collections look at what comes from here on
+
+    def sample(self) -> None:
+        """Take one, if it is time to."""
+        self._calls += 1
+        if self._calls % self._every == 0:
+            gc.collect()
+            self._samples[self._taken] = resident_bytes() or 0, sys.getallocatedblocks()
+            self._taken += 1
+
+    def growth(self) -> dict[str, int]:
+        """Median of the last tenth less that of the second; the first is the warm-up."""
+        tenth = self._taken // 10
+        early, late = (np.median(part, 0).astype(int) for part in (self._samples[tenth : 2 * tenth], self._samples[self._taken - tenth :]))
+        return {"resident_bytes": int(late[0]), "growth_bytes": int(late[0] - early[0]), "growth_blocks": int(late[1] - early[1])}
+
+
+def traced_growth(call: Callable[[], object], calls: int) -> int:
+    """Bytes of Python's allocations that are left behind by so many calls, after one to warm up."""
+    tracemalloc.start()
+    call()
+    gc.collect()
+    before = tracemalloc.get_traced_memory()[0]
+    for _ in range(calls):
+        call()
+    gc.collect()
+    growth = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    return growth
+
+
+def flat(growth: Mapping[str, int]) -> bool:
+    """Whether memory stayed within the bounds."""
+    within = growth["growth_bytes"] <= RSS_BOUND and growth["growth_blocks"] <= BLOCKS_BOUND
+    return within and growth.get("traced_bytes", 0) <= TRACED_BOUND
+
+
+def drift(values: Mapping[str, NDArray[Any]]) -> dict[str, float]:
+    """p-values of three tests per quantity, given its values (episodes,) in the order of the episodes, which are independent draws.
+
+    ``mean``: Welch's t-test of the first tenth against the last. ``distribution``: Kolmogorov and Smirnov's test of the same (with ties
+    its p-value is too large). ``trend``: no slope in a linear regression of the values on their order. A constant quantity has p = 1.
+    """
+    found: dict[str, float] = {}
+    for name, series in values.items():
+        tenth = len(series) // 10
+        first, last = series[:tenth], series[-tenth:]
+        constant = np.ptp(series) == 0
+        found[f"{name}, mean"] = 1.0 if constant else float(stats.ttest_ind(first, last, equal_var=False).pvalue)
+        method = "exact" if tenth <= 1000 else "asymp"
+        found[f"{name}, distribution"] = 1.0 if constant else float(stats.ks_2samp(first, last, method=method).pvalue)
+        found[f"{name}, trend"] = 1.0 if constant else float(stats.linregress(np.arange(len(series)), series).pvalue)
+    return found
+
+
+def paired_drift(early: Mapping[str, NDArray[Any]], late: Mapping[str, NDArray[Any]]) -> dict[str, float]:
+    """p-values of paired t-tests: averages (links,) over an early and a late part of one long episode, links being independent."""
+    return {f"{name}, paired mean": float(stats.ttest_rel(early[name], late[name]).pvalue) for name in early}
