@@ -77,8 +77,8 @@ def save_tensors(
     A replay is written first, under a name of its own, so that the last complete checkpoint always finds the replay it belongs to.
     """
     if replay is not None:
-        _write(run / _replay_name(updates), {**replay, "updates": learner["updates"]}, description)
-    _write(run / CHECKPOINT, learner, description)
+        _write(run / _replay_name(updates), replay, description, updates)
+    _write(run / CHECKPOINT, learner, description, updates)
     remove_other_replays(run, updates)
 
 
@@ -101,10 +101,8 @@ def load_tensors(run: Path, *, with_replay: bool) -> tuple[dict[str, Tensor], di
         learner, replay = read_tensors(run / CHECKPOINT, description), None
         updates = _count(learner, "updates")
         if with_replay:
-            replay = read_tensors(run / _replay_name(updates), description)
+            replay = read_tensors(run / _replay_name(updates), description, updates)
             _count(replay, "added")
-            if (belongs := _count({"updates": learner["updates"], **replay}, "updates")) != updates:
-                raise RunError(f"{_replay_name(belongs)} has the name {_replay_name(updates)}")
     except RunError as error:
         raise RunError(f"{str(run)!r} has no readable checkpoint: {error}") from None
     return learner, replay
@@ -162,9 +160,9 @@ def cut_log(run: Path, updates: int) -> None:
     write_whole(run / LOG, lambda file: file.write(content))
 
 
-def _write(path: Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
+def _write(path: Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any], updates: int) -> None:
     copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    content = serialised(copies, signature(copies, description))
+    content = serialised(copies, signature(copies, description, updates))
     write_whole(path, lambda file: file.write(content))
 
 

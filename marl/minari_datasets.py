@@ -148,14 +148,14 @@ def _check_files(name: str) -> None:
         if not isinstance(described.get(space), str):  # Minari makes the environment then, and what that calls is the file's to say
             raise ValueError(f"metadata.json must give {space} as a text, got {shown(described.get(space))}")
         _check_types(parse_json(described[space]))
-    bounded_integer("total_episodes", described.get("total_episodes"), 2**31 - 1, lowest=0)
-    if described.get("data_format") != "hdf5" or not described["total_episodes"]:
+    episodes = bounded_integer("total_episodes", described.get("total_episodes"), 2**31 - 1, lowest=0)
+    if not episodes or described.get("data_format") != "hdf5":
         return
     require_file(file)
     with h5py.File(file) as content:
         check_expansion(_unpacked_size(content, set()), file.stat().st_size)
-        if described["total_episodes"] > len(content):
-            raise ValueError(f"metadata.json announces {described['total_episodes']} episodes, main_data.hdf5 has {len(content)}")
+        if episodes > len(content):
+            raise ValueError(f"metadata.json announces {episodes} episodes, main_data.hdf5 has {len(content)}")
 
 
 def _check_types(space: Any) -> None:

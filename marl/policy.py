@@ -19,6 +19,7 @@ from marl.networks import Layers, Workspace, layer_sizes, multiply_adds
 from marl.paradigms import Heads, Team, preference, tame, team_of
 from marl.tensor_files import checksum, opened, parse_json, read_json
 from rrm_env import SILENT, Network
+from rrm_env.network import bounded_integer
 
 CHECKPOINT, DESCRIPTION = "checkpoint.safetensors", "config.json"
 """Files of a run's folder: every tensor of the learner, and what it is."""
@@ -222,17 +223,22 @@ def describe(run: str | Path) -> dict[str, Any]:
     return description
 
 
-def signature(tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> dict[str, str]:
-    """The metadata of a file of a run: what it belongs to, and a checksum of that and of all tensors."""
-    text = json.dumps(identity(description))
+def signature(tensors: Mapping[str, Tensor], description: Mapping[str, Any], updates: int) -> dict[str, str]:
+    """The metadata of a file of a run after so many updates: what it belongs to, and a checksum of that and of all tensors."""
+    text = json.dumps({**identity(description), "updates": updates})
     return {"description": text, "checksum": checksum(dict(sorted(tensors.items())), text)}
 
 
-def read_tensors(path: Path, description: Mapping[str, Any]) -> dict[str, Tensor]:
+def read_tensors(path: Path, description: Mapping[str, Any], updates: int | None = None) -> dict[str, Tensor]:
     """All tensors of a file of a run, verified; without a `signature`, as older versions wrote them, they are taken as they are.
 
+    Args:
+        path: the file.
+        description: what the run's folder says it is.
+        updates: after how many of them it must have been written; any number where None.
+
     Raises:
-        RunError: missing, truncated, altered, or of a run that was something else; the message says which.
+        RunError: missing, truncated, altered, of a run that was something else or of another time; the message says which.
     """
     with opened(path, lambda reason: RunError(f"{str(path)!r} cannot be read: {reason}")) as file:
         tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
@@ -245,12 +251,14 @@ def read_tensors(path: Path, description: Mapping[str, Any]) -> dict[str, Tensor
         raise RunError(f"{str(path)!r} cannot be read: it was altered after it was written, its checksum does not match")
     try:
         check_run(written := parse_json(text))
+        done = bounded_integer("updates", written.pop("updates", None), 2**63 - 1, lowest=0)
     except (TypeError, ValueError) as error:
         raise RunError(f"{str(path)!r} belongs to no run: {error}") from None
-    written = completed(written)
-    if written != (now := completed(identity(description))):
-        changes = "; ".join(differences("", written, now))
+    if (before := completed(written)) != (now := completed(identity(description))):
+        changes = "; ".join(differences("", before, now))
         raise RunError(f"{str(path)!r} belongs to another run than {DESCRIPTION} beside it describes: {changes}")
+    if updates is not None and done != updates:
+        raise RunError(f"{str(path)!r} was written after {done} updates, the checkpoint beside it after {updates}")
     return tensors
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from marl import checkpoint
-from marl.collect import MAX_SEED, acting
+from marl.collect import MAX_SEED, MAX_SEEDS, acting
 from marl.config import LearnerConfig, TrainingConfig
 from marl.dataset import Dataset
 from marl.feeders import Offline, Online, Updates
@@ -68,6 +68,8 @@ def train(
         DivergenceError: a loss is no longer finite; the last checkpoint before that stays.
     """
     training = TrainingConfig() if training is None else training
+    if len(seeds) > MAX_SEEDS:
+        raise ValueError(f"seeds must be at most {MAX_SEEDS:,}, got {len(seeds):,}")
     seeds = [bounded_integer("seeds", seed, MAX_SEED, lowest=0) for seed in seeds]
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds must be at least one, all different, got {seeds}")
