@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -127,7 +128,7 @@ def configurations(seed: int, count: int) -> Iterator[Outcome]:
         if kind is not TrainingConfig and rng.random() < 0.1:  # its unknown fields are Python's own to refuse
             chosen["n_app"] = 4
         # A field may be refused beside another one, whose name the error then gives.
-        yield judged(lambda kind=kind, chosen=chosen: kind(**chosen), (*chosen, *known), f"{kind.__name__}(**{chosen!r})")
+        yield judged(partial(kind, **chosen), (*chosen, *known), f"{kind.__name__}(**{chosen!r})")
 
 
 def command_lines(seed: int, count: int) -> Iterator[Outcome]:

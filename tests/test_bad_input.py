@@ -92,7 +92,7 @@ def test_unknown_words_are_refused_with_the_nearest(field: str, word: Any, allow
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in OUT_OF_RANGE.items() for value in values])
 def test_value_out_of_range_is_refused(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=refusal(name, value)):
-        RRMConfig(**{name: value})
+        RRMConfig(**{name: value})  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=refusal(name, value)):
         parallel_env(**{name: value})
     with pytest.raises(ValueError, match=refusal(name, value)):
@@ -103,7 +103,7 @@ def test_value_out_of_range_is_refused(name: str, value: Any) -> None:
 @pytest.mark.parametrize("name", FLOATS)
 def test_nan_and_infinite_parameters_are_refused(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=refusal(name, value)):
-        RRMConfig(**{name: value})
+        RRMConfig(**{name: value})  # type: ignore[arg-type]
 
 
 def test_integer_too_large_for_a_float_is_refused() -> None:
@@ -115,14 +115,14 @@ def test_integer_too_large_for_a_float_is_refused() -> None:
 @pytest.mark.parametrize("value", [10**400, -(10**5000)], ids=["400 digits", "5000 digits"])
 def test_integers_of_any_length_are_refused(name: str, value: int) -> None:
     with pytest.raises(ValueError, match=rf"^{name} must be an integer (from|above) .* up to .*, got "):
-        RRMConfig(**{name: value})
+        RRMConfig(**{name: value})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("value", [True, np.True_, "1", 1j, [1.0], np.ones(1), object], ids=repr)
 @pytest.mark.parametrize("name", FLOATS + INTEGERS)
 def test_wrong_types_are_refused(name: str, value: Any) -> None:
     with pytest.raises(TypeError, match=refusal(name, value)):
-        RRMConfig(**{name: value})
+        RRMConfig(**{name: value})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", FLOATS + INTEGERS)
@@ -139,7 +139,7 @@ def test_none_is_refused_but_where_it_has_a_meaning(name: str) -> None:
 @pytest.mark.parametrize("name", INTEGERS)
 def test_floats_are_refused_for_integers(name: str, value: Any) -> None:
     with pytest.raises(TypeError, match=refusal(name, value)):
-        RRMConfig(**{name: value})
+        RRMConfig(**{name: value})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

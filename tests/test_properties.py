@@ -341,8 +341,12 @@ def play_whole_range(values: dict[str, Any], seed: int) -> str:
         assert np.isfinite(reward).all()
         assert config.reward == "utility" or (reward >= 0).all()
         assert_sane(network)
-    rates = network.ue_rate_sum / network.t
-    for kpi in (metrics.sum_rate(rates), metrics.tail_rate(rates), metrics.score(rates, config.sum_weight, config.score_tail_weight)):
+    averages = network.ue_rate_sum / network.t
+    for kpi in (
+        metrics.sum_rate(averages),
+        metrics.tail_rate(averages),
+        metrics.score(averages, config.sum_weight, config.score_tail_weight),
+    ):
         assert np.isfinite(kpi).all()
         assert (kpi >= 0).all()
     return "played"
