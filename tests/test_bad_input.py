@@ -103,7 +103,7 @@ def test_value_out_of_range_is_refused(name: str, value: Any) -> None:
 @pytest.mark.parametrize("name", FLOATS)
 def test_nan_and_infinite_parameters_are_refused(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=refusal(name, value)):
-        RRMConfig(**{name: value})  # type: ignore[arg-type]
+        RRMConfig(**{name: value})
 
 
 def test_integer_too_large_for_a_float_is_refused() -> None:
@@ -122,7 +122,7 @@ def test_integers_of_any_length_are_refused(name: str, value: int) -> None:
 @pytest.mark.parametrize("name", FLOATS + INTEGERS)
 def test_wrong_types_are_refused(name: str, value: Any) -> None:
     with pytest.raises(TypeError, match=refusal(name, value)):
-        RRMConfig(**{name: value})  # type: ignore[arg-type]
+        RRMConfig(**{name: value})
 
 
 @pytest.mark.parametrize("name", FLOATS + INTEGERS)
@@ -139,7 +139,7 @@ def test_none_is_refused_but_where_it_has_a_meaning(name: str) -> None:
 @pytest.mark.parametrize("name", INTEGERS)
 def test_floats_are_refused_for_integers(name: str, value: Any) -> None:
     with pytest.raises(TypeError, match=refusal(name, value)):
-        RRMConfig(**{name: value})  # type: ignore[arg-type]
+        RRMConfig(**{name: value})
 
 
 @pytest.mark.parametrize(
