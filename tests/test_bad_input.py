@@ -92,7 +92,7 @@ def test_unknown_words_are_refused_with_the_nearest(field: str, word: Any, allow
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in OUT_OF_RANGE.items() for value in values])
 def test_value_out_of_range_is_refused(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=refusal(name, value)):
-        RRMConfig(**{name: value})  # type: ignore[arg-type]
+        RRMConfig(**{name: value})
     with pytest.raises(ValueError, match=refusal(name, value)):
         parallel_env(**{name: value})
     with pytest.raises(ValueError, match=refusal(name, value)):
