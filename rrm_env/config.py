@@ -289,7 +289,7 @@ def _checked(item: Field[Any], value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, numbers.Integral if integral else numbers.Real):
         raise TypeError(f"{item.name} must be {allowed}, got {shown(value)}")
     try:
-        number = int(value) if integral else float(value)
+        number = int(value) if isinstance(value, numbers.Integral) and integral else float(value)
     except OverflowError:  # an integer beyond float
         number = math.inf
     if not (integral or math.isfinite(number)) or number < low or number > high or (above and number == low):
