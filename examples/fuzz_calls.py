@@ -126,7 +126,7 @@ def judge_configuration(rng: Random) -> tuple[str, str]:
     arguments: tuple[Any, ...] = ()
     if rng.random() < 0.1 and (wrong := _wrong_name(rng, known)) not in known:
         values[wrong] = 1
-        told = ["unknown", "unexpected"]
+        told = [*told, "unknown", "unexpected"]
     if "preset" in values or (make is not kind and rng.random() < 0.2):
         values.pop("preset", None)
         arguments = (_junk(rng),) if make is not kind else ()
@@ -198,7 +198,7 @@ def judge_learner(rng: Random) -> tuple[str, str]:
         return ("refused", str(error)) if named else ("finding", traceback.format_exc())
     stored = dataset.transitions()
     for k in range(len(learner.seeds)):
-        actions = learner.policy(k).act(stored.observation[:8].numpy(), stored.mask[:8].numpy())
+        actions = learner.policy(k).actions(stored.observation[:8].numpy(), stored.mask[:8].numpy())
         if not np.take_along_axis(stored.mask[:8].numpy(), np.asarray(actions)[..., None], -1).all():
             return "finding", f"illegal actions {actions.tolist()} of {config}"
     return "fine", ""

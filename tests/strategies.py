@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -75,3 +77,14 @@ def reset_network(config: RRMConfig, seed: int, num_envs: int = 1, num_threads: 
     network = Network(config, num_envs, num_threads)
     network.reset(seed)
     return network
+
+
+def whole_ranges() -> st.SearchStrategy[Any]:
+    """What the fuzzer draws: configurations over the whole allowed range of every field, or the refusal of a contradiction."""
+    folder = str(Path(__file__).parent.parent / "examples")
+    sys.path.insert(0, folder)
+    try:
+        from fuzz_networks import draw_network
+    finally:
+        sys.path.remove(folder)
+    return st.randoms(use_true_random=False).map(draw_network)

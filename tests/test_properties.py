@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import pickle
 from collections.abc import Callable, Iterator
@@ -9,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from strategies import BATCH, configs, random_actions, random_service, reset_network, seeds
+from strategies import BATCH, configs, random_actions, random_service, reset_network, seeds, whole_ranges
 
-from rrm_env import EVALUATION_SEEDS, SILENT, Network, RRMConfig
+from rrm_env import EVALUATION_SEEDS, SILENT, DeploymentError, Network, RRMConfig
 
 ULPS = 1e-6
 """Room for a few float32 roundings."""
@@ -337,3 +338,12 @@ def test_extreme_networks_stay_finite(name: str) -> None:
         assert (network.observation <= high).all()
         assert (network.gain >= 0).all()
         assert (network.ue_positions <= config.area_side_m).all()
+
+
+@given(whole_ranges(), seeds)
+def test_whole_ranges_stay_finite_and_inside_the_spaces(config: RRMConfig | str, seed: int) -> None:
+    assume(isinstance(config, RRMConfig))
+    from fuzz_networks import play  # found by `whole_ranges`
+
+    with contextlib.suppress(DeploymentError):
+        assert play(config, seed) == ""
