@@ -66,6 +66,7 @@ def train(
         RunError: a run stands there already, the one to resume is missing or was another, or another process trains it.
         WriteError: the system refuses to store something, a full disk say; the last checkpoint before that stays.
         DivergenceError: a loss is no longer finite; the last checkpoint before that stays.
+        MemoryError: learners or replay do not fit into memory.
     """
     training = TrainingConfig() if training is None else training
     if len(seeds) > MAX_SEEDS:
@@ -78,7 +79,12 @@ def train(
     if dataset is None:
         config = replace(config, cql_alpha=0.0)
     world = _World(dataset, network, make, training)
-    return _Run(Path(run), config, training, seeds, world, resume=resume, report=report).go()
+    try:
+        return _Run(Path(run), config, training, seeds, world, resume=resume, report=report).go()
+    except RuntimeError as error:
+        if "allocate" not in str(error):  # torch has no error of its own for that
+            raise
+        raise MemoryError(f"{len(seeds)} learners with hidden_sizes = {config.hidden_sizes} do not fit into memory: {error}") from None
 
 
 class _World:

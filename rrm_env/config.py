@@ -93,7 +93,7 @@ class RRMConfig:
         "iid", FADING_MODELS, "small-scale fading: iid (Rayleigh, fresh each step), jakes (Rayleigh, correlated by Doppler) or none"
     )
     csi_delay: int = _bounded(1, "age in steps of the channel report that decisions see", 0, 1000)
-    rate_ema: float = _bounded(0.05, "eta: weight of the newest rate in a user's average; float32 averages stand still below", 1e-6, 1)
+    rate_ema: float = _bounded(0.05, "eta: weight of the newest rate in a user's average", 1e-6, 1)
     min_average_rate: float = _bounded(0.01, "bit/s/Hz below which no average falls, so weights stay bounded", 1e-6, 10)
     fairness_exponent: float = _bounded(0.8, "lambda: exponent of the weight in the reward", 0, 2)
     reward: str = _choice(
@@ -292,7 +292,7 @@ def _checked(item: Field[Any], value: Any) -> Any:
         number = int(value) if isinstance(value, numbers.Integral) and integral else float(value)
     except OverflowError:  # an integer beyond float
         number = math.inf
-    if not (integral or math.isfinite(number)) or number < low or number > high or (above and number == low):
+    if not low <= number <= high or (above and number == low):  # integers compare exactly, however large
         raise ValueError(f"{item.name} must be {allowed}, got {shown(value)}")
     return number
 

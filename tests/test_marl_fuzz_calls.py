@@ -1,56 +1,56 @@
-"""The fuzzer's draws besides files, in miniature; what it must notice is noticed."""
+"""examples/fuzz_calls.py in miniature: every section, and that a broken check is noticed."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from marl.sweep import MAX_POINTS, Sweep
 
-@pytest.fixture(scope="module", name="calls")
-def module_of_calls() -> Iterator[ModuleType]:
+COUNTS = {"configurations": 1000, "networks": 60, "learners": 60, "command lines": 40, "TOML": 60}
+
+
+@pytest.fixture(scope="module")
+def calls() -> ModuleType:
     """examples/fuzz_calls.py, imported."""
     sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
-    import fuzz_calls
-
-    yield fuzz_calls
-    sys.path.pop(0)
-
-
-@pytest.mark.parametrize(("section", "count"), [("configurations", 400), ("command lines", 60), ("sweeps", 300)])
-def test_draws_are_refused_or_do_what_they_say(section: str, count: int, calls: ModuleType) -> None:
-    outcomes = list(calls.SECTIONS[section](7, count))
-    assert len(outcomes) == count
-    assert [detail for outcome, detail in outcomes if outcome == "finding"] == []
-    assert {outcome for outcome, _ in outcomes} == {"refused", "fine"}
-    assert outcomes[:20] == list(calls.SECTIONS[section](7, 20)) or section != "configurations"
+    try:
+        import fuzz_calls
+    finally:
+        sys.path.pop(0)
+    return fuzz_calls
 
 
-def nameless() -> None:
-    raise ValueError("something is wrong")
+@pytest.mark.parametrize("name", COUNTS)
+def test_draws_are_refused_or_work(calls: ModuleType, name: str) -> None:
+    verdicts = list(calls.SECTIONS[name](0, COUNTS[name]))
+    assert [detail for outcome, detail in verdicts if outcome == "finding"] == []
+    assert {outcome for outcome, _ in verdicts} == {"refused", "fine"}
 
 
-def broken() -> None:
-    raise KeyError("n_aps")
+def test_every_section_is_tried(calls: ModuleType) -> None:
+    assert set(calls.SECTIONS) == set(COUNTS)
 
 
-@pytest.mark.parametrize("call", [nameless, broken])
-def test_errors_that_name_nothing_or_are_not_ours_are_findings(call: object, calls: ModuleType) -> None:
-    assert calls.judged(call, ["n_aps"], "a call")[0] == "finding"
-    assert calls.judged(lambda: None, ["n_aps"], "a call")[0] == "fine"
+def test_an_error_that_is_not_ours_is_a_finding(calls: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise OverflowError("int too large")
+
+    monkeypatch.setattr("rrm_env.config._checked", broken)
+    verdicts = [outcome for outcome, _ in calls.SECTIONS["configurations"](0, 20)]
+    assert "finding" in verdicts
 
 
-@pytest.mark.parametrize("status", [3, 2])
-def test_odd_or_silent_exit_statuses_are_findings(status: int, calls: ModuleType) -> None:
-    assert calls._run(lambda words: status, ["x"])[0] == "finding"
+def test_deep_nesting_is_no_crash(tmp_path: Path) -> None:
+    path = tmp_path / "deep.toml"
+    path.write_text(f"seeds = {'[' * 3000}{']' * 3000}\n")
+    with pytest.raises(ValueError, match=r"deep.toml.*nested too deeply"):
+        Sweep.read(path)
 
 
-def test_a_refusal_in_words_is_one(calls: ModuleType) -> None:
-    def refuse(words: object) -> int:
-        sys.stderr.write("error: no")
-        return 2
-
-    assert calls._run(refuse, ["x"])[0] == "refused"
+def test_an_axis_beyond_any_grid_is_refused_at_once() -> None:
+    with pytest.raises(ValueError, match=r"\[train\] updates has 100,000 values, allowed: up to 10,000"):
+        Sweep(train={"updates": list(range(10 * MAX_POINTS))})
