@@ -300,7 +300,7 @@ def _learning(given: Mapping[str, Any], preset: str, data: Data | None) -> tuple
     learner = LearnerConfig.preset(preset, **{name: value for name, value in given.items() if name in _LEARNER})
     training = TrainingConfig(**{name: value for name, value in given.items() if name in _TRAINING and name != "device"})
     if given.get("device", "cpu") not in ("cpu", "cuda"):
-        raise ValueError(f"device must be cpu or cuda, whichever is free, got {given['device']!r}")
+        raise ValueError(f"device must be cpu or cuda, whichever is free, got {shown(given['device'])}")
     if data is None:
         if learner.algorithm == "bc":
             raise ValueError("algorithm = 'bc' needs data: a section [collect], or dataset")
@@ -327,7 +327,7 @@ def _world(options: dict[str, Any], data: Data | None) -> tuple[RRMConfig | None
 
 def _evaluating(options: dict[str, Any], network: RRMConfig | None, env: str | None) -> tuple[Evaluating, tuple[str, ...]]:
     if options["env"] and options["env"] != env:
-        raise ValueError(f"env must be that of training, {env!r}, got {options['env']!r}")
+        raise ValueError(f"env must be that of training, {env!r}, got {shown(options['env'])}")
     if network is None:
         for name in ("schedulers", "network", "set"):
             if options[name]:
