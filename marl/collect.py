@@ -28,6 +28,8 @@ _SMALLEST_SHARD = 16
 """Fewer rows per matrix product make BLAS round differently, and a policy could then choose otherwise than in a wider shard."""
 
 MAX_SEED = 2**30 - 1
+MAX_SEEDS = 10_000
+"""Of one training."""
 
 Act = Callable[[NDArray[np.float32], NDArray[np.uint8]], NDArray[Any]]
 """Maps observations (B, I, D) and masks (B, I, A) to legal actions (B, I)."""

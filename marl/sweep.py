@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from marl.cells import OPTIONS, Cell, Point, check_options, make_point
-from marl.collect import MAX_SEED
+from marl.collect import MAX_SEED, MAX_SEEDS
 from marl.config import TrainingConfig
 from rrm_env.config import nearest
 from rrm_env.network import bounded_integer
 
 MAX_POINTS = 10_000
 """Of a grid."""
-MAX_SEEDS = 10_000
 
 
 @dataclass(frozen=True)
@@ -77,6 +76,8 @@ class Sweep:
             raise ValueError(f"{str(path)!r} cannot be read: {error.strerror or error}") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{str(path)!r} is no TOML: {error}") from None
+        except RecursionError:
+            raise ValueError(f"{str(path)!r} is no TOML: it is nested too deeply") from None
         except (TypeError, ValueError) as error:
             raise type(error)(f"{str(path)!r}: {error}") from None
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from marl import checkpoint
-from marl.collect import MAX_SEED, acting
+from marl.collect import MAX_SEED, MAX_SEEDS, acting
 from marl.config import LearnerConfig, TrainingConfig
 from marl.dataset import Dataset
 from marl.feeders import Offline, Online, Updates
@@ -66,8 +66,11 @@ def train(
         RunError: a run stands there already, the one to resume is missing or was another, or another process trains it.
         WriteError: the system refuses to store something, a full disk say; the last checkpoint before that stays.
         DivergenceError: a loss is no longer finite; the last checkpoint before that stays.
+        MemoryError: learners or replay do not fit into memory.
     """
     training = TrainingConfig() if training is None else training
+    if len(seeds) > MAX_SEEDS:
+        raise ValueError(f"seeds must be at most {MAX_SEEDS:,}, got {len(seeds):,}")
     seeds = [bounded_integer("seeds", seed, MAX_SEED, lowest=0) for seed in seeds]
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds must be at least one, all different, got {seeds}")
@@ -76,7 +79,12 @@ def train(
     if dataset is None:
         config = replace(config, cql_alpha=0.0)
     world = _World(dataset, network, make, training)
-    return _Run(Path(run), config, training, seeds, world, resume=resume, report=report).go()
+    try:
+        return _Run(Path(run), config, training, seeds, world, resume=resume, report=report).go()
+    except RuntimeError as error:
+        if "allocate" not in str(error):  # torch has no error of its own for that
+            raise
+        raise MemoryError(f"{len(seeds)} learners with hidden_sizes = {config.hidden_sizes} do not fit into memory: {error}") from None
 
 
 class _World:

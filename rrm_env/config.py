@@ -93,7 +93,7 @@ class RRMConfig:
         "iid", FADING_MODELS, "small-scale fading: iid (Rayleigh, fresh each step), jakes (Rayleigh, correlated by Doppler) or none"
     )
     csi_delay: int = _bounded(1, "age in steps of the channel report that decisions see", 0, 1000)
-    rate_ema: float = _bounded(0.05, "eta: weight of the newest rate in a user's average", 0, 1, above=True)
+    rate_ema: float = _bounded(0.05, "eta: weight of the newest rate in a user's average", 1e-6, 1)
     min_average_rate: float = _bounded(0.01, "bit/s/Hz below which no average falls, so weights stay bounded", 1e-6, 10)
     fairness_exponent: float = _bounded(0.8, "lambda: exponent of the weight in the reward", 0, 2)
     reward: str = _choice(
@@ -289,9 +289,10 @@ def _checked(item: Field[Any], value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, numbers.Integral if integral else numbers.Real):
         raise TypeError(f"{item.name} must be {allowed}, got {shown(value)}")
     try:
-        number = int(value) if isinstance(value, numbers.Integral) and integral else float(value)
+        number = float(value)
     except OverflowError:  # an integer beyond float
         number = math.inf
+    number = int(value) if integral and math.isfinite(number) else number
     if not math.isfinite(number) or number < low or number > high or (above and number == low):
         raise ValueError(f"{item.name} must be {allowed}, got {shown(value)}")
     return number

@@ -34,10 +34,10 @@ def status_of(work: Callable[[], object], *, interrupted: str = "", failures: tu
         failures: errors that are neither the input's fault nor a defect.
 
     Returns:
-        0; 2 where the input is wrong; 1 where the system refuses something, a full disk say, or for one of ``failures``; 130 after
+        0; 2 where the input is wrong; 1 where the system refuses something, disk space or memory say, or for one of ``failures``; 130 after
         Ctrl-C, 128 + the signal's number after SIGTERM and SIGHUP. All but 0 with one line on standard error.
     """
-    tolerated: tuple[type[Exception], ...] = (OSError, *failures)
+    tolerated: tuple[type[Exception], ...] = (OSError, MemoryError, *failures)
     try:
         with _signals_raise():
             work()
@@ -49,7 +49,7 @@ def status_of(work: Callable[[], object], *, interrupted: str = "", failures: tu
         print(f"error: {error}", file=sys.stderr)
         return 2
     except tolerated as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {str(error) or 'out of memory'}", file=sys.stderr)
         return 1
     return 0
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from strategies import BATCH, configs, random_actions, random_service, reset_network, seeds
+from strategies import BATCH, configs, random_actions, random_service, reset_network, seeds, whole_range_configs
+from whole_ranges import play_network
 
 from rrm_env import EVALUATION_SEEDS, SILENT, Network, RRMConfig
 
@@ -302,6 +303,15 @@ def test_the_channel_does_not_depend_on_what_is_served(config: RRMConfig, seed: 
         silent.step(np.full((1, config.n_aps), SILENT))
         for name in ("gain", "reported_gain", "large_scale_gain", "ue_positions", "association", "reported_sinr"):
             assert np.array_equal(getattr(network, name), getattr(silent, name)), name
+
+
+# --- Whole ranges ---
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(whole_range_configs(), seeds)
+def test_whole_ranges_of_all_fields_are_played_or_refused_by_name(values: dict[str, Any], seed: int) -> None:
+    event(play_network(values, seed))
 
 
 # --- Extremes ---
