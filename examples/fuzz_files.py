@@ -107,8 +107,7 @@ def load_run(folder: Path) -> Content:
         chosen = policy.actions(generator.normal(size=(16, team.n_agents, team.n_features)), mask)
         assert np.take_along_axis(mask, chosen[..., None], -1).all(), "illegal action"
         acting.append(chosen.tolist())
-    with_replay = any(run.glob("replay-*"))
-    tensors, replay = load_tensors(run, with_replay=with_replay)
+    tensors, replay = load_tensors(run, with_replay=description["data"] is None)
     config, team = LearnerConfig.from_dict(description["learner"]), Team(**description["team"])
     learner = Learner(config, team, description["seeds"])
     learner.load(tensors)
