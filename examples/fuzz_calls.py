@@ -1,336 +1,214 @@
-"""Bad input that is no file: values of configurations, whole ranges of networks and learners, command lines, sweeps in TOML.
+"""Draws configurations, networks, learners, command lines and sweeps, each in this process under limits of time and memory.
 
-Each section yields, for every draw, what came of it and, for a finding, how to see it again. Networks and learners are drawn by Hypothesis,
-with the strategies and checks of the tests, so this needs a checkout and the extra ``test``.
+A draw is the same for the same seed and number. It must be refused by an error of ours, or be accepted and work; all else is a finding.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import io
 import json
-import os
-import shutil
+import resource
 import signal
-import sys
-import tempfile
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, get_args
 
-import baselines.__main__
-import marl.__main__
 import numpy as np
-from fuzz_files import SMALL
+import torch
+from fuzz_commands import judge_command
+from fuzz_networks import judge_network
+from fuzz_sweeps import judge_sweep
 from fuzz_workers import HangError
 
-from baselines import RandomWalk
-from marl import LearnerConfig, TrainingConfig, collect, train
-from marl.sweep import Sweep
+from baselines import ITLinQ
+from marl import Dataset, DivergenceError, Learner, LearnerConfig, TrainingConfig, collect
+from marl.config import PRESETS, Algorithm, Paradigm
+from marl.feeders import Offline, Updates
 from rrm_env import RRMConfig
 
-Draws = Iterator[tuple[str, str]]
-"""Outcomes, with what to say of findings."""
-
-SECONDS = 30.0
-"""Time that a command of small numbers may take."""
+SECONDS, MEGABYTES = 30.0, 2048
+"""What one draw may take; compiling a kernel is part of the first."""
+Judge = Callable[[Random], tuple[str, str]]
 
 
-# --- Values of configurations ---
+def _section(name: str, judge: Judge) -> Callable[[int, int], Iterator[tuple[str, str]]]:
+    """Judge draws one after the other; what a draw raises is a finding."""
+
+    def draws(seed: int, count: int) -> Iterator[tuple[str, str]]:
+        for number in range(count):
+            try:
+                with _limits(), warnings.catch_warnings():
+                    warnings.simplefilter("error")
+                    outcome, detail = judge(Random(f"{seed} {number} {name}"))
+            except HangError:
+                outcome, detail = "finding", f"hang: not done after {SECONDS:g} s"
+            except Exception:
+                outcome, detail = "finding", traceback.format_exc()
+            yield outcome, f"{name}, seed {seed}, draw {number}: {detail}"
+
+    return draws
 
 
-class _Unspeakable:
-    """An object that cannot be shown."""
+@contextlib.contextmanager
+def _limits() -> Iterator[None]:
+    def hang(*_: Any) -> None:
+        raise HangError
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    handler = signal.signal(signal.SIGALRM, hang)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    if Path("/proc/self/statm").exists():
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + MEGABYTES * 2**20, hard))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+# --- Configurations ---
+
+
+class _Nameless:
+    """Has no repr."""
 
     def __repr__(self) -> str:
         raise RuntimeError("no repr")
 
 
-_NESTED: list[Any] = []
-_NESTED.append(_NESTED)
-_VALUES: tuple[Any, ...] = (
-    None, True, False, np.True_, 0, 1, -1, 2, 7, 3.5, 0.5, -0.0, float("nan"), float("inf"), -float("inf"), 5e-324, 1e308, 2**31, 2**63, 10**30,
-    10**400, 10**5000, -(10**5000), "", "paper", "papre", "iid", "c", "a" * 10**6, "\ud800", b"iid", [], [1], [1, -1], [10**5000], (2, 3), {},
-    {"n_aps": 1}, {1}, 1j, Fraction(1, 3), np.float64(3), np.float32("nan"), np.int64(4), np.uint8(2), np.array([1, 2]), np.array(3), np.array("iid"),
-    range(3), object, _Unspeakable(), _NESTED, len, np.datetime64("2020-01-01"),
-)  # fmt: skip
+def _junk(rng: Random) -> Any:
+    """A value that is seldom a field's, and now and then is."""
+    number = rng.choice((0, 1, -1, 2, 7, 1000, 2**31, 2**63, 2**64, -(2**63), 10**30, 10**400, 10**5000))
+    real = rng.choice((0.0, -0.0, 0.5, 1.0, 1e-320, 1e308, float("nan"), float("inf"), -float("inf"), 2.5))
+    choices: tuple[Callable[[], Any], ...] = (
+        lambda: number,
+        lambda: real,
+        lambda: rng.choice((True, False, None, Ellipsis, NotImplemented, object(), _Nameless(), int, len)),
+        lambda: rng.choice((np.float64, np.float32, np.float16, np.longdouble))(real if abs(real) < 6e4 else 1.0),
+        lambda: rng.choice((np.int8, np.uint64, np.bool_))(min(abs(number), 100)),
+        lambda: rng.choice((np.array(real), np.arange(3), np.array([]), np.datetime64("nat"), torch.tensor(1.0), torch.ones(3))),
+        lambda: rng.choice((Fraction(1, 3), Fraction(10**400), complex(real, 1), b"cpu", bytearray(b"1"), range(3), slice(3))),
+        lambda: rng.choice(("", "cpu", "cuda", "cuda:99", "c", "ctde", "sac", "iid", "jakes", "1", "nan", "\x00", "\ud800", "é" * 9999)),
+        lambda: rng.choice(([], (), {}, set(), [1, 2], (64, 64), [[1]], {"n_aps": 4}, [None], [True], [2.0], [0], [10**400], [[]] * 5000)),
+    )
+    return rng.choice(choices)()
 
 
-def values(seed: int, count: int) -> Draws:
-    """Arbitrary objects as fields and presets: refused by name, or a configuration that survives JSON."""
-    for number in range(count):
-        rng = Random(f"values {seed} {number}")
-        kind = rng.choice((RRMConfig, RRMConfig, LearnerConfig, TrainingConfig))
-        known = [item.name for item in dataclasses.fields(kind)]
-        given = {rng.choice(known): rng.choice(_VALUES) for _ in range(rng.choice((1, 1, 2, 5)))}
-        if rng.random() < 0.05:
-            given[rng.choice(("", "n_ap", "x" * 1000, "__class__"))] = 1
-        names, make = [*given], kind
-        if kind is not TrainingConfig and rng.random() < 0.1:
-            preset = rng.choice(_VALUES)
-            names, make = ["preset", *names], lambda kind=kind, preset=preset, **fields: kind.preset(preset, **fields)
-        yield _made(make, given, names)
+def _wrong_name(rng: Random, known: list[str]) -> str:
+    name = rng.choice(known)
+    wrong = (name.upper(), name + "s", name[:-1], name[::-1], "", " ", "__class__", "\x00", "ñ_aps", "x" * 400, "self_", "preset")
+    return rng.choice(wrong)
 
 
-def _made(make: Callable[..., Any], given: dict[str, Any], names: list[str]) -> tuple[str, str]:
+_MAKERS: tuple[tuple[type, Callable[..., Any]], ...] = (
+    (RRMConfig, RRMConfig),
+    (RRMConfig, RRMConfig.preset),
+    (LearnerConfig, LearnerConfig),
+    (LearnerConfig, LearnerConfig.preset),
+    (TrainingConfig, TrainingConfig),
+)
+
+
+def judge_configuration(rng: Random) -> tuple[str, str]:
+    """What came of a configuration with arbitrary values: an error that names one of them, or a configuration that survives JSON."""
+    kind, make = rng.choice(_MAKERS)
+    known = [item.name for item in fields(kind)]
+    values = {name: _junk(rng) for name in rng.sample(known, rng.choice((1, 1, 1, 2, 4)))}
+    told = list(values)
+    arguments: tuple[Any, ...] = ()
+    if rng.random() < 0.1 and (wrong := _wrong_name(rng, known)) not in known:
+        values[wrong] = 1
+        told = [*told, "unknown", "unexpected"]
+    if "preset" in values or (make is not kind and rng.random() < 0.2):
+        values.pop("preset", None)
+        arguments = (_junk(rng),) if make is not kind else ()
+        told = [*told, "preset"]
     try:
-        config = make(**given)
-        plain = dataclasses.asdict(config)
-        if type(config)(**json.loads(json.dumps(plain))) != config:
-            return "finding", f"{given}: another after JSON"
+        config = make(*arguments, **values)
     except (TypeError, ValueError) as error:
         message = str(error)
-        if type(error) in (TypeError, ValueError) and any(name[:100] in message for name in names) and len(message) < 5000:
-            return "refused", ""
-        return "finding", traceback.format_exc()
-    except Exception:
-        return "finding", traceback.format_exc()
-    return "accepted", ""
+        if type(error) not in (TypeError, ValueError) or len(message) > 3000 or not any(name in message for name in told):
+            return "finding", f"{told} not named, or at length, or of another type: {traceback.format_exc()}"
+        return "refused", message
+    described = config.as_dict() if kind is not TrainingConfig else vars(config)
+    if make(**json.loads(json.dumps(described, allow_nan=False))) != config:
+        return "finding", f"does not survive JSON: {config}"
+    return "fine", ""
 
 
-# --- Whole ranges ---
+# --- Learners ---
 
 
-def networks(seed: int, count: int) -> Draws:
-    """Every field of a network from all that it allows: an episode of random actions is finite and inside the spaces, or refused."""
-    _tests()
-    from strategies import seeds, whole_range_configs
-    from whole_ranges import play_network
-
-    return _drawn(play_network, (whole_range_configs(), seeds), seed, count)
+@cache
+def _dataset() -> Dataset:
+    config = RRMConfig(n_aps=2, n_ues=5, n_candidates=2, episode_length=10, messages="best", min_ap_distance_m=10)
+    return collect(ITLinQ(), config, 64)
 
 
-def learners(seed: int, count: int) -> Draws:
-    """Every field of a learner from all that it allows: updates are finite, or end as divergence; actions are legal always."""
-    _tests()
-    from hypothesis import strategies as st
-    from strategies import whole_range_learners
-    from whole_ranges import play_learner
-
-    return _drawn(play_learner, (whole_range_learners(), st.integers(0, 2**30 - 2)), seed, count)
+def _positive(rng: Random, highest: float) -> float:
+    """A number of any magnitude up to the highest; an extreme now and then."""
+    return rng.choice((5e-324, highest, 1e-38, min(highest, 1e300), *(10 ** rng.uniform(-8, min(3, np.log10(highest))) for _ in range(4))))
 
 
-def _tests() -> None:
-    folder = str(Path(__file__).resolve().parent.parent / "tests")
-    if folder not in sys.path:
-        sys.path.append(folder)
+def _drawn(rng: Random, name: str, default: Any) -> Any:
+    small = {"batch_size": 64, "n_critics": 4, "common_features": 12}
+    words = {"paradigm": get_args(Paradigm), "algorithm": get_args(Algorithm), "cql_reduction": ("sum", "mean")}
+    words |= {"td_loss": ("half_squared", "huber"), "act_on": ("actor", "critic")}
+    if name in words:
+        return rng.choice(words[name])
+    if name == "hidden_sizes":
+        return tuple(rng.choice((1, 2, 7, 32)) for _ in range(rng.randrange(4)))
+    if isinstance(default, bool):
+        return rng.random() < 0.5
+    if isinstance(default, int):
+        return rng.randint(1, small[name]) if name in small else rng.choice((1, 2, 3, 1000, 2**31, 2**63 - 1, 2**63, 10**30))
+    at_most_one = name in ("discount", "target_rate", "entropy_ratio", "epsilon_final")
+    zero = rng.random() < 0.1 and name in ("cql_alpha", "entropy_ratio", "epsilon_final")
+    return 0.0 if zero else _positive(rng, 1.0 if at_most_one else 1.7e308)
 
 
-def _drawn(play: Callable[..., str], strategies: tuple[Any, ...], seed: int, count: int) -> Draws:
-    import hypothesis
-
-    outcomes: list[tuple[str, str]] = []
-
-    @hypothesis.settings(max_examples=count, deadline=None, database=None, suppress_health_check=list(hypothesis.HealthCheck))
-    @hypothesis.seed(seed)
-    @hypothesis.given(*strategies)
-    def draw(*drawn: Any) -> None:
-        outcomes.append((play(*drawn), ""))
-
+def judge_learner(rng: Random) -> tuple[str, str]:
+    """What came of a few updates with drawn hyperparameters: finite parameters and legal actions, or divergence noticed."""
+    defaults = {item.name: item.default for item in fields(LearnerConfig)}
+    always = ("paradigm", "algorithm", "batch_size", "hidden_sizes")
+    others = [name for name in defaults if name not in always]
+    names = [*always, *rng.sample(others, rng.choice((1, 2, 4, len(others))))]
+    values = {name: _drawn(rng, name, defaults[name]) for name in names}
     try:
-        draw()
-    except Exception:
-        outcomes.append(("finding", traceback.format_exc()))
-    yield from outcomes
-
-
-# --- Command lines ---
-
-_LINES = (
-    "marl collect --out new.safetensors --scheduler random_walk --transitions 20 --set n_aps=2 n_ues=4 n_candidates=2 episode_length=5",
-    "marl collect --out new.safetensors --policy run --transitions 8 --sample --seed 3 --set n_aps=2 n_ues=6 n_candidates=2 episode_length=5",
-    "marl train --out new --dataset data.safetensors --algorithm bc --paradigm i --updates 2 --log-every 1 --evaluate-every 2 "
-    "--checkpoint-every 2 --evaluation-episodes 1 --hidden-sizes 4 --batch-size 4 --seeds 2 --first-seed 1",
-    "marl train --out new --algorithm dqn --updates 2 --log-every 1 --evaluate-every 2 --checkpoint-every 2 --evaluation-episodes 1 "
-    "--hidden-sizes 4 --batch-size 4 --learning-starts 8 --replay-capacity 20 --envs-per-seed 2 --set n_aps=2 n_ues=4 episode_length=5",
-    "marl train --out run --resume --dataset data.safetensors --updates 2 --log-every 1 --evaluate-every 2 --checkpoint-every 2 "
-    "--evaluation-episodes 1 --hidden-sizes 4 --batch-size 4",
-    "marl evaluate run --episodes 2 --schedulers tdm,itlinq:tolerance_db=0 --json out.json --seed 1 --act-on critic",
-    "marl info run",
-    "marl info data.safetensors",
-    "marl export data.safetensors --arrays new.npz --card new.md",
-    "marl import data.npz --out new.safetensors --set n_aps=2 n_ues=6 n_candidates=2 episode_length=10",
-    "baselines --episodes 2 --schedulers tdm,greedy --set n_ues=8 n_aps=2 episode_length=5 --json new.json --seed 1 --threads 1",
-    "baselines --preset correlated --episodes 1 --schedulers random_walk --set episode_length=3",
-    "baselines --watch tdm --video new.webp --set episode_length=2",
-)
-_TOKENS = (
-    "", "-1", "0", "1", "3", "nan", "1e999", "-inf", "3.5", "0x3", "\u0663", " 2", "1_0", "1" + "0" * 25, "9" * 5000, "None", "true", "x", "[/b]",
-    "[red]", "\x1b[2J", "\x00", "../..", ".", "/", "/dev/null", "/dev/zero", "missing/x", "run", "run/config.json", "run/checkpoint.safetensors",
-    "data.safetensors", "data.npz", "new.npz", "a" * 300, "--", "-", "-h", "--help", "--out", "@file", "itlinq", "itlinq:tolerance_db",
-    "itlinq:tolerance_db=x", ":", ",", "=", "n_aps=", "=2", "n_aps=-1", "n_aps=1e3", "n_ap=2", "fading=none", "min_ap_distance_m=1e6",
-    "csi_delay=1000", "n_aps=1024", "json", "no.such.module", "rrm_env.rrm_v0", "{}", "\ud800", "collect", "train", "teach",
-)  # fmt: skip
-
-
-def commands(seed: int, count: int) -> Draws:
-    """Valid lines with options missing, doubled, exchanged and of other values, and mere soup: status 0, 1 or 2 and a message."""
-    options = sorted({token for line in _LINES for token in line.split() if token.startswith("--")} | {"--env", "--network", "--preset"})
-    here, columns = Path.cwd(), os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = "200"
-    with tempfile.TemporaryDirectory() as name:
-        furnished = _furnished(Path(name) / "furnished")
-        try:
-            for number in range(count):
-                rng, folder = Random(f"commands {seed} {number}"), Path(name) / "here"
-                shutil.copytree(furnished, folder)
-                os.chdir(folder)
-                yield _ran(_line(rng, options))
-                os.chdir(here)
-                shutil.rmtree(folder)
-        finally:
-            os.chdir(here)
-            os.environ.pop("COLUMNS") if columns is None else os.environ.update(COLUMNS=columns)
-
-
-def _furnished(folder: Path) -> Path:
-    folder.mkdir()
-    dataset = collect(RandomWalk(silence=True), SMALL, 40, name="random [/b]")
-    dataset.write(folder / "data.safetensors")
-    training = TrainingConfig(updates=2, log_every=1, evaluate_every=2, checkpoint_every=2, evaluation_episodes=1)
-    train(folder / "run", LearnerConfig(hidden_sizes=(4,), batch_size=4), training, dataset=dataset)
-    with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()):
-        marl.__main__.main(["export", "data.safetensors", "--arrays", "data.npz"])
-    return folder
-
-
-def _line(rng: Random, options: list[str]) -> list[str]:
-    line = rng.choice(_LINES).split()
-    for _ in range(rng.choice((1, 1, 1, 1, 2, 3, 10))):
-        k, what = rng.randrange(1, len(line) + 1), rng.random()
-        if what < 0.5 and k < len(line):
-            line[k] = rng.choice(_TOKENS)
-        elif what < 0.6 and k < len(line):
-            del line[k]
-        elif what < 0.75:
-            line.insert(k, rng.choice(_TOKENS))
-        elif what < 0.9:
-            line.insert(k, rng.choice(options))
-        elif k < len(line):
-            line[k] = line[rng.randrange(len(line))]
-    return line
-
-
-def _ran(line: list[str]) -> tuple[str, str]:
-    main = {"marl": marl.__main__.main, "baselines": baselines.__main__.main}.get(line[0], marl.__main__.main)
-    out, err = io.StringIO(), io.StringIO()
-    signal.signal(signal.SIGALRM, _stop)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
-    shown = " ".join(map(ascii, line))[:2000]
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            status: Any = main(line[1:])
-    except SystemExit as stopped:
-        status = stopped.code
-    except HangError:
-        endless = line[:2] == ["marl", "train"] and "--updates" not in line
-        if endless or any(len(token) > 20 and token.isdigit() for token in line):
-            return "asked for very much", ""  # a valid line
-        return "finding", f"{shown}: not done after {SECONDS:g} s"
-    except BaseException:
-        return "finding", f"{shown}: {traceback.format_exc()}"
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-    if status == 0:
-        return "done", ""
-    if status not in (1, 2) or not err.getvalue().strip() or "Traceback" in err.getvalue():
-        return "finding", f"{shown}: status {status!r}, {err.getvalue()[-2000:]}"
-    return f"refused with status {status}", ""
-
-
-def _stop(*_: Any) -> None:
-    raise HangError
-
-
-# --- Sweeps ---
-
-_SWEEP = """seeds = [0, 3]
-seeds_per_cell = 1
-[collect]
-scheduler = "itlinq"
-transitions = [400, 800]
-set = { n_aps = 2, n_ues = 6 }
-[train]
-paradigm = ["c", "ctde"]
-algorithm = "sac"
-hidden_sizes = [[4], [8, 8]]
-discount = 0.9
-updates = 30
-log_every = 10
-evaluate_every = 10
-[evaluate]
-episodes = 4
-schedulers = "tdm"
-"""
-
-
-def sweeps(seed: int, count: int) -> Draws:
-    """TOML files of sweeps with lines and values changed: a grid of limited size, or refused with the file's name."""
-    with tempfile.TemporaryDirectory() as name:
-        path = Path(name) / "sweep.toml"
-        for number in range(count):
-            rng = Random(f"sweeps {seed} {number}")
-            path.write_bytes(_toml(rng))
-            yield _read(path)
-
-
-def _toml(rng: Random) -> bytes:
-    lines = _SWEEP.splitlines()
-    for _ in range(rng.choice((1, 1, 2, 4))):
-        k, what = rng.randrange(len(lines)), rng.random()
-        key, separator, _ = lines[k].partition(" = ")
-        literals = (
-            "nan",
-            "-1",
-            "0",
-            "true",
-            '""',
-            '"x"',
-            "[]",
-            "[[]]",
-            "[[4], 8]",
-            "{}",
-            "1979-05-27",
-            "9" * 5000,
-            "1e999",
-            "[" * 2000,
-            "3.5",
-            "inf",
+        config = LearnerConfig.preset(rng.choice([*PRESETS]), **values)
+        dataset = _dataset()
+        learner = Learner(config, dataset.team, rng.sample(range(2**30), rng.randint(1, 3)))
+        update = Updates(learner, Offline(dataset, learner))
+        for _ in range(4):
+            update()
+        learner.check()
+        learner.check_finite()
+    except (TypeError, ValueError, DivergenceError) as error:
+        named = type(error) in (TypeError, ValueError, DivergenceError) and (
+            isinstance(error, DivergenceError) or any(name in str(error) for name in names)
         )
-        if what < 0.5 and separator:
-            lines[k] = f"{key} = {rng.choice((*literals, str([*range(rng.choice((3, 200, 20_000)))])))}"
-        elif what < 0.65:
-            del lines[k]
-        elif what < 0.8:
-            lines.insert(k, rng.choice(lines))
-        else:
-            start = rng.randrange(len(lines[k]) + 1)
-            lines[k] = lines[k][:start] + rng.choice(("\x00", "=", "]", '"', "\u00e9", "x", "[", "\\u", "#")) + lines[k][start + 1 :]
-        lines = lines or ["seeds = 1"]
-    content = "\n".join(lines).encode()
-    return content[: rng.randrange(len(content))] + b"\xff" if rng.random() < 0.03 else content
+        return ("refused", str(error)) if named else ("finding", traceback.format_exc())
+    stored = dataset.transitions()
+    for k in range(len(learner.seeds)):
+        actions = learner.policy(k).actions(stored.observation[:8].numpy(), stored.mask[:8].numpy())
+        if not np.take_along_axis(stored.mask[:8].numpy(), np.asarray(actions)[..., None], -1).all():
+            return "finding", f"illegal actions {actions.tolist()} of {config}"
+    return "fine", ""
 
 
-def _read(path: Path) -> tuple[str, str]:
-    try:
-        sweep = Sweep.read(path)
-    except (TypeError, ValueError) as error:
-        if type(error) in (TypeError, ValueError) and str(path) in str(error) and len(str(error)) < 5000:
-            return "refused", ""
-        return "finding", f"{ascii(path.read_bytes()[:1000])}\n{traceback.format_exc(-5)[:3000]}"
-    except Exception:
-        return "finding", f"{ascii(path.read_bytes()[:1000])}\n{traceback.format_exc(-5)[:3000]}"
-    return ("accepted", "") if len(sweep.points) <= 10_000 else ("finding", f"{len(sweep.points)} points")
-
-
-SECTIONS: dict[str, Callable[[int, int], Draws]] = {
-    "values": values,
-    "networks": networks,
-    "learners": learners,
-    "commands": commands,
-    "sweeps": sweeps,
+SECTIONS: dict[str, Callable[[int, int], Iterator[tuple[str, str]]]] = {
+    "configurations": _section("configurations", judge_configuration),
+    "networks": _section("networks", judge_network),
+    "learners": _section("learners", judge_learner),
+    "command lines": _section("command lines", judge_command),
+    "TOML": _section("TOML", judge_sweep),
 }
+"""Draws of each section by its name: outcome, and what happened, of ``count`` draws from a seed on."""

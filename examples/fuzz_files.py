@@ -1,22 +1,18 @@
-"""Valid files of every kind that the package reads, how each is loaded, and forgeries that only validation behind the checksum refuses."""
+"""Valid files of every kind that the package reads, how each is loaded, and what may come of which mutation."""
 
 from __future__ import annotations
 
-import io
-import json
 import os
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from random import Random
 from typing import Any, get_args
 
+import fuzz_forgeries as forgeries
 import fuzz_mutations as mutations
 import numpy as np
 import torch
-from fuzz_mutations import Mutation, edit_json
-from safetensors.torch import load, save
+from fuzz_mutations import Mutation
 from torch import Tensor
 
 from baselines import ITLinQ, RandomWalk
@@ -31,7 +27,6 @@ from marl.minari_datasets import from_minari, to_minari
 from marl.paradigms import Team
 from marl.policy import describe
 from marl.replay import Replay
-from marl.tensor_files import checksum
 from rrm_env import RRMConfig, rrm_v0
 
 SMALL = RRMConfig(n_aps=2, n_ues=6, n_candidates=2, episode_length=10)
@@ -107,7 +102,7 @@ def load_run(folder: Path) -> Content:
         chosen = policy.actions(generator.normal(size=(16, team.n_agents, team.n_features)), mask)
         assert np.take_along_axis(mask, chosen[..., None], -1).all(), "illegal action"
         acting.append(chosen.tolist())
-    tensors, replay = load_tensors(run, with_replay=description["data"] is None)
+    tensors, replay = load_tensors(run, with_replay=description["data"] is None)  # trained online, not from a dataset
     config, team = LearnerConfig.from_dict(description["learner"]), Team(**description["team"])
     learner = Learner(config, team, description["seeds"])
     learner.load(tensors)
@@ -134,188 +129,31 @@ def load_minari(folder: Path) -> Content:
     return use_dataset(from_minari("fuzz-v0"))
 
 
-# --- Forgeries ---
-
-
-def _signed_dataset(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], description: str) -> bytes:
-    order = [name for name in Dataset.__dataclass_fields__ if name in tensors]
-    digest = checksum({name: tensors[name] for name in order}, description)
-    return save(dict(tensors), {**metadata, "description": description, "checksum": digest})
-
-
-def _metadata(content: bytes) -> dict[str, str]:
-    metadata: dict[str, str] = mutations.split_header(content)[0].get("__metadata__", {})
-    return metadata
-
-
-def forge_description(rng: Random, content: bytes, _: bytes) -> bytes:
-    """A dataset that describes itself otherwise, under a checksum that fits."""
-    metadata = _metadata(content)
-    return _signed_dataset(load(content), metadata, edit_json(rng, json.loads(metadata["description"])))
-
-
-def edit_value(rng: Random, tensors: dict[str, Tensor]) -> None:
-    """Change one of the tensors: a value, its shape, its type, or whether it is there."""
-    name = rng.choice([*tensors])
-    tensor = tensors[name].clone()
-    what = rng.randrange(6)
-    if what < 3 and tensor.numel():
-        place = rng.randrange(tensor.numel())
-        values = (torch.nan, torch.inf, -torch.inf, 3e38, -1e30, 1e-45, 0.5) if tensor.is_floating_point() else (0, 1, 2, 3, 7, 100, 127)
-        value = rng.choice(values if tensor.dtype == torch.uint8 else (*values, -1, -100))
-        if tensor.dtype in (torch.int32, torch.int64):
-            value = rng.choice((value, 2**31 - 1, -(2**31)))
-        tensor.reshape(-1)[place] = value
-    elif what == 3:
-        shorter = [tensor[:0], tensor[:1], torch.cat([tensor, tensor])] if tensor.ndim else []
-        tensor = rng.choice((*shorter, tensor.unsqueeze(-1), tensor.flatten()))
-    elif what == 4:
-        tensor = tensor.to(rng.choice((torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.uint8, torch.bool)))
-    else:
-        del tensors[name]
-        return
-    tensors[name] = tensor.contiguous()
-
-
-def forge_tensors(rng: Random, content: bytes, _: bytes) -> bytes:
-    """A dataset with values, shapes or types that no recording has, under a checksum that fits."""
-    tensors, metadata = load(content), _metadata(content)
-    edit_value(rng, tensors)
-    return _signed_dataset(tensors, metadata, metadata["description"])
-
-
-def _signed_run(tensors: Mapping[str, Tensor], text: str) -> bytes:
-    return save(dict(tensors), {"description": text, "checksum": checksum(dict(sorted(tensors.items())), text)})
-
-
-def _text_of(content: bytes) -> str:
-    return _metadata(content)["description"]
-
-
-def forge_checkpoint(rng: Random, content: bytes, _: bytes) -> bytes:
-    """A checkpoint with tensors that no training leaves, under a checksum that fits."""
-    tensors = load(content)
-    edit_value(rng, tensors)
-    return _signed_run(tensors, _text_of(content))
-
-
-def forge_owner(rng: Random, content: bytes, _: bytes) -> bytes:
-    """A checkpoint that says it is of another run, under a checksum that fits."""
-    return _signed_run(load(content), edit_json(rng, json.loads(_text_of(content))))
-
-
-def unsigned(rng: Random, content: bytes, _: bytes) -> bytes:
-    """A checkpoint as older versions wrote it, without a checksum, with a tensor changed."""
-    tensors = load(content)
-    edit_value(rng, tensors)
-    return save(tensors)
-
-
-def forge_arrays(rng: Random, content: bytes, _: bytes) -> bytes:
-    """Arrays of other values, shapes and types, objects among them, compressed beyond measure, or under headers that lie."""
-    with np.load(io.BytesIO(content)) as file:
-        arrays = {name: file[name] for name in file.files}
-    name = rng.choice([*arrays])
-    array, buffer = arrays[name], io.BytesIO()
-    what = rng.randrange(7)
-    if what == 0:
-        kinds = ("f8", "f2", "c16", "U5", "S3", "O", "M8[s]", "V8", "i1", "u8", "?", "i4,f4")
-        arrays[name] = np.resize(array, array.shape).astype(rng.choice(kinds), casting="unsafe") if array.size else array
-    elif what == 1:
-        arrays[name] = rng.choice((array[:0], array[:1], array[0], array.T, array[None], np.float32(1)))
-    elif what == 2:
-        arrays[name] = array.astype(np.float64)
-        arrays[name].flat[rng.randrange(array.size)] = rng.choice((np.nan, np.inf, -1, 1e300, 0.5, 2**53, 1e9))
-    elif what == 3:
-        arrays[name] = np.array([mutations.Harmful()] * len(array), object)
-    elif what == 4:
-        arrays[rng.choice((name, "more"))] = np.zeros((rng.choice((1, 3)) * 2**20, 24), np.float32)
-    if what == 5:
-        header = rng.choice(
-            (
-                {"descr": "<f4", "fortran_order": False, "shape": (10**12, 24)},
-                {"descr": "<f4", "fortran_order": True, "shape": (-1,)},
-                {"descr": "|O", "fortran_order": False, "shape": (3,)},
-                {"descr": [("a", "<f4", (10**9,))], "fortran_order": False, "shape": (1,)},
-            )
-        )
-        np.lib.format.write_array_header_2_0(buffer, header)
-        payload = buffer.getvalue() + bytes(8)
-        if rng.random() < 0.3:
-            payload = b"\x93NUMPY\x01\x00\xf0\x0f" + (b"(" * 4079 + b"\n")
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w") as archive:
-            for key, value in arrays.items():
-                inner = io.BytesIO()
-                np.save(inner, value)
-                archive.writestr(f"{key}.npy", payload if key == name else inner.getvalue())
-        return buffer.getvalue()
-    (np.savez_compressed if what == 4 else np.savez)(buffer, **arrays)
-    changed = bytearray(buffer.getvalue())
-    if what == 6:
-        for mark, offset in ((b"PK\1\2", 8), (b"PK\3\4", 6)):  # flags and method of an entry, in both of its places
-            changed[changed.find(mark) + offset + rng.choice((0, 2))] = rng.choice((1, 9, 12, 14, 95))
-    return bytes(changed)
-
-
-def forge_minari(rng: Random, content: bytes, _: bytes) -> bytes:
-    """An HDF5 file with arrays of other values, types and sizes, or links to elsewhere."""
-    import h5py
-
-    buffer = io.BytesIO(content)
-    with h5py.File(buffer, "a") as file:
-        episode = file[rng.choice([*file])]
-        names = ["observations", "actions", "rewards", "terminations", "truncations", "infos/action_mask", "infos/behaviour", "infos/cut"]
-        name = rng.choice([name for name in names if name in episode])
-        values = episode[name][()]
-        del episode[name]
-        what = rng.randrange(7)
-        if what == 0:
-            values.flat[rng.randrange(values.size)] = rng.choice((0, 1, 3, 100))
-        if what == 1:
-            values = rng.choice((values[:0], values[:-1], values.ravel(), values[None], np.array(3)))
-        if what == 2:
-            values = values.astype(rng.choice(("f8", "f2", "i1", "S3", "c16")))
-        if what < 3:
-            episode[name] = values
-        elif what == 3:
-            episode[name] = h5py.ExternalLink("/etc/passwd", "/a")
-        elif what == 4:
-            episode[name] = h5py.SoftLink(rng.choice(("/", "/missing", f"{episode.name}/{name}")))
-        elif what == 5:
-            episode.create_dataset(name, (rng.choice((10**7, 10**12)), 50), values.dtype, chunks=(1000, 50))
-        else:
-            episode[name] = rng.choice((file, episode))
-    return buffer.getvalue()
-
-
-def call_something(rng: Random, content: bytes, _: bytes) -> bytes:
-    """Minari metadata that would have code called to make the environment."""
-    described = json.loads(content)
-    described.pop(rng.choice(("observation_space", "action_space", "rrm_env", "data_format")), None)
-    spec = json.loads(described["env_spec"]) if "env_spec" in described else {"id": "rrm/rrm-v0", "additional_wrappers": []}
-    spec |= {"entry_point": "os:mkdir", "kwargs": rng.choice(({"path": mutations.CANARY}, {"n_aps": 10**6}, {"csi_delay": 1000}, [], None))}
-    return json.dumps({**described, "env_spec": json.dumps(spec)}).encode()
-
+# --- Kinds ---
 
 _TENSOR_FILE = {**mutations.BYTES, **mutations.HEADERS}
 KINDS: dict[str, Kind] = {
     "dataset": Kind(
         load_dataset,
-        {**_TENSOR_FILE, "description forged": forge_description, "tensors forged": forge_tensors},
+        {**_TENSOR_FILE, "description forged": forgeries.forge_description, "tensors forged": forgeries.forge_tensors},
         ("description forged", "tensors forged"),
         weight=44,
     ),
     "checkpoint": Kind(
         load_run,
-        {**_TENSOR_FILE, "tensors forged": forge_checkpoint, "owner forged": forge_owner, "unsigned": unsigned},
+        {
+            **_TENSOR_FILE,
+            "tensors forged": forgeries.forge_checkpoint,
+            "owner forged": forgeries.forge_owner,
+            "unsigned": forgeries.unsigned,
+        },
         ("tensors forged", "unsigned"),
         ("checkpoint: ",),
         weight=36,
     ),
     "replay": Kind(
         load_run,
-        {**_TENSOR_FILE, "tensors forged": forge_checkpoint, "unsigned": unsigned},
+        {**_TENSOR_FILE, "tensors forged": forgeries.forge_checkpoint, "unsigned": forgeries.unsigned},
         ("tensors forged", "unsigned"),
         ("replay: ",),
         weight=8,
@@ -324,15 +162,15 @@ KINDS: dict[str, Kind] = {
     "log.jsonl": Kind(load_log, {**mutations.BYTES}, (*mutations.BYTES,), weight=3),
     "arrays.npz": Kind(
         load_arrays,
-        {**mutations.BYTES, "arrays forged": forge_arrays},
+        {**mutations.BYTES, "arrays forged": forgeries.forge_arrays},
         ("arrays forged",),
         (*MDP_ARRAYS, *Dataset.__dataclass_fields__),
         weight=5,
     ),
-    "Minari, HDF5": Kind(load_minari, {**mutations.BYTES, "arrays forged": forge_minari}, names=("'fuzz-v0'",), weight=2),
+    "Minari, HDF5": Kind(load_minari, {**mutations.BYTES, "arrays forged": forgeries.forge_minari}, names=("'fuzz-v0'",), weight=2),
     "Minari, JSON": Kind(
         load_minari,
-        {**mutations.BYTES, **mutations.JSON, "code named": call_something},
+        {**mutations.BYTES, **mutations.JSON, "code named": forgeries.call_something},
         (*mutations.BYTES, *mutations.JSON, "code named"),
         ("'fuzz-v0'",),
         weight=2,

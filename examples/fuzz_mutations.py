@@ -96,7 +96,7 @@ class Harmful:
         return Path.touch, (Path(CANARY),)
 
 
-def _pickled(rng: Random, content: bytes) -> bytes:
+def _pickled(rng: Random, *_: bytes) -> bytes:
     """What `pickle` and `torch.save` write, with code in it."""
     if rng.random() < 0.5:
         return pickle.dumps(Harmful())
@@ -121,7 +121,7 @@ BYTES: dict[str, Mutation] = {
     "bytes appended": _alone(_append),
     "two files spliced": _splice,
     "something else": _alone(_noise),
-    "pickled code": _alone(_pickled),
+    "pickled code": _pickled,
 }
 
 
@@ -198,7 +198,8 @@ def _edit_tensor(rng: Random, content: bytes) -> bytes:
     field, values = rng.choice(
         (
             ("dtype", ("F32", "I32", "F64", "F16", "BF16", "U8", "I8", "BOOL", "I64", "U64", "F8_E4M3", "F4", "C64", "float", "", 3, None)),
-            ("shape", (entry["shape"][::-1], [*entry["shape"], 1], entry["shape"][1:], [], [0], [-1], [2**62, 4], [2**64], [1.5], None, "3", [[3]])),
+            ("shape", (entry["shape"][::-1], [*entry["shape"], 1], entry["shape"][1:], [], [0], [-1], [2**62, 4], [2**64], [1.5], None, "3",
+                       [[3]])),
             (
                 "data_offsets",
                 ([stop, start], [0, stop], [start, stop + 4], [start + 1, stop + 1], [0, 0], [-4, stop], [start, 2**63], [start], None,

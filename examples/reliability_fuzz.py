@@ -1,9 +1,9 @@
-"""Bad input at scale: what files, configurations and command lines do that nobody would write, to the package that has to refuse them.
+"""Bad input at scale: files, configurations and command lines that nobody would write, given to the package that has to refuse them.
 
 ``python examples/reliability_fuzz.py`` mutates small valid files of every kind that the package loads (datasets, checkpoints, replays,
-config.json, log.jsonl, d3rlpy's arrays, Minari's folders) and loads each in a process under limits of time and memory. It must be refused by
-an error that names it, or load equal to the original. Where no checksum can tell (it was made to fit, or the format has none) other content
-may load, if it is valid. Then it draws configurations, networks, learners and command lines. Prints what came of all, writes
+config.json, log.jsonl, d3rlpy's arrays, Minari's folders) and loads each in a process under limits of time and memory. It must be refused
+by an error that names it, or load equal to the original. Where no checksum can tell (it was made to fit, or the format has none) other
+content may load, if it is valid. Then it draws configurations, networks, learners and command lines. Prints what came of all, writes
 docs/results/reliability_fuzz.json, keeps files with findings, and exits with 1 where there is one. ``--quick`` does the same in miniature.
 """
 
@@ -142,7 +142,7 @@ def _summary(verdicts: Sequence[Verdict], originals: Sequence[Original], seconds
     table = Table(title="Mutated files", title_justify="left")
     for heading in ("File", "Mutation", "Tried", *(outcome.capitalize() for outcome in OUTCOMES)):
         table.add_column(heading, justify="left" if heading in ("File", "Mutation") else "right")
-    rows = []
+    rows: list[dict[str, Any]] = []
     for kind, mutation in sorted({(kind, mutation) for kind, mutation, _ in counts}, key=lambda row: ([*KINDS].index(row[0]), row[1])):
         numbers = {outcome: counts[kind, mutation, outcome] for outcome in OUTCOMES}
         rows.append({"file": kind, "mutation": mutation, "tried": sum(numbers.values()), **numbers})
@@ -152,9 +152,9 @@ def _summary(verdicts: Sequence[Verdict], originals: Sequence[Original], seconds
     counted = sum(row["tried"] for row in rows if row["file"] in COUNTED)
     rate = len(verdicts) / seconds
     print(
-        f"{len(verdicts):,} mutated files, {counted:,} of them datasets and checkpoints: {totals['refused']:,} refused, {totals['equal']:,} "
-        f"loaded equal, {totals['other']:,} loaded as other valid content where no checksum can tell, {totals['finding']:,} findings; "
-        f"{rate:.0f} files/s, at most {kilobytes / 1024:.0f} MB"
+        f"{len(verdicts):,} mutated files, {counted:,} of them datasets and checkpoints: {totals['refused']:,} refused, "
+        f"{totals['equal']:,} loaded equal, {totals['other']:,} loaded as other valid content where no checksum can tell, "
+        f"{totals['finding']:,} findings; {rate:.0f} files/s, at most {kilobytes / 1024:.0f} MB"
     )
     return {
         "files": len(verdicts),

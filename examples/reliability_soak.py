@@ -10,9 +10,9 @@
 - eight environments stepped from eight threads at once, against the same ones after each other.
 
 In every step rates and rewards are finite; regularly all public arrays are, within their bounds, and agree with each other. Memory is
-the resident set and the blocks of Python's allocator, last tenth against second tenth (the first is the warm-up). Statistics are
-per-episode values, first tenth against last by Welch's and by Kolmogorov and Smirnov's tests, and the slope over all; the significance
-level of 0.01 is divided by the number of all comparisons. Seeds are fixed, so a run repeats its verdict.
+the resident set, the blocks of Python's allocator and its objects, last tenth against second tenth (the first is the warm-up).
+Statistics are per-episode values, first tenth against last by Welch's and by Kolmogorov and Smirnov's tests, and the slope over all;
+the significance level of 0.01 is divided by the number of all comparisons. Seeds are fixed, so a run repeats its verdict.
 
 Writes docs/results/reliability_soak.json, and what is known so far whenever a part gets on. ``--quick`` does the same in miniature and
 writes nothing unless told where. Needs scipy, which the extra ``test`` brings.
@@ -158,7 +158,17 @@ def table(found: Mapping[str, Record], said: Mapping[str, str]) -> Table:
     """The summary for a terminal."""
     grid = Table(title="Soak", box=box.SIMPLE_HEAD, title_justify="left")
     grid.add_column("")
-    for heading in ("env-steps", "episodes", "seconds", "env-steps/s", "arrays\nchecked", "resident\nMiB", "growth\nMiB", "growth\nblocks"):
+    for heading in (
+        "env-steps",
+        "episodes",
+        "seconds",
+        "env-steps/s",
+        "arrays\nchecked",
+        "resident\nMiB",
+        "growth\nMiB",
+        "blocks",
+        "objects",
+    ):
         grid.add_column(heading, justify="right")
     for heading in ("compa-\nrisons", "smallest\np"):
         grid.add_column(heading, justify="right")
@@ -168,7 +178,13 @@ def table(found: Mapping[str, Record], said: Mapping[str, str]) -> Table:
         counts = [f"{record.get(key, 0):,.0f}" for key in ("env_steps", "episodes", "seconds")]
         speed = f"{record.get('env_steps', 0) / record['seconds']:,.0f}" if record.get("seconds") else ""
         mebibytes = [f"{memory[key] / 2**20:.1f}" if memory else "" for key in ("resident_bytes", "growth_bytes")]
-        cells = [*counts, speed, f"{record.get('arrays_checked', 0):,}", *mebibytes, str(memory.get("growth_blocks", ""))]
+        cells = [
+            *counts,
+            speed,
+            f"{record.get('arrays_checked', 0):,}",
+            *mebibytes,
+            *(str(memory.get(f"growth_{what}", "")) for what in ("blocks", "objects")),
+        ]
         grid.add_row(name, *cells, str(len(p_values)), f"{min(p_values.values()):.4f}" if p_values else "", said[name])
     return grid
 

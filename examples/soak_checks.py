@@ -5,8 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-import tracemalloc
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,8 @@ RSS_BOUND = 4 * 2**20
 """Bytes by which resident memory may grow after the warm-up: fragmentation and late buffers, far below one byte per step."""
 BLOCKS_BOUND = 2000
 """Blocks of Python's allocator by which the interpreter may grow after the warm-up, some 0.1 MiB."""
-TRACED_BOUND = 20_000
-"""Bytes of Python's own allocations that the traced last part of a run may leave behind."""
+OBJECTS_BOUND = 200
+"""Objects under the garbage collector's watch that may be added after the warm-up."""
 PUBLIC_ARRAYS = tuple(name for name, attribute in vars(Network).items() if isinstance(attribute, property) and name[0] != "_")
 """Everything that can be read of a network; what is no array is passed over."""
 
@@ -71,7 +70,7 @@ def resident_bytes() -> int | None:
 
 
 class Memory:
-    """Samples of resident memory and of the interpreter's blocks over a run.
+    """Samples of resident memory, of the blocks of Python's allocator and of objects over a run.
 
     Args:
         rounds: how often `sample` will be called, at least 20; at most some 200 samples are taken. Room for them is made at once, so
@@ -80,7 +79,7 @@ class Memory:
 
     def __init__(self, rounds: int) -> None:
         self._every, self._calls, self._taken = max(1, rounds // 200), 0, 0
-        self._samples = np.full((rounds // self._every, 2), -1, np.int64)
+        self._samples = np.full((rounds // self._every, 3), -1, np.int64)
         gc.collect()
         gc.freeze()  # collections look at what comes from here on
 
@@ -89,34 +88,22 @@ class Memory:
         self._calls += 1
         if self._calls % self._every == 0:
             gc.collect()
-            self._samples[self._taken] = resident_bytes() or 0, sys.getallocatedblocks()
+            self._samples[self._taken] = resident_bytes() or 0, sys.getallocatedblocks(), len(gc.get_objects())
             self._taken += 1
 
     def growth(self) -> dict[str, int]:
         """Median of the last tenth less that of the second; the first is the warm-up."""
         tenth = self._taken // 10
         early, late = (np.median(part, 0).astype(int) for part in (self._samples[tenth : 2 * tenth], self._samples[self._taken - tenth :]))
-        return {"resident_bytes": int(late[0]), "growth_bytes": int(late[0] - early[0]), "growth_blocks": int(late[1] - early[1])}
-
-
-def traced_growth(call: Callable[[], object], calls: int) -> int:
-    """Bytes of Python's allocations that are left behind by so many calls, after one to warm up."""
-    tracemalloc.start()
-    call()
-    gc.collect()
-    before = tracemalloc.get_traced_memory()[0]
-    for _ in range(calls):
-        call()
-    gc.collect()
-    growth = tracemalloc.get_traced_memory()[0] - before
-    tracemalloc.stop()
-    return growth
+        grown = dict(zip(("growth_bytes", "growth_blocks", "growth_objects"), (late - early).tolist(), strict=True))
+        return {"resident_bytes": int(late[0]), **grown}
 
 
 def flat(growth: Mapping[str, int]) -> bool:
     """Whether memory stayed within the bounds."""
-    within = growth["growth_bytes"] <= RSS_BOUND and growth["growth_blocks"] <= BLOCKS_BOUND
-    return within and growth.get("traced_bytes", 0) <= TRACED_BOUND
+    return all(
+        growth[f"growth_{what}"] <= bound for what, bound in (("bytes", RSS_BOUND), ("blocks", BLOCKS_BOUND), ("objects", OBJECTS_BOUND))
+    )
 
 
 def drift(values: Mapping[str, NDArray[Any]]) -> dict[str, float]:

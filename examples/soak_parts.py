@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from soak_checks import Memory, check_arrays, drift, paired_drift, require, traced_growth
+from soak_checks import Memory, check_arrays, drift, paired_drift, require
 
 from baselines import GreedyMaxWeight
 from rrm_env import Network, RRMConfig, RRMParallelEnv, RRMVectorEnv, metrics
@@ -144,12 +144,11 @@ def dictionary_part(config: RRMConfig, env_steps: int, seed: int) -> Iterator[Re
         memory.sample()
         if (episode + 1) % (episodes // 10) == 0:
             yield {"share": (episode + 1) / episodes}
-    traced = traced_growth(lambda: play_episode(env, generator), max(2, episodes // 250))
     yield {
         "env_steps": episodes * config.episode_length,
         "episodes": episodes,
         "arrays_checked": contained,
-        "memory": {**memory.growth(), "traced_bytes": traced},
+        "memory": memory.growth(),
         "p_values": drift(kept),
         "tenths": tenths(kept),
     }

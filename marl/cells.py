@@ -28,7 +28,7 @@ from marl.paradigms import team_of
 from marl.policy import CHECKPOINT, Policy, describe
 from marl.sources import make_env
 from rrm_env import RRMConfig
-from rrm_env.config import nearest
+from rrm_env.config import nearest, shown
 from rrm_env.evaluation import MAX_EPISODES
 from rrm_env.network import bounded_integer
 
@@ -193,7 +193,7 @@ def _readable(text: str) -> str:
 def check_options(section: str, options: Any) -> None:
     """Refuse options that the section does not have (TypeError, ValueError), with the nearest that it has."""
     if not isinstance(options, Mapping):
-        raise TypeError(f"[{section}] must be a table of options, got {options!r}")
+        raise TypeError(f"[{section}] must be a table of options, got {shown(options)}")
     for name in options:
         if name in ("seeds", "seeds_per_cell"):
             raise ValueError(f"[{section}] {name} belongs to the sweep itself: in TOML above the first section")
@@ -244,11 +244,11 @@ def _completed(section: str, options: Mapping[str, Any]) -> dict[str, Any]:
         kind = str(OPTIONS[section][name].type)
         if name == "set":
             if not isinstance(value, Mapping):
-                raise TypeError(f"set must be a table of network fields, such as {{ n_ues = 10 }}, got {value!r}")
+                raise TypeError(f"set must be a table of network fields, such as {{ n_ues = 10 }}, got {shown(value)}")
         elif kind == "bool" and not isinstance(value, bool):
-            raise TypeError(f"{name} must be true or false, got {value!r}")
+            raise TypeError(f"{name} must be true or false, got {shown(value)}")
         elif kind.startswith(("str", "Path")) and not (isinstance(value, (str, Path)) or (value is None and "None" in kind)):
-            raise TypeError(f"{name} must be a text, got {value!r}")
+            raise TypeError(f"{name} must be a text, got {shown(value)}")
     return {**complete, **options}
 
 

@@ -36,9 +36,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """What each preset changes of the defaults. ``paper``: Table III; its two learning rates are read as actor's and critic's."""
 
-MAX_COUNT, MAX_NUMBER = 2**62, 1e30
-"""What tensors of integers and of floats, and their sums and products, still hold."""
-
 _POSITIVE = (
     "discount",
     "critic_learning_rate",
@@ -56,6 +53,10 @@ _WORDS = {
     "act_on": ("actor", "critic"),
 }
 _AT_MOST_ONE = ("discount", "target_rate", "entropy_ratio", "epsilon_final")
+_SMALLEST, _LARGEST = 1e-30, 1e30
+"""Of positive numbers: networks compute in float32, which neither loses nor overflows these."""
+_MOST = 2**53
+"""Of integers: update counters are int64, and this is as far as JSON's readers agree."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +134,7 @@ class LearnerConfig:
             object.__setattr__(self, item.name, self._checked(item.name, getattr(self, item.name)))
         if not isinstance(self.hidden_sizes, (tuple, list)):
             raise TypeError(f"hidden_sizes must be integers of at least 1, one per hidden layer, got {shown(self.hidden_sizes)}")
-        object.__setattr__(self, "hidden_sizes", tuple(_count("hidden_sizes", size) for size in self.hidden_sizes))
+        object.__setattr__(self, "hidden_sizes", tuple(bounded_integer("hidden_sizes", size, _MOST) for size in self.hidden_sizes))
         if self.share_parameters and self.paradigm == "c":
             raise ValueError("share_parameters = True must come with paradigm = 'i' or 'ctde': a centralised network is one already")
         if self.common_features and self.paradigm != "c":
@@ -148,26 +149,23 @@ class LearnerConfig:
             if not isinstance(value, bool):
                 raise TypeError(f"{name} must be True or False, got {shown(value)}")
         elif isinstance(default, int):
-            return _count(name, value, lowest=0 if name in ("exploration_updates", "learning_starts", "common_features") else 1)
+            return bounded_integer(name, value, _MOST, 0 if name in ("exploration_updates", "learning_starts", "common_features") else 1)
         elif isinstance(default, float):
             return self._checked_float(name, value)
         return value
 
     @staticmethod
     def _checked_float(name: str, value: Any) -> float:
-        high = 1.0 if name in _AT_MOST_ONE else math.inf
-        positive = name in _POSITIVE
-        allowed = f"a finite number {'above 0' if positive else 'of at least 0'}" + (" and at most 1" if high == 1 else "")
+        low, high = _SMALLEST if name in _POSITIVE else 0.0, 1.0 if name in _AT_MOST_ONE else _LARGEST
+        allowed = f"a finite number of at least {low:g} and at most {high:g}"
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
             raise TypeError(f"{name} must be {allowed}, got {shown(value)}")
         try:
             number = float(value)
         except OverflowError:  # an integer beyond float
             number = math.inf
-        if not math.isfinite(number) or number < 0 or number > high or (positive and number == 0):
+        if not low <= number <= high:
             raise ValueError(f"{name} must be {allowed}, got {shown(value)}")
-        if number > MAX_NUMBER or 0 < number < 1 / MAX_NUMBER:
-            raise ValueError(f"{name} must be {'0 or ' * (not positive)}from {1 / MAX_NUMBER:g} to {MAX_NUMBER:g}, got {shown(value)}")
         return number
 
     @classmethod
@@ -233,7 +231,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for item in fields(self):
             if item.name != "device":
-                object.__setattr__(self, item.name, _count(item.name, getattr(self, item.name)))
+                object.__setattr__(self, item.name, bounded_integer(item.name, getattr(self, item.name), _MOST))
         for name in ("evaluate_every", "checkpoint_every"):
             if getattr(self, name) % self.log_every:
                 raise ValueError(f"{name} = {getattr(self, name)} must be a multiple of log_every = {self.log_every}")
@@ -241,13 +239,6 @@ class TrainingConfig:
             raise ValueError(f"device must be cpu, cuda or cuda:N, got {shown(self.device)}")
         if self.device != "cpu" and int(self.device.partition(":")[2] or 0) >= torch.cuda.device_count():
             raise ValueError(f"device = {self.device!r} is not available: torch {torch.__version__} finds {_cuda_devices()}")
-
-
-def _count(name: str, value: Any, lowest: int = 1) -> int:
-    count = bounded_integer(name, value, lowest=lowest)
-    if count > MAX_COUNT:
-        raise ValueError(f"{name} must be at most {MAX_COUNT}, got {shown(value)}")
-    return count
 
 
 def _cuda_devices() -> str:

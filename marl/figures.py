@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import tyro
 from rich.console import Console
 from rich.table import Table
@@ -87,8 +88,8 @@ class Options(StudyOptions):
 
 
 def origin(scale: Scale) -> dict[str, Any]:
-    """What made a results file: command, revision, machine, versions, scale."""
-    return {**version.origin("torch"), "scale": vars(scale)}
+    """What made a results file: command, revision, machine, versions, torch's vector instructions, scale."""
+    return {**version.origin("torch"), "torch_instructions": torch.backends.cpu.get_cpu_capability(), "scale": vars(scale)}
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,7 @@ def _main(figure: Figure, options: Options) -> None:
     if options.only:
         for name in runs:
             print(f"{name}: score of each seed {', '.join(f'{value:.6f}' for value in evaluations[name].score.mean(-1))}")
+        print(f"torch computed with {torch.backends.cpu.get_cpu_capability()}; other instructions round differently, and scores with them")
         return
     verdicts = [claim.judge(evaluations) for claim in figure.claims]
     if verdicts:

@@ -38,13 +38,13 @@ class Replay:
 
     def _check_memory(self, team: Team) -> None:
         """Refuse what does not fit: memory is not taken when zeros are made but as transitions come, hours into a run."""
-        each = bytes_per_transition(team) * (1 if self.device.type == "cuda" else 2)
+        each = bytes_per_transition(team) * self.n_seeds * (1 if self.device.type == "cuda" else 2)
         free = free_bytes(self.device)
-        if free is not None and each * self.n_seeds * self.capacity > free:
+        if free is not None and each * self.capacity > free:
             raise ValueError(
                 f"replay_capacity = {self.capacity:,} transitions of {self.n_seeds} seeds and {team.n_agents} agents need "
-                f"{each * self.n_seeds * self.capacity / 2**30:,.1f} GiB, on the processor with the copy for checkpoints; "
-                f"{self.device} has {free / 2**30:,.1f} GiB free, allowed: up to {free // (each * self.n_seeds):,}"
+                f"{each * self.capacity / 2**30:,.1f} GiB, on the processor with the copy for checkpoints; "
+                f"{self.device} has {free / 2**30:,.1f} GiB free, allowed: up to {free // each:,}"
             )
 
     def add(self, *fields: np.ndarray) -> None:

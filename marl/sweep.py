@@ -13,7 +13,7 @@ from typing import Any
 from marl.cells import OPTIONS, Cell, Point, check_options, make_point
 from marl.collect import MAX_SEED, MAX_SEEDS
 from marl.config import TrainingConfig
-from rrm_env.config import nearest
+from rrm_env.config import nearest, shown
 from rrm_env.network import bounded_integer
 
 MAX_POINTS = 10_000
@@ -77,7 +77,7 @@ class Sweep:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{str(path)!r} is no TOML: {error}") from None
         except RecursionError:
-            raise ValueError(f"{str(path)!r} is no TOML: it is nested too deeply") from None
+            raise ValueError(f"{str(path)!r} cannot be read: values are nested too deeply") from None
         except (TypeError, ValueError) as error:
             raise type(error)(f"{str(path)!r}: {error}") from None
 
@@ -151,7 +151,9 @@ def _axis(section: str, name: str, values: Sequence[Any]) -> Sequence[Any]:
         raise ValueError(f"[{section}] device must be one for all cells, got {list(values)}: where a cell runs is no property of it")
     if not values:
         raise ValueError(f"[{section}] {name} is an axis without values: give at least one")
+    if len(values) > MAX_POINTS:  # before they are compared with each other
+        raise ValueError(f"[{section}] {name} has {len(values):,} values, allowed: up to {MAX_POINTS:,}")
     for k, value in enumerate(values):
         if value in values[:k]:
-            raise ValueError(f"[{section}] {name} holds {value!r} twice")
+            raise ValueError(f"[{section}] {name} holds {shown(value)} twice")
     return values

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import tyro
 from rich import box
-from rich.markup import escape
 from rich.table import Table
 
 from baselines.comparison import COLOURS, UNITS, draw_bars, print_whole, shown_with_interval, write_figure
@@ -27,6 +26,8 @@ _COLUMNS = {
     "score": ("Score\n", 3),
     "return": ("Return\n", 3),
 }
+MAX_BARS = 100
+"""In the picture."""
 
 
 class SweepError(RuntimeError):
@@ -80,9 +81,9 @@ def table(results: Mapping[str, Any]) -> Table:
     for heading in ("Seeds", *(_COLUMNS[kpi][0] for kpi in kpis)):
         grid.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        values = [escape(shown(row["varied"][name])) if name in row["varied"] else "" for name in varied]
+        values = [shown(row["varied"][name]) if name in row["varied"] else "" for name in varied]
         cells = [shown_with_interval(row["kpis"][kpi], _COLUMNS[kpi][1]) if kpi in row["kpis"] else "" for kpi in kpis]
-        grid.add_row(escape(row["name"]), *values, "" if row["seeds"] is None else str(row["seeds"]), *cells)
+        grid.add_row(row["name"], *values, "" if row["seeds"] is None else str(row["seeds"]), *cells)
     return grid
 
 
@@ -96,20 +97,22 @@ def shown(value: Any) -> str:
 
 
 def write_results(path: Path, results: Mapping[str, Any]) -> None:
-    """A picture of every row's score, or return, with its interval; schedulers are grey."""
+    """A picture of the rows' scores, or returns, with their intervals; of very many the best; schedulers are grey."""
     from matplotlib.figure import Figure
 
     rows = results["rows"]
     kpi = "score" if "score" in rows[0]["kpis"] else "return"
+    label = UNITS.get(kpi, kpi)
+    if len(rows) > MAX_BARS:
+        rows = sorted(rows, key=lambda row: -row["kpis"][kpi]["mean"])[:MAX_BARS]
+        label = f"{label}: the best {MAX_BARS} of {len(results['rows']):,}"
     names = list(dict.fromkeys(row["name"] for row in rows if row["seeds"] is not None))
-    figure = Figure(figsize=(8, 1 + 0.35 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(9, 1 + 0.3 * len(rows)), layout="constrained")
     axes = figure.subplots()
-    bars = []
-    for row in rows:
-        text = ", ".join([row["name"], *(f"{name} {shown(value)}" for name, value in row["varied"].items())])
-        colour = "#999999" if row["seeds"] is None else COLOURS[1 + names.index(row["name"]) % (len(COLOURS) - 2)]
-        bars.append((text, colour, row["kpis"][kpi]))
-    draw_bars(axes, bars)
-    axes.set(xlabel=UNITS.get(kpi, kpi))
+    colours = ["#999999" if row["seeds"] is None else COLOURS[1 + names.index(row["name"]) % (len(COLOURS) - 2)] for row in rows]
+    draw_bars(axes, [("", colour, row["kpis"][kpi]) for colour, row in zip(colours, rows, strict=True)])
+    texts = [", ".join([row["name"], *(f"{name} {shown(value)}" for name, value in row["varied"].items())]) for row in rows]
+    axes.set_yticks(range(len(rows)), texts, fontsize="small")
+    axes.set(xlabel=label)
     axes.spines[["top", "right"]].set_visible(False)
     write_figure(path, figure)

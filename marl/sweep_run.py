@@ -105,20 +105,12 @@ class SweepRun:
         out: the folder; made where missing. All nodes of a cluster must see it under this path.
         say: called with a line about what happened.
         reach: called with the updates that running cells have done, and with those that all have to do.
-
-    Raises:
-        ValueError: the folder cannot be made or written to.
     """
 
     def __init__(
         self, sweep: Sweep, out: str | Path, say: Callable[[str], None] = print, reach: Callable[[int, int], None] | None = None
     ) -> None:
         self.sweep, self.out, self._say, self._reach = sweep, Path(out).absolute(), say, reach
-        try:
-            for name in (DATASETS, RUNS, REFERENCES):
-                (self.out / name).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ValueError(f"--out = {str(out)!r} cannot be made: {error.strerror or error}") from None
         self.cells = {cell.name: cell for point in sweep.points for cell in sweep.cells(point)}
         self.references = {of.name: of for point in sweep.points for of in references(point)}
         self._values: dict[str, Values] = {}
@@ -140,7 +132,12 @@ class SweepRun:
             self._say(f"{event.kind}{count}: {event.task}{attempt} ({event.detail})")
 
     def run(self, engine: Engine) -> dict[str, Any]:
-        """Do what is missing, then merge; the content of `RESULTS`."""
+        """Do what is missing, then merge; the content of `RESULTS`.
+
+        Raises:
+            ValueError: the folder cannot be made.
+        """
+        self._make_folders()
         self._load()
         missing = [cell for name, cell in self.cells.items() if name not in self._values]
         begun = sum((self.out / RUNS / cell.run / DESCRIPTION).exists() for cell in missing)
@@ -152,6 +149,13 @@ class SweepRun:
         return results
 
     # --- What is there ---
+
+    def _make_folders(self) -> None:
+        try:
+            for name in (DATASETS, RUNS, REFERENCES):
+                (self.out / name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"--out = {str(self.out)!r} cannot be made: {error.strerror or error}") from None
 
     def _load(self) -> None:
         for name, cell in self.cells.items():

@@ -289,11 +289,10 @@ def _checked(item: Field[Any], value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, numbers.Integral if integral else numbers.Real):
         raise TypeError(f"{item.name} must be {allowed}, got {shown(value)}")
     try:
-        number = float(value)
+        number = int(value) if isinstance(value, numbers.Integral) and integral else float(value)
     except OverflowError:  # an integer beyond float
         number = math.inf
-    number = int(value) if integral and math.isfinite(number) else number
-    if not math.isfinite(number) or number < low or number > high or (above and number == low):
+    if not low <= number <= high or (above and number == low):  # integers compare exactly, however large
         raise ValueError(f"{item.name} must be {allowed}, got {shown(value)}")
     return number
 

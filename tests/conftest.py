@@ -1,6 +1,7 @@
 """Settings shared by all tests."""
 
 import importlib.util
+import signal
 
 from hypothesis import settings
 
@@ -11,3 +12,9 @@ collect_ignore_glob = [] if importlib.util.find_spec("torch") else ["test_marl_*
 settings.register_profile("default", deadline=None, max_examples=60, print_blob=True)
 settings.register_profile("quick", parent=settings.get_profile("default"), max_examples=10)
 settings.load_profile("default")
+
+# Background jobs of shells, and nohup, ignore these; programs that tests start and interrupt would inherit that.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)

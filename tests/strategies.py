@@ -110,41 +110,6 @@ def whole_range_configs(draw: st.DrawFn, max_numbers: int = 2**18) -> dict[str, 
     return values
 
 
-def whole_range_learners() -> st.SearchStrategy[dict[str, Any]]:
-    """Fields of `marl.LearnerConfig` that an update reads, each from all that it allows on its own, but for sizes, which are small."""
-    positive = st.floats(1e-30, 1e30) | st.floats(-29.9, 29.9).map(lambda exponent: 10**exponent)
-    share, switch = st.floats(1e-30, 1) | st.sampled_from([0.0, 1.0]), st.booleans()
-    return st.fixed_dictionaries(
-        {
-            "paradigm": st.sampled_from(["c", "i", "ctde"]),
-            "algorithm": st.sampled_from(["sac", "dqn", "bc"]),
-            "hidden_sizes": st.lists(st.integers(1, 8), max_size=3),
-            "batch_size": st.integers(1, 16),
-            "n_critics": st.integers(1, 3),
-        },
-        optional={
-            "cql_alpha": positive | st.just(0.0),
-            "cql_reduction": st.sampled_from(["sum", "mean"]),
-            "discount": share.filter(bool),
-            "critic_learning_rate": positive,
-            "actor_learning_rate": positive,
-            "temperature_learning_rate": positive,
-            "target_rate": share.filter(bool),
-            "target_period": st.integers(1, 2**62),
-            "automatic_temperature": switch,
-            "initial_temperature": positive,
-            "entropy_ratio": share,
-            "soft_backup": switch,
-            "double_q": switch,
-            "td_loss": st.sampled_from(["half_squared", "huber"]),
-            "reward_scale": positive,
-            "normalise_observations": switch,
-            "epsilon_final": share,
-            "exploration_updates": st.integers(0, 2**62),
-        },
-    )
-
-
 def random_service(network: Network, generator: np.random.Generator) -> NDArray[np.int64]:
     """(B, I) for each AP silence or one of its UEs, candidate or not."""
     served = np.full((network.num_envs, network.config.n_aps), -1, np.int64)

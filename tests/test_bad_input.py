@@ -51,7 +51,7 @@ OUT_OF_RANGE: dict[str, tuple[Any, ...]] = {
     "wall_loss_db": (-1.0, 201),
     "shadowing_std_db": (-1.0, 21),
     "csi_delay": (-1, 1001),
-    "rate_ema": (0, -0.1, 1.01),
+    "rate_ema": (0, 5e-324, -0.1, 1.01),
     "min_average_rate": (0, -0.1),
     "fairness_exponent": (-0.1, 2.1),
     "message_bits": (0, 25),
@@ -107,8 +107,17 @@ def test_nan_and_infinite_parameters_are_refused(name: str, value: Any) -> None:
 
 
 def test_integer_too_large_for_a_float_is_refused() -> None:
+    with pytest.raises(ValueError, match="n_aps must be an integer"):
+        RRMConfig(n_aps=10**400)
     with pytest.raises(ValueError, match=r"^area_side_m must be a finite number above 0 up to 1e\+06, got 10{400}$"):
         RRMConfig(area_side_m=10**400)
+
+
+@pytest.mark.parametrize("name", INTEGERS)
+@pytest.mark.parametrize("value", [10**400, -(10**5000)], ids=["400 digits", "5000 digits"])
+def test_integers_of_any_length_are_refused(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=rf"^{name} must be an integer (from|above) .* up to .*, got "):
+        RRMConfig(**{name: value})
 
 
 @pytest.mark.parametrize("value", [True, np.True_, "1", 1j, [1.0], np.ones(1), object], ids=repr)

@@ -48,7 +48,7 @@ LEFT_OUT = (
     (r"^pytest\b", "it is this suite"),
     (r"--watch(?!.*--video)", "it opens a window"),
     (r"examples/benchmark_", "benchmarks take minutes and need their peers"),
-    (r"examples/(reliability_soak|large_networks)\.py(?!.*--quick)", "it takes minutes; its miniature is tested"),
+    (r"examples/(reliability_(soak|fuzz|kills)|large_networks)\.py(?!.*--quick)", "it takes minutes; its miniature is tested"),
     (r"^ruff\b|^mypy\b|^sphinx-build\b|^python -m build\b", IN_CI),
     (r"examples/(figure_\d|sensitivity|past_the_paper|information_limit)\.py", IN_CI),
 )

@@ -35,9 +35,6 @@ from marl.ray_engine import Ray
 from marl.sweep_run import SweepRun, Training
 from rrm_env import Network
 
-# Ray forgets to close files of its own when its processes are gone.
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-
 NODE: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
 
 
@@ -179,6 +176,7 @@ def test_a_node_that_dies_while_training_does_not_show_in_the_results(
     nodes = [cluster.add_node(**NODE) for _ in range(2)]
     sweep = small(collect=COLLECT, train={**TRAIN, "paradigm": ["c", "i", "ctde"], **LONGER})
     there, here = tmp_path / "there", tmp_path / "here"
+    there.mkdir()
     heard: list[str] = []
     logs: dict[str, str] = {}
     """By run, when the node is dead."""

@@ -43,7 +43,7 @@ def refusals() -> list[tuple[str, Any, type[Exception], str]]:
     """Field, value, error and what the message says is allowed."""
     listed: list[tuple[str, Any, type[Exception], str]] = []
     for name in POSITIVE:
-        listed += [(name, value, ValueError, "above 0") for value in (0, 0.0, -1e-9, math.nan, math.inf)]
+        listed += [(name, value, ValueError, "of at least 1e-30") for value in (0, 0.0, -1e-9, 5e-324, math.nan, math.inf)]
     for name in NOT_NEGATIVE:
         listed += [(name, value, ValueError, "of at least 0") for value in (-1, -1e-9, math.nan, -math.inf)]
     for name in SHARES:
@@ -134,7 +134,7 @@ configs = st.builds(
     algorithm=st.sampled_from(["sac", "dqn", "bc"]),
     hidden_sizes=st.lists(st.integers(1, 300), max_size=3).map(tuple) | st.lists(st.integers(1, 300), max_size=3),
     cql_alpha=st.floats(0, 100),
-    discount=st.floats(0, 1, exclude_min=True),
+    discount=st.floats(1e-30, 1),
     n_critics=st.integers(1, 5),
     double_q=st.booleans(),
     td_loss=st.sampled_from(["half_squared", "huber"]),

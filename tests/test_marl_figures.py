@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.figure import Figure as Canvas
 
 import marl.figures
@@ -122,7 +123,8 @@ def test_results_say_what_they_are_of(result: dict[str, Any]) -> None:
         "scale": vars(SCALE),
         "network": TINY.as_dict(),
     }
-    code = {"revision": revision(), "machine": machine(), "versions": versions("torch")}
+    instructions = torch.backends.cpu.get_cpu_capability()
+    code = {"revision": revision(), "machine": machine(), "versions": versions("torch"), "torch_instructions": instructions}
     numbers = {"rows", "claims", "improvement", "training_hours", "learners", "curves"}
     assert {key: value for key, value in result.items() if key not in numbers} == {**said, **code, "added": ["online-dqn", "bc.dqn-40"]}
     assert numbers < set(result)

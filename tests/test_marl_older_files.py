@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 from toys import SMALL, assert_same_outcome, trained
 
 from baselines import RandomWalk
@@ -39,6 +40,14 @@ def test_a_run_from_before_an_option_existed_is_gone_on_with(tmp_path: Path) -> 
     run = trained(tmp_path / "run", {}, {"updates": 10})
     aged(run, "share_parameters", "common_features")
     assert Policy.load(run).config.share_parameters is False
+    assert_same_outcome(trained(run, {}, {"updates": 20}, resume=True), trained(tmp_path / "whole", {}, {"updates": 20}))
+
+
+def test_a_run_from_before_checksums_is_loaded_and_gone_on_with(tmp_path: Path) -> None:
+    run = trained(tmp_path / "run", {}, {"updates": 10})
+    for name in ("checkpoint.safetensors", "replay-10.safetensors"):
+        save_file(load_file(run / name), run / name)
+    assert Policy.load(run).config.algorithm == "sac"
     assert_same_outcome(trained(run, {}, {"updates": 20}, resume=True), trained(tmp_path / "whole", {}, {"updates": 20}))
 
 

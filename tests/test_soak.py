@@ -130,14 +130,20 @@ def test_memory_that_grows_is_noticed(checks: ModuleType) -> None:
     assert checks.flat(growth(0))
     if checks.resident_bytes() is not None:
         assert not checks.flat(growth(400_000))
-    assert not checks.flat({"growth_bytes": 0, "growth_blocks": 0, "traced_bytes": checks.TRACED_BOUND + 1})
-    assert not checks.flat({"growth_bytes": 0, "growth_blocks": checks.BLOCKS_BOUND + 1})
+    bounds = {"growth_bytes": checks.RSS_BOUND, "growth_blocks": checks.BLOCKS_BOUND, "growth_objects": checks.OBJECTS_BOUND}
+    assert checks.flat(bounds)
+    for what, bound in bounds.items():
+        assert not checks.flat({**bounds, what: bound + 1})
 
 
-def test_what_calls_leave_behind_is_traced(checks: ModuleType) -> None:
-    kept: list[bytes] = []
-    assert checks.traced_growth(lambda: kept.append(bytes(1000)), 50) > 50_000
-    assert checks.traced_growth(lambda: bytes(1000), 50) < 5_000
+def test_objects_and_blocks_that_are_left_behind_are_counted(checks: ModuleType) -> None:
+    memory, kept = checks.Memory(40), []
+    for _ in range(40):
+        kept += [[float(k)] for k in range(100)]
+        memory.sample()
+    found = memory.growth()
+    assert found["growth_objects"] == pytest.approx(3400, rel=0.1)  # from the middle of the second tenth to the middle of the last
+    assert found["growth_blocks"] >= 2 * found["growth_objects"]
 
 
 def test_drift_is_told_from_chance(checks: ModuleType) -> None:
@@ -154,12 +160,16 @@ def test_drift_is_told_from_chance(checks: ModuleType) -> None:
 
 
 def test_verdicts_name_what_failed(script: ModuleType) -> None:
-    fine = {"env_steps": 1, "p_values": {"return, mean": 0.2}, "memory": {"growth_bytes": 0, "growth_blocks": 0, "resident_bytes": 1}}
+    fine = {
+        "env_steps": 1,
+        "p_values": {"return, mean": 0.2},
+        "memory": dict.fromkeys(("growth_bytes", "growth_blocks", "growth_objects"), 0),
+    }
     said = script.verdicts(
         {
             "fine": fine,
             "drifts": {**fine, "p_values": {"return, mean": 1e-9}},
-            "leaks": {**fine, "memory": {"growth_bytes": 2**30, "growth_blocks": 0}},
+            "leaks": {**fine, "memory": {"growth_bytes": 2**30, "growth_blocks": 0, "growth_objects": 0}},
             "crashed": {"error": "Traceback\nValueError: no"},
             "cut off": {"share": 0.5},
         }
