@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from baselines.scheduler import Baseline
@@ -93,7 +94,7 @@ def table(summary: Mapping[str, Mapping[str, Any]], title: str) -> Table:
         ("Score minus\nbest (paired)", "score_minus_best", 3),
         ("Jain's\nindex", "fairness", 2),
     )
-    grid = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
+    grid = Table(title=escape(title), box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
     grid.caption = "Under each mean its 95 % bootstrap interval over episodes. Silent: share of AP-steps without a transmission."
     grid.add_column("Scheduler", no_wrap=True)
     for heading in (*(heading for heading, _, _ in columns), "Silent\n%", "Steps/s\n"):
@@ -102,7 +103,7 @@ def table(summary: Mapping[str, Mapping[str, Any]], title: str) -> Table:
         cells = [
             "best" if key == "score_minus_best" and row["best"] else shown_with_interval(row[key], digits) for _, key, digits in columns
         ]
-        grid.add_row(name, *cells, f"{100 * row['silent_share']:.0f}", f"{row['steps_per_second']:,.0f}")
+        grid.add_row(escape(name), *cells, f"{100 * row['silent_share']:.0f}", f"{row['steps_per_second']:,.0f}")
     return grid
 
 

@@ -12,12 +12,13 @@ import numpy as np
 import torch
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from baselines import REGISTRY
 from baselines.comparison import check_picture, parse_scheduler, show, summarise, write_json, write_picture
 from marl.card import behaviours, dataset_card
-from marl.collect import collect, collect_parallel, collect_run
+from marl.collect import MAX_SEEDS, collect, collect_parallel, collect_run
 from marl.config import LearnerConfig, TrainingConfig
 from marl.dataset import Dataset
 from marl.engine import Engine, Listen, open_engine
@@ -29,6 +30,7 @@ from marl.sources import MakeEnv, make_env
 from marl.training import episode_returns, train
 from rrm_env import Evaluation, RRMConfig, Scheduler, evaluate, metrics, parse_settings
 from rrm_env.files import check_writable, write_whole
+from rrm_env.network import bounded_integer
 from rrm_env.version import facts, versions
 from rrm_env.watching import check_video, record, watch
 
@@ -139,7 +141,7 @@ class Train:
                 self.out,
                 self.learner,
                 self.training,
-                seeds=range(self.first_seed, self.first_seed + self.seeds),
+                seeds=range(self.first_seed, self.first_seed + bounded_integer("seeds", self.seeds, MAX_SEEDS, lowest=0)),
                 dataset=dataset,
                 network=network,
                 make=make_env(self.env) if self.env else None,
@@ -289,14 +291,14 @@ class Info:
             Console().print(_dataset_table(Dataset.read(self.path), str(self.path)))
             return
         description = describe(self.path)
-        grid = Table(title=f"{self.path}: {description['scheme']}", show_header=False, title_justify="left")
+        grid = Table(title=escape(f"{self.path}: {description['scheme']}"), show_header=False, title_justify="left")
         rows: dict[str, Any] = {
             "seeds": description["seeds"],
             "data": description["data"] or "online",
             "environment": description["environment"],
         }
-        for key, value in {**rows, **description["training"], **description["learner"], **description["versions"]}.items():
-            grid.add_row(key, str(value))
+        for key, value in {**rows, **description["training"], **description["learner"], **description.get("versions", {})}.items():
+            grid.add_row(escape(key), escape(str(value)))
         Console().print(grid)
 
 
@@ -377,11 +379,11 @@ def _network_of(run: Path, preset: str | None, settings: tuple[str, ...]) -> RRM
 
 def _dataset_table(dataset: Dataset, title: str) -> Table:
     team = dataset.team
-    grid = Table(title=f"{title}: {len(dataset):,} transitions", title_justify="left", caption_justify="left")
+    grid = Table(title=escape(f"{title}: {len(dataset):,} transitions"), title_justify="left", caption_justify="left")
     grid.caption = f"{team.n_agents} agents, {team.n_features} features and {team.n_actions} actions each"
     for heading in ("Behaviour", "Seed", "Transitions", "KPIs of its episodes"):
         grid.add_column(heading)
     for behaviour in behaviours(dataset):
         kpis = ", ".join(f"{name} {value:,.3f}" for name, value in behaviour.kpis.items())
-        grid.add_row(behaviour.name, behaviour.seed, f"{behaviour.transitions:,}", kpis)
+        grid.add_row(escape(behaviour.name), behaviour.seed, f"{behaviour.transitions:,}", escape(kpis))
     return grid

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import tyro
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from baselines.comparison import COLOURS, UNITS, draw_bars, print_whole, shown_with_interval, write_figure
@@ -81,9 +82,9 @@ def table(results: Mapping[str, Any]) -> Table:
     for heading in ("Seeds", *(_COLUMNS[kpi][0] for kpi in kpis)):
         grid.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        values = [shown(row["varied"][name]) if name in row["varied"] else "" for name in varied]
+        values = [escape(shown(row["varied"][name])) if name in row["varied"] else "" for name in varied]
         cells = [shown_with_interval(row["kpis"][kpi], _COLUMNS[kpi][1]) if kpi in row["kpis"] else "" for kpi in kpis]
-        grid.add_row(row["name"], *values, "" if row["seeds"] is None else str(row["seeds"]), *cells)
+        grid.add_row(escape(row["name"]), *values, "" if row["seeds"] is None else str(row["seeds"]), *cells)
     return grid
 
 

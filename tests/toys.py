@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -254,6 +254,13 @@ def small_study(folder: Path) -> Iterator[Study]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(marl.study, "LearnerConfig", small_learner)
         yield Study(folder, scale, SMALL)
+
+
+def edit_json(path: Path, change: Callable[[Any], object]) -> None:
+    """Change a JSON file's content."""
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
 
 
 # --- Commands ---
