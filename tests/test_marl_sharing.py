@@ -111,7 +111,7 @@ def test_learning_from_common_features_runs_from_data_to_evaluation(tmp_path: Pa
     [
         ({"share_parameters": True}, "share_parameters = True must come with paradigm = 'i' or 'ctde'"),
         ({"paradigm": "i", "common_features": 2}, "common_features = 2 must come with paradigm = 'c', got 'i'"),
-        ({"common_features": -1}, "common_features must be an integer of at least 0, got -1"),
+        ({"common_features": -1}, "common_features must be an integer of at least 0 and at most 9007199254740992, got -1"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(options: dict[str, Any], message: str) -> None:
