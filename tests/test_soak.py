@@ -129,7 +129,7 @@ def test_memory_that_grows_is_noticed(checks: ModuleType) -> None:
 
     assert checks.flat(growth(0))
     if checks.resident_bytes() is not None:
-        assert not checks.flat(growth(400_000))
+        assert not checks.flat(growth(4_000_000))
     bounds = {"growth_bytes": checks.RSS_BOUND, "growth_blocks": checks.BLOCKS_BOUND, "growth_objects": checks.OBJECTS_BOUND}
     assert checks.flat(bounds)
     for what, bound in bounds.items():
