@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 import numpy as np
+from network_checks import CheckError, check_arrays, require
 
 from rrm_env import PRESETS, DeploymentError, Network, RRMConfig, metrics
 from rrm_env.joint import joint_observation_space
@@ -89,24 +90,24 @@ def _reconciled(rng: Random, values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def play(config: RRMConfig, seed: int) -> str:
-    """Play some steps of an episode with random legal actions: what is wrong, or nothing where all is well.
+def play(config: RRMConfig, seed: int) -> None:
+    """Play some steps of two episodes with random legal actions.
 
     Raises:
+        CheckError: something is not as it must be.
         DeploymentError: no place was found for an access point or a user.
     """
-    network, generator = Network(config), np.random.default_rng(seed)
+    network, generator = Network(config, 2), np.random.default_rng(seed)
     space = joint_observation_space(network)
     network.reset(seed % 2**62)
-    for step in range(min(config.episode_length, MOST_STEPS)):
-        if wrong := _wrong_decision(network, space):
-            return f"step {step}: {wrong}"
+    check_arrays(network)
+    for _ in range(min(config.episode_length, MOST_STEPS)):
         keys = generator.random(network.action_mask.shape) * network.action_mask
         rates, reward = network.step_actions(keys.argmax(-1))
-        if not (np.isfinite(rates).all() and (rates >= 0).all() and np.isfinite(reward).all()):
-            return f"step {step}: rates {rates.min():g} to {rates.max():g}, reward {reward[0]:g}"
-    if wrong := _wrong_decision(network, space):
-        return f"at the end: {wrong}"
+        require(np.isfinite(rates).all() and (rates >= 0).all(), f"rates from {rates.min():g} to {rates.max():g}")
+        require(np.isfinite(reward).all() and (config.reward == "utility" or (reward >= 0).all()), f"rewards {reward.tolist()}")
+        require(all(space.contains(observation) for observation in network.observation), "an observation is outside the space")
+        check_arrays(network)
     means = network.ue_rate_sum / network.t
     kpis = {
         "sum rate": metrics.sum_rate(means),
@@ -114,27 +115,19 @@ def play(config: RRMConfig, seed: int) -> str:
         "score": metrics.score(means, config.sum_weight, config.score_tail_weight),
         "fairness": metrics.fairness(means),
     }
-    return "; ".join(f"{name} = {value}" for name, value in kpis.items() if not np.isfinite(value).all())
-
-
-def _wrong_decision(network: Network, space: Any) -> str:
-    """What an agent would be told that it must not be."""
-    if not np.isfinite(network.observation).all() or not space.contains(network.observation[0]):
-        return f"observations {network.observation.min():g} to {network.observation.max():g} outside the space"
-    mask, candidates = network.action_mask[0], network.candidates[0]
-    owners = np.where(candidates >= 0, network.association[0][candidates], np.arange(network.config.n_aps)[:, None])
-    if (owners != np.arange(network.config.n_aps)[:, None]).any() or not np.array_equal(mask[:, :-1], candidates >= 0):
-        return f"candidates {candidates.tolist()} with masks {mask.tolist()}"[:1000]
-    return "" if (mask[:, -1] == 1).all() else "silence is not legal"
+    for name, values in kpis.items():
+        require(np.isfinite(values).all() and (values >= 0).all(), f"{name} = {values}")
 
 
 def judge_network(rng: Random) -> tuple[str, str]:
     """What came of a drawn network."""
     config = draw_network(rng)
     if isinstance(config, str):
-        return "refused", config
+        return ("refused" if any(item.name in config for item in fields(RRMConfig)) else "finding"), config
     try:
-        wrong = play(config, rng.getrandbits(62))
+        play(config, rng.getrandbits(62))
     except DeploymentError as error:
-        return "refused", str(error)
-    return ("finding", f"{wrong}: {config}") if wrong else ("fine", "")
+        return ("refused" if "distance" in str(error) else "finding"), str(error)
+    except CheckError as error:
+        return "finding", f"{error}: {config}"
+    return "fine", ""

@@ -28,8 +28,14 @@ from rich.console import Console
 from rich.table import Table
 
 from marl.progress import progress
+from rrm_env.ending import status_of
 from rrm_env.files import check_writable, write_whole
-from rrm_env.version import machine, revision, versions
+from rrm_env.version import origin
+
+
+class FindingError(RuntimeError):
+    """Something was neither refused nor right."""
+
 
 COUNTED = ("dataset", "checkpoint", "replay")
 """Kinds of files that the count is of; the others come on top."""
@@ -61,8 +67,8 @@ class Options:
     """A hundredth of everything, and no results."""
 
 
-def main(options: Options) -> int:
-    """Fuzz, print, write; how many findings there were."""
+def main(options: Options) -> None:
+    """Fuzz, print, write (FindingError)."""
     torch.set_num_threads(1)
     names = ("files", *SECTIONS)
     if unknown := [name for name in options.only if name not in names]:
@@ -80,16 +86,16 @@ def main(options: Options) -> int:
     seconds = time.perf_counter() - began
     print(f"{found} findings in {seconds:.0f} s")
     if path:
-        origin = {"command": "python examples/reliability_fuzz.py", "revision": revision(), "machine": machine()}
         content = {
-            "origin": {**origin, "versions": versions("torch", "safetensors", "minari", "h5py")},
+            "origin": origin("torch", "safetensors", "minari", "h5py"),
             "options": {key: value for key, value in asdict(options).items() if isinstance(value, (int, float))},
             "seconds": round(seconds),
             **result,
         }
         write_whole(path, lambda file: file.write((json.dumps(content, indent=1) + "\n").encode()))
         print(f"wrote {path}")
-    return found
+    if found:
+        raise FindingError(f"{found} findings; those of files are kept in {str(options.findings)!r}")
 
 
 # --- Files ---
@@ -187,7 +193,4 @@ def fuzz_calls(name: str, options: Options, count: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(1 if main(tyro.cli(Options, description=__doc__)) else 0)
-    except (TypeError, ValueError) as error:
-        sys.exit(f"error: {error}")
+    sys.exit(status_of(lambda: main(tyro.cli(Options, description=__doc__)), failures=(FindingError,)))

@@ -34,7 +34,7 @@ from marl.policy import CHECKPOINT, DESCRIPTION, describe
 from rrm_env.ending import status_of
 from rrm_env.files import check_writable, write_whole
 from rrm_env.network import bounded_integer
-from rrm_env.version import machine, revision, versions
+from rrm_env.version import origin
 
 ROOT = Path(__file__).resolve().parent.parent
 IN_A_ROW = 3
@@ -332,10 +332,7 @@ def main(options: Options) -> None:
     report(benches, time.monotonic() - began)
     if path:
         result = {
-            "command": shlex.join(["python", *sys.argv]),
-            "revision": revision(),
-            "machine": machine(),
-            "versions": versions("torch", "safetensors", "filelock"),
+            **origin("torch", "safetensors", "filelock"),
             "seed": options.seed,
             "minutes": round((time.monotonic() - began) / 60, 1),
             "works": {bench.work.name: vars(bench.tally) for bench in benches},

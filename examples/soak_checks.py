@@ -1,4 +1,4 @@
-"""What the soak looks at while it runs: arrays, memory, and statistics of early episodes against late ones."""
+"""What the soak looks at while it runs, beside the network itself: memory, and statistics of early episodes against late ones."""
 
 from __future__ import annotations
 
@@ -13,54 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from rrm_env import Network
-
 RSS_BOUND = 4 * 2**20
 """Bytes by which resident memory may grow after the warm-up: fragmentation and late buffers, far below one byte per step."""
 BLOCKS_BOUND = 2000
 """Blocks of Python's allocator by which the interpreter may grow after the warm-up, some 0.1 MiB."""
 OBJECTS_BOUND = 200
 """Objects under the garbage collector's watch that may be added after the warm-up."""
-PUBLIC_ARRAYS = tuple(name for name, attribute in vars(Network).items() if isinstance(attribute, property) and name[0] != "_")
-"""Everything that can be read of a network; what is no array is passed over."""
-
-
-class SoakError(AssertionError):
-    """Something that must not happen in any step happened."""
-
-
-def require(holds: Any, what: str) -> None:
-    """Raise `SoakError` saying what is wrong unless it holds."""
-    if not holds:
-        raise SoakError(what)
-
-
-def check_arrays(network: Network) -> int:
-    """All arrays of a network are finite, within their bounds, and agree with each other; how many were looked at.
-
-    Raises:
-        SoakError: they are not.
-    """
-    config, looked_at, where = network.config, 0, f"in step {network.t} of the episodes from seed {network.seeds[0]}"
-    for name in PUBLIC_ARRAYS:
-        array = getattr(network, name)
-        if isinstance(array, np.ndarray):
-            looked_at += 1
-            require(array.dtype.kind != "f" or np.isfinite(array).all(), f"{name} is not finite {where}")
-    low, high = network.observation_bounds
-    require(((network.observation >= low) & (network.observation <= high)).all(), f"observation leaves its space {where}")
-    for name in ("ap_positions", "ue_positions"):
-        position = getattr(network, name)
-        require(((position >= 0) & (position <= config.area_side_m)).all(), f"{name} leaves the square {where}")
-    for name in ("gain", "large_scale_gain", "reported_sinr", "reported_rate", "pf_ratio", "ue_rate_sum"):
-        require((getattr(network, name) >= 0).all(), f"{name} is negative {where}")
-    require((network.average_rate >= np.float32(config.min_average_rate)).all(), f"average_rate is below its floor {where}")
-    candidates, mask = network.candidates, network.action_mask
-    require(np.array_equal(mask[..., :-1] == 1, candidates >= 0) and (mask[..., -1] == 1).all(), f"masks and candidates differ {where}")
-    serving = np.take_along_axis(network.association[:, None, :], np.maximum(candidates, 0), -1)
-    foreign = (candidates >= 0) & (serving != np.arange(config.n_aps)[:, None])
-    require(not foreign.any(), f"a candidate belongs to another access point {where}")
-    return looked_at
 
 
 def resident_bytes() -> int | None:

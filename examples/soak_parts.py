@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from network_checks import check_arrays, require
 from numpy.typing import NDArray
-from soak_checks import Memory, check_arrays, drift, paired_drift, require
+from soak_checks import Memory, drift, paired_drift
 
 from baselines import GreedyMaxWeight
 from rrm_env import Network, RRMConfig, RRMParallelEnv, RRMVectorEnv, metrics

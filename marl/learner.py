@@ -13,6 +13,7 @@ from marl.config import LearnerConfig
 from marl.networks import Layers, Workspace, initialise, layer_sizes, roles
 from marl.paradigms import DIVERGED, Heads, Team, preference, tame
 from marl.policy import Policy
+from marl.tensor_files import require_like
 from marl.transitions import Transitions, random_bits, random_uniform
 
 BATCHES, EXPLORATION = range(2)
@@ -221,11 +222,7 @@ class Learner:
         """
         own = self.tensors()
         for name, tensor in own.items():
-            expected, found = f"{tensor.dtype} of shape {tuple(tensor.shape)}", "nothing"
-            if name in tensors:
-                found = f"{tensors[name].dtype} of shape {tuple(tensors[name].shape)}"
-            if found != expected:
-                raise ValueError(f"checkpoint: {name} must be {expected}, found {found}")
+            require_like("checkpoint", name, tensors, tensor.dtype, tuple(tensor.shape))
             if not torch.isfinite(tensors[name]).all():
                 raise ValueError(f"checkpoint: {name} must be finite")
         for name, tensor in own.items():

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from marl.paradigms import Team
+from marl.tensor_files import require_like
 from marl.transitions import Transitions, check_values
 
 MEMORY = Path("/proc/meminfo")
@@ -75,11 +76,7 @@ class Replay:
         added = int(tensors["added"])
         filled, own = min(added, self.capacity), self.stored._asdict()
         for name, field in own.items():
-            expected, found = f"{field.dtype} of shape {(self.n_seeds, filled, *field.shape[1:])}", "nothing"
-            if name in tensors:
-                found = f"{tensors[name].dtype} of shape {tuple(tensors[name].shape)}"
-            if found != expected:
-                raise ValueError(f"replay: {name} must be {expected}, found {found}")
+            require_like("replay", name, tensors, field.dtype, (self.n_seeds, filled, *field.shape[1:]))
         if filled:
             try:
                 check_values({name: tensors[name].flatten(0, 1) for name in own})

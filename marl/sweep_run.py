@@ -28,7 +28,7 @@ from marl.sources import make_env
 from marl.sweep import Sweep
 from marl.training import episode_returns, train
 from rrm_env import RRMConfig, Scheduler, evaluate
-from rrm_env.files import write_whole
+from rrm_env.files import append_line, write_whole
 from rrm_env.version import machine, revision, versions
 
 DATASETS, RUNS, REFERENCES, RESULTS, EVENTS, ORIGIN = "datasets", "runs", "schedulers", "results.json", "events.jsonl", "origin.json"
@@ -124,8 +124,7 @@ class SweepRun:
             self._look()
             return
         record = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **event._asdict()}
-        with (self.out / EVENTS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        append_line(self.out / EVENTS, json.dumps(record))
         count = self._progress.count(event)
         if count is not None:
             attempt = f", attempt {event.attempt}" if event.attempt > 1 or event.kind == "lost" else ""
@@ -230,8 +229,7 @@ class SweepRun:
             self._say(f"running: {done:,} of {self._progress.updates:,} updates")
 
     def _keep_traceback(self, names: list[str], text: str) -> None:
-        with (self.out / EVENTS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"failed": names, "traceback": text}) + "\n")
+        append_line(self.out / EVENTS, json.dumps({"failed": names, "traceback": text}))
 
     def _training(self, cells: list[Cell]) -> Training:
         point, data = cells[0].point, cells[0].point.data

@@ -73,6 +73,15 @@ def opened(path: str | Path, refusal: Callable[[str], ValueError]) -> Iterator[A
         raise refusal(shortened(str(error))) from None
 
 
+def require_like(where: str, name: str, tensors: Mapping[str, Tensor], kind: torch.dtype, shape: tuple[int, ...]) -> None:
+    """Refuse a tensor of another type or shape, or none (ValueError); ``where`` says what should hold it."""
+    expected, found = f"{kind} of shape {shape}", "nothing"
+    if name in tensors:
+        found = f"{tensors[name].dtype} of shape {tuple(tensors[name].shape)}"
+    if found != expected:
+        raise ValueError(f"{where}: {name} must be {expected}, found {found}")
+
+
 def checksum(tensors: Mapping[str, Tensor], description: str) -> str:
     """SHA-256 of a text and of names, types, shapes and bytes of contiguous tensors, in the order in which they are given."""
     digest = hashlib.sha256(description.encode())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import Field, fields
 from typing import Any
 
 import numpy as np
@@ -56,58 +55,6 @@ def configs(draw: st.DrawFn, /, **fixed: Any) -> RRMConfig:
     values["min_ap_distance_m"] = choose("min_ap_distance_m", st.sampled_from([0.0, 0.2 * spacing, 0.6 * spacing]))
     values["min_ue_distance_m"] = choose("min_ue_distance_m", st.sampled_from([0.01, 0.1 * spacing, 0.3 * spacing]))
     return RRMConfig(**{**values, **{name: value for name, value in fixed.items() if name not in values}})
-
-
-def _number(item: Field[Any], low: float, high: float) -> st.SearchStrategy[Any]:
-    """A field's values from `low` to `high`: any, one of any magnitude, and the ends."""
-    if item.type == "int":
-        magnitudes = st.floats(0, math.log2(high - low + 1)).map(lambda exponent: min(int(high), int(low + 2**exponent - 1)))
-        return st.sampled_from([int(low), int(high)]) | st.integers(int(low), int(high)) | magnitudes
-    above = item.metadata["above"] and low == item.metadata["low"]
-    every = st.floats(low, high, exclude_min=above)
-    if low < 0:
-        return every
-    smallest = math.log10(max(low, 1e-9 * high))
-    return every | st.floats(smallest, math.log10(high)).map(lambda exponent: min(high, 10**exponent))
-
-
-@st.composite
-def whole_range_configs(draw: st.DrawFn, max_numbers: int = 2**18) -> dict[str, Any]:
-    """Fields of `RRMConfig`, each from all that it allows on its own; they may contradict each other.
-
-    Sizes are such that an episode's arrays hold up to `max_numbers` numbers, and the transmit power such that the link budget is mostly
-    allowed, without which hardly a configuration would be.
-    """
-    known, values = {item.name: item for item in fields(RRMConfig)}, {}
-    for item in known.values():
-        data = item.metadata
-        if "allowed" in data:
-            values[item.name] = draw(st.sampled_from(data["allowed"]))
-        elif data["none"] and draw(st.booleans()):
-            values[item.name] = None
-        elif item.name not in ("n_aps", "n_ues", "n_candidates", "csi_delay", "tx_power_dbm"):
-            values[item.name] = draw(st.just(item.default) | _number(item, data["low"], data["high"]))
-    # None of these numbers says alone how much there is to compute; an observation of everyone's measurements grows with their cube.
-    left, power = max_numbers, 1 + (values["measurements"] != "none") + (values["messages"] != "none")
-    for name, spared in (("n_aps", 64), ("n_ues", 64), ("csi_delay", 1)):
-        most = max(1, min(known[name].metadata["high"], left // spared))
-        most = min(most, int(max_numbers ** (1 / power))) if name == "n_aps" else most
-        values[name] = draw(st.just(min(known[name].default, most)) | _number(known[name], known[name].metadata["low"], most))
-        left //= max(values[name], 1)
-    per_candidate = 2 + values["n_aps"] * (values["measurements"] != "none")
-    told = values["n_aps"] ** 2 * (values["messages"] != "none")
-    most = max(1, max_numbers // ((values["n_aps"] + told) * per_candidate))
-    values["n_candidates"] = draw(st.just(min(3, most)) | _number(known["n_candidates"], 1, min(1024, most)))
-    noise = values["noise_psd_dbm_hz"] + 10 * math.log10(values["bandwidth_hz"]) + values["noise_figure_db"]
-    losses = noise + values["path_loss_intercept_db"] + values["wall_loss_db"]
-    values["tx_power_dbm"] = min(100.0, max(-100.0, losses + draw(st.floats(-150, 150))))
-    step = draw(st.sampled_from([1.0, 1.0, 1e-3, 1.5]))  # of the square's side, if anything
-    if values["ue_speed_mps"] * values["step_duration_s"] > values["area_side_m"]:
-        values["ue_speed_mps"] = min(1e5, step * values["area_side_m"] / values["step_duration_s"])
-    spacing = values["area_side_m"] / math.sqrt(values["n_aps"])
-    for name in ("min_ap_distance_m", "min_ue_distance_m"):
-        values[name] = draw(st.just(values[name]) | st.floats(0, 1).map(lambda share: max(1e-3, min(1e6, share * spacing))))
-    return values
 
 
 def random_service(network: Network, generator: np.random.Generator) -> NDArray[np.int64]:

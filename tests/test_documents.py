@@ -16,6 +16,7 @@ from pathlib import Path
 
 import naive
 import pytest
+from scripts import examples
 
 import baselines
 from baselines import REGISTRY
@@ -175,11 +176,8 @@ def test_folder_table_names_every_top_level_folder() -> None:
 def test_tables_in_the_docs_are_those_of_the_committed_results() -> None:
     if reason := missing("from marl"):
         pytest.skip(reason)
-    sys.path.insert(0, str(ROOT / "examples"))
-    try:
+    with examples():
         import tables
-    finally:
-        sys.path.pop(0)
     for name, page in tables.PAGES.items():
         assert text_of(name) == page(DOCS / "results")
 

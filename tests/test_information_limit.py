@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from scripts import examples
 
 from rrm_env import Network, RRMConfig, evaluate
 
@@ -20,11 +19,8 @@ def script() -> ModuleType:
     """examples/information_limit.py, imported."""
     if importlib.util.find_spec("torch") is None:
         pytest.skip("the studies' options need torch, which is not installed")
-    sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
-    try:
+    with examples():
         import information_limit
-    finally:
-        sys.path.pop(0)
     return information_limit
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from faults import ROOT, hidden, read_only, small_disk
+from faults import hidden, read_only, small_disk
+from scripts import examples
 from toys import SMALL, assert_same_outcome, contents, furnished, made_up, records, run, trained
 
 from marl import Dataset, RunError, load_policies
@@ -36,11 +37,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
     """examples/reliability_kills.py, imported."""
-    sys.path.insert(0, str(ROOT / "examples"))
-    try:
+    with examples():
         import reliability_kills
-    finally:
-        sys.path.pop(0)
     return reliability_kills
 
 

@@ -14,6 +14,7 @@ from unittest.mock import ANY
 
 import pytest
 from faults import ROOT
+from scripts import examples
 
 import marl.dataset
 import marl.policy
@@ -28,13 +29,10 @@ def script() -> SimpleNamespace:
     """examples/fuzz_files.py, fuzz_mutations.py and fuzz_workers.py, imported."""
     for name in ("minari", "h5py"):
         pytest.importorskip(name)
-    sys.path.insert(0, str(ROOT / "examples"))
-    try:
+    with examples():
         import fuzz_files
         import fuzz_mutations
         import fuzz_workers
-    finally:
-        sys.path.pop(0)
     return SimpleNamespace(files=fuzz_files, mutations=fuzz_mutations, workers=fuzz_workers)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from scripts import examples
 
 from marl.sweep import MAX_POINTS, Sweep
 
@@ -16,11 +16,8 @@ COUNTS = {"configurations": 1000, "networks": 60, "learners": 60, "command lines
 @pytest.fixture(scope="module")
 def calls() -> ModuleType:
     """examples/fuzz_calls.py, imported."""
-    sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
-    try:
+    with examples():
         import fuzz_calls
-    finally:
-        sys.path.pop(0)
     return fuzz_calls
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +9,7 @@ from types import ModuleType
 import naive
 import numpy as np
 import pytest
+from scripts import examples
 from strategies import random_service, reset_network
 
 from baselines import RandomWalk
@@ -20,11 +20,10 @@ from rrm_env import RRMConfig, evaluate
 @pytest.fixture(scope="module", name="script")
 def imported() -> Iterator[ModuleType]:
     """examples/large_networks.py."""
-    sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
-    import large_networks
+    with examples():
+        import large_networks
 
-    yield large_networks
-    sys.path.pop(0)
+        yield large_networks
 
 
 @pytest.fixture(name="parts")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scripts import examples
 
 from rrm_env import Network, RRMConfig, RRMParallelEnv, RRMVectorEnv
 
@@ -21,11 +21,10 @@ CORRELATED = RRMConfig.preset("correlated", episode_length=2**31 - 2)
 def modules_of_the_soak() -> Iterator[ModuleType]:
     """examples/reliability_soak.py, imported."""
     pytest.importorskip("tyro", reason="the script's options need tyro, which is not installed")
-    sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
-    import reliability_soak
+    with examples():
+        import reliability_soak
 
-    yield reliability_soak
-    sys.path.pop(0)
+        yield reliability_soak
 
 
 @pytest.fixture(name="parts")
@@ -109,12 +108,14 @@ def test_threads_that_share_an_environment_would_be_noticed(parts: ModuleType, m
     ],
 )
 def test_what_must_not_be_in_an_array_is_named(array: str, value: float, named: str, checks: ModuleType) -> None:
+    import network_checks as arrays
+
     network = Network(RRMConfig(), 2)
     network.reset(3)
-    assert checks.check_arrays(network) >= 17
+    assert arrays.check_arrays(network) >= 17
     getattr(network._state, array)[:] = value
-    with pytest.raises(checks.SoakError, match=f"{named}.* in step 0 of the episodes from seed 3"):
-        checks.check_arrays(network)
+    with pytest.raises(arrays.CheckError, match=f"{named}.* in step 0 of the episodes from seed 3"):
+        arrays.check_arrays(network)
 
 
 def test_memory_that_grows_is_noticed(checks: ModuleType) -> None:
