@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load, load_file, save, save_file
 from toys import arrays, described, edit_json, run, trained
 
-from marl import Dataset, DatasetError, RunError, load_policies
+from marl import Dataset, DatasetError, Policy, RunError, load_policies
 from marl.card import behaviours, dataset_card
 from marl.checkpoint import load_tensors, read_log
 from marl.curves import learning_curve
@@ -294,3 +294,24 @@ def test_long_reasons_are_cut(tmp_path: Path) -> None:
     with pytest.raises(DatasetError) as caught:
         Dataset.read(path)
     assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("name", ["checkpoint.safetensors", "replay-20.safetensors"])
+def test_a_flipped_bit_in_a_tensor_is_refused(name: str, tmp_path: Path) -> None:
+    run = trained(tmp_path / "run", {"algorithm": "dqn"})
+    content = bytearray((run / name).read_bytes())
+    content[-1] ^= 1
+    (run / name).write_bytes(content)
+    with pytest.raises(RunError, match=f"{name}' cannot be read: it was altered after it was written, its checksum does not match"):
+        load_tensors(run, with_replay=True)
+
+
+def test_a_description_of_another_learner_is_refused_and_other_versions_are_not(tmp_path: Path) -> None:
+    run = trained(tmp_path / "run", {"algorithm": "dqn"})
+    description = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps({**description, "versions": {}}))
+    assert Policy.load(run).config.algorithm == "dqn"
+    changed = {**description["learner"], "discount": 0.123}
+    (run / "config.json").write_text(json.dumps({**description, "learner": changed}))
+    with pytest.raises(RunError, match=r"belongs to another run than config\.json beside it describes: discount was 0\.9, now 0\.123"):
+        Policy.load(run)
