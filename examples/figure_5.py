@@ -6,7 +6,7 @@ judges the paper's claims and writes docs/results/figure_5.json and .png. ``--qu
 
 from __future__ import annotations
 
-from marl.claims import Above, Claim
+from marl.claims import Above, Claim, over
 from marl.figures import Figure, curves_and_levels, main
 from marl.study import ONLINE
 
@@ -16,7 +16,9 @@ SAC, DQN, WITHOUT_PENALTY = (f"{scheme}.{DATA}" for scheme in ("c-cql-sac", "c-c
 CLAIMS = (
     Claim("C-CQL (SAC) scores above C-CQL (DQN)", (Above("score", SAC, DQN),)),
     Claim("C-CQL (DQN) is ahead in sum rate", (Above("sum_rate", DQN, SAC),)),
+    Claim("C-CQL (SAC) is ahead of C-CQL (DQN) in tail", (Above("tail_rate", SAC, DQN),)),
     Claim("C-CQL scores above the online agents", (Above("score", SAC, "online-sac"), Above("score", DQN, "online-dqn"))),
+    Claim("C-CQL (SAC) scores above all online agents", over("score", (SAC,), ONLINE)),
     Claim(
         "Plain SAC without the penalty fails offline", (Above("score", SAC, WITHOUT_PENALTY), Above("score", "online-sac", WITHOUT_PENALTY))
     ),

@@ -1,4 +1,4 @@
-"""Figure 7: what quality (a) and quantity (b) of the data do to C-MARL-CQL (SAC).
+"""Figure 7: what quality (a) and quantity (b) of the data do to CTDE-MARL-CQL (SAC), and to C-MARL-CQL (SAC) beside it.
 
 ``python examples/figure_7.py`` trains what is missing (what the data needs too), compares final checkpoints on 256 unseen episodes,
 judges the paper's claims and writes docs/results/figure_7.json and .png. ``--quick`` runs the same in miniature.
@@ -11,33 +11,72 @@ from typing import Any
 from marl.claims import Above, Alike, Claim, ordered
 from marl.figures import Figure, Report, compare_bars, compare_sizes, main
 
-SIZES = {size: f"c-cql-sac.sac-{size}" for size in (5_000, 10_000, 20_000, 40_000, 80_000, 160_000, 320_000, 640_000)}
-SAC, MIXTURE, DQN, BASELINES = (f"c-cql-sac.{behaviour}-320000" for behaviour in ("sac", "mixture", "dqn", "baselines"))
+PAPER, BESIDE = "ctde-cql-sac", "c-cql-sac"
+"""The scheme that the paper's figure and its claims are about, and the one shown beside it."""
 
+SIZES = (5_000, 10_000, 20_000, 40_000, 80_000, 160_000, 320_000, 640_000)
+SOURCES = {
+    "online SAC's": "sac",
+    "SAC's and DQN's, half each": "mixture",
+    "online DQN's": "dqn",
+    "RW, Greedy, TDM, ITLinQ": "baselines",
+}
+"""Whose transitions panel a compares, by what the picture calls them."""
+
+
+def by_size(scheme: str) -> dict[int, str]:
+    """The runs of panel b."""
+    return {size: f"{scheme}.sac-{size}" for size in SIZES}
+
+
+def by_source(scheme: str) -> dict[str, str]:
+    """The runs of panel a."""
+    return {words: f"{scheme}.{source}-320000" for words, source in SOURCES.items()}
+
+
+OF_SIZE = by_size(PAPER)
 CLAIMS = (
-    Claim("Data quality ranks SAC, mixture of SAC and DQN, DQN, baselines", ordered("score", SAC, MIXTURE, DQN, BASELINES)),
-    Claim("With 20,000 transitions the score falls to TDM's", (Alike("score", SIZES[20_000], "tdm", 0.1),)),
+    Claim(
+        "Data quality ranks SAC, mixture of SAC and DQN, DQN, baselines",
+        ordered("score", *by_source(PAPER).values()),
+    ),
+    Claim(
+        "With 20,000 transitions the score falls to TDM's",
+        (Alike("score", OF_SIZE[20_000], "tdm", 0.1),),
+    ),
     Claim(
         "The score grows with the data and saturates past 320,000 transitions",
-        (Above("score", SIZES[320_000], SIZES[20_000]), Alike("score", SIZES[640_000], SIZES[320_000], 0.02)),
+        (
+            Above("score", OF_SIZE[320_000], OF_SIZE[20_000]),
+            Alike("score", OF_SIZE[640_000], OF_SIZE[320_000], 0.02),
+        ),
     ),
 )
 
 
 def draw(canvas: Any, report: Report) -> None:
-    """Left: one bar per dataset. Right: the score over the size."""
+    """Left: one point per scheme and source of the data. Right: the score over the size, one line per scheme."""
     quality, quantity = canvas.subplots(1, 2)
-    bars = {"online SAC's": SAC, "SAC's and DQN's, half each": MIXTURE, "online DQN's": DQN, "RW, Greedy, TDM, ITLinQ": BASELINES}
+    sources = {scheme: by_source(scheme) for scheme in (PAPER, BESIDE)}
+    bars = {f"{scheme.partition('-')[0].upper()}: {words}": run for scheme, runs in sources.items() for words, run in runs.items()}
     compare_bars(quality, "score", bars, report)
     quality.set_title("a: whose 320,000 transitions", fontsize="medium")
-    compare_sizes(quantity, "score", SIZES, report)
+    for scheme in (PAPER, BESIDE):
+        compare_sizes(quantity, "score", by_size(scheme), report)
+    tdm = report.evaluations["tdm"].score.mean()
+    quantity.axhline(tdm, color="#666666", linestyle=":", label="tdm")
+    quantity.legend(frameon=False)
     quantity.set_title("b: how many transitions of online SAC", fontsize="medium")
 
 
 FIGURE = Figure(
     name="figure_7",
-    title="Figure 7: data for C-MARL-CQL (SAC)",
-    runs=(*SIZES.values(), MIXTURE, DQN, BASELINES, "online-sac", "online-dqn"),
+    title="Figure 7: data for CTDE-MARL-CQL (SAC), and for C-MARL-CQL (SAC)",
+    runs=(
+        *dict.fromkeys(run for scheme in (PAPER, BESIDE) for run in (*by_size(scheme).values(), *by_source(scheme).values())),
+        "online-sac",
+        "online-dqn",
+    ),
     draw=draw,
     claims=CLAIMS,
 )

@@ -18,6 +18,10 @@ from rrm_env import Evaluation, metrics
 class Comparison(Protocol):
     """Something an evaluation shows or does not."""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The rows that it compares."""
+
     def judge(self, evaluations: Mapping[str, Evaluation]) -> dict[str, Any]:
         """``text``, ``mean``, ``low``, ``high`` (what was measured, with its interval) and ``holds``."""
 
@@ -30,6 +34,11 @@ class Above:
     first: str
     second: str
     factor: float = 1.0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """As `Comparison`."""
+        return self.first, self.second
 
     def judge(self, evaluations: Mapping[str, Evaluation]) -> dict[str, Any]:
         """Of the difference, paired by episode."""
@@ -54,6 +63,11 @@ class Alike:
     second: str
     within: float = 0.05
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """As `Comparison`."""
+        return self.first, self.second
+
     def judge(self, evaluations: Mapping[str, Evaluation]) -> dict[str, Any]:
         """Of the difference as a share of the second's mean, paired by episode."""
         first, second = (getattr(evaluations[name], self.kpi) for name in (self.first, self.second))
@@ -76,6 +90,11 @@ class About:
     value: float
     within: float = 0.1
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """As `Comparison`."""
+        return (self.name,)
+
     def judge(self, evaluations: Mapping[str, Evaluation]) -> dict[str, Any]:
         """Of the mean."""
         values = getattr(evaluations[self.name], self.kpi)
@@ -95,6 +114,11 @@ class Claim:
 
     words: str
     comparisons: tuple[Comparison, ...]
+
+    @property
+    def names(self) -> set[str]:
+        """The rows that it needs an evaluation of."""
+        return {name for comparison in self.comparisons for name in comparison.names}
 
     def judge(self, evaluations: Mapping[str, Evaluation]) -> dict[str, Any]:
         """The words, the verdict and the evidence; every name in the comparisons must have an evaluation."""

@@ -28,7 +28,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "target_period": 100,
         "automatic_temperature": False,
         "initial_temperature": 1.0,
-        "soft_backup": True,
+        "soft_backup": False,
         "reward_scale": 1.0,
         "normalise_observations": False,
         "epsilon_final": 0.05,
@@ -106,7 +106,7 @@ class LearnerConfig:
     entropy_ratio: float = 0.3
     """sac: target entropy as a share of that of uniformly random legal actions."""
     soft_backup: bool = True
-    """sac: count the next state's entropy in the target (Eq. 20), or only in the actor's loss."""
+    """sac: count the next state's entropy in the target, or only in the actor's loss as in Eqs. 17, 19, 21 and 24."""
     double_q: bool = True
     """dqn: the online network chooses the next action and the target network judges it, or the target network does both."""
     td_loss: Literal["half_squared", "huber"] = "half_squared"

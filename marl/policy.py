@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,10 @@ CHECKPOINT, DESCRIPTION = "checkpoint.safetensors", "config.json"
 
 class RunError(ValueError):
     """A folder that holds no readable run; the message says what is wrong."""
+
+
+class UnfinishedRunWarning(UserWarning):
+    """A policy was loaded from a run that has not done all its updates: it still trains, or was interrupted."""
 
 
 class Policy:
@@ -72,6 +77,9 @@ class Policy:
     def load(cls, run: str | Path, seed: int = 0, *, act_on: str | None = None, sample: bool = False) -> Policy:
         """The policy of a run's last checkpoint; ``seed`` counts the run's seeds from 0.
 
+        Warns:
+            UnfinishedRunWarning: the run has updates still to do.
+
         Raises:
             RunError: no run there, or one that cannot be read.
             ValueError: no such seed.
@@ -80,7 +88,7 @@ class Policy:
         n_seeds = len(description["seeds"])
         if not 0 <= seed < n_seeds:
             raise ValueError(f"seed must be from 0 to {n_seeds - 1} for {str(run)!r}, got {seed}")
-        tensors = read_tensors(Path(run) / CHECKPOINT, description)
+        tensors = _last_checkpoint(run, description)
         return cls._of(run, description, tensors, seed, act_on=act_on, sample=sample)
 
     @classmethod
@@ -262,8 +270,21 @@ def read_tensors(path: Path, description: Mapping[str, Any], updates: int | None
     return tensors
 
 
-def load_policies(run: str | Path, *, act_on: str | None = None, sample: bool = False) -> list[Policy]:
-    """The policies of all seeds of a run."""
-    description = describe(run)
+def _last_checkpoint(run: str | Path, description: Mapping[str, Any]) -> dict[str, Tensor]:
+    """All tensors of a run's last checkpoint, with an `UnfinishedRunWarning` where updates are still to come."""
     tensors = read_tensors(Path(run) / CHECKPOINT, description)
+    done, planned = tensors.get("updates"), description["training"]["updates"]
+    if done is not None and done.numel() == 1 and int(done) < planned:
+        warnings.warn(
+            f"{str(run)!r} is not finished: its policies are of the checkpoint of update {int(done):,} of {planned:,}",
+            UnfinishedRunWarning,
+            stacklevel=3,
+        )
+    return tensors
+
+
+def load_policies(run: str | Path, *, act_on: str | None = None, sample: bool = False) -> list[Policy]:
+    """The policies of all seeds of a run; warnings and errors as those of `Policy.load`."""
+    description = describe(run)
+    tensors = _last_checkpoint(run, description)
     return [Policy._of(run, description, tensors, seed, act_on=act_on, sample=sample) for seed in range(len(description["seeds"]))]

@@ -113,7 +113,7 @@ def test_the_paper_preset_holds_its_table() -> None:
     assert (paper.critic_learning_rate, paper.actor_learning_rate) == (1e-4, 1e-5)
     assert (paper.discount, paper.batch_size, paper.hidden_sizes, paper.cql_alpha) == (0.99, 256, (256, 256), 1)
     assert (paper.n_critics, paper.target_rate, paper.target_period) == (1, 1, 100)
-    assert (paper.automatic_temperature, paper.initial_temperature, paper.soft_backup) == (False, 1, True)
+    assert (paper.automatic_temperature, paper.initial_temperature, paper.soft_backup) == (False, 1, False)
     assert (paper.reward_scale, paper.normalise_observations, paper.epsilon_final) == (1, False, 0.05)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure as Canvas
+from scripts import examples
 
 import marl.figures
 import marl.study
@@ -336,14 +337,74 @@ def test_claims_of_a_script_are_about_its_rows(script: ModuleType) -> None:
     assert_claims_are_about(figure.claims, rows)
 
 
-def test_claims_about_variants_of_the_network_are_about_their_rows() -> None:
-    module = imported("sensitivity")
-    assert_claims_are_about(module.CLAIMS, (module.LEARNER, *SCHEDULERS))
-    assert set(module.WORDS) == set(module.SHADES) == {"holds", "holds in part", "does not hold"}
-    networks = [RRMConfig(**changes) for changes in module.VARIANTS.values()]
-    assert networks[0] == RRMConfig()
-    assert len(set(networks)) == len(networks)
-    del sys.modules["sensitivity"]
+@pytest.fixture(scope="module")
+def sensitivity() -> Iterator[ModuleType]:
+    """The script of the map of claims, and the figures that it takes them from."""
+    others = {"figure_4", "figure_5", "figure_6"}
+    with examples():
+        module = imported("sensitivity")
+    yield module
+    for name in (*others, "sensitivity"):
+        sys.modules.pop(name, None)
+
+
+def test_map_judges_all_claims_of_the_paper_in_settings_that_differ(sensitivity: ModuleType) -> None:
+    for figure, claims in sensitivity.CLAIMS.items():
+        assert_claims_are_about(claims, (*sensitivity.LEARNERS, *SCHEDULERS))
+        whole = sys.modules[figure.lower().replace(" ", "_")].CLAIMS
+        assert set(whole) - set(claims) == {claim for claim in whole if "not in the paper" in claim.words}
+    assert set(sensitivity.LETTERS) == set(sensitivity.SHADES) == {"holds", "holds in part", "does not hold"}
+    settings = list(sensitivity.SETTINGS.values())
+    assert RRMConfig(**settings[0].network) == RRMConfig()
+    assert len({(RRMConfig(**setting.network), setting.random_walk) for setting in settings}) == len(settings) >= 8
+    folders = {sensitivity.folder_of(Path(), setting): RRMConfig(**setting.network) for setting in settings}
+    assert len(folders) == len(set(folders.values()))
+
+
+def test_map_counts_what_holds_where_and_what_nowhere(sensitivity: ModuleType) -> None:
+    def setting(*verdicts: str) -> dict[str, Any]:
+        claims = [{"claim": f"claim {k}", "verdict": verdict} for k, verdict in enumerate(verdicts)]
+        return {"claims": {"Figure 4": claims[:1], "Figure 5": claims[1:]}}
+
+    found = sensitivity.agreement(
+        {
+            "here": setting("holds", "does not hold", "holds in part"),
+            "there": setting("holds", "does not hold", "holds"),
+        }
+    )
+    assert found == {
+        "count": {
+            "here": {"holds": 1, "holds in part": 1, "does not hold": 1},
+            "there": {"holds": 2, "holds in part": 0, "does not hold": 1},
+        },
+        "nowhere": ["claim 1"],
+        "everywhere": ["claim 0"],
+    }
+
+
+def test_map_is_drawn_from_training_to_picture(sensitivity: ModuleType, tmp_path: Path) -> None:
+    tiny = {"n_aps": 2, "n_ues": 4, "n_candidates": 1, "episode_length": 10}
+    settings = {
+        "plain": sensitivity.Setting(tiny),
+        "silent": sensitivity.Setting(tiny, random_walk="random_walk:silence=true"),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        patch.setattr(sensitivity, "SETTINGS", settings)
+        patch.setattr(sensitivity, "QUICK", replace(SCALE, shrink=400))
+        sensitivity.main(sensitivity.Options(quick=True))
+    result = json.loads((tmp_path / "study" / "quick" / "sensitivity.json").read_text())
+    assert (tmp_path / "study" / "quick" / "sensitivity.png").read_bytes().startswith(PNG)
+    assert len(list((tmp_path / "study" / "quick" / "sensitivity").iterdir())) == 1  # both settings share their runs
+    plain, silent = result["settings"].values()
+    assert {row for row in plain["rows"] if plain["rows"][row] != silent["rows"][row]} == {"random_walk"}
+    rows = (*sensitivity.LEARNERS, *SCHEDULERS)
+    assert list(plain["rows"]) == list(silent["rows"]) == list(rows)
+    study = Study(tmp_path / "study" / "quick" / "sensitivity" / next((tmp_path / "study" / "quick" / "sensitivity").iterdir()).name,
+                  replace(SCALE, shrink=400), TINY)
+    evaluations = {row: study.evaluation(row) for row in sensitivity.LEARNERS} | {row: study.scheduler(row) for row in SCHEDULERS}
+    judged = [claim.judge(evaluations)["verdict"] for claims in sensitivity.CLAIMS.values() for claim in claims]
+    assert [claim["verdict"] for claims in plain["claims"].values() for claim in claims] == judged
 
 
 def assert_claims_are_about(claims: Sequence[Claim], rows: Sequence[str]) -> None:
@@ -351,11 +412,11 @@ def assert_claims_are_about(claims: Sequence[Claim], rows: Sequence[str]) -> Non
     for claim in claims:
         assert claim.comparisons
         for comparison in claim.comparisons:
-            said: dict[str, Any] = vars(comparison)
-            names = [said[key] for key in ("first", "second", "name") if key in said]
+            names = comparison.names
             assert set(names) <= set(rows)
             assert len(set(names)) == len(names) >= 1
-            assert said["kpi"] in UNITS
+            assert vars(comparison)["kpi"] in UNITS
+        assert claim.names == {name for comparison in claim.comparisons for name in comparison.names}
 
 
 def test_rows_of_a_script_exist_and_have_a_style(script: ModuleType) -> None:
