@@ -69,15 +69,17 @@ class Alike:
         return self.first, self.second
 
     def judge(self, evaluations: Mapping[str, Evaluation]) -> dict[str, Any]:
-        """Of the difference as a share of the second's mean, paired by episode."""
+        """Of the difference as a share of the second's mean (as it is where that mean is 0), paired by episode."""
         first, second = (getattr(evaluations[name], self.kpi) for name in (self.first, self.second))
-        low, high = (bound / second.mean() for bound in metrics.difference_interval(first, second))
+        unit = float(second.mean()) or 1.0
+        low, high = (bound / unit for bound in metrics.difference_interval(first, second))
+        allowed = self.within if second.mean() else 0.0
         return {
             "text": f"{self.kpi}: ({self.first} minus {self.second}) / {self.second}, alike within {self.within:.0%}",
-            "mean": float(first.mean() / second.mean() - 1),
+            "mean": float((first.mean() - second.mean()) / unit),
             "low": float(low),
             "high": float(high),
-            "holds": bool(-self.within <= low and high <= self.within),
+            "holds": bool(-allowed <= low and high <= allowed),
         }
 
 

@@ -165,6 +165,14 @@ def test_about_holds_where_the_whole_interval_is_close_to_the_value(mean: float,
     assert judged["text"] == f"sum_rate of someone, 10 within {within:.0%}"
 
 
+def test_alike_to_nothing_is_only_nothing() -> None:
+    evaluations = {"none": rated([0.0, 0.0]), "also none": rated([0.0, 0.0]), "some": rated([0.01, 0.01])}
+    assert Alike("sum_rate", "also none", "none").judge(evaluations)["holds"]
+    judged = Alike("sum_rate", "some", "none", 0.1).judge(evaluations)
+    assert not judged["holds"]
+    assert judged["mean"] == pytest.approx(0.01)
+
+
 # --- Claims ---
 
 TRUE, FALSE, UNDECIDED = Above("sum_rate", "best", "good"), Above("sum_rate", "poor", "good"), Above("sum_rate", "lucky", "poor")
