@@ -20,12 +20,6 @@ from rrm_env.config import nearest
 from rrm_env.files import write_whole
 from rrm_env.version import versions
 
-KPIS = ("sum_rate", "tail_rate", "score", "fairness")
-"""KPIs with a value per episode: attributes of `Evaluation`."""
-
-UNITS = {"sum_rate": "sum rate (bit/s/Hz)", "tail_rate": "5-percentile rate (bit/s/Hz)", "score": "score"}
-"""The paper's KPIs, as axes and texts call them."""
-
 Interval = dict[str, float]
 
 
@@ -63,7 +57,7 @@ def summarise(evaluations: Mapping[str, Evaluation]) -> dict[str, dict[str, Any]
     for name, evaluation in evaluations.items():
         low, high = metrics.pooled_tail_interval(evaluation.ue_rates)
         summary[name] = {
-            **{kpi: mean_with_interval(getattr(evaluation, kpi)) for kpi in KPIS},
+            **{kpi: mean_with_interval(getattr(evaluation, kpi)) for kpi in metrics.KPIS},
             "pooled_tail_rate": {"mean": evaluation.pooled_tail_rate, "low": low, "high": high},
             "silent_share": float(evaluation.silent_share.mean()),
             "steps_per_second": evaluation.steps_per_second,
@@ -84,16 +78,28 @@ def _difference(first: metrics.Floats, second: metrics.Floats) -> Interval:
     return {"mean": float(first.mean() - second.mean()), "low": low, "high": high}
 
 
+_BESIDE = {"tail_rate": ("Pooled\nbit/s/Hz", "pooled_tail_rate"), "score": ("Score minus\nbest (paired)", "score_minus_best")}
+"""Columns that stand right of a KPI's and share its digits."""
+
+
+def _columns() -> list[tuple[str, str, int]]:
+    """Heading, key of the summary and digits of the table's columns that have intervals."""
+    columns = []
+    for name, kpi in metrics.KPIS.items():
+        columns.append((column_heading(name), name, kpi.digits))
+        columns += [(*_BESIDE[name], kpi.digits)] if name in _BESIDE else []
+    return columns
+
+
+def column_heading(name: str) -> str:
+    """A KPI's heading with its unit under it, for a table in a terminal."""
+    kpi = metrics.KPIS[name]
+    return f"{kpi.heading[:1].upper()}{kpi.heading[1:]}\n{kpi.unit}"
+
+
 def table(summary: Mapping[str, Mapping[str, Any]], title: str) -> Table:
     """The summary for a terminal; intervals stand under their means."""
-    columns = (
-        ("Sum rate\nbit/s/Hz", "sum_rate", 2),
-        ("5-percentile\nbit/s/Hz", "tail_rate", 3),
-        ("pooled\nbit/s/Hz", "pooled_tail_rate", 3),
-        ("Score\n", "score", 3),
-        ("Score minus\nbest (paired)", "score_minus_best", 3),
-        ("Jain's\nindex", "fairness", 2),
-    )
+    columns = _columns()
     grid = Table(title=escape(title), box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
     grid.caption = "Under each mean its 95 % bootstrap interval over episodes. Silent: share of AP-steps without a transmission."
     grid.add_column("Scheduler", no_wrap=True)
@@ -138,7 +144,7 @@ def write_json(path: Path, evaluations: Mapping[str, Evaluation], summary: Mappi
         "schedulers": {
             name: {
                 **summary[name],
-                "per_episode": {kpi: getattr(evaluation, kpi).tolist() for kpi in (*KPIS, "silent_share")},
+                "per_episode": {kpi: getattr(evaluation, kpi).tolist() for kpi in (*metrics.KPIS, "silent_share")},
             }
             for name, evaluation in evaluations.items()
         },

@@ -14,9 +14,9 @@ from statistics import fmean
 
 import tyro
 
-from baselines.comparison import UNITS
 from marl import Dataset
 from marl.study import Scale, Study
+from rrm_env import metrics
 from rrm_env.ending import GOES_ON, status_of
 from rrm_env.files import check_writable, write_whole
 
@@ -47,7 +47,8 @@ def main(options: Options) -> None:
     """Record what is missing; say what each dataset is."""
     card = check_writable("--card", options.card) if options.card else None
     study = Study(options.out, Scale())
-    lines = ["| dataset | transitions | behaviour | sum rate | 5-percentile rate | score | checksum |", "|---|---:|---|---:|---:|---:|---|"]
+    headings = " | ".join(metrics.KPIS[kpi].heading for kpi in metrics.PAPER_KPIS)
+    lines = [f"| dataset | transitions | behaviour | {headings} | checksum |", "|---|---:|---|---:|---:|---:|---|"]
     for name in options.names:
         dataset = study.data(name)
         lines.append(_line(name, dataset))
@@ -63,7 +64,7 @@ def _line(name: str, dataset: Dataset) -> str:
     for behaviour in dataset.metadata["behaviours"]:
         behaviours.setdefault(behaviour["name"].partition(", seed")[0], []).append(behaviour["kpis"])
     names = [f"{who}, {len(kpis)} seeds" if len(kpis) > 1 else who for who, kpis in behaviours.items()]
-    columns = [[f"{fmean(seed[kpi] for seed in kpis):.3f}" for kpis in behaviours.values()] for kpi in UNITS]
+    columns = [[f"{fmean(seed[kpi] for seed in kpis):.3f}" for kpis in behaviours.values()] for kpi in metrics.PAPER_KPIS]
     cells = " | ".join(" / ".join(values) for values in (names, *columns))
     return f"| {name} | {len(dataset):,} | {cells} | `{dataset.fingerprint()[:16]}` |"
 

@@ -21,7 +21,7 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from baselines.comparison import UNITS, show, summarise
+from baselines.comparison import show, summarise
 from marl.figures import StudyOptions, origin
 from rrm_env import SILENT, Evaluation, Network, RRMConfig, evaluate, metrics
 from rrm_env.ending import status_of
@@ -155,7 +155,7 @@ def main(options: StudyOptions) -> None:
     rows = {
         name: {
             "network": ROWS[name],
-            **{kpi: summary[name][kpi] for kpi in UNITS},
+            **{kpi: summary[name][kpi] for kpi in metrics.LEARNERS_KPIS},
             "score_per_seed": evaluation.score.mean(-1).tolist(),
         }
         for name, evaluation in found.items()

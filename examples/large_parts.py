@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baselines import REGISTRY, MaxWeight
-from baselines.comparison import UNITS, parse_scheduler, summarise
+from baselines.comparison import parse_scheduler, summarise
 from rrm_env import SILENT, Network, RRMConfig, evaluate, metrics
 
 Row = dict[str, Any]
@@ -76,7 +76,7 @@ def scheduler_row(name: str, config: RRMConfig, episodes: int) -> Row:
     return {
         "scheduler": name,
         "episodes": episodes,
-        **{kpi: summary[kpi] for kpi in UNITS},
+        **{kpi: summary[kpi] for kpi in metrics.LEARNERS_KPIS},
         "silent_share": summary["silent_share"],
         "seconds": evaluation.seconds,
         "steps_per_second": evaluation.steps_per_second,

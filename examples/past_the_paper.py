@@ -19,7 +19,7 @@ import numpy as np
 import tyro
 
 from baselines import REGISTRY
-from baselines.comparison import COLOURS, UNITS, parse_scheduler, show, summarise, write_figure
+from baselines.comparison import COLOURS, parse_scheduler, show, summarise, write_figure
 from marl.figures import PICTURE_DPI, SCHEDULERS, StudyOptions, origin
 from marl.policy import load_policies
 from marl.study import Scale, Study
@@ -97,7 +97,7 @@ def main(options: StudyOptions) -> None:
             "information": ROWS[name].information,
             "network": ROWS[name].network,
             **load_policies(study.run(ROWS[name].run))[0].execution_cost(study.network.message_bits_per_step),
-            **{kpi: summary[name][kpi] for kpi in UNITS},
+            **{kpi: summary[name][kpi] for kpi in metrics.LEARNERS_KPIS},
             "interquartile_mean_score": metrics.interquartile_mean(evaluations[name].score),
             "score_per_seed": evaluations[name].score.mean(-1).tolist(),
             "learner": study.description(ROWS[name].run),
@@ -109,7 +109,7 @@ def main(options: StudyOptions) -> None:
     result = {
         **origin(scale),
         "rows": rows,
-        "references": {name: {kpi: summary[name][kpi] for kpi in UNITS} for name in REFERENCES},
+        "references": {name: {kpi: summary[name][kpi] for kpi in metrics.LEARNERS_KPIS} for name in REFERENCES},
         "other_numbers_of_access_points": _transfer(studies["I, turns by load"], scale),
         "return_and_score": agreement,
     }
@@ -132,7 +132,7 @@ def _transfer(study: Study, scale: Scale) -> dict[str, Any]:
             "trained with 4": Evaluation.stack([evaluate(policy, network, scale.episodes) for policy in policies]),
             **{name: evaluate(parse_scheduler(name, REGISTRY), network, scale.episodes) for name in BESIDE},
         }
-        found[str(n_aps)] = {row: {kpi: summary[kpi] for kpi in UNITS} for row, summary in summarise(evaluated).items()}
+        found[str(n_aps)] = {row: {kpi: summary[kpi] for kpi in metrics.LEARNERS_KPIS} for row, summary in summarise(evaluated).items()}
         print(f"{n_aps} access points: " + ", ".join(f"{row} {value.score.mean():.3f}" for row, value in evaluated.items()), flush=True)
     return found
 

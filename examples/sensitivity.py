@@ -21,11 +21,11 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from baselines.comparison import UNITS, summarise, write_figure
+from baselines.comparison import summarise, write_figure
 from marl.claims import PAPER_BASELINES, Claim
 from marl.figures import PICTURE_DPI, SCHEDULERS, StudyOptions, origin
 from marl.study import ONLINE, QUICK, Scale, Study
-from rrm_env import Evaluation, RRMConfig
+from rrm_env import Evaluation, RRMConfig, metrics
 from rrm_env.ending import GOES_ON, status_of
 from rrm_env.files import check_writable, write_whole
 
@@ -119,7 +119,7 @@ def judged(name: str, options: Options) -> dict[str, Any]:
     return {
         "network": dict(setting.network),
         "random_walk": setting.random_walk,
-        "rows": {row: {kpi: summary[kpi] for kpi in UNITS} for row, summary in summarise(evaluations).items()},
+        "rows": {row: {kpi: summary[kpi] for kpi in metrics.LEARNERS_KPIS} for row, summary in summarise(evaluations).items()},
         "score_per_seed": {row: evaluations[row].score.mean(-1).tolist() for row in LEARNERS},
         "claims": claims,
         "learners": {row: study.description(row) for row in LEARNERS},
@@ -149,9 +149,10 @@ def _verdicts(setting: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _show(name: str, evaluations: Mapping[str, Evaluation], claims: Mapping[str, list[dict[str, Any]]]) -> None:
-    grid = Table("", "sum rate", "5-percentile rate", "score", title=name, title_justify="left")
+    headings = (metrics.KPIS[kpi].heading for kpi in metrics.LEARNERS_KPIS)
+    grid = Table("", *headings, title=name, title_justify="left")
     for row, summary in summarise(evaluations).items():
-        grid.add_row(row, *("{mean:.3f} ({low:.3f}…{high:.3f})".format(**summary[kpi]) for kpi in UNITS))
+        grid.add_row(row, *("{mean:.3f} ({low:.3f}…{high:.3f})".format(**summary[kpi]) for kpi in metrics.LEARNERS_KPIS))
     verdicts = Table("claim", "verdict", title_justify="left")
     for claim in (claim for of_figure in claims.values() for claim in of_figure):
         verdicts.add_row(claim["claim"], claim["verdict"])

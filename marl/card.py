@@ -8,10 +8,9 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from baselines.comparison import UNITS
 from marl.dataset import Dataset
 from marl.exchange import episode_ends, network_config
-from rrm_env import RRMConfig
+from rrm_env import RRMConfig, metrics
 
 PAPER = """@article{eldeeb2025offline,
   title = {An Offline Multi-Agent Reinforcement Learning Framework for Radio Resource Management},
@@ -153,7 +152,7 @@ def _shape(tensor: Any) -> str:
 def _creation(dataset: Dataset, config: RRMConfig | None) -> str:
     known = behaviours(dataset)
     kpis = list(dict.fromkeys(kpi for behaviour in known for kpi in behaviour.kpis))
-    heads = [UNITS.get(kpi, kpi) for kpi in kpis]
+    heads = [metrics.axis_label(kpi) for kpi in kpis]
     lines = [f"| {' | '.join(('behaviour', 'seed', 'transitions', *heads))} |", f"|---|---|---:|{'---:|' * len(kpis)}"]
     for behaviour in known:
         values = [f"{behaviour.kpis[kpi]:,.{0 if kpi == 'episodes' else 3}f}" if kpi in behaviour.kpis else "" for kpi in kpis]

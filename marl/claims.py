@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from itertools import pairwise, product
 from typing import Any, Protocol
 
-from baselines.comparison import UNITS
 from rrm_env import Evaluation, metrics
 
 
@@ -152,7 +151,10 @@ CLASSICAL = (
         over("sum_rate", ("greedy",), PAPER_BASELINES) + over("tail_rate", PAPER_BASELINES, ("greedy",)),
     ),
     Claim("TDM favours the tail over the sum", (*over("tail_rate", ("tdm",), PAPER_BASELINES), Above("sum_rate", "greedy", "tdm"))),
-    Claim("RW is worst of the four in all three", tuple(item for kpi in UNITS for item in over(kpi, PAPER_BASELINES, ("random_walk",)))),
+    Claim(
+        "RW is worst of the four in all three",
+        tuple(item for kpi in metrics.PAPER_KPIS for item in over(kpi, PAPER_BASELINES, ("random_walk",))),
+    ),
     Claim("ITLinQ, at its 25 dB, has the best score of the four", over("score", ("itlinq",), PAPER_BASELINES)),
     Claim("The same of ITLinQ at the best tolerance of a sweep", over("score", (BEST_ITLINQ,), ("random_walk", "greedy", "tdm"))),
 )

@@ -309,6 +309,10 @@ def _record(
     return columns, ended
 
 
+_RECORDED_KPIS = ("sum_rate", "tail_rate", "score")
+"""Exactly these, whatever KPIs there are: they stand in a dataset's metadata, so another one would change every file and fingerprint."""
+
+
 def _kpis(ended: list[_Ended], n: int, config: RRMConfig | None = None) -> dict[str, float]:
     """Means over the episodes that lie wholly within the first ``n`` rows; nothing where there is none."""
     whole = [episode for episode in ended if episode.row < n]
@@ -320,9 +324,7 @@ def _kpis(ended: list[_Ended], n: int, config: RRMConfig | None = None) -> dict[
     rates = np.stack([episode.ue_rates for episode in whole if episode.ue_rates is not None])
     return {
         **kpis,
-        "sum_rate": float(metrics.sum_rate(rates).mean()),
-        "tail_rate": float(metrics.tail_rate(rates).mean()),
-        "score": float(metrics.score(rates, config.sum_weight, config.score_tail_weight).mean()),
+        **{name: float(metrics.KPIS[name].value(rates, config).mean()) for name in _RECORDED_KPIS},
     }
 
 

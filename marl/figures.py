@@ -15,7 +15,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from baselines.comparison import COLOURS, UNITS, draw_bars, mean_with_interval, show, summarise, write_figure
+from baselines.comparison import COLOURS, draw_bars, mean_with_interval, show, summarise, write_figure
 from marl.claims import BEST_ITLINQ, PAPER_BASELINES, Above, Claim
 from marl.curves import Curve, draw_curves, learning_curve
 from marl.study import OFFLINE, ONLINE, QUICK, Scale, Study
@@ -177,7 +177,7 @@ def _result(figure: Figure, study: Study, report: Report, verdicts: list[dict[st
     for name, summary in summarise(report.evaluations).items():
         evaluation = report.evaluations[name]
         row = {"label": report.label(name), **summary}
-        for kpi in UNITS:
+        for kpi in metrics.LEARNERS_KPIS:
             values = getattr(evaluation, kpi)
             low, high = metrics.interquartile_mean_interval(values)
             row[kpi] |= {"interquartile_mean": metrics.interquartile_mean(values), "interquartile_low": low, "interquartile_high": high}
@@ -252,14 +252,14 @@ def compare_sizes(axes: Any, kpi: str, sizes: Mapping[int, str], report: Report)
     axes.set_xscale("log")
     axes.set_xticks(list(sizes), [f"{size // 1000}k" for size in sizes], minor=False)
     axes.minorticks_off()
-    axes.set(xlabel="transitions", ylabel=UNITS[kpi])
+    axes.set(xlabel="transitions", ylabel=metrics.axis_label(kpi))
 
 
 def compare_bars(axes: Any, kpi: str, bars: Mapping[str, str], report: Report) -> None:
     """A KPI of several rows as points with intervals, one under another; ``bars`` maps what each is called to its row."""
     rows = [(text, name, getattr(report.evaluations[name], kpi)) for text, name in bars.items()]
     draw_bars(axes, [(text, STYLES[name.partition(".")[0]][0], mean_with_interval(values)) for text, name, values in rows])
-    axes.set(xlabel=UNITS[kpi])
+    axes.set(xlabel=metrics.axis_label(kpi))
 
 
 def label_of(scheme: str, report: Report) -> str:

@@ -13,18 +13,17 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from baselines.comparison import COLOURS, UNITS, draw_bars, print_whole, shown_with_interval, write_figure
+from baselines.comparison import COLOURS, column_heading, draw_bars, print_whole, shown_with_interval, write_figure
 from marl.commands import EngineOptions, Flat
 from marl.progress import progress
 from marl.sweep import Sweep
 from marl.sweep_run import RESULTS, SweepRun
+from rrm_env import metrics
 from rrm_env.ending import GOES_ON
 
 PICTURE = "results.png"
 _COLUMNS = {
-    "sum_rate": ("Sum rate\nbit/s/Hz", 2),
-    "tail_rate": ("5-percentile\nbit/s/Hz", 3),
-    "score": ("Score\n", 3),
+    **{name: (column_heading(name), metrics.KPIS[name].digits) for name in metrics.LEARNERS_KPIS},
     "return": ("Return\n", 3),
 }
 MAX_BARS = 100
@@ -103,7 +102,7 @@ def write_results(path: Path, results: Mapping[str, Any]) -> None:
 
     rows = results["rows"]
     kpi = "score" if "score" in rows[0]["kpis"] else "return"
-    label = UNITS.get(kpi, kpi)
+    label = metrics.axis_label(kpi)
     if len(rows) > MAX_BARS:
         rows = sorted(rows, key=lambda row: -row["kpis"][kpi]["mean"])[:MAX_BARS]
         label = f"{label}: the best {MAX_BARS} of {len(results['rows']):,}"

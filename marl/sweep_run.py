@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from baselines import REGISTRY
-from baselines.comparison import UNITS, mean_with_interval, parse_scheduler
+from baselines.comparison import mean_with_interval, parse_scheduler
 from marl.cells import Cell, Data, Description, Evaluating, Point, Reference
 from marl.checkpoint import LOG, read_log
 from marl.config import LearnerConfig, TrainingConfig
@@ -27,7 +27,7 @@ from marl.policy import DESCRIPTION, load_policies
 from marl.sources import make_env
 from marl.sweep import Sweep
 from marl.training import episode_returns, train
-from rrm_env import RRMConfig, Scheduler, evaluate
+from rrm_env import RRMConfig, Scheduler, evaluate, metrics
 from rrm_env.files import append_line, write_whole
 from rrm_env.version import machine, revision, versions
 
@@ -356,7 +356,7 @@ def evaluate_scheduler(path: Path, reference: Reference) -> list[Values]:
 
 def _played(scheduler: Scheduler, how: Evaluating) -> Values:
     evaluation = evaluate(scheduler, how.network, how.episodes, how.seed)
-    return {kpi: getattr(evaluation, kpi).tolist() for kpi in UNITS}
+    return {kpi: getattr(evaluation, kpi).tolist() for kpi in metrics.LEARNERS_KPIS}
 
 
 def _together(of_seeds: Iterable[Values]) -> Values:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from baselines.comparison import UNITS
+from rrm_env import metrics
 
 
 def figure_tables(result: Mapping[str, Any]) -> str:
@@ -35,13 +35,18 @@ def made_by(result: Mapping[str, Any], name: str, hours: float) -> str:
     )
 
 
+KPI_HEADINGS = " | ".join(metrics.KPIS[name].heading for name in metrics.LEARNERS_KPIS)
+"""The headings above `kpi_cells`."""
+
+
 def kpi_cells(row: Mapping[str, Any]) -> str:
-    """The KPIs of a row, each with its interval, as cells of a table."""
-    return " | ".join(interval(row[kpi], digits) for kpi, digits in zip(UNITS, (2, 3, 3), strict=True))
+    """The KPIs of a row, each with its interval, as cells of a table; empty where results have none of that KPI."""
+    kpis = {name: metrics.KPIS[name] for name in metrics.LEARNERS_KPIS}
+    return " | ".join(interval(row[name], kpi.digits) if name in row else "" for name, kpi in kpis.items())
 
 
 def _rows(rows: Mapping[str, Any]) -> str:
-    lines = ["| | sum rate | 5-percentile rate | score | score, interquartile mean |", "|---|---|---|---|---|"]
+    lines = [f"| | {KPI_HEADINGS} | score, interquartile mean |", "|---" * (len(metrics.LEARNERS_KPIS) + 2) + "|"]
     for row in rows.values():
         score = row["score"]
         middle = f"{score['interquartile_mean']:.3f} ({score['interquartile_low']:.3f}…{score['interquartile_high']:.3f})"
@@ -61,8 +66,8 @@ def _labelled(text: str, labels: Mapping[str, str]) -> str:
     """The text with rows called what the reader knows them as; longer names first, since one may begin another."""
     for name in sorted(labels, key=len, reverse=True):
         text = text.replace(name, labels[name]) if name != labels[name] else text
-    for kpi, unit in UNITS.items():
-        text = text.replace(kpi, unit)
+    for name, kpi in metrics.KPIS.items():
+        text = text.replace(name, kpi.axis)
     return text
 
 

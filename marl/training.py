@@ -21,7 +21,7 @@ from marl.learner import Learner
 from marl.paradigms import Team, team_of
 from marl.policy import Policy, RunError
 from marl.sources import MakeEnv, NetworkSource, ParallelSource, Source
-from rrm_env import RRMConfig, Scheduler, evaluate
+from rrm_env import RRMConfig, Scheduler, evaluate, metrics
 from rrm_env.files import WriteError, storing
 from rrm_env.network import bounded_integer
 from rrm_env.version import revision, versions
@@ -133,7 +133,7 @@ class _World:
 def curve_point(scheduler: Scheduler, network: RRMConfig, episodes: int) -> dict[str, float]:
     """Mean KPIs of a policy, or of a scheduler to draw beside it, on the first episodes behind learning curves."""
     result = evaluate(scheduler, network, episodes, CURVE_SEED)
-    return {kpi: float(getattr(result, kpi).mean()) for kpi in ("sum_rate", "tail_rate", "score")}
+    return {kpi: float(getattr(result, kpi).mean()) for kpi in metrics.LEARNERS_KPIS}
 
 
 def episode_returns(policy: Policy, make: MakeEnv, episodes: int, seed: int = 0) -> list[float]:

@@ -74,6 +74,11 @@ class Evaluation:
         return metrics.tail_rate(self.ue_rates)
 
     @property
+    def worst_rate(self) -> NDArray[np.float64]:
+        """(episodes,) lowest rate of a user, bit/s/Hz."""
+        return metrics.worst_rate(self.ue_rates)
+
+    @property
     def score(self) -> NDArray[np.float64]:
         """(episodes,) Eq. 11."""
         return metrics.score(self.ue_rates, self.config.sum_weight, self.config.score_tail_weight)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from rrm_env.config import RRMConfig
 
 Floats = NDArray[np.float64]
 
@@ -29,6 +32,12 @@ def tail_rate(ue_rates: Floats) -> Floats:
     return np.sort(ue_rates, axis=-1)[..., n_ues - reached_by]
 
 
+def worst_rate(ue_rates: Floats) -> Floats:
+    """The lowest rate of an episode's users, (episodes,), bit/s/Hz; of 20 users Eq. 10 leaves it out."""
+    lowest: Floats = ue_rates.min(axis=-1)
+    return lowest
+
+
 def pooled_tail_rate(ue_rates: Floats) -> float:
     """The 5th percentile (linear interpolation) of all users of all episodes taken together, bit/s/Hz."""
     return float(np.percentile(ue_rates, 5))
@@ -44,6 +53,48 @@ def fairness(ue_rates: Floats) -> Floats:
     squares = ue_rates.shape[-1] * (ue_rates**2).sum(axis=-1)
     index: Floats = np.divide(sum_rate(ue_rates) ** 2, squares, out=np.ones_like(squares), where=squares > 0)
     return index
+
+
+@dataclass(frozen=True)
+class KPI:
+    """A key performance indicator with one value per episode."""
+
+    heading: str
+    """What texts, tables and pictures call it."""
+    unit: str
+    """Empty where it has none."""
+    digits: int
+    """Digits after the point, in tables."""
+    value: Callable[[Floats, RRMConfig], Floats]
+    """From rates (..., J), averaged over the episode, to the KPI (...)."""
+    learners: bool = True
+    """Whether learning curves, sweeps and the results of learners state it, and not only the comparison of schedulers."""
+
+    @property
+    def axis(self) -> str:
+        """The heading with the unit, as axes are labelled."""
+        return f"{self.heading} ({self.unit})" if self.unit else self.heading
+
+
+KPIS = {
+    "sum_rate": KPI("sum rate", "bit/s/Hz", 2, lambda rates, _: sum_rate(rates)),
+    "tail_rate": KPI("5-percentile rate", "bit/s/Hz", 3, lambda rates, _: tail_rate(rates)),
+    "worst_rate": KPI("worst user's rate", "bit/s/Hz", 3, lambda rates, _: worst_rate(rates)),
+    "score": KPI("score", "", 3, lambda rates, c: score(rates, c.sum_weight, c.score_tail_weight)),
+    "fairness": KPI("Jain's index", "", 2, lambda rates, _: fairness(rates), learners=False),
+}
+"""All KPIs, by the names of `Evaluation`'s attributes; whoever computes, stores, prints or draws KPIs reads this table."""
+
+PAPER_KPIS = ("sum_rate", "tail_rate", "score")
+"""The three that the paper compares by (Eqs. 9 to 11)."""
+
+LEARNERS_KPIS = tuple(name for name, kpi in KPIS.items() if kpi.learners)
+"""Those that learning curves, sweeps and the results of learners state."""
+
+
+def axis_label(name: str) -> str:
+    """What axes and texts call a KPI of this name, with its unit; other quantities, such as the return, go by their names."""
+    return KPIS[name].axis if name in KPIS else name
 
 
 def mean_interval(values: Floats, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, float]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -48,6 +49,7 @@ _MARGIN, _SIDE = 28, 640
 _PANEL_LEFT, _PANEL_WIDTH = 712, 380
 _CHART_TOP, _CHART_PITCH, _CHART_HEIGHT = 92, 90, 42
 _LEGEND_TOP, _LEGEND_PITCH = 376, 32
+_TAIL_COLUMN = metrics.PAPER_KPIS.index("tail_rate")
 
 
 class _Decision(NamedTuple):
@@ -99,7 +101,7 @@ class Renderer:
         slot, t = self.slot, network.t
         totals = network.ue_rate_sum[slot].copy()
         if t == 0 or self._before is None:
-            self._decision, self._history = None, np.zeros((self.config.episode_length + 1, 3))
+            self._decision, self._history = None, np.zeros((self.config.episode_length + 1, len(metrics.PAPER_KPIS)))
         else:
             candidates, gain, totals_before = self._before
             self._decision = _Decision(candidates, network.served[slot].copy(), gain, totals - totals_before)
@@ -143,13 +145,8 @@ class Renderer:
 
     # --- Inside ---
 
-    def _kpis(self, rates: NDArray[np.float64]) -> tuple[float, float, float]:
-        c = self.config
-        return (
-            float(metrics.sum_rate(rates)),
-            float(metrics.tail_rate(rates)),
-            float(metrics.score(rates, c.sum_weight, c.score_tail_weight)),
-        )
+    def _kpis(self, rates: NDArray[np.float64]) -> tuple[float, ...]:
+        return tuple(float(metrics.KPIS[name].value(rates, self.config)) for name in metrics.PAPER_KPIS)
 
     def _show(self) -> None:
         pygame = _pygame()
@@ -174,7 +171,7 @@ class Renderer:
         t, rates = int(scene["t"]), scene["rates"]
         canvas.begin()
         canvas.links(scene, self._decision)
-        canvas.users(scene, user_colours(rates, self._history[t, 1]), self._decision)
+        canvas.users(scene, user_colours(rates, self._history[t, _TAIL_COLUMN]), self._decision)
         canvas.access_points(scene, self._decision)
         canvas.kpis(t, self._history)
         return canvas
@@ -255,9 +252,9 @@ class _Canvas:
         c = self.config
         seconds = f"step {t} of {c.episode_length}, {t * c.step_duration_s:.3g} s"
         self._write(seconds, (_PANEL_LEFT, _MARGIN + 26), 21, _FAINT)
-        for k, digits in enumerate((2, 3, 3)):
+        for k, name in enumerate(metrics.PAPER_KPIS):
             top = _CHART_TOP + k * _CHART_PITCH
-            value = self._text(f"{history[t, k]:.{digits}f}", 34, _INK)
+            value = self._text(f"{history[t, k]:.{metrics.KPIS[name].digits}f}", 34, _INK)
             self.surface.blit(value, value.get_rect(topright=(_PANEL_LEFT + _PANEL_WIDTH, top - 8)))
             self._course(history[: t + 1, k], top + 26)
 
@@ -277,8 +274,9 @@ class _Canvas:
         draw.rect(self.surface, _FAINT, (_MARGIN - 1, _MARGIN - 1, _SIDE + 2, _SIDE + 2), 1)
         self._scale_bar()
         self._write(title, (_PANEL_LEFT, _MARGIN), 24, _INK)
-        for k, heading in enumerate(("sum rate so far (bit/s/Hz)", "5-percentile rate so far (bit/s/Hz)", "score so far")):
-            top = _CHART_TOP + k * _CHART_PITCH
+        for k, name in enumerate(metrics.PAPER_KPIS):
+            top, kpi = _CHART_TOP + k * _CHART_PITCH, metrics.KPIS[name]
+            heading = replace(kpi, heading=f"{kpi.heading} so far").axis
             self._write(heading, (_PANEL_LEFT, top), 21, _INK)
             bottom = top + 26 + _CHART_HEIGHT
             draw.line(self.surface, _PALE, (_PANEL_LEFT, bottom), (_PANEL_LEFT + _PANEL_WIDTH, bottom))

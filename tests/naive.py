@@ -271,6 +271,14 @@ def sum_rate(ue_rates: Sequence[float]) -> float:
     return sum(ue_rates)
 
 
+def worst_rate(ue_rates: Sequence[float]) -> float:
+    """The lowest of the users' rates."""
+    lowest = math.inf
+    for rate in ue_rates:
+        lowest = rate if rate < lowest else lowest
+    return lowest
+
+
 def tail_rate(ue_rates: Sequence[float]) -> float:
     """Eq. 10: the largest rate that at least 95 % of the users reach."""
     return max(c for c in ue_rates if 100 * sum(r >= c for r in ue_rates) >= 95 * len(ue_rates))

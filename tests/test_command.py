@@ -15,7 +15,7 @@ import pytest
 
 import baselines.__main__ as command
 from baselines import REGISTRY, ITLinQ
-from rrm_env import RRMConfig, evaluate
+from rrm_env import RRMConfig, evaluate, metrics
 from rrm_env.files import write_whole
 
 ROOT = Path(__file__).parent.parent
@@ -42,9 +42,10 @@ def test_table_prints_the_numbers_evaluate_returns(capsys: pytest.CaptureFixture
         f"{result.sum_rate.mean():.2f}",
         f"{result.tail_rate.mean():.3f}",
         f"{result.pooled_tail_rate:.3f}",
+        f"{result.worst_rate.mean():.3f}",
         f"{result.score.mean():.3f}",
     ]
-    assert row.split()[1:5] == expected
+    assert row.split()[1:6] == expected
 
 
 def test_json_holds_config_seed_versions_and_consistent_per_episode_values(tmp_path: Path) -> None:
@@ -59,7 +60,7 @@ def test_json_holds_config_seed_versions_and_consistent_per_episode_values(tmp_p
     best = max(scores, key=lambda name: float(scores[name].mean()))
     for name, row in result["schedulers"].items():
         assert len(scores[name]) == 12
-        for kpi in ("sum_rate", "tail_rate", "score", "fairness"):
+        for kpi in metrics.KPIS:
             assert row[kpi]["mean"] == pytest.approx(np.mean(row["per_episode"][kpi]))
             assert row[kpi]["low"] <= row[kpi]["mean"] <= row[kpi]["high"]
         assert row["sum_rate"]["low"] < row["sum_rate"]["high"]

@@ -198,9 +198,7 @@ def test_physics_names_every_kernel_and_twin() -> None:
     twins = functions_of(ROOT / "tests" / "naive.py")
     assert named_on("physics.md", "naive") | named_on("baselines.md", "naive") == twins
     assert all(hasattr(naive, name) for name in twins)
-    assert {"sum_rate", "tail_rate", "pooled_tail_rate", "score", "fairness"} == {
-        name for name in named_on("physics.md", "metrics") if hasattr(metrics, name)
-    }
+    assert {*metrics.KPIS, "pooled_tail_rate", "KPIS"} == {name for name in named_on("physics.md", "metrics") if hasattr(metrics, name)}
 
 
 def test_physics_names_every_field_and_states_the_defaults_of_its_table() -> None:

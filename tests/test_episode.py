@@ -192,6 +192,7 @@ def test_metrics_equal_the_naive_kpis(ue_rates: NDArray[np.float64]) -> None:
     rows = ue_rates.tolist()
     close(metrics.sum_rate(ue_rates), [naive.sum_rate(row) for row in rows])
     assert metrics.tail_rate(ue_rates).tolist() == [naive.tail_rate(row) for row in rows]
+    assert metrics.worst_rate(ue_rates).tolist() == [naive.worst_rate(row) for row in rows]
     close(metrics.score(ue_rates, 0.05, 3), [naive.score(row, 0.05, 3) for row in rows])
     close(metrics.fairness(ue_rates), [naive.jain(row) for row in rows])
     close(metrics.pooled_tail_rate(ue_rates), naive.percentile([rate for row in rows for rate in row], 0.05), atol=1e-12)
@@ -233,6 +234,7 @@ def test_an_evaluation_reports_the_naive_kpis_of_its_episodes() -> None:
     close(evaluation.returns, returns)
     close(evaluation.sum_rate, [naive.sum_rate(row) for row in totals])
     close(evaluation.tail_rate, [naive.tail_rate(row) for row in totals])
+    assert evaluation.worst_rate.tolist() == [naive.worst_rate(row) for row in evaluation.ue_rates.tolist()]
     close(evaluation.score, [naive.score(row, 1 / config.n_ues, 3) for row in totals])
     close(evaluation.fairness, [naive.jain(row) for row in totals])
     close(evaluation.pooled_tail_rate, naive.percentile([rate for row in totals for rate in row], 0.05), atol=1e-12)

@@ -17,7 +17,7 @@ from marl import Dataset, LearnerConfig, TrainingConfig, collect, train
 from marl.learner import PARTS
 
 PAGE = (Path(__file__).parent.parent / "docs" / "learners.md").read_text(encoding="utf-8")
-KPIS = {"sum_rate", "tail_rate", "score"}
+KPIS = {"sum_rate", "tail_rate", "worst_rate", "score"}
 
 
 def explained(heading: str) -> set[str]:

@@ -21,7 +21,7 @@ from scripts import examples
 import marl.figures
 import marl.study
 from baselines import REGISTRY, Greedy
-from baselines.comparison import UNITS, parse_scheduler
+from baselines.comparison import parse_scheduler
 from marl import LearnerConfig, load_policies
 from marl.claims import PAPER_BASELINES, Above, Alike, Claim
 from marl.figures import SCHEDULERS, STYLES, Figure, Options, Report, main
@@ -141,11 +141,11 @@ def test_rows_are_what_the_policies_and_schedulers_reach(folder: Path, result: d
     for name in FIGURE.runs:
         policies = load_policies(folder / "study" / "quick" / name)
         alone = [evaluate(policy, TINY, 4) for policy in policies]
-        for kpi in UNITS:
+        for kpi in metrics.LEARNERS_KPIS:
             values = np.stack([getattr(evaluation, kpi) for evaluation in alone])
             assert_row_is_of(result["rows"][name][kpi], values)
             assert result["rows"][name][kpi]["per_seed"] == pytest.approx(values.mean(1).tolist())
-    for kpi in UNITS:
+    for kpi in metrics.LEARNERS_KPIS:
         assert_row_is_of(result["rows"]["greedy"][kpi], getattr(evaluate(Greedy(), TINY, 4), kpi))
         assert "per_seed" not in result["rows"]["greedy"][kpi]
     assert not any("steps_per_second" in row for row in result["rows"].values())  # of a busy machine
@@ -175,7 +175,7 @@ def test_curves_are_those_of_the_runs_that_the_figure_asks_for(folder: Path, res
     assert list(result["curves"]) == [LEARNT]
     assert result["curves"][LEARNT]["updates"] == [2]
     policies = load_policies(folder / "study" / "quick" / LEARNT)
-    for kpi in UNITS:
+    for kpi in metrics.LEARNERS_KPIS:
         assert result["curves"][LEARNT][kpi] == [pytest.approx([curve_point(policy, TINY, 2)[kpi] for policy in policies])]
 
 
@@ -301,7 +301,7 @@ def test_bars_are_drawn_with_means_intervals_and_names() -> None:
     errors = [container.lines[2][0].get_segments()[0][:, 0].tolist() for container in axes.containers if hasattr(container, "has_xerr")]
     assert errors == [pytest.approx(metrics.mean_interval(value)) for value in values]
     assert axes.yaxis_inverted()
-    assert axes.get_xlabel() == UNITS["sum_rate"]
+    assert axes.get_xlabel() == metrics.KPIS["sum_rate"].axis
 
 
 # --- The four scripts ---
@@ -415,7 +415,7 @@ def assert_claims_are_about(claims: Sequence[Claim], rows: Sequence[str]) -> Non
             names = comparison.names
             assert set(names) <= set(rows)
             assert len(set(names)) == len(names) >= 1
-            assert vars(comparison)["kpi"] in UNITS
+            assert vars(comparison)["kpi"] in metrics.KPIS
         assert claim.names == {name for comparison in claim.comparisons for name in comparison.names}
 
 

@@ -307,7 +307,9 @@ def test_the_command_prints_the_merged_table_and_writes_it_and_its_picture(here:
     lines = [" ".join(line.split()) for line in captured.out.splitlines()]
     for row in results["rows"]:
         kpis = row["kpis"]
-        means = f"{kpis['sum_rate']['mean']:.2f} {kpis['tail_rate']['mean']:.3f} {kpis['score']['mean']:.3f}"
+        means = (
+            f"{kpis['sum_rate']['mean']:.2f} {kpis['tail_rate']['mean']:.3f} {kpis['worst_rate']['mean']:.3f} {kpis['score']['mean']:.3f}"
+        )
         who = f"{row['name']} {row['varied']['paradigm']} 2" if row["varied"] else row["name"]
         assert f"{who} {means}" in lines
         assert any(line.endswith(f"{kpis['score']['low']:.3f}…{kpis['score']['high']:.3f}") for line in lines)

@@ -76,7 +76,7 @@ def check_records(run: Path, algorithm: str, kpis: set[str], n_seeds: int = 2) -
     assert int(checkpoint(run)["updates"]) == 20
 
 
-KPIS = {"sum_rate", "tail_rate", "score"}
+KPIS = {"sum_rate", "tail_rate", "worst_rate", "score"}
 
 
 # --- Every scheme, everywhere ---
