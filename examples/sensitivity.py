@@ -22,7 +22,6 @@ from rich.console import Console
 from rich.table import Table
 
 from baselines.comparison import summarise, write_figure
-from marl.claims import PAPER_BASELINES, Claim
 from marl.figures import PICTURE_DPI, SCHEDULERS, StudyOptions, origin
 from marl.study import ONLINE, QUICK, Scale, Study
 from rrm_env import Evaluation, RRMConfig, metrics

@@ -19,14 +19,40 @@ def figures(results: Path) -> str:
 
 
 def sensitivity(results: Path) -> str:
-    """Every scheduler's and learner's score in every variant of the network."""
+    """Each setting's claims that hold, and the scores and 5-percentile rates that decide them; what holds nowhere."""
     result = _read(results, "sensitivity")
-    variants = result["variants"]
-    rows = {row: [interval(variant["rows"][row]["score"], 2) for variant in variants.values()] for row in variants["paper"]["rows"]}
-    table = [f"| score | {' | '.join(variants)} |", "|---" * (len(variants) + 1) + "|"]
-    table += [f"| {row} | {' | '.join(cells)} |" for row, cells in rows.items()]
-    hours = sum(variant["training_hours"] for variant in variants.values())
-    return "\n".join([made_by(result, "sensitivity", hours), "", *table]) + "\n"
+    data, settings = result["data"], result["settings"]
+    scores = {
+        "C-CQL": f"c-cql-sac.{data}",
+        "CTDE-CQL": f"ctde-cql-sac.{data}",
+        "I-CQL": f"i-cql-sac.{data}",
+        "online SAC": "online-sac",
+        "online DQN": "online-dqn",
+        "ITLinQ 25 dB": "itlinq",
+        "TDM": "tdm",
+    }
+    headings = ["setting", "claims that hold", "in part", "not", *scores, "CTDE of C", "tail of online SAC"]
+    lines = [f"| {' | '.join(headings)} |", "|---" + "|---:" * (len(headings) - 1) + "|"]
+    for name, setting in settings.items():
+        means = {label: setting["rows"][row]["score"]["mean"] for label, row in scores.items()}
+        cells = [
+            *(str(number) for number in result["count"][name].values()),
+            *(f"{mean:.2f}" for mean in means.values()),
+            f"{means['CTDE-CQL'] / means['C-CQL']:.0%}",
+            f"{setting['rows']['online-sac']['tail_rate']['mean']:.2f}",
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    hours = sum(sum(setting["training_hours"].values()) for setting in settings.values() if setting["random_walk"] == "random_walk")
+    nowhere = "\n".join(f"- {claim}" for claim in result["nowhere"])
+    everywhere = "\n".join(f"- {claim}" for claim in result["everywhere"])
+    parts = [
+        made_by(result, "sensitivity", hours),
+        "Scores, and 5-percentile rates in bit/s/Hz:",
+        "\n".join(lines),
+        f"Claims that hold in no setting:\n\n{nowhere or '- none'}",
+        f"Claims that hold in every setting:\n\n{everywhere or '- none'}",
+    ]
+    return "\n\n".join(parts) + "\n"
 
 
 def past_the_paper(results: Path) -> str:

@@ -400,8 +400,11 @@ def test_map_is_drawn_from_training_to_picture(sensitivity: ModuleType, tmp_path
     assert {row for row in plain["rows"] if plain["rows"][row] != silent["rows"][row]} == {"random_walk"}
     rows = (*sensitivity.LEARNERS, *SCHEDULERS)
     assert list(plain["rows"]) == list(silent["rows"]) == list(rows)
-    study = Study(tmp_path / "study" / "quick" / "sensitivity" / next((tmp_path / "study" / "quick" / "sensitivity").iterdir()).name,
-                  replace(SCALE, shrink=400), TINY)
+    study = Study(
+        tmp_path / "study" / "quick" / "sensitivity" / next((tmp_path / "study" / "quick" / "sensitivity").iterdir()).name,
+        replace(SCALE, shrink=400),
+        TINY,
+    )
     evaluations = {row: study.evaluation(row) for row in sensitivity.LEARNERS} | {row: study.scheduler(row) for row in SCHEDULERS}
     judged = [claim.judge(evaluations)["verdict"] for claims in sensitivity.CLAIMS.values() for claim in claims]
     assert [claim["verdict"] for claims in plain["claims"].values() for claim in claims] == judged
