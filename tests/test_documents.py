@@ -203,6 +203,66 @@ def test_physics_names_every_kernel_and_twin() -> None:
     }
 
 
+def cited(text: str) -> set[int]:
+    """Numbers of the paper's equations that a text cites, as in "Eq. 4", "Eqs. 18, 20 and 22" and "Eqs. 26-28"."""
+    numbers: set[int] = set()
+    for listed in re.findall(r"\bEqs?\. (\d+(?:(?:, | and |-)\d+)*)", text):
+        for part in re.split(", | and ", listed):
+            first, _, last = part.partition("-")
+            numbers |= set(range(int(first), int(last or first) + 1))
+    return numbers
+
+
+def citations(path: Path) -> set[tuple[int, str]]:
+    """(equation, function or class) of every docstring at a module's top level that cites equations of the paper."""
+    return {
+        (number, node.name)
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        for number in cited(ast.get_docstring(node) or "")
+    }
+
+
+def equation_rows() -> dict[int, str]:
+    """The row of the index of the paper for each equation."""
+    rows: dict[int, str] = {}
+    for numbers, row in re.findall(r"^\| (\d[\d, -]*) \|(.*)$", text_of("paper_index.md"), re.MULTILINE):
+        for number in cited(f"Eqs. {numbers}"):
+            assert number not in rows, f"two rows for Eq. {number}"
+            rows[number] = row
+    return rows
+
+
+def test_index_of_the_paper_has_every_equation_table_figure_and_algorithm() -> None:
+    text = text_of("paper_index.md")
+    assert set(equation_rows()) == set(range(1, 29))
+    for kind, numbers in (("Table", ("I", "II", "III")), ("Figure", "1234567"), ("Algorithm", "123")):
+        named = " ".join(re.findall(rf"^\| {kind}s? ([^|]+) \|", text, re.MULTILINE))
+        assert set(re.findall(r"\w+", named)) - {"to", "and"} == set(numbers), kind
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "rrm_env/kernels.py",
+        "rrm_env/metrics.py",
+        "marl/losses.py",
+        *(f"baselines/{path.name}" for path in sorted((ROOT / "baselines").glob("*.py"))),
+    ],
+)
+def test_docstrings_cite_the_equations_that_the_index_of_the_paper_gives_them(path: str) -> None:
+    module = "baselines" if path.startswith("baselines") else Path(path).stem
+    found = {(number, f"{module}.{name}") for number, name in citations(ROOT / path)}
+    names = {f"{module}.{node.name}" for node in ast.parse((ROOT / path).read_text(encoding="utf-8")).body if hasattr(node, "name")}
+    indexed = {
+        (number, name)
+        for number, row in equation_rows().items()
+        for name in re.findall(r"`((?:kernels|metrics|losses|baselines)\.\w+)`", row)
+        if name in names
+    }
+    assert found == indexed
+
+
 def test_physics_names_every_field_and_states_the_defaults_of_its_table() -> None:
     text = text_of("physics.md")
     for item in fields(RRMConfig):
