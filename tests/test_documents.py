@@ -335,3 +335,16 @@ def test_issue_templates_and_hooks_are_yaml_and_the_command_they_ask_for_runs() 
     result = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=False, cwd=ROOT)
     assert result.returncode == 0, result.stderr
     assert __version__ in result.stdout
+
+
+def test_install_hints_name_extras_and_work_before_a_release() -> None:
+    """Until there is a release, `pip install rrm-env` finds nothing: every hint installs from a checkout."""
+    code = [path for folder in ("rrm_env", "baselines", "marl", "examples") for path in sorted((ROOT / folder).glob("*.py"))]
+    extras = set(re.findall(r"^([\w-]+) = \[", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE))
+    hinted = set()
+    for path in (*PAGES, *code):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"pip install\s+\S*rrm-env", text), path
+        hinted |= {extra for listed in re.findall(r'pip\s+install -e "\.\[([\w,-]+)\]"', text) for extra in listed.split(",")}
+        hinted |= set(re.findall(r"install_hint\('([\w-]+)'\)", text))
+    assert {"render", "ray", "sb3", "minari", "plot", "marl", "bench"} <= hinted <= extras
