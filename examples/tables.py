@@ -7,12 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from baselines.comparison import UNITS
-from marl.tables import figure_tables, interval, kpi_cells, made_by
+from marl.tables import KPI_HEADINGS, figure_tables, interval, kpi_cells, made_by
 from rrm_env.files import write_whole
 
 DOCS = Path("docs")
-KPIS = " | ".join(unit.partition(" (")[0] for unit in UNITS.values())
 
 
 def figures(results: Path) -> str:
@@ -45,17 +43,21 @@ def past_the_paper(results: Path) -> str:
         f"Searches for the score itself, `{limit['command']}`, {limit['scale']['seeds']} searches, {effort['generations']} generations of "
         f"{effort['population']} policies:",
         "\n".join(
-            [f"| policies found | {KPIS} |", "|---" * 4 + "|", *(f"| {name} | {kpi_cells(row)} |" for name, row in limit["rows"].items())]
+            [
+                f"| policies found | {KPI_HEADINGS} |",
+                "|---" * 4 + "|",
+                *(f"| {name} | {kpi_cells(row)} |" for name, row in limit["rows"].items()),
+            ]
         ),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def _rows_by_bits(rows: dict[str, Any], references: dict[str, Any]) -> str:
-    lines = [f"| | bits per decision | {KPIS} | multiply-adds | an access point knows |", "|---" * 7 + "|"]
+    lines = [f"| | {KPI_HEADINGS} | bits per decision | multiply-adds | an access point knows |", "|---" * 7 + "|"]
     for name, row in sorted(rows.items(), key=lambda item: int(item[1]["bits"])):
-        lines.append(f"| {name} | {row['bits']} | {kpi_cells(row)} | {row['multiply_adds']:,} | {row['information']} |")
-    return "\n".join(lines + [f"| `{name}` | | {kpi_cells(row)} | | |" for name, row in references.items()])
+        lines.append(f"| {name} | {kpi_cells(row)} | {row['bits']} | {row['multiply_adds']:,} | {row['information']} |")
+    return "\n".join(lines + [f"| `{name}` | {kpi_cells(row)} | | | |" for name, row in references.items()])
 
 
 def _other_sizes(sizes: dict[str, Any]) -> str:

@@ -35,13 +35,21 @@ def made_by(result: Mapping[str, Any], name: str, hours: float) -> str:
     )
 
 
+KPIS = sorted(UNITS, key=lambda kpi: kpi != "score")
+"""The KPIs in the order of the docs' tables: the score first, next to the row's name, then as everywhere."""
+
+KPI_HEADINGS = " | ".join(UNITS[kpi].partition(" (")[0] for kpi in KPIS)
+"""The headings above `kpi_cells`."""
+
+
 def kpi_cells(row: Mapping[str, Any]) -> str:
     """The KPIs of a row, each with its interval, as cells of a table."""
-    return " | ".join(interval(row[kpi], digits) for kpi, digits in zip(UNITS, (2, 3, 3), strict=True))
+    digits = dict(zip(UNITS, (2, 3, 3), strict=True))
+    return " | ".join(interval(row[kpi], digits[kpi]) for kpi in KPIS)
 
 
 def _rows(rows: Mapping[str, Any]) -> str:
-    lines = ["| | sum rate | 5-percentile rate | score | score, interquartile mean |", "|---|---|---|---|---|"]
+    lines = [f"| | {KPI_HEADINGS} | score, interquartile mean |", "|---" * (len(KPIS) + 2) + "|"]
     for row in rows.values():
         score = row["score"]
         middle = f"{score['interquartile_mean']:.3f} ({score['interquartile_low']:.3f}…{score['interquartile_high']:.3f})"
