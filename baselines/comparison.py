@@ -18,7 +18,7 @@ from baselines.scheduler import Baseline
 from rrm_env import Evaluation, metrics
 from rrm_env.config import nearest
 from rrm_env.files import write_whole
-from rrm_env.version import versions
+from rrm_env.version import install_hint, versions
 
 Interval = dict[str, float]
 
@@ -209,7 +209,7 @@ def check_picture(path: Path) -> None:
     try:
         from matplotlib.backend_bases import FigureCanvasBase
     except ImportError:
-        raise ValueError("--plot needs matplotlib: pip install 'rrm-env[plot]'") from None
+        raise ValueError(f"--plot needs matplotlib: {install_hint('plot')}") from None
     formats = FigureCanvasBase.get_supported_filetypes()
     if path.suffix[1:].lower() not in formats:
         raise ValueError(f"--plot = {str(path)!r} must end in one of {', '.join('.' + name for name in sorted(formats))}")

@@ -1,19 +1,39 @@
-"""Sphinx configuration. The environment's page is the docstring of `rrm_env.rrm_v0`, put in place of a marker."""
+"""Sphinx configuration. The environment's page is the docstring of `rrm_env.rrm_v0`, the citation CITATION.cff's: both replace markers."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
-from docutils.nodes import SkipNode
+import yaml
+from docutils import nodes
 from latex2mathml.converter import convert
+from sphinx.transforms.post_transforms import SphinxPostTransform
 
 import rrm_env
+
+CITATION: dict[str, Any] = yaml.safe_load((Path(__file__).parent.parent / "CITATION.cff").read_text(encoding="utf-8"))
+
+
+def repository_links(citation: dict[str, Any]) -> dict[str, Any]:
+    """The theme's options for links to the repository and to each page's source in it.
+
+    The address is the key `repository-code` of CITATION.cff. It has none yet, so there are no such links.
+    """
+    repository = citation.get("repository-code")
+    if not repository:
+        return {}
+    icon = {"name": "Repository", "url": repository, "html": "Repository", "class": ""}
+    editable = repository.startswith(("https://github.com/", "https://gitlab.com/", "https://bitbucket.org/"))
+    links = {"source_repository": repository, "source_branch": "main", "source_directory": "docs/"} if editable else {}
+    return {"footer_icons": [icon], **links}
+
 
 project = "rrm_env"
 author = "The rrm_env developers"
 release = rrm_env.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 default_role = "py:obj"  # single backticks in docstrings: a link where the name is documented, else just code
@@ -25,14 +45,63 @@ napoleon_use_rtype = False
 html_theme = "furo"
 html_title = f"rrm_env {release}"
 project_copyright = "2026, the rrm_env developers; MIT licence"
+html_theme_options = repository_links(CITATION)
 html_static_path = ["_static"]
 html_css_files = ["rrm_env.css"]
 html_math_renderer = "mathml"  # what browsers draw themselves: no script, nothing to load, readable offline
 exclude_patterns = ["_build", "*_table.md", "*_tables.md"]  # included in other pages
 
 
-def _insert_docstring(app: Any, docname: str, source: list[str]) -> None:
-    source[0] = source[0].replace("{{rrm_v0}}", rrm_env.rrm_v0.__doc__ or "")
+def bibtex(citation: dict[str, Any]) -> str:
+    """CITATION.cff as BibTeX: the software, and the paper that it refers to."""
+    (paper,) = citation["references"]
+    names = " and ".join(f"{name['family-names']}, {name['given-names']}" for name in paper["authors"])
+    (number,) = (item["value"] for item in paper["identifiers"])
+    software = {
+        "title": f"{{{citation['title']}}}",
+        "author": " and ".join(f"{{{name['name']}}}" for name in citation["authors"]),
+        "version": citation["version"],
+        "note": f"{citation['license']} licence",
+    }
+    article = {"title": f"{{{paper['title']}}}", "author": names, "year": paper["year"], "journal": number, "url": paper["url"]}
+    return f"{_entry('software', 'rrm_env', software)}\n\n{_entry('article', 'eldeeb2025offline', article)}"
+
+
+def _entry(kind: str, key: str, values: dict[str, Any]) -> str:
+    lines = [f"  {name} = {{{value}}}," for name, value in values.items()]
+    return "\n".join([f"@{kind}{{{key},", *lines, "}"])
+
+
+def _fill_in(app: Any, docname: str, source: list[str]) -> None:
+    heading, _, page = (rrm_env.rrm_v0.__doc__ or "").strip().partition("\n")
+    for marker, text in (("rrm_v0 heading", heading), ("rrm_v0 page", page), ("bibtex", bibtex(CITATION))):
+        source[0] = source[0].replace(f"{{{{{marker}}}}}", text)
+
+
+INTERVAL = r"\(?-?\d[\d.,]*…-?\d[\d.,]*\)?"
+AFTER_COLON = r"(?<=\w:)(?=\w+=)"
+
+
+class ReadableTables(SphinxPostTransform):
+    """Says where lines may break: not within intervals such as (1.81…1.90), but after the colons of `itlinq:tolerance_db=0`."""
+
+    default_priority = 900
+
+    def run(self, **_kwargs: Any) -> None:
+        """Put intervals and places to break into nodes of their own, and mark tables of more than eight columns."""
+        for text in list(self.document.findall(nodes.Text)):
+            parts = re.split(f"({INTERVAL})|{AFTER_COLON}", text.astext())
+            if len(parts) > 1 and not isinstance(text.parent, nodes.literal | nodes.FixedTextElement):
+                text.parent.replace(text, [self._piece(part) for part in parts])
+        for group in self.document.findall(nodes.tgroup):
+            if group["cols"] > 8:
+                group.parent["classes"].append("many-columns")
+
+    @staticmethod
+    def _piece(part: str | None) -> nodes.Node:
+        if part is None:
+            return nodes.raw("", "<wbr>", format="html")
+        return nodes.inline("", part, classes=["interval"]) if re.fullmatch(INTERVAL, part) else nodes.Text(part)
 
 
 def _hide_colons(app: Any, what: str, name: str, item: Any, options: Any, lines: list[str]) -> None:
@@ -62,17 +131,18 @@ def _mathml(formula: str, display: str) -> str:
 
 def _inline_formula(writer: Any, node: Any) -> None:
     writer.body.append(_mathml(node.astext(), "inline"))
-    raise SkipNode
+    raise nodes.SkipNode
 
 
 def _displayed_formula(writer: Any, node: Any) -> None:
     writer.body.append(f'<div class="formula">{_mathml(node.astext(), "block")}</div>\n')
-    raise SkipNode
+    raise nodes.SkipNode
 
 
 def setup(app: Any) -> None:
-    """Hook the docstring into the page that asks for it, and draw formulas."""
-    app.connect("source-read", _insert_docstring)
+    """Fill in markers, keep intervals in one piece, and draw formulas."""
+    app.connect("source-read", _fill_in)
+    app.add_post_transform(ReadableTables)
     app.connect("autodoc-process-docstring", _hide_colons, priority=400)  # napoleon has 500
     app.connect("autodoc-process-docstring", _show_colons, priority=600)
     app.add_html_math_renderer("mathml", (_inline_formula, None), (_displayed_formula, None))

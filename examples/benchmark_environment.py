@@ -2,7 +2,7 @@
 
     python examples/benchmark_environment.py [--rounds 15] [--json benchmark.json]
 
-The peer, mobile-env, comes with ``pip install 'rrm-env[bench]'``; without it its rows are left out. Machines differ and stall:
+The peer, mobile-env, comes with ``pip install -e ".[bench]"``; without it its rows are left out. Machines differ and stall:
 compare ratios rather than absolute rates. Rows take turns; a row's figure in a round is the median over its calls, so that a stall
 of the machine counts little, and a ratio is the median over rounds.
 """
@@ -30,7 +30,7 @@ from rich.table import Table
 
 from rrm_env import Network, RRMConfig, RRMVectorEnv, kernels, parallel_env
 from rrm_env.files import check_writable, write_whole
-from rrm_env.version import versions
+from rrm_env.version import install_hint, versions
 
 
 @dataclass
@@ -279,7 +279,7 @@ def main() -> None:
         sys.exit(f"error: {error}")
     rows = speed_rows(options)
     if all(row.name != "mobile-env, 7 x 15" for row in rows):
-        print("mobile-env is not installed (pip install 'rrm-env[bench]'): no rows for it")
+        print(f"mobile-env is not installed ({install_hint('bench')}): no rows for it")
     speed = time_rows(rows, options.rounds)
     growth, startup = growth_figures(options), startup_figures()
     print_figures(Console(width=132), speed, growth, startup)

@@ -81,10 +81,10 @@ def _rule(others: int) -> str:
 
 
 def _rows_by_bits(rows: dict[str, Any], references: dict[str, Any]) -> str:
-    lines = [f"| | bits per decision | {KPI_HEADINGS} | multiply-adds | an access point knows |", _rule(4)]
+    lines = [f"| | {KPI_HEADINGS} | bits per decision | multiply-adds | an access point knows |", _rule(4)]
     for name, row in sorted(rows.items(), key=lambda item: int(item[1]["bits"])):
-        lines.append(f"| {name} | {row['bits']} | {kpi_cells(row)} | {row['multiply_adds']:,} | {row['information']} |")
-    return "\n".join(lines + [f"| `{name}` | | {kpi_cells(row)} | | |" for name, row in references.items()])
+        lines.append(f"| {name} | {kpi_cells(row)} | {row['bits']} | {row['multiply_adds']:,} | {row['information']} |")
+    return "\n".join(lines + [f"| `{name}` | {kpi_cells(row)} | | | |" for name, row in references.items()])
 
 
 def _other_sizes(sizes: dict[str, Any]) -> str:

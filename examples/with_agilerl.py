@@ -3,7 +3,7 @@
 ``python examples/with_agilerl.py`` trains with AgileRL's own loop for multi-agent environments. Two faults of its version 2.58 shape this
 example. Where agents share a network, as all of one prefix do, it matches observations with other agents' advantages, so the access points
 are renamed to share none. Masks given as arrays end in an error, so none are given: policies learn that an illegal action means silence.
-Needs ``pip install 'rrm-env[agilerl]'``; ``--help`` shows the options.
+Needs ``pip install -e ".[agilerl]"``; ``--help`` shows the options.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pettingzoo.utils import BaseParallelWrapper
 from trainer_report import TrainerOptions, print_closing_line, print_policy, print_versions, run_example
 
 from rrm_env import parallel_env
+from rrm_env.version import install_hint
 
 try:
     import torch
@@ -26,7 +27,7 @@ try:
     from agilerl.training.train_multi_agent_on_policy import train_multi_agent_on_policy
     from agilerl.vector import AsyncPettingZooVecEnv
 except ImportError as error:
-    sys.exit(f"error: {error}; this example needs pip install 'rrm-env[agilerl]'")
+    sys.exit(f"error: {error}; this example needs {install_hint('agilerl')}")
 
 
 @dataclass(frozen=True)

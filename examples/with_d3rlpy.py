@@ -4,7 +4,7 @@ d3rlpy 2.8 pins Gymnasium 1.0.0 and this package needs 1.1, so it runs in a virt
 reads the arrays of `marl.exchange.mdp_arrays` from a file and leaves its greedy policy as TorchScript, which torch runs without d3rlpy.
 
 ``python examples/with_d3rlpy.py`` makes that environment for the run; ``--peer-venv FOLDER`` uses one that is there
-(``pip install 'd3rlpy>=2.8,<2.9' 'torch>=2.6,<2.14'``). Needs ``pip install 'rrm-env[marl]'``; ``--help`` shows the options.
+(``pip install 'd3rlpy>=2.8,<2.9' 'torch>=2.6,<2.14'``). Needs ``pip install -e ".[marl]"``; ``--help`` shows the options.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """RLlib: PPO with action masks and one policy that all access points share.
 
 ``python examples/with_rllib.py`` trains on RLlib's new API stack, through its wrapper of PettingZoo environments and its own
-action-masking module. Needs ``pip install 'rrm-env[rllib]'``; ``--help`` shows the options.
+action-masking module. Needs ``pip install -e ".[rllib]"``; ``--help`` shows the options.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pettingzoo.utils import BaseParallelWrapper
 from trainer_report import TrainerOptions, print_closing_line, print_policy, print_versions, run_example
 
 from rrm_env import parallel_env
+from rrm_env.version import install_hint
 
 try:
     import ray
@@ -30,7 +31,7 @@ try:
     from ray.rllib.examples.rl_modules.classes.action_masking_rlm import ActionMaskingTorchRLModule
     from ray.tune.registry import register_env
 except ImportError as error:
-    sys.exit(f"error: {error}; this example needs pip install 'rrm-env[rllib]'")
+    sys.exit(f"error: {error}; this example needs {install_hint('rllib')}")
 
 POLICY = "access_point"
 """The one policy."""

@@ -4,7 +4,7 @@
 learns that an illegal action means silence. Policies that share their parameters and see no neighbours avoid each other by chance alone,
 so they are evaluated as they act in training: by drawing from their distribution.
 
-Needs ``pip install 'rrm-env[sb3]'``; ``--help`` shows the options.
+Needs ``pip install -e ".[sb3]"``; ``--help`` shows the options.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from trainer_report import TrainerOptions, print_closing_line, print_policy, print_versions, run_example
 
 from rrm_env import parallel_env
+from rrm_env.version import install_hint
 
 try:
     import supersuit
@@ -26,7 +27,7 @@ try:
     from stable_baselines3 import PPO
     from stable_baselines3.common.vec_env import VecEnvWrapper, VecNormalize
 except ImportError as error:
-    sys.exit(f"error: {error}; this example needs pip install 'rrm-env[sb3]'")
+    sys.exit(f"error: {error}; this example needs {install_hint('sb3')}")
 
 DISCOUNT = 0.9  # at 0.99 the policies fall silent: what others earn drowns what a choice earns
 

@@ -1,6 +1,6 @@
 """Tianshou: DQN with one network that all access points share, through its `PettingZooEnv`, with action masks.
 
-``python examples/with_tianshou.py`` trains and compares. Needs ``pip install 'rrm-env[tianshou]'``; ``--help`` shows the options.
+``python examples/with_tianshou.py`` trains and compares. Needs ``pip install -e ".[tianshou]"``; ``--help`` shows the options.
 
 Tianshou lets agents act one after the other and stores what the next agent sees as what follows an action. Between an agent's observation
 and its next one lie as many steps as there are agents, and exactly one of them carries the reward of all: returns over that many steps
@@ -24,6 +24,7 @@ from trainer_report import TrainerOptions, print_closing_line, print_policy, pri
 
 from rrm_env import RRMConfig
 from rrm_env import env as rrm
+from rrm_env.version import install_hint
 
 try:
     import torch
@@ -37,7 +38,7 @@ try:
     from tianshou.trainer import OffPolicyTrainerParams
     from tianshou.utils.net.common import Net
 except ImportError as error:
-    sys.exit(f"error: {error}; this example needs pip install 'rrm-env[tianshou]'")
+    sys.exit(f"error: {error}; this example needs {install_hint('tianshou')}")
 
 NETWORK = RRMConfig(reward="utility")
 DISCOUNT = 0.9  # of a step of the network

@@ -1,7 +1,7 @@
 """TorchRL: multi-agent PPO with action masks, one actor that all access points share, and one critic that sees all observations.
 
 ``python examples/with_torchrl.py`` trains through TorchRL's wrapper of PettingZoo environments, which stacks the access points and
-finds their masks by itself. Needs ``pip install 'rrm-env[torchrl]'``; ``--help`` shows the options.
+finds their masks by itself. Needs ``pip install -e ".[torchrl]"``; ``--help`` shows the options.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from trainer_report import TrainerOptions, print_closing_line, print_policy, print_versions, run_example
 
 from rrm_env import RRMConfig, parallel_env
+from rrm_env.version import install_hint
 
 try:
     import torch
@@ -28,7 +29,7 @@ try:
     from torchrl.objectives.multiagent import MAPPOLoss
     from torchrl.objectives.value import MultiAgentGAE
 except ImportError as error:
-    sys.exit(f"error: {error}; this example needs pip install 'rrm-env[torchrl]'")
+    sys.exit(f"error: {error}; this example needs {install_hint('torchrl')}")
 
 # TorchRL is tested with PettingZoo 1.24 and says so of any other.
 warnings.filterwarnings("ignore", message="PettingZoo in TorchRL is tested", category=UserWarning)

@@ -106,7 +106,7 @@ class LearnerConfig:
     entropy_ratio: float = 0.3
     """sac: target entropy as a share of that of uniformly random legal actions."""
     soft_backup: bool = True
-    """sac: count the next state's entropy in the target, or only in the actor's loss as in Eqs. 17, 19, 21 and 24."""
+    """sac: count the next state's entropy in the target, or only in the actor's loss as in the paper (Eqs. 17, 19, 21 and 24)."""
     double_q: bool = True
     """dqn: the online network chooses the next action and the target network judges it, or the target network does both."""
     td_loss: Literal["half_squared", "huber"] = "half_squared"

@@ -40,9 +40,10 @@ def double_q_value(online_q: Tensor, target_q: Tensor, *, mixes: bool = False) -
 
 
 def soft_value(target_q: Tensor, log_policy: Tensor, temperature: Tensor, *, soft_backup: bool, mixes: bool = False) -> Tensor:
-    """E_a[min_c Q_c(s, a) - temperature * log policy(a | s)] (Eq. 20), (S, K, B); without the entropy if not `soft_backup`.
+    """E_a[min_c Q_c(s, a)], the next state's value in the targets (Eqs. 17, 19, 21 and 24), (S, K, B).
 
-    Where heads are mixed: the smallest critic's sum over heads of E_a[Q_c(s, a) - temperature * log policy(a | s)], (S, 1, B).
+    With `soft_backup` E_a[min_c Q_c(s, a) - temperature * log policy(a | s)]: the paper's targets have no entropy.
+    Where heads are mixed, the smallest critic's sum over heads of either, (S, 1, B).
     """
     q = target_q if mixes else target_q.amin(0, keepdim=True)
     values = (log_policy.exp() * q).sum(-1)
@@ -72,7 +73,10 @@ def conservative_penalty(q: Tensor, actions: Tensor) -> Tensor:
 
 
 def actor_loss(log_policy: Tensor, q: Tensor, temperature: Tensor) -> Tensor:
-    """mean_b E_a[temperature * log policy(a | s) - Q(s, a)] (Eq. 21), (S, K); q (S, K, B, M) and temperature (S, K) are constants here."""
+    """mean_b E_a[temperature * log policy(a | s) - Q(s, a)] (Eqs. 18, 20 and 22), (S, K).
+
+    q (S, K, B, M) and temperature (S, K) are constants here.
+    """
     return (log_policy.exp() * (temperature[..., None, None] * log_policy - q)).sum(-1).mean(-1)
 
 

@@ -24,7 +24,7 @@ from rrm_env import Network, rrm_v0
 from rrm_env.config import shortened, shown
 from rrm_env.joint import joint_observation_space
 from rrm_env.network import bounded_integer
-from rrm_env.version import __version__
+from rrm_env.version import __version__, install_hint
 
 _OURS = "rrm_env"
 """Key of what Minari's metadata says of a dataset that this package exported."""
@@ -209,7 +209,7 @@ def _transitions(data: Any) -> Dataset:
 def _minari(what: str) -> Any:
     """The module, with all that it needs to read and write HDF5."""
     if missing := [name for name in ("minari", "h5py", "PIL") if importlib.util.find_spec(name) is None]:
-        raise ValueError(f"{what} needs {', '.join(missing)}: pip install 'rrm-env[minari]'")
+        raise ValueError(f"{what} needs {', '.join(missing)}: {install_hint('minari')}")
     import minari
 
     return minari

@@ -9,6 +9,7 @@ from typing import Any
 
 from marl.engine import ATTEMPTS, LOOK_S, MAX_WORKERS, Engine, Listen, LostError, Returned, Task, call_afar
 from rrm_env.network import bounded_integer
+from rrm_env.version import install_hint
 
 _ANSWER_S = 5.0
 """Seconds for the cluster's address to answer."""
@@ -97,7 +98,7 @@ def _imported() -> Any:
     try:
         import ray
     except ImportError:
-        raise ValueError('--engine ray needs Ray: pip install "rrm-env[ray]"') from None
+        raise ValueError(f"--engine ray needs Ray: {install_hint('ray')}") from None
     return ray
 
 

@@ -20,6 +20,7 @@ from marl.sweep import Sweep
 from marl.sweep_run import RESULTS, SweepRun
 from rrm_env import metrics
 from rrm_env.ending import GOES_ON
+from rrm_env.version import install_hint
 
 PICTURE = "results.png"
 _COLUMNS = {
@@ -61,7 +62,7 @@ class SweepCommand:
         print_whole(table(results))
         print(f"wrote {out / RESULTS}")
         if importlib.util.find_spec("matplotlib") is None:
-            print(f"{PICTURE} left out: it needs matplotlib: pip install 'rrm-env[plot]'")
+            print(f"{PICTURE} left out: it needs matplotlib: {install_hint('plot')}")
         elif results["rows"]:
             write_results(out / PICTURE, results)
             print(f"wrote {out / PICTURE}")

@@ -35,18 +35,20 @@ def made_by(result: Mapping[str, Any], name: str, hours: float) -> str:
     )
 
 
-KPI_HEADINGS = " | ".join(metrics.KPIS[name].heading for name in metrics.LEARNERS_KPIS)
+KPIS = sorted(metrics.LEARNERS_KPIS, key=lambda name: name != "score")
+"""The KPIs in the order of the tables: the score first, beside the name of the row."""
+
+KPI_HEADINGS = " | ".join(metrics.KPIS[name].heading for name in KPIS)
 """The headings above `kpi_cells`."""
 
 
 def kpi_cells(row: Mapping[str, Any]) -> str:
     """The KPIs of a row, each with its interval, as cells of a table; empty where results have none of that KPI."""
-    kpis = {name: metrics.KPIS[name] for name in metrics.LEARNERS_KPIS}
-    return " | ".join(interval(row[name], kpi.digits) if name in row else "" for name, kpi in kpis.items())
+    return " | ".join(interval(row[name], metrics.KPIS[name].digits) if name in row else "" for name in KPIS)
 
 
 def _rows(rows: Mapping[str, Any]) -> str:
-    lines = [f"| | {KPI_HEADINGS} | score, interquartile mean |", "|---" * (len(metrics.LEARNERS_KPIS) + 2) + "|"]
+    lines = [f"| | {KPI_HEADINGS} | score, interquartile mean |", "|---" * (len(KPIS) + 2) + "|"]
     for row in rows.values():
         score = row["score"]
         middle = f"{score['interquartile_mean']:.3f} ({score['interquartile_low']:.3f}…{score['interquartile_high']:.3f})"

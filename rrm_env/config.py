@@ -283,9 +283,7 @@ def _checked(item: Field[Any], value: Any) -> Any:
     if value is None and item.metadata["none"]:
         return None
     integral = item.type == "int"
-    allowed = f"{'an integer' if integral else 'a finite number'} {'above' if above else 'from'} {low:g} up to {high:g}"
-    if item.metadata["none"]:
-        allowed += ", or None"
+    allowed = f"{'an integer' if integral else 'a finite number'} {_allowed(item)}"
     if isinstance(value, bool) or not isinstance(value, numbers.Integral if integral else numbers.Real):
         raise TypeError(f"{item.name} must be {allowed}, got {shown(value)}")
     try:
@@ -297,6 +295,20 @@ def _checked(item: Field[Any], value: Any) -> Any:
     return number
 
 
-def field_table() -> list[tuple[str, Any, str]]:
-    """(name, default, meaning) of every field, for documentation."""
-    return [(item.name, item.default, item.metadata["doc"]) for item in fields(RRMConfig)]
+def _allowed(item: Field[Any]) -> str:
+    """The range of a numeric field, as error messages and the table of all options state it."""
+    about = item.metadata
+    low, high = (str(bound) if isinstance(bound, int) else f"{bound:g}" for bound in (about["low"], about["high"]))
+    return f"{'above' if about['above'] else 'from'} {low} up to {high}{', or None' if about['none'] else ''}"
+
+
+def field_table() -> str:
+    """Markdown table of every field of `RRMConfig`: type, default, allowed values, meaning."""
+    lines = ["| option | type | default | allowed | meaning |", "|---|---|---|---|---|"]
+    for item in fields(RRMConfig):
+        kind = str(item.type).replace("|", "or")
+        words = item.metadata.get("allowed")
+        allowed = ", ".join(f"`{word}`" for word in words) if words else _allowed(item)
+        cells = (f"`{item.name}`", kind, f"`{item.default!r}`", allowed, item.metadata["doc"])
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from rrm_env import metrics
 from rrm_env.config import RRMConfig, nearest
 from rrm_env.network import SILENT, Network
+from rrm_env.version import install_hint
 
 if TYPE_CHECKING:
     import pygame
@@ -401,7 +402,7 @@ def _pygame() -> Any:
     try:
         import pygame
     except ImportError:
-        raise DependencyNotInstalled("rendering needs pygame: pip install 'rrm-env[render]'") from None
+        raise DependencyNotInstalled(f"rendering needs pygame: {install_hint('render')}") from None
     return pygame
 
 

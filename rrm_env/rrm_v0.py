@@ -22,32 +22,51 @@ had little so far. The task is the one of E. Eldeeb and H. Alves, "An Offline Mu
 for Radio Resource Management", arXiv 2501.12991 ("the paper"). The table shows the default configuration, the preset
 `paper`: 4 APs, 20 UEs, 3 candidates per AP, 200 steps.
 
-**Agents.** `ap_0` ... `ap_{I-1}`. All act in every step.
+## Agents and actions
 
-**Actions.** 0 ... N - 1: serve that candidate. N: stay silent. An AP's candidates are its N associated UEs with the
-highest proportional-fair (PF) ratio, best first, ties to the lower UE index. An AP with fewer than N UEs has empty slots:
+The agents are `ap_0` ... `ap_{I-1}`; all act in every step. Action n < N serves the AP's candidate n; action N is silence.
+An AP's candidates are its N associated UEs with the highest proportional-fair (PF) ratio, best first, ties to the lower UE
+index. An AP with fewer than N UEs has empty slots:
 `infos[agent]["action_mask"]` marks them 0, and choosing one means silence. `infos[agent]["candidates"]` names the UEs,
 -1 for an empty slot. Both are there from `reset` on.
 
-**Observations.** `(log10 SINR_1, log10 w_1, ..., log10 SINR_N, log10 w_N)` of the candidates, float32, from a channel report
-that is `csi_delay` steps old. SINR is the reference SINR, all APs transmitting. Values are clipped to the space; empty
-slots hold the lower bounds. `state()` stacks all observations. Three options, none in the paper, say more:
+## Observations
 
-- `measurements="large_scale"`: behind each candidate's weight, $\log_{10}$ of its gains from all APs, AP after AP, without fading, at its
+`(log10 SINR_1, log10 w_1, ..., log10 SINR_N, log10 w_N)` of the candidates, float32, from a channel report
+that is `csi_delay` steps old. SINR is the reference SINR, all APs transmitting. Values are clipped to the space; empty
+slots hold the lower bounds. `state()` stacks all observations: (I, D), where D is the length of one observation. Three options,
+none in the paper, say more. Each appends numbers to every AP's observation and changes no other shape; F is the number of values
+that an AP observes of one candidate: 2, or 2 + I with `measurements="large_scale"`.
+
+| option | appended to each AP's observation | numbers |
+|---|---|---|
+| always | SINR and weight of each candidate | 2 * N |
+| `measurements="large_scale"` | behind each candidate's weight, its gains from all APs | N * I |
+| `turns="equal"` | whether this step is the AP's turn | 1 |
+| `turns="by_load"` | the same | 1 |
+| `messages="best"` | what every AP observes of its best candidate | I * F |
+| `messages="all"` | what every AP observes of all its candidates | I * N * F |
+
+`n_aps` is the number of agents and of rows in the state; `n_candidates` is N, and there are N + 1 actions; no other field changes a
+shape.
+
+- `measurements="large_scale"`: $\log_{10}$ of the candidate's gains from all APs, AP after AP, without fading, at its
   present position: what phones report of the cells around them for handover. Clipped like the SINR.
 - `turns`: 1 in the steps that are the AP's turn, 0 in the others. `equal`: APs in a circle, t mod I. `by_load`: the APs of all UEs in a
   circle, so that each has turns in proportion to its UEs; for this the APs tell each other once per episode whom they serve.
-- `messages`: what every AP tells the others in every step, the same block for all, AP after AP: what they observe of their `best`
-  candidate, or of `all`. Each number travels as `message_bits` bits: the middle of one of $2^{\text{bits}}$ equal cells, for $\log_{10}$
-  SINR from -1 to 4, for $\log_{10} w$ from -0.5 to 1, for $\log_{10}$ gain from 0 to 7. `RRMConfig.message_bits_per_step` says how many
-  bits that makes. Messages are as old as the report they tell of.
+- `messages`: what every AP tells the others in every step, the same block for all, AP after AP. Each number travels as `message_bits`
+  bits: the middle of one of $2^{\text{bits}}$ equal cells, for $\log_{10}$ SINR from -1 to 4, for $\log_{10} w$ from -0.5 to 1, for
+  $\log_{10}$ gain from 0 to 7. `RRMConfig.message_bits_per_step` says how many bits that makes. Messages are as old as the report they
+  tell of.
 
-**Rewards.** $r = \sum_j w_j^\lambda C_j$, the same for all agents. It pays for serving starved UEs but does not charge for starving
+## Rewards and the end of an episode
+
+$r = \sum_j w_j^\lambda C_j$, the same for all agents. It pays for serving starved UEs but does not charge for starving
 them, so a policy may have a higher return and a lower score than another. With `reward="utility"` it is
 $r = \frac1\eta \sum_j U(\tilde C_j(t)) - U(\tilde C_j(t-1))$ with $U(x) = x^{1 - \lambda} / (1 - \lambda)$ ($\ln x$ for $\lambda = 1$),
 which telescopes to the utility gained; to first order in $\eta$ it is the former less the drift $\sum_j w_j^\lambda \tilde C_j$.
 
-**End.** An episode is truncated, never terminated, after `episode_length` steps.
+An episode is truncated, never terminated, after `episode_length` steps.
 
 ## Equations
 
@@ -78,13 +97,12 @@ from rrm_env import rrm_v0
 env = rrm_v0.parallel_env(render_mode=None, preset="paper", n_aps=4, fading="iid", csi_delay=1)
 ```
 
-`render_mode`: `rgb_array`, a picture of each step from `render()`; `human`, a window; None. The first two need pygame (`pip install
-"rrm-env[render]"`).
+`render_mode`: `rgb_array`, a picture of each step from `render()`; `human`, a window; None. The first two need pygame: `pip
+install -e ".[render]"`.
 
 `preset`: `paper`, `correlated` (1 ms steps, Jakes fading), `wide` (8 APs, 40 UEs, 500 m, $d_0$ = 35 m, $d_1$ = 10 m) or
-`dense` (16 APs, 160 UEs, 200 m). Every field of `RRMConfig` can be given by name and overrides the preset's:
-
-{{fields}}
+`dense` (16 APs, 160 UEs, 200 m). Every field of `RRMConfig` can be given by name and overrides the preset's
+([all of them](#options)).
 
 `max_cycles`: PettingZoo's name for `episode_length`.
 
@@ -95,6 +113,47 @@ an action per AP, or one number of $(N+1)^I$ with `flat_actions=True`.
 `reset(seed=s)` with $0 \le s < 2^{63}$ fixes the episode: deployment, motion and fading are a function of configuration
 and seed, whatever the agents do. `reset()` continues with seeds derived from the last one. Seeds from $2^{62}$ on are those of
 `rrm_env.evaluate`; train on lower ones.
+
+## Options
+
+All fields of `RRMConfig`. Unknown names, values outside their range and values that contradict each other are refused with an error
+that says what is allowed.
+
+{{fields}}
+
+## Modelled / not modelled
+
+**Modelled**, with the fields that set it:
+
+- Deployment: APs and UEs uniform in a square, with least distances [`n_aps`, `n_ues`, `area_side_m`, `min_ap_distance_m`,
+  `min_ue_distance_m`]. APs stay where they are.
+- Motion: all UEs walk straight on at one speed and are reflected at the border [`ue_speed_mps`, `step_duration_s`].
+- Large-scale gain: a path loss that depends on the distance alone, one wall on every link, log-normal shadowing independent between
+  links [`path_loss_intercept_db`, `path_loss_slope_db`, `wall_loss_db`, `shadowing_std_db`].
+- Small-scale fading: flat Rayleigh, independent between links, constant within a step; fresh in each step, correlated in time by
+  Doppler, or absent [`fading`, `carrier_hz`].
+- Interference: all APs share one channel. Every AP that transmits interferes with every UE that another AP serves; a silent one does not.
+- Noise: thermal noise over the band and a noise figure [`tx_power_dbm`, `noise_psd_dbm_hz`, `bandwidth_hz`, `noise_figure_db`].
+- Rates: Shannon's $\log_2(1 + \mathrm{SINR})$ with interference as noise, per step.
+- Association: by the strongest received power at the start, fixed for the episode. In each step an AP serves one UE or
+  none; an agent chooses among N candidates [`n_candidates`, `episode_length`].
+- Channel knowledge: exact SINRs of a channel that is some steps old [`csi_delay`].
+- Messages between APs, in a given number of bits per number [`messages`, `message_bits`].
+
+**Not modelled:**
+
+- Power control: an AP transmits at full power or not at all. Energy, sleep modes and the cost of switching do not count.
+- Frequency: one flat channel without subcarriers, resource blocks or frequency selectivity; one UE per AP and step.
+- Several antennas: no beams, no sectors, no MIMO, no antenna gains or heights. Everything lies in a plane.
+- Link adaptation: no modulation and coding schemes, no highest rate, no block errors, no HARQ or other retransmissions.
+- Queues and traffic: every UE always wants data. There are no arrivals, packets, delays or deadlines, and no classes of service.
+- Handover and load balancing: a UE that walks towards another AP keeps its own. UEs neither come nor go.
+- The uplink, duplexing, and the air time of pilots, reports and messages: reports are free, exact and never lost, and messages arrive
+  within the step.
+- Shadowing that changes along a UE's path or is alike for neighbouring UEs; line of sight, single walls, buildings, blockage.
+- Change of the channel within a step, and Doppler that depends on a UE's heading.
+- Interference from outside the square, and from anything that is not one of the APs.
+- Imperfect hardware and synchronisation: all APs share one clock, and their steps begin together.
 
 ## Departures from the paper
 
@@ -117,6 +176,10 @@ Where the paper is silent or leaves a choice; the field that switches each is in
 14. APs are placed one after the other, each redrawn until it is far enough from those before; redrawing all of
     them together would fail in dense networks.
 15. Observations are clipped to finite bounds.
+16. The first decision is not like the others: since averages start at the reference rate (9), every PF ratio is 1 at
+    t = 0, or less where the reference rate lies below the floor (10). Ties go to the lower index, so the first candidate
+    is the AP's UE of lowest index in 99.8 % of the cases (4,096 episodes). Indices say nothing of a UE's place or channel:
+    the candidates of this one step are arbitrary. From t = 1 on the ratios differ.
 
 ## Version history
 
@@ -226,7 +289,5 @@ def _register() -> None:
         register("aec", ENV_ID, entry_point=f"{__name__}:env")
 
 
-__doc__ = (__doc__ or "").replace(
-    "{{fields}}", "\n".join(f"- `{name}` = {default!r}: {meaning}" for name, default, meaning in field_table())
-)
+__doc__ = (__doc__ or "").replace("{{fields}}", field_table())
 _register()

@@ -14,6 +14,11 @@ from typing import Any
 __version__ = "0.1.0"
 
 
+def install_hint(extra: str) -> str:
+    """The command that installs an extra. There is no release yet, so it is run in a checkout of the repository."""
+    return f'pip install -e ".[{extra}]"'
+
+
 def versions(*distributions: str) -> dict[str, str]:
     """Versions of this package, Python, the core dependencies and further ``distributions``, for result files."""
     named = ("numpy", "numba", "llvmlite", "pettingzoo", "gymnasium", *distributions)

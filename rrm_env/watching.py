@@ -17,6 +17,7 @@ from rrm_env.files import check_writable, write_whole, write_whole_at
 from rrm_env.network import Network
 from rrm_env.rendering import FRAMES_PER_SECOND, Renderer
 from rrm_env.scheduler import Scheduler, require_scheduler
+from rrm_env.version import install_hint
 
 VIDEO_FORMATS = (".gif", ".mp4")
 
@@ -64,7 +65,7 @@ def check_video(path: str | Path, name: str = "path") -> Path:
     try:
         import imageio_ffmpeg  # noqa: F401
     except ImportError:
-        raise DependencyNotInstalled("videos need imageio and imageio-ffmpeg: pip install 'rrm-env[render]'") from None
+        raise DependencyNotInstalled(f"videos need imageio and imageio-ffmpeg: {install_hint('render')}") from None
     return target
 
 

@@ -182,6 +182,15 @@ def test_tables_in_the_docs_are_those_of_the_committed_results() -> None:
         assert text_of(name) == page(DOCS / "results")
 
 
+def test_tables_of_results_have_the_score_beside_the_name_of_the_row() -> None:
+    """Readers of narrow screens see it first; tables that compare nothing but scores have no such column."""
+    tables = [match for page in PAGES for match in re.findall(r"((?:^\|.*\n)+)", page.read_text(encoding="utf-8"), re.MULTILINE)]
+    headings = [[cell.strip() for cell in table.partition("\n")[0].split("|")[1:-1]] for table in tables if "…" in table]
+    with_score = [heading for heading in headings if "score" in heading[1:]]
+    assert len(with_score) >= 8
+    assert all(heading[1] == "score" for heading in with_score), with_score
+
+
 def functions_of(path: Path) -> set[str]:
     """Names of a file's public functions."""
     return {node.name for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.FunctionDef)} - {"main"}
@@ -201,6 +210,66 @@ def test_physics_names_every_kernel_and_twin() -> None:
     assert {*metrics.KPIS, "pooled_tail_rate", "KPIS"} == {name for name in named_on("physics.md", "metrics") if hasattr(metrics, name)}
 
 
+def cited(text: str) -> set[int]:
+    """Numbers of the paper's equations that a text cites, as in "Eq. 4", "Eqs. 18, 20 and 22" and "Eqs. 26-28"."""
+    numbers: set[int] = set()
+    for listed in re.findall(r"\bEqs?\. (\d+(?:(?:, | and |-)\d+)*)", text):
+        for part in re.split(", | and ", listed):
+            first, _, last = part.partition("-")
+            numbers |= set(range(int(first), int(last or first) + 1))
+    return numbers
+
+
+def citations(path: Path) -> set[tuple[int, str]]:
+    """(equation, function or class) of every docstring at a module's top level that cites equations of the paper."""
+    return {
+        (number, node.name)
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        for number in cited(ast.get_docstring(node) or "")
+    }
+
+
+def equation_rows() -> dict[int, str]:
+    """The row of the index of the paper for each equation."""
+    rows: dict[int, str] = {}
+    for numbers, row in re.findall(r"^\| (\d[\d, -]*) \|(.*)$", text_of("paper_index.md"), re.MULTILINE):
+        for number in cited(f"Eqs. {numbers}"):
+            assert number not in rows, f"two rows for Eq. {number}"
+            rows[number] = row
+    return rows
+
+
+def test_index_of_the_paper_has_every_equation_table_figure_and_algorithm() -> None:
+    text = text_of("paper_index.md")
+    assert set(equation_rows()) == set(range(1, 29))
+    for kind, numbers in (("Table", ("I", "II", "III")), ("Figure", "1234567"), ("Algorithm", "123")):
+        named = " ".join(re.findall(rf"^\| {kind}s? ([^|]+) \|", text, re.MULTILINE))
+        assert set(re.findall(r"\w+", named)) - {"to", "and"} == set(numbers), kind
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "rrm_env/kernels.py",
+        "rrm_env/metrics.py",
+        "marl/losses.py",
+        *(f"baselines/{path.name}" for path in sorted((ROOT / "baselines").glob("*.py"))),
+    ],
+)
+def test_docstrings_cite_the_equations_that_the_index_of_the_paper_gives_them(path: str) -> None:
+    module = "baselines" if path.startswith("baselines") else Path(path).stem
+    found = {(number, f"{module}.{name}") for number, name in citations(ROOT / path)}
+    names = {f"{module}.{node.name}" for node in ast.parse((ROOT / path).read_text(encoding="utf-8")).body if hasattr(node, "name")}
+    indexed = {
+        (number, name)
+        for number, row in equation_rows().items()
+        for name in re.findall(r"`((?:kernels|metrics|losses|baselines)\.\w+)`", row)
+        if name in names
+    }
+    assert found == indexed
+
+
 def test_physics_names_every_field_and_states_the_defaults_of_its_table() -> None:
     text = text_of("physics.md")
     for item in fields(RRMConfig):
@@ -213,7 +282,7 @@ def test_physics_names_every_field_and_states_the_defaults_of_its_table() -> Non
 
 def test_the_page_on_baselines_has_every_scheduler_with_its_committed_numbers() -> None:
     text = text_of("baselines.md")
-    rows = re.findall(r"^\| `(\S+)` \| (\S+) \| (\S+) \| (\S+) \((\S+)…(\S+)\) \| (.+) \|$", text, re.MULTILINE)
+    rows = re.findall(r"^\| `(\S+)` \| (\S+) \((\S+)…(\S+)\) \| (\S+) \| (\S+) \| (.+) \|$", text, re.MULTILINE)
     assert {row[0].partition(":")[0] for row in rows} == set(REGISTRY)
     figure = json.loads(text_of("results/figure_4.json"))["rows"]
     further = json.loads(text_of("results/past_the_paper.json"))["references"]
@@ -222,9 +291,9 @@ def test_the_page_on_baselines_has_every_scheduler_with_its_committed_numbers() 
         row = figure.get(name) or further[name]
         score = row["score"]
         expected = [
+            *(f"{score[key]:.3f}" for key in ("mean", "low", "high")),
             f"{row['sum_rate']['mean']:.2f}",
             f"{row['tail_rate']['mean']:.3f}",
-            *(f"{score[key]:.3f}" for key in ("mean", "low", "high")),
         ]
         assert numbers == expected, name
     described = " ".join(re.findall(r"^## (.+)$", text, re.MULTILINE)).lower().replace("-", " ")
@@ -273,3 +342,16 @@ def test_issue_templates_and_hooks_are_yaml_and_the_command_they_ask_for_runs() 
     result = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=False, cwd=ROOT)
     assert result.returncode == 0, result.stderr
     assert __version__ in result.stdout
+
+
+def test_install_hints_name_extras_and_work_before_a_release() -> None:
+    """Until there is a release, `pip install rrm-env` finds nothing: every hint installs from a checkout."""
+    code = [path for folder in ("rrm_env", "baselines", "marl", "examples") for path in sorted((ROOT / folder).glob("*.py"))]
+    extras = set(re.findall(r"^([\w-]+) = \[", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE))
+    hinted = set()
+    for path in (*PAGES, *code):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"pip install\s+\S*rrm-env", text), path
+        hinted |= {extra for listed in re.findall(r'pip\s+install -e "\.\[([\w,-]+)\]"', text) for extra in listed.split(",")}
+        hinted |= set(re.findall(r"install_hint\('([\w-]+)'\)", text))
+    assert {"render", "ray", "sb3", "minari", "plot", "marl", "bench"} <= hinted <= extras

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from marl import (
 )
 from marl.exchange import episode_ends
 from rrm_env import RRMConfig
+from rrm_env.version import install_hint
 
 CROWDED_OUT = RRMConfig(n_aps=2, n_ues=3, n_candidates=2, episode_length=10)
 """Fewer users than candidates: access points have empty slots."""
@@ -410,10 +412,10 @@ def test_missing_minari_datasets_are_refused(minari: Any) -> None:
 def test_without_minari_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "minari" else object())
     for call in (lambda: to_minari(made_up(), "some-v0"), lambda: from_minari("some-v0")):
-        with pytest.raises(ValueError, match=r"needs minari: pip install 'rrm-env\[minari\]'"):
+        with pytest.raises(ValueError, match=re.escape(f"needs minari: {install_hint('minari')}")):
             call()
     assert run("export", tmp_path / "missing", "--minari", "some-v0") == 2
-    assert capsys.readouterr().err == "error: --minari needs minari: pip install 'rrm-env[minari]'\n"
+    assert capsys.readouterr().err == f"error: --minari needs minari: {install_hint('minari')}\n"
 
 
 # --- The card ---

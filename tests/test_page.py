@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import fields
+from dataclasses import Field, fields, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,18 +13,26 @@ import pettingzoo
 import pytest
 from gymnasium.spaces import Discrete
 
-from rrm_env import EVALUATION_SEEDS, PRESETS, RRMConfig, RRMParallelEnv, parallel_env, rrm_v0
-from rrm_env.config import FADING_MODELS
+from rrm_env import EVALUATION_SEEDS, PRESETS, SILENT, Network, RRMConfig, RRMParallelEnv, parallel_env, rrm_v0
+from rrm_env.config import FADING_MODELS, MEASUREMENTS, MESSAGES, TURNS
 
 PAGE = rrm_v0.__doc__ or ""
+DOCS = Path(__file__).parent.parent / "docs"
 DEFAULTS = RRMConfig()
 FIELDS = {item.name: item for item in fields(RRMConfig)}
 
 
+def rows_of(text: str) -> list[list[str]]:
+    """The cells of the first table of a text, without the line under its heading."""
+    found = re.search(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    assert found, "there is no table"
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in found[0].splitlines()]
+    return [row for row in rows if not set(row[0]) <= {"-"}]
+
+
 def table() -> list[tuple[str, str]]:
-    """The (name, value) rows of the page's only table."""
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in PAGE.splitlines() if line.startswith("|")]
-    return [(row[0], row[1]) for row in rows if not set(row[0]) <= {"-"}]
+    """The (name, value) rows of the page's first table."""
+    return [(name, value) for name, value in rows_of(PAGE)]
 
 
 def section(heading: str) -> str:
@@ -99,10 +108,82 @@ def test_equations_state_the_default_path_loss() -> None:
         assert f"(`{fading}`)" in section("Equations")
 
 
-def test_every_field_is_listed_with_its_default_and_meaning() -> None:
-    listed = re.findall(r"^- `(\w+)` = (.+?): (.+)$", section("Arguments"), re.MULTILINE)
-    assert listed == [(name, repr(getattr(DEFAULTS, name)), item.metadata["doc"]) for name, item in FIELDS.items()]
+def allowed_values(item: Field[Any]) -> str:
+    """What the page's table says is allowed, spelled out here from the field's metadata once more."""
+    about = item.metadata
+    if "allowed" in about:
+        return ", ".join(f"`{word}`" for word in about["allowed"])
+    low, high = (str(bound) if isinstance(bound, int) else f"{bound:g}" for bound in (about["low"], about["high"]))
+    text = f"above {low}" if about["above"] else f"from {low}"
+    return f"{text} up to {high}" + (", or None" if about["none"] else "")
+
+
+def test_every_option_is_in_the_table_with_type_default_allowed_values_and_meaning() -> None:
+    heading, *rows = rows_of(section("Options"))
+    assert heading == ["option", "type", "default", "allowed", "meaning"]
+    assert rows == [
+        [
+            f"`{name}`",
+            str(item.type).replace("|", "or"),
+            f"`{getattr(DEFAULTS, name)!r}`",
+            allowed_values(item),
+            item.metadata["doc"],
+        ]
+        for name, item in FIELDS.items()
+    ]
     assert "{{" not in PAGE
+
+
+@pytest.mark.parametrize("name", [name for name, item in FIELDS.items() if "low" in item.metadata])
+def test_the_allowed_range_in_the_table_is_the_one_that_errors_state(name: str) -> None:
+    with pytest.raises(ValueError, match=f"^{name} must be .+") as error:
+        RRMConfig(**{name: FIELDS[name].metadata["high"] * 2 + 1})
+    assert f" {allowed_values(FIELDS[name])}, got" in str(error.value)
+
+
+@pytest.mark.parametrize("messages", MESSAGES)
+@pytest.mark.parametrize("turns", TURNS)
+@pytest.mark.parametrize("measurements", MEASUREMENTS)
+def test_options_append_as_many_numbers_as_their_table_says(measurements: str, turns: str, messages: str) -> None:
+    heading, *rows = rows_of(section("Observations"))
+    assert heading == ["option", "appended to each AP's observation", "numbers"]
+    numbers = {option: formula for option, _, formula in rows}
+    options = {"measurements": measurements, "turns": turns, "messages": messages}
+    chosen = [f'`{name}="{value}"`' for name, value in options.items() if value != "none"]
+    for n_aps, n in ((4, 3), (3, 2), (5, 4)):
+        config = replace(DEFAULTS, n_aps=n_aps, n_candidates=n, **options)
+        symbols = {"I": n_aps, "N": n, "F": 2 + n_aps if measurements == "large_scale" else 2}
+        expected = sum(eval(numbers[option], {}, symbols) for option in ("always", *chosen))
+        env = parallel_env(config=config)
+        assert env.observation_space("ap_0").shape == (expected,)
+        assert env.state_space.shape == (n_aps, expected)
+
+
+def test_what_is_modelled_names_every_field_of_the_physics() -> None:
+    """Fields are declared physics first; the average's constant is the first that is not."""
+    names = list(FIELDS)
+    text = section("Modelled / not modelled")
+    for name in names[: names.index("rate_ema")]:
+        assert f"`{name}`" in text, name
+    missing = text.partition("Not modelled")[2].lower()
+    for word in ("power control", "frequency", "antenna", "harq", "traffic", "handover", "uplink"):
+        assert word in missing, word
+
+
+def test_what_the_page_says_of_the_first_decision_is_what_happens() -> None:
+    """At t = 0 every PF ratio is 1, or less where the floor of the averages holds; ties go to the lower index."""
+    network = Network(DEFAULTS, num_envs=4096)
+    network.reset(seed=0)
+    np.testing.assert_array_equal(network.pf_ratio[network.reported_rate >= DEFAULTS.min_average_rate], 1)
+    assert (network.pf_ratio[network.reported_rate < DEFAULTS.min_average_rate] < 1).all()
+    lowest = np.array([[np.argmax(users == i) for i in range(DEFAULTS.n_aps)] for users in network.association])
+    serving = network.candidates[:, :, 0] >= 0
+    share = (network.candidates[:, :, 0] == lowest)[serving].mean()
+    statement = f"in {share:.1%} of the cases".replace("%", " %")
+    assert statement in folded(section("Departures from the paper"))
+    assert statement in folded((DOCS / "physics.md").read_text(encoding="utf-8"))
+    network.step(np.full((4096, DEFAULTS.n_aps), SILENT))
+    assert (network.candidates[:, :, 0] == lowest)[serving].mean() < 0.5
 
 
 def test_presets_are_named_with_what_they_change() -> None:

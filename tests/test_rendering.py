@@ -263,7 +263,7 @@ def test_window_shows_every_step_and_closing_it_stops_drawing_but_not_the_episod
 
 def test_missing_pygame_is_said_when_the_environment_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pygame", None)
-    with pytest.raises(DependencyNotInstalled, match=r"rendering needs pygame: pip install 'rrm-env\[render\]'"):
+    with pytest.raises(DependencyNotInstalled, match=r'rendering needs pygame: pip install -e "\.\[render\]"'):
         parallel_env(render_mode="rgb_array")
     parallel_env().reset(seed=0)
 
@@ -319,7 +319,7 @@ def test_unknown_video_formats_are_refused_before_anything_is_drawn(name: str, t
 
 def test_missing_video_writer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
-    with pytest.raises(DependencyNotInstalled, match=r"pip install 'rrm-env\[render\]'"):
+    with pytest.raises(DependencyNotInstalled, match=r'pip install -e "\.\[render\]"'):
         record(tmp_path / "episode.mp4", ITLinQ())
 
 
