@@ -46,8 +46,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and say how it ended, as `status_of` does."""
-    options = _parser().parse_args(arguments)
-    return status_of(lambda: _run(options))
+    return status_of(lambda: _run(_parser().parse_args(arguments)))
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -85,11 +84,11 @@ def _compare(options: argparse.Namespace) -> None:
     evaluations = _evaluate(schedulers, config, options)
     summary = summarise(evaluations)
     title = f"{config.n_aps} APs, {config.n_ues} UEs, {options.episodes} episodes of {config.episode_length} steps, seed {options.seed}"
-    show(summary, title)
     if json_path:
         write_json(json_path, evaluations, summary)
     if plot_path:
         write_picture(plot_path, evaluations)
+    show(summary, title)
     _report_written(json_path, plot_path)
 
 

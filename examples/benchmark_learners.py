@@ -374,12 +374,12 @@ def main(options: Options) -> None:
     software = {**versions("torch"), "peer": peer.versions if peer else "left out (--no-peer)"}
     console = Console(width=150, highlight=False)
     console.print("; ".join(f"{name} {value}" for name, value in {**hardware(), **software}.items()))
-    print_figures(console, figures)
-    console.print("", *aims(figures), sep="\n")
     if path is not None:
         asked = {name: value for name, value in asdict(options).items() if name not in ("peer_venv", "json")}  # paths are of this machine
         result = {"options": asked, "machine": hardware(), "versions": software, "aims": aims(figures), "multiply_adds": FORMULA}
         write_whole(path, lambda file: file.write(json.dumps({**result, "figures": figures}, indent=1).encode()))
+    print_figures(console, figures)
+    console.print("", *aims(figures), sep="\n")
 
 
 if __name__ == "__main__":

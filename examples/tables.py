@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from baselines.comparison import UNITS
 from marl.tables import figure_tables, interval, kpi_cells, made_by
+from rrm_env.ending import status_of
 from rrm_env.files import write_whole
 
 DOCS = Path("docs")
@@ -91,4 +93,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(status_of(main))

@@ -192,11 +192,11 @@ class Evaluate:
         evaluations = self._evaluations()
         summary = summarise(evaluations)
         first = next(iter(evaluations.values()))
-        show(summary, f"{first.config.n_aps} APs, {first.config.n_ues} UEs, {self.episodes} episodes, seed {self.seed}")
         if json_path:
             write_json(json_path, evaluations, summary)
         if plot_path:
             write_picture(plot_path, evaluations)
+        show(summary, f"{first.config.n_aps} APs, {first.config.n_ues} UEs, {self.episodes} episodes, seed {self.seed}")
         for path in (json_path, plot_path):
             if path:
                 print(f"wrote {path}")
@@ -226,17 +226,18 @@ class Evaluate:
         for name in ("schedulers", "network", "settings", "plot"):
             if getattr(self, name):
                 raise ValueError(f"--{name if name != 'settings' else 'set'} is of the network and does not go with --env")
-        result = {}
+        result, lines = {}, []
         for name, run in self._names().items():
             policies = load_policies(run, act_on=self.act_on, sample=self.sample)
             returns = np.array([episode_returns(policy, make, self.episodes, self.seed) for policy in policies])
             low, high = metrics.mean_interval(returns)
-            print(f"{name}: return {returns.mean():.3f} ({low:.3f}…{high:.3f}), {len(policies)} seeds, {self.episodes} episodes")
+            lines.append(f"{name}: return {returns.mean():.3f} ({low:.3f}…{high:.3f}), {len(policies)} seeds, {self.episodes} episodes")
             result[name] = {"return": {"mean": float(returns.mean()), "low": low, "high": high}, "per_episode": returns.tolist()}
         if json_path:
             content = {"environment": self.env, "seed": self.seed, "episodes": self.episodes, "versions": versions("torch"), "runs": result}
             write_whole(json_path, lambda file: file.write(json.dumps(content, indent=1).encode()))
-            print(f"wrote {json_path}")
+            lines.append(f"wrote {json_path}")
+        print("\n".join(lines))
 
 
 @dataclass(frozen=True)

@@ -59,13 +59,14 @@ class SweepCommand:
             except KeyboardInterrupt as interruption:
                 interruption.args = (GOES_ON,)
                 raise
-        print_whole(table(results))
-        print(f"wrote {out / RESULTS}")
+        lines = [f"wrote {out / RESULTS}"]
         if importlib.util.find_spec("matplotlib") is None:
-            print(f"{PICTURE} left out: it needs matplotlib: pip install 'rrm-env[plot]'")
+            lines.append(f"{PICTURE} left out: it needs matplotlib: pip install 'rrm-env[plot]'")
         elif results["rows"]:
             write_results(out / PICTURE, results)
-            print(f"wrote {out / PICTURE}")
+            lines.append(f"wrote {out / PICTURE}")
+        print_whole(table(results))
+        print("\n".join(lines))
         if work.failed:
             told = "; ".join(f"{name}: {reason}" for name, reason in work.failed.items())
             raise SweepError(f"{len(work.failed)} of {len(work.cells) + len(work.references)} failed; the same command tries again: {told}")

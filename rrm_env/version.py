@@ -36,7 +36,7 @@ def revision() -> str | None:
 
 def machine() -> dict[str, str | int | None]:
     """The processor and its cores, in words."""
-    information = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    information = Path("/proc/cpuinfo").read_text("utf-8", "replace") if Path("/proc/cpuinfo").exists() else ""
     models = [line.partition(":")[2].strip() for line in information.splitlines() if line.startswith("model name")]
     return {"processor": (models or [platform.processor()])[0], "cores": os.cpu_count()}
 
