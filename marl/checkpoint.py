@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -18,7 +19,7 @@ from marl.tensor_files import MAX_TEXT, parse_json, require_file, serialised
 from rrm_env.config import shown
 from rrm_env.files import append_line, check_writable, storing, write_whole
 
-LOG, LOCK = "log.jsonl", ".lock"
+LOG, LOCK, EVENTS = "log.jsonl", ".lock", "tensorboard"
 
 
 def check_new(run: Path) -> None:
@@ -27,6 +28,21 @@ def check_new(run: Path) -> None:
         raise RunError(f"{str(run)!r} holds a run already; resume it, or choose another folder")
     if left := [name for name in (CHECKPOINT, LOG) if (run / name).exists()]:
         raise RunError(f"{str(run)!r} holds {left[0]} of a run without {DESCRIPTION}: choose another folder, or remove what is there")
+
+
+def remove_run(run: Path) -> None:
+    """Remove the files of a run; others in its folder stay. Nothing happens where there is none.
+
+    Raises:
+        RunError: the folder's description is not one of a run.
+    """
+    if not (run / DESCRIPTION).exists():
+        return
+    describe(run)
+    with storing(run, "some of its files are gone", "removed"):
+        shutil.rmtree(run / EVENTS, ignore_errors=True)
+        for path in (*run.glob(_replay_name("*")), run / CHECKPOINT, run / LOG, run / DESCRIPTION):
+            path.unlink(missing_ok=True)
 
 
 def make_folder(run: Path) -> None:

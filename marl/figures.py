@@ -21,7 +21,7 @@ from marl.curves import Curve, draw_curves, learning_curve
 from marl.study import OFFLINE, ONLINE, QUICK, Scale, Study
 from rrm_env import Evaluation, metrics, version
 from rrm_env.ending import GOES_ON, status_of
-from rrm_env.files import check_writable, write_whole
+from rrm_env.files import check_apart, check_results, check_writable, write_whole
 
 SCHEDULERS = (*PAPER_BASELINES, BEST_ITLINQ, "network_tdm", "max_weight", "max_weight:csi=large_scale")
 """Beside every figure: the paper's, ITLinQ at the best tolerance of the sweep too, and reference points that the paper leaves out."""
@@ -136,8 +136,9 @@ def main(figure: Figure, description: str | None) -> None:
 def _main(figure: Figure, options: Options) -> None:
     options.check_only((*figure.runs, *figure.schedulers))
     study = Study(options.folder, options.scale, device=options.device)
-    json_path = check_writable("--json", options.json or options.results(f"{figure.name}.json"))
+    json_path = check_results("--json", options.json or options.results(f"{figure.name}.json"))
     plot_path = check_writable("--plot", options.plot or options.results(f"{figure.name}.png"))
+    check_apart(json=json_path, plot=plot_path)
     runs = [name for name in figure.runs if not options.only or name in options.only]
     schedulers = [name for name in figure.schedulers if not options.only or name in options.only]
     _announce(study, figure, runs)
@@ -154,11 +155,13 @@ def _main(figure: Figure, options: Options) -> None:
         return
     verdicts = [claim.judge(evaluations) for claim in figure.claims]
     result = _result(figure, study, report, verdicts)
-    write_whole(json_path, lambda file: file.write(json.dumps(result, indent=1).encode()))
-    _write_picture(plot_path, figure, report)
-    _show_rows(figure, report)
-    if verdicts:
-        _show_verdicts(verdicts)
+    try:
+        write_whole(json_path, lambda file: file.write(json.dumps(result, indent=1).encode()))
+        _write_picture(plot_path, figure, report)
+    finally:
+        _show_rows(figure, report)
+        if verdicts:
+            _show_verdicts(verdicts)
     print(f"wrote {json_path}\nwrote {plot_path}")
 
 

@@ -17,10 +17,9 @@ from baselines.comparison import COLOURS, UNITS, draw_bars, print_whole, shown_w
 from marl.commands import EngineOptions, Flat
 from marl.progress import progress
 from marl.sweep import Sweep
-from marl.sweep_run import RESULTS, SweepRun
+from marl.sweep_run import PICTURE, RESULTS, SweepRun
 from rrm_env.ending import GOES_ON
 
-PICTURE = "results.png"
 _COLUMNS = {
     "sum_rate": ("Sum rate\nbit/s/Hz", 2),
     "tail_rate": ("5-percentile\nbit/s/Hz", 3),

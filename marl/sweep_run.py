@@ -34,6 +34,9 @@ from rrm_env.version import machine, revision, versions
 DATASETS, RUNS, REFERENCES, RESULTS, EVENTS, ORIGIN = "datasets", "runs", "schedulers", "results.json", "events.jsonl", "origin.json"
 """Folders and files of a sweep's folder."""
 
+PICTURE = "results.png"
+"""A picture of the results, in the same folder."""
+
 LOOK_S, SPEAK_S = 2.0, 60.0
 """Seconds between looks at how far running cells are, and between lines about it."""
 
@@ -150,6 +153,11 @@ class SweepRun:
     # --- What is there ---
 
     def _make_folders(self) -> None:
+        """Make what is missing; refuse a folder whose files are of something else."""
+        inside = [name for name in (DATASETS, RUNS, REFERENCES) if (self.out / name).is_dir()]
+        taken = [name for name in (RESULTS, PICTURE, ORIGIN, EVENTS) if (self.out / name).exists()]
+        if taken and not inside:
+            raise ValueError(f"--out = {str(self.out)!r} holds {taken[0]} of something else: choose another folder")
         try:
             for name in (DATASETS, RUNS, REFERENCES):
                 (self.out / name).mkdir(parents=True, exist_ok=True)
@@ -192,6 +200,7 @@ class SweepRun:
         assert data.recording is not None
         self._progress = Counts()
         dataset = data.recording.record(lambda _: None, engine)
+        path.unlink(missing_ok=True)  # unreadable, or it would not be recorded again
         dataset.write(path)
         self._say(f"recorded {path.name}: {len(dataset):,} transitions")
 

@@ -288,7 +288,7 @@ def _tensorboard(folder: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
     except ImportError:
         yield lambda _: None
         return
-    events, told = folder / "tensorboard", threading.excepthook
+    events, told = folder / checkpoint.EVENTS, threading.excepthook
 
     def tell(failure: threading.ExceptHookArgs) -> None:
         if not type(failure.thread).__module__.startswith("tensorboard."):  # whose thread's errors come again from its methods
