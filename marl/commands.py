@@ -21,6 +21,7 @@ from marl.card import behaviours, check_card, dataset_card
 from marl.collect import MAX_SEEDS, collect, collect_parallel, collect_run
 from marl.config import LearnerConfig, TrainingConfig
 from marl.dataset import Dataset, check_dataset_path
+from marl.descriptions import check_text
 from marl.engine import Engine, Listen, open_engine
 from marl.exchange import from_mdp_arrays, mdp_arrays, read_mdp_arrays
 from marl.minari_datasets import check_minari_name, from_minari, to_minari
@@ -29,7 +30,7 @@ from marl.progress import progress, training_progress
 from marl.sources import MakeEnv, make_env
 from marl.training import episode_returns, train
 from rrm_env import Evaluation, RRMConfig, Scheduler, evaluate, metrics, parse_settings
-from rrm_env.files import check_apart, check_results, check_writable, write_whole
+from rrm_env.files import check_apart, check_results, check_writable, readable, write_whole
 from rrm_env.network import bounded_integer
 from rrm_env.version import facts, versions
 from rrm_env.watching import check_video, record, watch
@@ -214,7 +215,7 @@ class Evaluate:
         """Each run by its scheme, and by its folder too where two runs share one."""
         schemes = {run: str(describe(run)["scheme"]) for run in self.runs}
         shared = [scheme for scheme in schemes.values() if list(schemes.values()).count(scheme) > 1]
-        return {f"{scheme}, {run}" if scheme in shared else scheme: run for run, scheme in schemes.items()}
+        return {f"{scheme}, {readable(run)}" if scheme in shared else scheme: run for run, scheme in schemes.items()}
 
     def _returns(self, make: MakeEnv, json_path: Path | None) -> None:
         for name in ("schedulers", "network", "settings", "plot"):
@@ -321,6 +322,8 @@ class Export:
             raise ValueError(f"--arrays = {str(self.arrays)!r} must end in .npz")
         arrays_path = check_writable("--arrays", self.arrays) if self.arrays else None
         card_path = check_card("--card", self.card) if self.card else None
+        if card_path:
+            check_text("the dataset's file name, which the card states,", self.data.name)
         check_apart(arrays=arrays_path, card=card_path)
         dataset = Dataset.read(self.data)
         if arrays_path:

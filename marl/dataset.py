@@ -13,11 +13,11 @@ from torch import Tensor
 
 from marl.descriptions import check_behaviours, check_environment, check_versions
 from marl.paradigms import Team
-from marl.tensor_files import MAX_TEXT, checksum, opened, parse_json, serialised
+from marl.tensor_files import MAX_TEXT, checksum, dump_json, opened, parse_json, serialised
 from marl.transitions import Transitions, check_values
 from rrm_env import RRMConfig
 from rrm_env.config import shown
-from rrm_env.files import check_replaceable, write_whole
+from rrm_env.files import check_replaceable, check_utf8, write_whole
 from rrm_env.network import bounded_integer
 from rrm_env.version import versions
 
@@ -40,6 +40,7 @@ _TYPES = {
 
 def check_dataset_path(name: str, path: str | Path) -> Path:
     """The path, if a dataset can be written there and replaces nothing but a dataset (ValueError)."""
+    check_utf8(name, path)
     return check_replaceable(name, path, "dataset", _was_dataset)
 
 
@@ -207,11 +208,13 @@ class Dataset:
 
         Raises:
             ValueError: nothing can be written there, or a file stands there that is no dataset.
+            DatasetError: arrays or metadata were changed to what `read` would refuse.
             WriteError: the system refuses to store it, a full disk say.
         """
         target = check_dataset_path("path", path)
         tensors = {name: tensor.contiguous().clone() for name, tensor in self.tensors().items()}  # fields may share their memory
-        described = json.dumps({**self.metadata, "versions": versions("torch", "safetensors")})
+        Dataset(**tensors, metadata=self.metadata)  # what would be refused on reading is not written
+        described = dump_json({**self.metadata, "versions": versions("torch", "safetensors")})
         metadata = {"kind": _KIND, "schema": str(SCHEMA), "description": described, "checksum": checksum(tensors, described)}
         content = serialised(tensors, metadata)
         write_whole(target, lambda file: file.write(content))

@@ -179,6 +179,7 @@ class _Run:
             "versions": versions("torch", "safetensors"),
             "revision": revision(),
         }
+        checkpoint.described(self._description)  # refuses what no reader would take
         self._learner = Learner(config, world.team, seeds, training.device)
         self._resume, self._saved = resume, 0
         if resume:

@@ -113,6 +113,26 @@ def _holds_results(path: Path) -> bool:
     )
 
 
+def is_utf8(text: str) -> bool:
+    """Whether UTF-8 can hold a text; names of files may have other bytes, which Python keeps."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def readable(path: str | os.PathLike[str]) -> str:
+    """A path as a text that UTF-8 can hold; other bytes of it are replaced."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def check_utf8(name: str, path: str | os.PathLike[str]) -> None:
+    """Refuse a path that UTF-8 cannot hold (ValueError): safetensors would write there and could not read it."""
+    if not is_utf8(os.fspath(path)):
+        raise ValueError(f"{name} must be a path that UTF-8 can hold, got {readable(path)!r}")
+
+
 def check_apart(**paths: Path | None) -> None:
     """Refuse one file for two outputs (ValueError); the options that name them are the arguments."""
     seen: dict[Path, str] = {}

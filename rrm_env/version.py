@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from rrm_env.files import readable
+
 __version__ = "0.1.0"
 
 
@@ -44,7 +46,7 @@ def machine() -> dict[str, str | int | None]:
 def origin(*distributions: str) -> dict[str, Any]:
     """What made a results file: command, revision, machine, versions (of further ``distributions`` too)."""
     return {
-        "command": shlex.join(["python", *sys.argv]),
+        "command": shlex.join(["python", *map(readable, sys.argv)]),
         "revision": revision(),
         "machine": machine(),
         "versions": versions(*distributions),
