@@ -74,9 +74,8 @@ def described(description: Mapping[str, Any]) -> bytes:
     Raises:
         TypeError, ValueError: `describe` would refuse it.
     """
-    text = dump_json(description, indent=1)
-    check_run(parse_json(text))
-    return text.encode()
+    check_run(json.loads(json.dumps(description)))  # names the field
+    return dump_json(description, indent=1).encode()
 
 
 def write_description(run: Path, description: Mapping[str, Any]) -> None:
