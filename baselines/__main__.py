@@ -6,18 +6,17 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from baselines import REGISTRY
-from baselines.comparison import check_picture, parse_scheduler, show, summarise, write_json, write_picture
+from baselines.comparison import check_picture, parse_scheduler, publish
 from baselines.max_weight import SearchTooLargeError
 from baselines.scheduler import Baseline
 from rrm_env import PRESETS, Evaluation, RRMConfig, evaluate, parse_settings
 from rrm_env.ending import status_of
-from rrm_env.files import check_writable
+from rrm_env.files import check_apart, check_results, check_writable
 from rrm_env.version import facts
 from rrm_env.watching import check_video, record, watch
 
@@ -46,8 +45,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and say how it ended, as `status_of` does."""
-    options = _parser().parse_args(arguments)
-    return status_of(lambda: _run(options))
+    return status_of(lambda: _run(_parser().parse_args(arguments)))
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -76,21 +74,16 @@ def _watch(options: argparse.Namespace) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    json_path = check_writable("--json", options.json) if options.json else None
+    json_path = check_results("--json", options.json) if options.json else None
     plot_path = check_writable("--plot", options.plot) if options.plot else None
+    check_apart(json=json_path, plot=plot_path)
     if plot_path:
         check_picture(plot_path)
     config = RRMConfig.preset(options.preset, **parse_settings(options.settings))
     schedulers = _ready(options.schedulers, config)
     evaluations = _evaluate(schedulers, config, options)
-    summary = summarise(evaluations)
     title = f"{config.n_aps} APs, {config.n_ues} UEs, {options.episodes} episodes of {config.episode_length} steps, seed {options.seed}"
-    show(summary, title)
-    if json_path:
-        write_json(json_path, evaluations, summary)
-    if plot_path:
-        write_picture(plot_path, evaluations)
-    _report_written(json_path, plot_path)
+    publish(evaluations, title, json_path, plot_path)
 
 
 def _ready(names: str | None, config: RRMConfig) -> dict[str, Baseline]:
@@ -129,12 +122,6 @@ def _evaluate(schedulers: dict[str, Baseline], config: RRMConfig, options: argpa
                 progress=lambda steps: progress.advance(task, steps),
             )
     return evaluations
-
-
-def _report_written(*paths: Path | None) -> None:
-    for path in paths:
-        if path is not None:
-            print(f"wrote {path}")
 
 
 if __name__ == "__main__":

@@ -123,6 +123,31 @@ def show(summary: Mapping[str, Mapping[str, Any]], title: str) -> None:
     print_whole(table(summary, title))
 
 
+def publish(
+    evaluations: Mapping[str, Evaluation],
+    title: str,
+    json_path: Path | None = None,
+    plot_path: Path | None = None,
+) -> None:
+    """Write results and picture where asked for, then print the table and what was written.
+
+    The table is printed even if a file cannot be written.
+    """
+    summary = summarise(evaluations)
+    written = []
+    try:
+        if json_path:
+            write_json(json_path, evaluations, summary)
+            written.append(json_path)
+        if plot_path:
+            write_picture(plot_path, evaluations)
+            written.append(plot_path)
+    finally:
+        show(summary, title)
+        for path in written:
+            print(f"wrote {path}")
+
+
 def print_whole(grid: Table) -> None:
     """Print a table; a terminal narrower than it folds whole lines instead of losing digits."""
     needed = Console(width=1000).measure(grid).maximum

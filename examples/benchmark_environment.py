@@ -29,7 +29,8 @@ from rich.console import Console
 from rich.table import Table
 
 from rrm_env import Network, RRMConfig, RRMVectorEnv, kernels, parallel_env
-from rrm_env.files import check_writable, write_whole
+from rrm_env.ending import status_of
+from rrm_env.files import check_results, write_whole
 from rrm_env.version import install_hint, versions
 
 
@@ -273,21 +274,20 @@ def parse_options() -> Options:
 def main() -> None:
     """Measure, print, and write what was measured."""
     options = parse_options()
-    try:
-        path = check_writable("--json", options.json) if options.json else None
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+    path = check_results("--json", options.json) if options.json else None
     rows = speed_rows(options)
     if all(row.name != "mobile-env, 7 x 15" for row in rows):
         print(f"mobile-env is not installed ({install_hint('bench')}): no rows for it")
     speed = time_rows(rows, options.rounds)
     growth, startup = growth_figures(options), startup_figures()
-    print_figures(Console(width=132), speed, growth, startup)
-    if path is not None:
-        asked = {name: value for name, value in asdict(options).items() if name != "json"}
-        result = {"options": asked, "versions": versions(), "speed": speed, "growth": growth, "startup": startup}
-        write_whole(path, lambda file: file.write(json.dumps(result, indent=1).encode()))
+    asked = {name: value for name, value in asdict(options).items() if name != "json"}
+    result = {"options": asked, "versions": versions(), "speed": speed, "growth": growth, "startup": startup}
+    try:
+        if path is not None:
+            write_whole(path, lambda file: file.write(json.dumps(result, indent=1).encode()))
+    finally:
+        print_figures(Console(width=132), speed, growth, startup)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(status_of(main))

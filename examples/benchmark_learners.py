@@ -43,7 +43,7 @@ if "--peer-worker" not in sys.argv:  # the peer's interpreter has none of these
     from marl.feeders import Offline, Updates
     from marl.networks import multiply_adds
     from rrm_env.ending import status_of
-    from rrm_env.files import check_writable, write_whole
+    from rrm_env.files import check_results, write_whole
     from rrm_env.version import machine, versions
 
 TRANSITIONS, SEED_COUNTS = 20_000, (1, 10)
@@ -358,7 +358,7 @@ def print_figures(console: Console, figures: list[dict[str, Any]]) -> None:
 
 def main(options: Options) -> None:
     """Measure, print, and write what was measured."""
-    path = check_writable("--json", options.json) if options.json else None
+    path = check_results("--json", options.json) if options.json else None
     if options.threads:
         torch.set_num_threads(options.threads)
     devices = [device for device in ("cpu", "cuda") if options.device in (device, "all") and (device == "cpu" or torch.cuda.is_available())]
@@ -374,12 +374,19 @@ def main(options: Options) -> None:
     software = {**versions("torch"), "peer": peer.versions if peer else "left out (--no-peer)"}
     console = Console(width=150, highlight=False)
     console.print("; ".join(f"{name} {value}" for name, value in {**hardware(), **software}.items()))
-    print_figures(console, figures)
-    console.print("", *aims(figures), sep="\n")
-    if path is not None:
-        asked = {name: value for name, value in asdict(options).items() if name not in ("peer_venv", "json")}  # paths are of this machine
-        result = {"options": asked, "machine": hardware(), "versions": software, "aims": aims(figures), "multiply_adds": FORMULA}
-        write_whole(path, lambda file: file.write(json.dumps({**result, "figures": figures}, indent=1).encode()))
+    try:
+        if path is not None:
+            write(path, options, software, figures)
+    finally:
+        print_figures(console, figures)
+        console.print("", *aims(figures), sep="\n")
+
+
+def write(path: Path, options: Options, software: dict[str, Any], figures: dict[str, dict[str, Any]]) -> None:
+    """Write what was measured, with the options and the machine."""
+    asked = {name: value for name, value in asdict(options).items() if name not in ("peer_venv", "json")}  # paths are of this machine
+    result = {"options": asked, "machine": hardware(), "versions": software, "aims": aims(figures), "multiply_adds": FORMULA}
+    write_whole(path, lambda file: file.write(json.dumps({**result, "figures": figures}, indent=1).encode()))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from marl import Dataset
 from marl.study import Scale, Study
 from rrm_env import metrics
 from rrm_env.ending import GOES_ON, status_of
-from rrm_env.files import check_writable, write_whole
+from rrm_env.files import check_replaceable, write_whole
 
 SIZES = (5_000, 10_000, 16_000, 20_000, 40_000, 80_000, 160_000, 320_000, 640_000)
 NAMES = (
@@ -29,6 +29,11 @@ NAMES = (
     "max_weight-100000",
     "max_weight:csi=large_scale:exponent=2-100000",
 )
+
+
+_KPI_HEADINGS = " | ".join(metrics.KPIS[kpi].heading for kpi in metrics.PAPER_KPIS)
+HEADING = f"| dataset | transitions | behaviour | {_KPI_HEADINGS} | checksum |"
+"""The first line of the card's table."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +50,9 @@ class Options:
 
 def main(options: Options) -> None:
     """Record what is missing; say what each dataset is."""
-    card = check_writable("--card", options.card) if options.card else None
+    card = check_replaceable("--card", options.card, "card's table", _is_table) if options.card else None
     study = Study(options.out, Scale())
-    headings = " | ".join(metrics.KPIS[kpi].heading for kpi in metrics.PAPER_KPIS)
-    lines = [f"| dataset | transitions | behaviour | {headings} | checksum |", "|---|---:|---|---:|---:|---:|---|"]
+    lines = [HEADING, "|---|---:|---|---:|---:|---:|---|"]
     for name in options.names:
         dataset = study.data(name)
         lines.append(_line(name, dataset))
@@ -56,6 +60,10 @@ def main(options: Options) -> None:
     if card:
         write_whole(card, lambda file: file.write(("\n".join(lines) + "\n").encode()))
         print(f"wrote {card}")
+
+
+def _is_table(path: Path) -> bool:
+    return path.read_bytes().startswith(HEADING.encode())
 
 
 def _line(name: str, dataset: Dataset) -> str:

@@ -149,8 +149,8 @@ def main(options: StudyOptions) -> None:
         policies: Iterable[LocalPolicies] = (search(config, effort, seed) for seed in range(scale.seeds))
         found[name] = Evaluation.stack([evaluate(policy, config, scale.episodes) for policy in policies])
     summary = summarise(found)
-    show(summary, f"{scale.seeds} searches, {scale.episodes} unseen episodes")
     if options.only:
+        show(summary, f"{scale.seeds} searches, {scale.episodes} unseen episodes")
         return
     rows = {
         name: {
@@ -162,6 +162,7 @@ def main(options: StudyOptions) -> None:
     }
     result = {**origin(scale), "effort": vars(effort), "rows": rows}
     write_whole(path, lambda file: file.write(json.dumps(result, indent=1).encode()))
+    show(summary, f"{scale.seeds} searches, {scale.episodes} unseen episodes")
     print(f"wrote {path}")
 
 

@@ -41,6 +41,7 @@ from marl import Learner, LearnerConfig, collect
 from marl.paradigms import team_of
 from marl.replay import Replay, bytes_per_transition
 from rrm_env import Network, RRMConfig
+from rrm_env.ending import status_of
 from rrm_env.files import check_writable, write_whole
 from rrm_env.joint import JointActions
 from rrm_env.version import origin
@@ -280,14 +281,11 @@ def main(options: Options) -> None:
     console, found = Console(width=200), {**origin("torch"), "data": data_sizes()}
     for name in options.only or SECTIONS:
         found[name] = SECTIONS[name](options)
-        console.print(table(name, found[name]))
         if path:
             write_whole(path, lambda file: file.write(json.dumps(found, indent=1).encode()))
+        console.print(table(name, found[name]))
     console.print(*summary(found), sep="\n", soft_wrap=True, highlight=False)
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Options, description=__doc__))
-    except (TypeError, ValueError) as error:
-        sys.exit(f"error: {error}")
+    sys.exit(status_of(lambda: main(tyro.cli(Options, description=__doc__))))

@@ -87,8 +87,8 @@ def main(options: StudyOptions) -> None:
     evaluations = {name: study.evaluation(ROWS[name].run) for name, study in studies.items()}
     references = {name: evaluate(parse_scheduler(name, REGISTRY), None, scale.episodes) for name in REFERENCES}
     summary = summarise({**evaluations, **references})
-    show(summary, f"{scale.seeds} seeds, {scale.episodes} unseen episodes")
     if options.only:
+        show(summary, f"{scale.seeds} seeds, {scale.episodes} unseen episodes")
         for name in studies:
             print(f"{name}: score of each seed {', '.join(f'{value:.6f}' for value in evaluations[name].score.mean(-1))}")
         return
@@ -115,6 +115,7 @@ def main(options: StudyOptions) -> None:
     }
     write_whole(json_path, lambda file: file.write(json.dumps(result, indent=1).encode()))
     _write_picture(plot_path, result)
+    show(summary, f"{scale.seeds} seeds, {scale.episodes} unseen episodes")
     print(f"wrote {json_path}\nwrote {plot_path}")
 
 

@@ -9,7 +9,6 @@ Run it with ``python examples/quickstart.py``; ``--help`` shows the options.
 
 from __future__ import annotations
 
-import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import tyro
 
 from baselines import REGISTRY
 from baselines.comparison import parse_scheduler
+from marl.checkpoint import remove_run
 from marl.commands import Collect, Evaluate, Train
 from marl.config import LearnerConfig, TrainingConfig
 from marl.curves import write_curves
@@ -50,8 +50,7 @@ def main(options: Options) -> None:
     parse_scheduler(options.scheduler, REGISTRY)
     data, run = options.out / "data.safetensors", options.out / "run"
     options.out.mkdir(parents=True, exist_ok=True)
-    if (run / "config.json").exists():
-        shutil.rmtree(run)
+    remove_run(run)
     print(f"1. {options.transitions:,} transitions of {options.scheduler}")
     Collect(data, scheduler=options.scheduler, transitions=options.transitions).run()
     print(f"2. C-MARL-CQL (SAC), {options.updates:,} updates; now and then on 32 held-out episodes:")

@@ -39,6 +39,7 @@ from soak_checks import flat
 from soak_parts import Record, autoreset_part, dictionary_part, long_episode_part, network_part, threads_part
 
 from rrm_env import PRESETS, RRMConfig
+from rrm_env.ending import status_of
 from rrm_env.files import check_writable, write_whole
 from rrm_env.version import origin
 
@@ -234,7 +235,4 @@ def main(options: Options) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(tyro.cli(Options, description=__doc__)))
-    except (TypeError, ValueError) as error:
-        sys.exit(f"error: {error}")
+    sys.exit(status_of(lambda: sys.exit(main(tyro.cli(Options, description=__doc__)))))

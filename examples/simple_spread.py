@@ -6,7 +6,6 @@ episodes that neither saw. ``--help`` shows the options.
 
 from __future__ import annotations
 
-import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import tyro
 from mpe2 import simple_spread_v3
 
 from marl import Dataset, LearnerConfig, Policy, TrainingConfig, collect_parallel, episode_returns, train
+from marl.checkpoint import remove_run
 from marl.collect import acting
 from marl.config import Paradigm
 from marl.curves import write_curves
@@ -39,7 +39,7 @@ class Options:
     seed: int = 0
     """Of learners and environments."""
     out: Path = Path("runs/simple_spread")
-    """Folder for runs and picture; an earlier one is replaced."""
+    """Folder for runs and picture; an earlier call's are replaced."""
 
 
 def make() -> Any:
@@ -49,11 +49,12 @@ def make() -> Any:
 
 def main(options: Options) -> None:
     """Train online, record, train offline, compare."""
-    shutil.rmtree(options.out, ignore_errors=True)
-    options.out.mkdir(parents=True)
+    options.out.mkdir(parents=True, exist_ok=True)
     config = LearnerConfig(paradigm=options.paradigm, hidden_sizes=(128, 128), reward_scale=1.0, discount=0.95, initial_temperature=0.1)
     training = TrainingConfig(updates=options.updates, evaluate_every=1000, evaluation_episodes=64, envs_per_seed=8)
     runs = {"online": options.out / "online", "offline": options.out / "offline"}
+    for run in runs.values():
+        remove_run(run)
     train(runs["online"], config, training, seeds=[options.seed], make=make, report=_report("online"))
     dataset = _record(options, Policy.load(runs["online"], sample=True))
     dataset.write(options.out / "data.safetensors")

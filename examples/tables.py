@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from marl.tables import KPI_HEADINGS, figure_tables, interval, kpi_cells, made_by
+from rrm_env.ending import status_of
 from rrm_env.files import write_whole
 
 DOCS = Path("docs")
@@ -120,4 +122,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(status_of(main))

@@ -6,11 +6,13 @@ import json
 from bisect import bisect
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from marl.dataset import Dataset
 from marl.exchange import episode_ends, network_config
 from rrm_env import RRMConfig, metrics
+from rrm_env.files import check_replaceable
 
 PAPER = """@article{eldeeb2025offline,
   title = {An Offline Multi-Agent Reinforcement Learning Framework for Radio Resource Management},
@@ -46,7 +48,7 @@ def behaviours(dataset: Dataset) -> list[Behaviour]:
 
 
 def dataset_card(dataset: Dataset, file: str = "data.safetensors") -> str:
-    """The text of the README.md to put beside a dataset.
+    """The text of a dataset's card, which Hugging Face wants as README.md beside the data.
 
     Args:
         dataset: what to describe. Everything said of it comes from its arrays and its metadata.
@@ -81,6 +83,16 @@ def dataset_card(dataset: Dataset, file: str = "data.safetensors") -> str:
         _loading(file),
     ]
     return "\n".join(["---", *front, "---", "", f"# Dataset Card for {title}", "", "\n\n".join(sections), ""])
+
+
+def check_card(name: str, path: str | Path) -> Path:
+    """The path, if a card can be written there and replaces nothing but a card (ValueError)."""
+    return check_replaceable(name, path, "dataset card", _is_card)
+
+
+def _is_card(path: Path) -> bool:
+    text = path.read_bytes()
+    return text.startswith(b"---\nlicense: ") and b"\n# Dataset Card for " in text
 
 
 def _details(dataset: Dataset, config: RRMConfig | None, licence: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -11,14 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from marl.descriptions import check_record, completed, differences, identity
+from marl.descriptions import check_record, check_run, completed, differences, identity
 from marl.locks import alone
 from marl.policy import CHECKPOINT, DESCRIPTION, RunError, describe, read_tensors, signature
-from marl.tensor_files import MAX_TEXT, parse_json, require_file, serialised
+from marl.tensor_files import MAX_TEXT, dump_json, parse_json, require_file, serialised
 from rrm_env.config import shown
-from rrm_env.files import append_line, check_writable, storing, write_whole
+from rrm_env.files import append_line, check_utf8, check_writable, storing, write_whole
 
-LOG, LOCK = "log.jsonl", ".lock"
+LOG, LOCK, EVENTS = "log.jsonl", ".lock", "tensorboard"
 
 
 def check_new(run: Path) -> None:
@@ -29,12 +30,29 @@ def check_new(run: Path) -> None:
         raise RunError(f"{str(run)!r} holds {left[0]} of a run without {DESCRIPTION}: choose another folder, or remove what is there")
 
 
+def remove_run(run: Path) -> None:
+    """Remove the files of a run; others in its folder stay. Nothing happens where there is none.
+
+    Raises:
+        RunError: the folder's description is not one of a run.
+    """
+    if not (run / DESCRIPTION).exists():
+        return
+    describe(run)
+    with storing(run, "some of its files are gone", "removed"):
+        shutil.rmtree(run / EVENTS, ignore_errors=True)
+        for path in (*run.glob(_replay_name("*")), run / CHECKPOINT, run / LOG, run / DESCRIPTION):
+            path.unlink(missing_ok=True)
+
+
 def make_folder(run: Path) -> None:
     """Make a run's folder where it is missing.
 
     Raises:
+        ValueError: its path is not UTF-8.
         RunError: it cannot be made, or nothing can be written there.
     """
+    check_utf8("the run's folder", run)
     try:
         run.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -50,16 +68,26 @@ def held(run: Path) -> AbstractContextManager[None]:
     return alone(run / LOCK, f"training {str(run)!r}")
 
 
+def described(description: Mapping[str, Any]) -> bytes:
+    """What a run's description file holds.
+
+    Raises:
+        TypeError, ValueError: `describe` would refuse it.
+    """
+    check_run(json.loads(json.dumps(description)))  # names the field
+    return dump_json(description, indent=1).encode()
+
+
 def write_description(run: Path, description: Mapping[str, Any]) -> None:
     """Replace what the folder says it is."""
-    content = json.dumps(description, indent=1).encode()
+    content = described(description)
     write_whole(run / DESCRIPTION, lambda file: file.write(content))
 
 
 def check_same(run: Path, description: Mapping[str, Any]) -> None:
     """Refuse to resume a run that was something else (RunError naming the first difference), or a folder without one."""
     try:
-        old, new = (completed(identity(described)) for described in (describe(run), description))
+        old, new = (completed(identity(of)) for of in (describe(run), description))
     except RunError as error:
         if (run / DESCRIPTION).exists():
             raise
@@ -124,8 +152,10 @@ def updates_done(run: Path) -> int:
 
 
 def append_record(run: Path, record: Mapping[str, Any]) -> None:
-    """Add a record to the log."""
-    append_line(run / LOG, json.dumps(record))
+    """Add a record to the log; `read_log` would refuse others (TypeError, ValueError)."""
+    text = dump_json(record)
+    check_record(parse_json(text), -1)
+    append_line(run / LOG, text)
 
 
 def read_log(run: Path) -> Iterator[dict[str, Any]]:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from marl.dataset import Dataset
+from marl.descriptions import check_text
 from marl.engine import Engine, Serial, Task
 from marl.policy import Policy, describe, load_policies
 from marl.sources import MakeEnv, NetworkSource, ParallelSource, Source
@@ -93,6 +94,7 @@ class Recording:
         self._seed = bounded_integer("seed", seed, MAX_SEED, lowest=0)
         self._first_episode = bounded_integer("first_episode", first_episode, 2**31, lowest=0)
         self._name = name or type(scheduler).__name__
+        check_text("name", self._name)
         episodes = -(-self._transitions // self._config.episode_length)
         rounds = -(-episodes // MAX_BATCH)
         self._slots, self._steps = -(-episodes // rounds), rounds * self._config.episode_length
@@ -189,6 +191,10 @@ def collect_parallel(
     transitions, seed = bounded_integer("transitions", transitions), bounded_integer("seed", seed, MAX_SEED, lowest=0)
     num_envs = min(bounded_integer("num_envs", num_envs), transitions)
     first_episode = bounded_integer("first_episode", first_episode, 2**31, lowest=0)
+    name = name or ("policy" if policy else "random actions")
+    check_text("name", name)
+    environment = {"kind": "parallel", "name": str(make().metadata.get("name", "unknown"))}
+    check_text("environment: name", environment["name"])
     generator = np.random.default_rng(seed)
 
     def random(observation: NDArray[np.float32], mask: NDArray[np.uint8]) -> NDArray[Any]:  # noqa: ARG001 - the face of a policy
@@ -198,8 +204,7 @@ def collect_parallel(
     source = ParallelSource(make, num_envs)
     columns, ended = _record(source, policy or random, -(-transitions // num_envs), seed, first_episode, progress)
     rows = {key: column.reshape(-1, *column.shape[2:])[:transitions] for key, column in columns.items()}
-    environment = {"kind": "parallel", "name": str(make().metadata.get("name", "unknown"))}
-    return _dataset(rows, environment, name or ("policy" if policy else "random actions"), seed, _kpis(ended, transitions))
+    return _dataset(rows, environment, name, seed, _kpis(ended, transitions))
 
 
 def collect_run(

@@ -16,11 +16,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from baselines import REGISTRY
-from baselines.comparison import check_picture, parse_scheduler, show, summarise, write_json, write_picture
-from marl.card import behaviours, dataset_card
+from baselines.comparison import check_picture, parse_scheduler, publish
+from marl.card import behaviours, check_card, dataset_card
 from marl.collect import MAX_SEEDS, collect, collect_parallel, collect_run
 from marl.config import LearnerConfig, TrainingConfig
-from marl.dataset import Dataset
+from marl.dataset import Dataset, check_dataset_path
+from marl.descriptions import check_text
 from marl.engine import Engine, Listen, open_engine
 from marl.exchange import from_mdp_arrays, mdp_arrays, read_mdp_arrays
 from marl.minari_datasets import check_minari_name, from_minari, to_minari
@@ -29,7 +30,7 @@ from marl.progress import progress, training_progress
 from marl.sources import MakeEnv, make_env
 from marl.training import episode_returns, train
 from rrm_env import Evaluation, RRMConfig, Scheduler, evaluate, metrics, parse_settings
-from rrm_env.files import check_writable, write_whole
+from rrm_env.files import check_apart, check_results, check_writable, readable, write_whole
 from rrm_env.network import bounded_integer
 from rrm_env.version import facts, versions
 from rrm_env.watching import check_video, record, watch
@@ -82,7 +83,7 @@ class Collect:
 
     def run(self) -> None:
         """Do it."""
-        out = check_writable("--out", self.out)
+        out = check_dataset_path("--out", self.out)
         if self.env and self.where != EngineOptions():
             raise ValueError("--engine shares out the network's episodes and does not go with --env")
         with progress("transitions", self.transitions) as bar, self.where.open(bar.losses) as engine:
@@ -182,24 +183,18 @@ class Evaluate:
         """Do it."""
         if not self.runs:
             raise ValueError("runs must name at least one folder of a training run, got none")
-        json_path = check_writable("--json", self.json) if self.json else None
+        json_path = check_results("--json", self.json) if self.json else None
         plot_path = check_writable("--plot", self.plot) if self.plot else None
+        check_apart(json=json_path, plot=plot_path)
         if plot_path:
             check_picture(plot_path)
         if self.env:
             self._returns(make_env(self.env), json_path)
             return
         evaluations = self._evaluations()
-        summary = summarise(evaluations)
         first = next(iter(evaluations.values()))
-        show(summary, f"{first.config.n_aps} APs, {first.config.n_ues} UEs, {self.episodes} episodes, seed {self.seed}")
-        if json_path:
-            write_json(json_path, evaluations, summary)
-        if plot_path:
-            write_picture(plot_path, evaluations)
-        for path in (json_path, plot_path):
-            if path:
-                print(f"wrote {path}")
+        title = f"{first.config.n_aps} APs, {first.config.n_ues} UEs, {self.episodes} episodes, seed {self.seed}"
+        publish(evaluations, title, json_path, plot_path)
 
     def _evaluations(self) -> dict[str, Evaluation]:
         policies = {name: load_policies(run, act_on=self.act_on, sample=self.sample) for name, run in self._names().items()}
@@ -220,23 +215,26 @@ class Evaluate:
         """Each run by its scheme, and by its folder too where two runs share one."""
         schemes = {run: str(describe(run)["scheme"]) for run in self.runs}
         shared = [scheme for scheme in schemes.values() if list(schemes.values()).count(scheme) > 1]
-        return {f"{scheme}, {run}" if scheme in shared else scheme: run for run, scheme in schemes.items()}
+        return {f"{scheme}, {readable(run)}" if scheme in shared else scheme: run for run, scheme in schemes.items()}
 
     def _returns(self, make: MakeEnv, json_path: Path | None) -> None:
         for name in ("schedulers", "network", "settings", "plot"):
             if getattr(self, name):
                 raise ValueError(f"--{name if name != 'settings' else 'set'} is of the network and does not go with --env")
-        result = {}
+        result, lines = {}, []
         for name, run in self._names().items():
             policies = load_policies(run, act_on=self.act_on, sample=self.sample)
             returns = np.array([episode_returns(policy, make, self.episodes, self.seed) for policy in policies])
             low, high = metrics.mean_interval(returns)
-            print(f"{name}: return {returns.mean():.3f} ({low:.3f}…{high:.3f}), {len(policies)} seeds, {self.episodes} episodes")
+            lines.append(f"{name}: return {returns.mean():.3f} ({low:.3f}…{high:.3f}), {len(policies)} seeds, {self.episodes} episodes")
             result[name] = {"return": {"mean": float(returns.mean()), "low": low, "high": high}, "per_episode": returns.tolist()}
-        if json_path:
-            content = {"environment": self.env, "seed": self.seed, "episodes": self.episodes, "versions": versions("torch"), "runs": result}
-            write_whole(json_path, lambda file: file.write(json.dumps(content, indent=1).encode()))
-            print(f"wrote {json_path}")
+        content = {"environment": self.env, "seed": self.seed, "episodes": self.episodes, "versions": versions("torch"), "runs": result}
+        try:
+            if json_path:
+                write_whole(json_path, lambda file: file.write(json.dumps(content, indent=1).encode()))
+                lines.append(f"wrote {json_path}")
+        finally:
+            print("\n".join(lines))
 
 
 @dataclass(frozen=True)
@@ -313,7 +311,7 @@ class Export:
     arrays: Path | None = None
     """Write the arguments of d3rlpy's MDPDataset to this .npz file; joint actions, no masks."""
     card: Path | None = None
-    """Write a dataset card, usually README.md."""
+    """Write a dataset card, such as card.md, which Hugging Face wants as README.md beside the data. Only a card is replaced."""
 
     def run(self) -> None:
         """Do it."""
@@ -323,7 +321,10 @@ class Export:
         if self.arrays and self.arrays.suffix != ".npz":
             raise ValueError(f"--arrays = {str(self.arrays)!r} must end in .npz")
         arrays_path = check_writable("--arrays", self.arrays) if self.arrays else None
-        card_path = check_writable("--card", self.card) if self.card else None
+        card_path = check_card("--card", self.card) if self.card else None
+        if card_path:
+            check_text("the dataset's file name, which the card states,", self.data.name)
+        check_apart(arrays=arrays_path, card=card_path)
         dataset = Dataset.read(self.data)
         if arrays_path:
             arrays: dict[str, Any] = mdp_arrays(dataset)
@@ -352,7 +353,7 @@ class Import:
 
     def run(self) -> None:
         """Do it."""
-        out = check_writable("--out", self.out)
+        out = check_dataset_path("--out", self.out)
         if self.source.endswith(".npz"):
             config = RRMConfig.preset(self.network or "paper", **parse_settings(self.settings))
             dataset = from_mdp_arrays(read_mdp_arrays(self.source), config, Path(self.source).stem)

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from marl.descriptions import check_behaviours, check_environment, check_versions
 from marl.paradigms import Team
-from marl.tensor_files import checksum, opened, parse_json, serialised
+from marl.tensor_files import MAX_TEXT, checksum, dump_json, opened, parse_json, serialised
 from marl.transitions import Transitions, check_values
 from rrm_env import RRMConfig
 from rrm_env.config import shown
-from rrm_env.files import check_writable, write_whole
+from rrm_env.files import check_replaceable, check_utf8, write_whole
 from rrm_env.network import bounded_integer
 from rrm_env.version import versions
 
@@ -36,6 +36,19 @@ _TYPES = {
     "truncated": torch.uint8,
     "behaviour": torch.int32,
 }
+
+
+def check_dataset_path(name: str, path: str | Path) -> Path:
+    """The path, if a dataset can be written there and replaces nothing but a dataset (ValueError)."""
+    check_utf8(name, path)
+    return check_replaceable(name, path, "dataset", _was_dataset)
+
+
+def _was_dataset(path: Path) -> bool:
+    """Whether a file's header says that it is a dataset, whole or damaged, of any schema."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        return _KIND.encode() in file.read(min(length, MAX_TEXT))
 
 
 class DatasetError(ValueError):
@@ -194,12 +207,14 @@ class Dataset:
         """Write one safetensors file, whole or not at all; the same bytes for the same content.
 
         Raises:
-            ValueError: nothing can be written there.
+            ValueError: nothing can be written there, or a file stands there that is no dataset.
+            DatasetError: arrays or metadata were changed to what `read` would refuse.
             WriteError: the system refuses to store it, a full disk say.
         """
-        target = check_writable("path", path)
+        target = check_dataset_path("path", path)
         tensors = {name: tensor.contiguous().clone() for name, tensor in self.tensors().items()}  # fields may share their memory
-        described = json.dumps({**self.metadata, "versions": versions("torch", "safetensors")})
+        Dataset(**tensors, metadata=self.metadata)  # what would be refused on reading is not written
+        described = dump_json({**self.metadata, "versions": versions("torch", "safetensors")})
         metadata = {"kind": _KIND, "schema": str(SCHEMA), "description": described, "checksum": checksum(tensors, described)}
         content = serialised(tensors, metadata)
         write_whole(target, lambda file: file.write(content))

@@ -12,6 +12,7 @@ from marl.config import LearnerConfig, TrainingConfig
 from marl.paradigms import Heads, Team, team_of
 from rrm_env import RRMConfig
 from rrm_env.config import shown
+from rrm_env.files import is_utf8
 from rrm_env.network import bounded_integer
 
 _SECTIONS = ("scheme", "learner", "training", "seeds", "team", "environment", "data")
@@ -27,7 +28,7 @@ def check_environment(environment: Any, team: Team) -> None:
     if kind not in ("network", "parallel"):
         raise ValueError(f"environment: kind must be 'network' or 'parallel', got {shown(kind)}")
     if kind == "parallel":
-        _text("environment: name", environment.get("name"))
+        check_text("environment: name", environment.get("name"))
         return
     try:
         found = team_of(RRMConfig(**_mapping("config", environment.get("config"))))
@@ -52,7 +53,7 @@ def check_behaviours(behaviours: Any, highest: int) -> None:
         where = f"behaviours[{k}]"
         known = _mapping(where, behaviour)
         if "name" in known:
-            _text(f"{where}: name", known["name"])
+            check_text(f"{where}: name", known["name"])
         if known.get("seed") is not None:
             bounded_integer(f"{where}: seed", known["seed"], 2**64 - 1, lowest=0)
         if "transitions" in known:
@@ -64,7 +65,7 @@ def check_behaviours(behaviours: Any, highest: int) -> None:
 def check_versions(versions: Any) -> None:
     """Refuse what is no mapping of names to versions (TypeError)."""
     for name, version in _mapping("versions", versions).items():
-        _text(f"versions: {name}", version)
+        check_text(f"versions: {name}", version)
 
 
 def check_run(description: Any) -> None:
@@ -72,7 +73,7 @@ def check_run(description: Any) -> None:
     missing = [key for key in _SECTIONS if key not in description] if isinstance(description, dict) else [*_SECTIONS]
     if missing:
         raise ValueError(f"it lacks {', '.join(missing)}")
-    _text("scheme", description["scheme"])
+    check_text("scheme", description["scheme"])
     learner = LearnerConfig.from_dict(_mapping("learner", description["learner"]))
     _check_training(_mapping("training", description["training"]))
     seeds = description["seeds"]
@@ -95,7 +96,7 @@ def _check_training(options: Mapping[str, Any]) -> None:
     known = [item.name for item in fields(TrainingConfig)]
     if unknown := [name for name in options if name not in known]:
         raise ValueError(f"unknown training field {shown(unknown[0])}; allowed: {', '.join(known)}")
-    _text("device", options.get("device", "cpu"))
+    check_text("device", options.get("device", "cpu"))
     TrainingConfig(**{**options, "device": "cpu"})  # where it was trained need not be here
 
 
@@ -153,9 +154,12 @@ def _mapping(name: str, value: Any) -> Mapping[str, Any]:
     return value
 
 
-def _text(name: str, value: Any) -> None:
+def check_text(name: str, value: Any) -> None:
+    """Refuse what is no text (TypeError), or one that UTF-8 cannot hold (ValueError)."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a text, got {shown(value)}")
+    if not is_utf8(value):
+        raise ValueError(f"{name} must be a text that UTF-8 can hold, got {shown(value)}")
 
 
 def _number(name: str, value: Any) -> None:

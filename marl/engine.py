@@ -7,20 +7,15 @@ torch thread: with several, small matrix products round differently.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import pickle
-import signal
 import socket
-import threading
 import time
 import traceback
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -37,6 +32,10 @@ LOOK_S = 0.5
 
 class LostError(RuntimeError):
     """The worker that ran a task is gone."""
+
+
+class StartError(ValueError):
+    """No worker can start; the message says why and what to do."""
 
 
 class Task(NamedTuple):
@@ -150,7 +149,9 @@ class Engine(ABC):
                 self._tell("lost", task, attempt, f"{error}; starting it again")
                 return None
             returned = Returned(None, LostError(f"{task.name} was started {attempt} times and lost every time: {error}"), "", "", 0)
-        except Exception as error:  # the result could not be brought back
+        except StartError:  # no task would fare better
+            raise
+        except Exception as error:  # it would come again, as where the result cannot be brought back
             returned = Returned(None, error, traceback.format_exc(), "", 0)
         if returned.error is not None:
             self._tell("failed", task, attempt, f"{type(returned.error).__name__}: {returned.error}")
@@ -199,63 +200,6 @@ class Serial(Engine):
         self._done.clear()
 
 
-class Local(Engine):
-    """Processes on this machine.
-
-    Args:
-        workers: how many; one per core where None.
-        listen, attempts: as for every `Engine`.
-    """
-
-    def __init__(self, workers: int | None = None, listen: Listen | None = None, attempts: int = ATTEMPTS) -> None:
-        super().__init__(listen, attempts)
-        self.workers = _cores() if workers is None else bounded_integer("workers", workers, MAX_WORKERS)
-        self._idle = [_Worker() for _ in range(self.workers)]
-        self._busy: dict[Hashable, tuple[_Worker, int | None]] = {}
-
-    def _submit(self, task: Task) -> Hashable | None:
-        gpus = self._free_gpus() if task.gpu else []
-        if not self._idle or (task.gpu and not gpus):
-            return None
-        worker, gpu = self._idle.pop(), gpus[0] if task.gpu else None
-        future = worker.submit(task.function, task.arguments, gpu)
-        self._busy[future] = worker, gpu
-        return future
-
-    def _free_gpus(self) -> list[int]:
-        count = torch.cuda.device_count()
-        if count == 0:
-            raise ValueError(f"device = 'cuda' is not available on this machine: torch {torch.__version__} finds no CUDA device")
-        taken = [gpu for _, gpu in self._busy.values()]
-        return [gpu for gpu in range(count) if gpu not in taken]
-
-    def _finished(self, handles: list[Hashable]) -> list[Hashable]:
-        futures: list[Future[Returned]] = handles  # type: ignore[assignment]
-        return list(wait(futures, timeout=LOOK_S, return_when=FIRST_COMPLETED).done)
-
-    def _result(self, handle: Hashable) -> Returned:
-        self._release(handle)
-        try:
-            return handle.result()  # type: ignore[attr-defined, no-any-return] # a future
-        except BrokenProcessPool:
-            raise LostError("its process was killed") from None
-
-    def _release(self, handle: Hashable) -> _Worker:
-        worker, _ = self._busy.pop(handle)
-        self._idle.append(worker)
-        return worker
-
-    def _abandon(self, handles: list[Hashable]) -> None:
-        for handle in handles:
-            self._release(handle).kill()
-
-    def close(self) -> None:
-        """End all processes, busy ones at once."""
-        self._abandon(list(self._busy))
-        for worker in self._idle:
-            worker.close()
-
-
 def open_engine(kind: str | None, workers: int | None = None, address: str | None = None, listen: Listen | None = None) -> Engine:
     """The engine that a command's options name: local, ray, or this process where None.
 
@@ -270,51 +214,11 @@ def open_engine(kind: str | None, workers: int | None = None, address: str | Non
         from marl.ray_engine import Ray
 
         return Ray(address, workers, listen)
-    return Local(workers, listen) if kind else Serial(listen)
+    if kind == "local":
+        from marl.local_engine import Local
 
-
-class _Worker:
-    """A process that runs one task at a time and is replaced when killed; in a pool of its own, so that it takes no others along."""
-
-    def __init__(self) -> None:
-        self._pool: ProcessPoolExecutor | None = None
-        self._process: Future[int] | None = None
-
-    def submit(self, function: Callable[..., Any], arguments: tuple[Any, ...], gpu: int | None) -> Future[Returned]:
-        if self._pool is not None:
-            try:
-                return self._pool.submit(call_afar, function, arguments, gpu)
-            except BrokenProcessPool:  # killed, perhaps while it was idle
-                self._pool.shutdown()
-        # Spawned: a fork would copy torch's and numba's threads in whatever state they are.
-        self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_attend_parent)
-        self._process = self._pool.submit(os.getpid)
-        return self._pool.submit(call_afar, function, arguments, gpu)
-
-    def kill(self) -> None:
-        if self._pool is None or self._process is None:
-            return
-        with suppress(BrokenProcessPool, ProcessLookupError):
-            os.kill(self._process.result(), signal.SIGTERM)
-        self.close()
-
-    def close(self) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-        self._pool = self._process = None
-
-
-def _attend_parent() -> None:
-    """In a worker: leave interruptions to the parent, and die with it, even if it was killed: nobody would take the result."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+        return Local(workers, listen)
+    return Serial(listen)
 
 
 def _call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Returned:
@@ -325,6 +229,8 @@ def _call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Returned:
             value = function(*arguments)
         except Exception as error:  # of the task's own; the caller decides
             failure, told = error, traceback.format_exc()
+        except SystemExit as error:  # ends the task, not who runs it
+            failure, told = RuntimeError(f"SystemExit: {error}"), traceback.format_exc()
     return Returned(value, failure, told, f"{socket.gethostname()}:{os.getpid()}", time.perf_counter() - began)
 
 
@@ -349,8 +255,3 @@ def one_torch_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

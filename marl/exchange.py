@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from marl.dataset import Dataset, DatasetError
+from marl.descriptions import check_text
 from marl.paradigms import MAX_JOINT_ACTIONS, Heads, Team, team_of
 from marl.tensor_files import require_file
 from rrm_env import Network, RRMConfig
@@ -91,6 +92,7 @@ def from_mdp_arrays(arrays: Mapping[str, NDArray[Any]], config: RRMConfig | None
     Raises:
         DatasetError: a missing array, a wrong shape, flags other than 0 and 1, actions out of range or illegal, nothing left.
     """
+    check_text("name", name)
     config = RRMConfig() if config is None else config
     team, columns = team_of(config), _checked(arrays, team_of(config))
     seen = columns["observations"].reshape(-1, team.n_agents, team.n_features)

@@ -21,7 +21,7 @@ from marl.curves import Curve, draw_curves, learning_curve
 from marl.study import OFFLINE, ONLINE, QUICK, Scale, Study
 from rrm_env import Evaluation, metrics, version
 from rrm_env.ending import GOES_ON, status_of
-from rrm_env.files import check_writable, write_whole
+from rrm_env.files import check_apart, check_results, check_writable, write_whole
 
 SCHEDULERS = (*PAPER_BASELINES, BEST_ITLINQ, "network_tdm", "max_weight", "max_weight:csi=large_scale")
 """Beside every figure: the paper's, ITLinQ at the best tolerance of the sweep too, and reference points that the paper leaves out."""
@@ -136,8 +136,9 @@ def main(figure: Figure, description: str | None) -> None:
 def _main(figure: Figure, options: Options) -> None:
     options.check_only((*figure.runs, *figure.schedulers))
     study = Study(options.folder, options.scale, device=options.device)
-    json_path = check_writable("--json", options.json or options.results(f"{figure.name}.json"))
+    json_path = check_results("--json", options.json or options.results(f"{figure.name}.json"))
     plot_path = check_writable("--plot", options.plot or options.results(f"{figure.name}.png"))
+    check_apart(json=json_path, plot=plot_path)
     runs = [name for name in figure.runs if not options.only or name in options.only]
     schedulers = [name for name in figure.schedulers if not options.only or name in options.only]
     _announce(study, figure, runs)
@@ -146,26 +147,33 @@ def _main(figure: Figure, options: Options) -> None:
     curves = {name: learning_curve(study.folder(name)) for name in figure.curves if name in runs}
     levels = {**{name: study.final_level(name) for name in runs if name not in curves}, **{name: study.level(name) for name in schedulers}}
     report = Report(evaluations, labels, curves, levels)
-    show(summarise({report.label(name): value for name, value in evaluations.items()}), figure.title)
     if options.only:
+        _show_rows(figure, report)
         for name in runs:
             print(f"{name}: score of each seed {', '.join(f'{value:.6f}' for value in evaluations[name].score.mean(-1))}")
         print(f"torch computed with {torch.backends.cpu.get_cpu_capability()}; other instructions round differently, and scores with them")
         return
     verdicts = [claim.judge(evaluations) for claim in figure.claims]
-    if verdicts:
-        _show_verdicts(verdicts)
     result = _result(figure, study, report, verdicts)
-    write_whole(json_path, lambda file: file.write(json.dumps(result, indent=1).encode()))
-    _write_picture(plot_path, figure, report)
+    try:
+        write_whole(json_path, lambda file: file.write(json.dumps(result, indent=1).encode()))
+        _write_picture(plot_path, figure, report)
+    finally:
+        _show_rows(figure, report)
+        if verdicts:
+            _show_verdicts(verdicts)
     print(f"wrote {json_path}\nwrote {plot_path}")
+
+
+def _show_rows(figure: Figure, report: Report) -> None:
+    show(summarise({report.label(name): value for name, value in report.evaluations.items()}), figure.title)
 
 
 def _announce(study: Study, figure: Figure, runs: Sequence[str]) -> None:
     """Say what is still to do, and how long it took when the committed results were made."""
     missing = study.missing(runs)
     committed = Path("docs/results") / f"{figure.name}.json"
-    hours = json.loads(committed.read_text())["training_hours"] if committed.exists() else {}
+    hours = json.loads(committed.read_text(encoding="utf-8"))["training_hours"] if committed.exists() else {}
     if missing:
         expected = sum(hours.get(name, 0.0) for name in missing)
         took = f"; for the committed results that took {expected:.1f} hours of two cores" if expected and study.scale == Scale() else ""

@@ -83,6 +83,8 @@ def to_minari(dataset: Dataset, name: str) -> Any:
     starts = np.concatenate([[0], stops[:-1]])
     spec = _environment_spec(dataset)
     observations, actions = _spaces(dataset)
+    known = dataset.metadata.get("behaviours", [])
+    names = [str(behaviour.get("name", k)) for k, behaviour in enumerate(known)]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # Minari asks for an author and a permalink, which a recording does not know
@@ -93,7 +95,7 @@ def to_minari(dataset: Dataset, name: str) -> Any:
                 eval_env=spec,
                 observation_space=observations,
                 action_space=actions,
-                algorithm_name=", ".join(dict.fromkeys(str(behaviour["name"]) for behaviour in dataset.metadata.get("behaviours", []))),
+                algorithm_name=", ".join(dict.fromkeys(names)),
                 description=f"{len(dataset):,} transitions in the joint view of {dataset.team.n_agents} agents, recorded by rrm_env.",
                 requirements=[f"rrm-env>={__version__}"] if spec else None,
             )

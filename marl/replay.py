@@ -49,12 +49,20 @@ class Replay:
             )
 
     def add(self, *fields: np.ndarray) -> None:
-        """Append E transitions per seed, each field (S, E, ...) in the order of `Transitions`; the oldest give way."""
+        """Append E transitions per seed, each field (S, E, ...) in the order of `Transitions`; the oldest give way.
+
+        Raises:
+            ValueError: values that no environment may give, and that `load` would refuse.
+        """
+        given = (torch.from_numpy(np.ascontiguousarray(field)).flatten(0, 1) for field in fields)
+        new = dict(zip(Transitions._fields, given, strict=True))
+        check_values(new)
         n_new = fields[0].shape[1]
         places = (self.added + torch.arange(n_new)) % self.capacity
         rows = (self.first.unsqueeze(-1) + places.to(self.device)).flatten()
-        for stored, field in zip(self.stored, fields, strict=True):
-            stored[rows] = torch.from_numpy(np.ascontiguousarray(field)).to(self.device, stored.dtype).flatten(0, 1)
+        for name, field in new.items():
+            stored = getattr(self.stored, name)
+            stored[rows] = field.to(self.device, stored.dtype)
         self.added += n_new
         self.size.fill_(min(self.added, self.capacity))
 

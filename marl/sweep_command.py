@@ -17,12 +17,11 @@ from baselines.comparison import COLOURS, column_heading, draw_bars, print_whole
 from marl.commands import EngineOptions, Flat
 from marl.progress import progress
 from marl.sweep import Sweep
-from marl.sweep_run import RESULTS, SweepRun
+from marl.sweep_run import PICTURE, RESULTS, SweepRun
 from rrm_env import metrics
 from rrm_env.ending import GOES_ON
 from rrm_env.version import install_hint
 
-PICTURE = "results.png"
 _COLUMNS = {
     **{name: (column_heading(name), metrics.KPIS[name].digits) for name in metrics.LEARNERS_KPIS},
     "return": ("Return\n", 3),
@@ -59,13 +58,14 @@ class SweepCommand:
             except KeyboardInterrupt as interruption:
                 interruption.args = (GOES_ON,)
                 raise
-        print_whole(table(results))
-        print(f"wrote {out / RESULTS}")
+        lines = [f"wrote {out / RESULTS}"]
         if importlib.util.find_spec("matplotlib") is None:
-            print(f"{PICTURE} left out: it needs matplotlib: {install_hint('plot')}")
+            lines.append(f"{PICTURE} left out: it needs matplotlib: {install_hint('plot')}")
         elif results["rows"]:
             write_results(out / PICTURE, results)
-            print(f"wrote {out / PICTURE}")
+            lines.append(f"wrote {out / PICTURE}")
+        print_whole(table(results))
+        print("\n".join(lines))
         if work.failed:
             told = "; ".join(f"{name}: {reason}" for name, reason in work.failed.items())
             raise SweepError(f"{len(work.failed)} of {len(work.cells) + len(work.references)} failed; the same command tries again: {told}")

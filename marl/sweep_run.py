@@ -6,8 +6,6 @@ The folder holds all there is to know: what stands there whole is not done again
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -26,13 +24,17 @@ from marl.engine import Engine, Event, LostError, Task
 from marl.policy import DESCRIPTION, load_policies
 from marl.sources import make_env
 from marl.sweep import Sweep
+from marl.tensor_files import dump_json
 from marl.training import episode_returns, train
 from rrm_env import RRMConfig, Scheduler, evaluate, metrics
-from rrm_env.files import append_line, write_whole
-from rrm_env.version import machine, revision, versions
+from rrm_env.files import append_line, check_utf8, write_whole
+from rrm_env.version import origin
 
 DATASETS, RUNS, REFERENCES, RESULTS, EVENTS, ORIGIN = "datasets", "runs", "schedulers", "results.json", "events.jsonl", "origin.json"
 """Folders and files of a sweep's folder."""
+
+PICTURE = "results.png"
+"""A picture of the results, in the same folder."""
 
 LOOK_S, SPEAK_S = 2.0, 60.0
 """Seconds between looks at how far running cells are, and between lines about it."""
@@ -141,7 +143,8 @@ class SweepRun:
         missing = [cell for name, cell in self.cells.items() if name not in self._values]
         begun = sum((self.out / RUNS / cell.run / DESCRIPTION).exists() for cell in missing)
         self._say(f"{len(self.cells)} cells: {len(self.cells) - len(missing)} done, {begun} begun, {len(missing) - begun} to begin")
-        write_json(self.out / ORIGIN, origin())
+        # Apart from the results, since it may differ where they do not.
+        write_json(self.out / ORIGIN, origin("torch", "safetensors"))
         self._compute(self._with_data(missing, engine), engine)
         results = self.results()
         write_json(self.out / RESULTS, results)
@@ -150,6 +153,12 @@ class SweepRun:
     # --- What is there ---
 
     def _make_folders(self) -> None:
+        """Make what is missing; refuse a folder whose files are of something else."""
+        check_utf8("--out", self.out)
+        inside = [name for name in (DATASETS, RUNS, REFERENCES) if (self.out / name).is_dir()]
+        taken = [name for name in (RESULTS, PICTURE, ORIGIN, EVENTS) if (self.out / name).exists()]
+        if taken and not inside:
+            raise ValueError(f"--out = {str(self.out)!r} holds {taken[0]} of something else: choose another folder")
         try:
             for name in (DATASETS, RUNS, REFERENCES):
                 (self.out / name).mkdir(parents=True, exist_ok=True)
@@ -192,6 +201,7 @@ class SweepRun:
         assert data.recording is not None
         self._progress = Counts()
         dataset = data.recording.record(lambda _: None, engine)
+        path.unlink(missing_ok=True)  # unreadable, or it would not be recorded again
         dataset.write(path)
         self._say(f"recorded {path.name}: {len(dataset):,} transitions")
 
@@ -289,19 +299,10 @@ def references(point: Point) -> list[Reference]:
     return [Reference(scheduler, replace(point.evaluating, act_on=None, sample=False)) for scheduler in point.schedulers]
 
 
-def origin() -> dict[str, Any]:
-    """What made the results last; apart from them, since it may differ where they do not."""
-    return {
-        "command": shlex.join(["python", *sys.argv]),
-        "revision": revision(),
-        "machine": machine(),
-        "versions": versions("torch", "safetensors"),
-    }
-
-
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Whole or not at all."""
-    write_whole(path, lambda file: file.write(json.dumps(content, indent=1).encode()))
+    """Write a JSON file, whole or not at all; nothing that could not be read again (ValueError)."""
+    text = dump_json(content, indent=1)
+    write_whole(path, lambda file: file.write(text.encode()))
 
 
 def _readable(path: Path) -> bool:

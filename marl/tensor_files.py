@@ -44,6 +44,17 @@ def read_json(path: Path) -> Any:
     return parse_json(path.read_bytes())
 
 
+def dump_json(content: Any, indent: int | None = None) -> str:
+    """A JSON text that `parse_json` reads; the same as `json.dumps` gives.
+
+    Raises:
+        TypeError, ValueError: the content is none that JSON has, or a text of it is none that UTF-8 can hold.
+    """
+    text = json.dumps(content, indent=indent)
+    parse_json(text)
+    return text
+
+
 def parse_json(text: str | bytes) -> Any:
     """What a JSON text says; only what can be printed and written as JSON again passes.
 

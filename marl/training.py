@@ -179,6 +179,7 @@ class _Run:
             "versions": versions("torch", "safetensors"),
             "revision": revision(),
         }
+        checkpoint.described(self._description)  # refuses what no reader would take
         self._learner = Learner(config, world.team, seeds, training.device)
         self._resume, self._saved = resume, 0
         if resume:
@@ -288,7 +289,7 @@ def _tensorboard(folder: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
     except ImportError:
         yield lambda _: None
         return
-    events, told = folder / "tensorboard", threading.excepthook
+    events, told = folder / checkpoint.EVENTS, threading.excepthook
 
     def tell(failure: threading.ExceptHookArgs) -> None:
         if not type(failure.thread).__module__.startswith("tensorboard."):  # whose thread's errors come again from its methods

@@ -12,6 +12,8 @@ from typing import NoReturn
 
 from gymnasium.error import DependencyNotInstalled
 
+from rrm_env.output import guarded_output
+
 NOTHING_LOST = "files reported as written are whole, nothing else was changed; the same command starts again"
 GOES_ON = "nothing that was finished or checkpointed is lost; the same command goes on"
 """What interrupted commands say: those that start again, and those that find their finished parts."""
@@ -36,7 +38,30 @@ def status_of(work: Callable[[], object], *, interrupted: str = "", failures: tu
     Returns:
         0; 2 where the input is wrong; 1 where the system refuses something, disk space or memory say, or for one of ``failures``; 130 after
         Ctrl-C, 128 + the signal's number after SIGTERM and SIGHUP. All but 0 with one line on standard error.
+
+        Text that cannot be shown does not end the work: characters that the encoding of standard
+        output lacks are replaced, a reader that has left is nothing to report, and a full device
+        is reported, with status 1, when the work is done.
     """
+    with guarded_output() as refusal:
+        try:
+            status = _ended(work, interrupted, failures)
+        except SystemExit as ending:  # as parsers of options do after --help
+            if ending.code or not refusal():
+                raise
+            status = 0
+        if status == 0 and (error := refusal()):
+            reason = error.strerror or error
+            print(
+                f"error: standard output could not be written: {reason}; the work is done and its files are written",
+                file=sys.stderr,
+            )
+            status = 1
+    return status
+
+
+def _ended(work: Callable[[], object], interrupted: str, failures: tuple[type[Exception], ...]) -> int:
+    """Do the work, say in one line what ended it early, and return the exit status."""
     tolerated: tuple[type[Exception], ...] = (OSError, MemoryError, *failures)
     try:
         with _signals_raise():

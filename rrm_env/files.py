@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import platform
 import re
@@ -71,6 +72,73 @@ def check_writable(name: str, path: str | os.PathLike[str]) -> Path:
     except OSError as error:
         raise ValueError(f"{name} = {str(target)!r} cannot be written: {error.strerror or error}") from None
     return target
+
+
+def check_replaceable(name: str, path: str | os.PathLike[str], kind: str, is_own: Callable[[Path], bool]) -> Path:
+    """The path, if a file can be written there and takes the place of none but an earlier output.
+
+    Args:
+        name: what to call the path.
+        path: where to write.
+        kind: what is going to be written, such as a dataset.
+        is_own: whether an existing file is one of these; empty files may always be replaced.
+
+    Raises:
+        ValueError: as `check_writable`, or a file of another kind stands there.
+    """
+    target = check_writable(name, path)
+    if target.exists() and target.stat().st_size and not is_own(target):
+        raise ValueError(
+            f"{name} = {str(target)!r} exists and is no {kind} of this package: choose another name, or remove that file first"
+        )
+    return target
+
+
+def check_results(name: str, path: str | os.PathLike[str]) -> Path:
+    """`check_replaceable` for a file of results in JSON."""
+    return check_replaceable(name, path, "file of results", _holds_results)
+
+
+def _holds_results(path: Path) -> bool:
+    """Results state the versions that made them; descriptions of runs, which do too, a team."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return (
+        isinstance(content, dict)
+        and isinstance(content.get("versions"), dict)
+        and "rrm_env" in content["versions"]
+        and "team" not in content
+    )
+
+
+def is_utf8(text: str) -> bool:
+    """Whether UTF-8 can hold a text; names of files may have other bytes, which Python keeps."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def readable(path: str | os.PathLike[str]) -> str:
+    """A path as a text that UTF-8 can hold; other bytes of it are replaced."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def check_utf8(name: str, path: str | os.PathLike[str]) -> None:
+    """Refuse a path that UTF-8 cannot hold (ValueError): safetensors would write there and could not read it."""
+    if not is_utf8(os.fspath(path)):
+        raise ValueError(f"{name} must be a path that UTF-8 can hold, got {readable(path)!r}")
+
+
+def check_apart(**paths: Path | None) -> None:
+    """Refuse one file for two outputs (ValueError); the options that name them are the arguments."""
+    seen: dict[Path, str] = {}
+    for name, path in paths.items():
+        if path is not None and (first := seen.setdefault(path.resolve(), name)) != name:
+            raise ValueError(f"--{first} and --{name} must be two files, got {str(path)!r} for both")
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:

@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from rrm_env.files import readable
+
 __version__ = "0.1.0"
 
 
@@ -41,7 +43,7 @@ def revision() -> str | None:
 
 def machine() -> dict[str, str | int | None]:
     """The processor and its cores, in words."""
-    information = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    information = Path("/proc/cpuinfo").read_text("utf-8", "replace") if Path("/proc/cpuinfo").exists() else ""
     models = [line.partition(":")[2].strip() for line in information.splitlines() if line.startswith("model name")]
     return {"processor": (models or [platform.processor()])[0], "cores": os.cpu_count()}
 
@@ -49,7 +51,7 @@ def machine() -> dict[str, str | int | None]:
 def origin(*distributions: str) -> dict[str, Any]:
     """What made a results file: command, revision, machine, versions (of further ``distributions`` too)."""
     return {
-        "command": shlex.join(["python", *sys.argv]),
+        "command": shlex.join(["python", *map(readable, sys.argv)]),
         "revision": revision(),
         "machine": machine(),
         "versions": versions(*distributions),

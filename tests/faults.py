@@ -16,6 +16,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
+OLD = '{"versions": {"rrm_env": "0.0"}}'
+"""The content of an earlier file of results, which a command may replace."""
+
 
 def mounted(*options: str) -> bool:
     """Whether the system lets this process mount."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pytest
-from faults import KILL, go_on, hidden, read_only, says, small_disk, started, stopped
+from faults import KILL, OLD, go_on, hidden, read_only, says, small_disk, started, stopped
 
 import baselines.__main__ as command
 from rrm_env import files
@@ -238,7 +238,7 @@ def test_command_on_a_full_disk_ends_with_one_line_and_succeeds_when_there_is_sp
         pytest.importorskip("imageio_ffmpeg")
     with small_disk(tmp_path / "disk") as disk:
         path = disk.folder / name
-        path.write_text("old")
+        path.write_text(OLD)
         disk.fill(left=8192)
         assert command.main([*arguments, str(path)]) == 1
         disk.free()
@@ -246,7 +246,7 @@ def test_command_on_a_full_disk_ends_with_one_line_and_succeeds_when_there_is_sp
         assert errors.count("\n") == 1
         assert errors.startswith(f"error: {str(path)!r} could not be written: ")
         assert errors.endswith(", then try again\n")
-        assert [file.read_text() for file in disk.folder.iterdir()] == ["old"]
+        assert [file.read_text() for file in disk.folder.iterdir()] == [OLD]
         assert command.main([*arguments, str(path)]) == 0
         assert path.stat().st_size > 8192
 
@@ -307,7 +307,7 @@ WORKING = """
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_interrupted_command_ends_with_one_line_and_leaves_nothing(number: signal.Signals, status: int, tmp_path: Path) -> None:
-    (tmp_path / "out.json").write_text("old")
+    (tmp_path / "out.json").write_text(OLD)
     process = started(WORKING, tmp_path / "out.json")
     says(process, "working")
     code, _, errors = stopped(process, number)
@@ -315,7 +315,7 @@ def test_interrupted_command_ends_with_one_line_and_leaves_nothing(number: signa
     assert errors == (
         f"interrupted by {number.name}: files reported as written are whole, nothing else was changed; the same command starts again\n"
     )
-    assert [file.read_text() for file in tmp_path.iterdir()] == ["old"]
+    assert [file.read_text() for file in tmp_path.iterdir()] == [OLD]
 
 
 def test_interruption_during_a_write_leaves_the_old_content_and_no_temporary_file(tmp_path: Path) -> None:

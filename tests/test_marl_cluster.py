@@ -30,7 +30,7 @@ import marl.sweep_run
 from baselines import TDM
 from marl import Dataset, collect
 from marl.collect import Recording
-from marl.engine import Local
+from marl.local_engine import Local
 from marl.ray_engine import Ray
 from marl.sweep_run import SweepRun, Training
 from rrm_env import Network

@@ -24,7 +24,8 @@ from toys import SMALL, random_policy, run, trained
 from baselines import TDM, ITLinQ, MaxWeight, RandomWalk
 from marl import Dataset, collect
 from marl.collect import Recording
-from marl.engine import Engine, Event, Local, LostError, Serial, Task, one_torch_thread, open_engine
+from marl.engine import Engine, Event, LostError, Serial, Task, one_torch_thread, open_engine
+from marl.local_engine import Local
 from marl.paradigms import team_of
 from rrm_env import Network, RRMConfig
 
@@ -239,7 +240,8 @@ def test_workers_die_with_a_driver_that_was_killed(tmp_path: Path) -> None:
         import sys
         sys.path.insert(0, {str(Path(__file__).parent)!r})
         from pathlib import Path
-        from marl.engine import Local, Task
+        from marl.engine import Task
+        from marl.local_engine import Local
         from test_marl_engine import wait_for
         list(Local(1).run([Task("endless", wait_for, (Path({str(tmp_path)!r}, "never"), Path({str(tmp_path)!r}, "pid")))]))
     """

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from faults import hidden, read_only, small_disk
+from faults import OLD, hidden, read_only, small_disk
 from scripts import examples
 from toys import SMALL, assert_same_outcome, contents, furnished, made_up, records, run, trained
 
@@ -212,14 +212,14 @@ def test_training_command_on_a_full_disk_ends_with_one_line(tmp_path: Path, caps
 def test_evaluation_that_cannot_be_written_ends_with_one_line(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with small_disk(tmp_path / "disk") as disk:
         out = disk.folder / "out.json"
-        out.write_text("old")
+        out.write_text(OLD)
         disk.fill(left=8192)
         assert run("evaluate", home / "sac", "--episodes", 200, "--json", out) == 1
         disk.free()
         captured = capsys.readouterr()
         assert re.fullmatch(rf"error: '.*out\.json' could not be written: {NO_SPACE}; .*, then try again\n", captured.err)
         assert "C-MARL-CQL (SAC)" in captured.out  # the table does not wait for the file
-        assert [path.read_text() for path in disk.folder.iterdir()] == ["old"]
+        assert [path.read_text() for path in disk.folder.iterdir()] == [OLD]
 
 
 def test_tensorboard_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,8 @@ from marl import Dataset, LearnerConfig, TrainingConfig, collect, episode_return
 from marl.cells import Cell
 from marl.checkpoint import updates_done
 from marl.commands import Collect, EngineOptions
-from marl.engine import Engine, Event, Local, Serial
+from marl.engine import Engine, Event, Serial
+from marl.local_engine import Local
 from marl.sweep import Sweep
 from marl.sweep_run import SweepRun
 from rrm_env import evaluate, metrics

@@ -1,0 +1,104 @@
+"""Standard output and error of commands: text that cannot be shown never ends the work."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO, cast
+
+_INSTEAD = {"…": "~", "×": "x", "–": "-", "−": "-", "─": "-"}
+"""What stands for characters that an encoding lacks: one each, so that columns stay aligned."""
+
+
+@contextmanager
+def guarded_output() -> Iterator[Callable[[], OSError | None]]:
+    """Within it, standard output and error take any text and raise no error.
+
+    Characters that the encoding lacks are replaced. Once the system refuses a text, as a full
+    device or a pipe without a reader does, this text and all that follow are dropped.
+
+    Yields:
+        A function that flushes standard output and returns why text was dropped; None where
+        nothing was, or where nobody reads it any more.
+    """
+    before = sys.stdout, sys.stderr
+    output, errors = (_Guarded(stream) if stream is not None else None for stream in before)
+    sys.stdout, sys.stderr = cast(TextIO, output), cast(TextIO, errors)
+
+    def refusal() -> OSError | None:
+        if output is None:
+            return None
+        output.flush()
+        return None if isinstance(output.refusal, BrokenPipeError) else output.refusal
+
+    try:
+        yield refusal
+    finally:
+        sys.stdout, sys.stderr = before
+        for stream in (output, errors):
+            if stream is not None:
+                stream.end()
+
+
+class _Guarded:
+    """A text stream that drops what it cannot pass on; all else is as the stream's own."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.refusal: OSError | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Pass the text on, with replacements where the encoding lacks characters."""
+        self._attempt(lambda: self._write(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Pass all lines on."""
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        """Pass on what is buffered."""
+        self._attempt(self._stream.flush)
+
+    def end(self) -> None:
+        """Flush; lead what a refused stream still holds nowhere, as the interpreter flushes too."""
+        self.flush()
+        if self.refusal is None:
+            return
+        with suppress(OSError, ValueError):  # not every stream has a descriptor
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+
+    def _attempt(self, action: Callable[[], object]) -> None:
+        if self.refusal is not None or self._stream.closed:
+            return
+        try:
+            action()
+        except OSError as error:
+            self.refusal = error
+
+    def _write(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+        except UnicodeEncodeError:
+            self._stream.write(_encodable(text, self._stream.encoding))
+
+
+def _encodable(text: str, encoding: str) -> str:
+    """The text with replacements for characters that the encoding lacks."""
+
+    def kept(character: str) -> str:
+        try:
+            character.encode(encoding)
+        except UnicodeEncodeError:
+            return _INSTEAD.get(character, "?")
+        return character
+
+    return "".join(map(kept, text))
