@@ -1,4 +1,4 @@
-"""Recorded transitions: one safetensors file, memory-mapped, that says where it came from and refuses to be anything else."""
+"""Recorded transitions: one safetensors file that says where it came from and refuses to be anything else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from marl.descriptions import check_behaviours, check_environment, check_versions
 from marl.paradigms import Team
-from marl.tensor_files import checksum, opened, parse_json, serialised
+from marl.tensor_files import checksum, parse_json, read_safetensors, serialised
 from marl.transitions import Transitions, check_values
 from rrm_env import RRMConfig
 from rrm_env.config import shown
@@ -45,6 +45,8 @@ class DatasetError(ValueError):
 @dataclass(frozen=True)
 class Dataset:
     """n transitions of a team of I agents with D observation features and A actions each.
+
+    Arrays that are given are kept, not copied: do not change them afterwards, least of all while something learns from them.
 
     Raises:
         DatasetError: arrays of contradicting shapes or wrong types, values that are not finite, an illegal action, or metadata that
@@ -206,24 +208,24 @@ class Dataset:
 
     @classmethod
     def read(cls, path: str | Path) -> Dataset:
-        """Read and verify a file; its arrays stay memory-mapped until used.
+        """Read and verify a file into memory, so that what happens to the file later does not matter.
+
+        Reading takes twice the file's size of memory, the dataset then the file's size.
 
         Raises:
-            DatasetError: missing, truncated, altered, of another kind or schema; the message says which.
+            DatasetError: missing, truncated, altered, of another kind or schema, or too large for the free memory; the message says
+                which.
         """
         where = repr(str(path))
-        with opened(path, lambda reason: DatasetError(f"{where} cannot be read as a safetensors file: {reason}")) as file:
-            metadata = file.metadata() or {}
-            if metadata.get("kind") != _KIND:
-                raise DatasetError(
-                    f"{where} holds no transitions of this package: its kind is {shown(metadata.get('kind'))}, not {_KIND!r}"
-                )
-            if metadata.get("schema") != str(SCHEMA):
-                found = str(metadata.get("schema"))[:20]
-                raise DatasetError(f"{where} has schema {found}, this version reads {SCHEMA}: collect it again")
-            if missing := sorted(_TYPES.keys() - file.keys()):
-                raise DatasetError(f"{where} lacks {', '.join(missing)}")
-            tensors = {name: file.get_tensor(name) for name in _TYPES}
+        tensors, metadata = read_safetensors(path, lambda reason: DatasetError(f"{where} cannot be read as a safetensors file: {reason}"))
+        if metadata.get("kind") != _KIND:
+            raise DatasetError(f"{where} holds no transitions of this package: its kind is {shown(metadata.get('kind'))}, not {_KIND!r}")
+        if metadata.get("schema") != str(SCHEMA):
+            found = str(metadata.get("schema"))[:20]
+            raise DatasetError(f"{where} has schema {found}, this version reads {SCHEMA}: collect it again")
+        if missing := sorted(_TYPES.keys() - tensors.keys()):
+            raise DatasetError(f"{where} lacks {', '.join(missing)}")
+        tensors = {name: tensors[name] for name in _TYPES}
         described = metadata.get("description", "")
         if metadata.get("checksum") != checksum(tensors, described):
             raise DatasetError(f"{where} was altered after it was written: its checksum does not match")

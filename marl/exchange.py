@@ -5,6 +5,7 @@ them; Minari's are in `marl.minari_datasets`.
 from __future__ import annotations
 
 import math
+import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from marl.dataset import Dataset, DatasetError
 from marl.paradigms import MAX_JOINT_ACTIONS, Heads, Team, team_of
-from marl.tensor_files import require_file
+from marl.tensor_files import opened
 from rrm_env import Network, RRMConfig
 from rrm_env.config import shortened
 
@@ -126,10 +127,9 @@ def read_mdp_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
         DatasetError: no such file, one that is none, or arrays that unpack to far more than the file's size.
     """
     try:
-        require_file(path)
-        with zipfile.ZipFile(path) as archive:
+        with opened(path) as file, zipfile.ZipFile(file) as archive:
             members = [f"{name}.npy" for name in MDP_ARRAYS if f"{name}.npy" in archive.namelist()]
-            check_expansion(sum(archive.getinfo(member).file_size for member in members), Path(path).stat().st_size)
+            check_expansion(sum(archive.getinfo(member).file_size for member in members), os.fstat(file.fileno()).st_size)
             return {member.removesuffix(".npy"): _unpacked(archive, member) for member in members}
     except OSError as error:
         raise DatasetError(f"{str(path)!r} cannot be read as an .npz file: {error.strerror or error}") from None

@@ -17,7 +17,7 @@ from marl.config import LearnerConfig
 from marl.descriptions import check_run, completed, differences, identity
 from marl.networks import Layers, Workspace, layer_sizes, multiply_adds
 from marl.paradigms import Heads, Team, preference, tame, team_of
-from marl.tensor_files import checksum, opened, parse_json, read_json
+from marl.tensor_files import checksum, parse_json, read_json, read_safetensors
 from rrm_env import SILENT, Network
 from rrm_env.network import bounded_integer
 
@@ -240,9 +240,8 @@ def read_tensors(path: Path, description: Mapping[str, Any], updates: int | None
     Raises:
         RunError: missing, truncated, altered, of a run that was something else or of another time; the message says which.
     """
-    with opened(path, lambda reason: RunError(f"{str(path)!r} cannot be read: {reason}")) as file:
-        tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
-        metadata = file.metadata()
+    content, metadata = read_safetensors(path, lambda reason: RunError(f"{str(path)!r} cannot be read: {reason}"))
+    tensors = dict(sorted(content.items()))
     if not metadata:
         return tensors
     if missing := {"checksum", "description"} - metadata.keys():
