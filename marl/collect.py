@@ -244,7 +244,8 @@ def acting(policy: Policy, seed: int = 0) -> Act:
     generator = np.random.default_rng(seed)
 
     def act(observation: NDArray[np.float32], mask: NDArray[np.uint8]) -> NDArray[Any]:
-        uniform = generator.random((len(observation), policy.n_uniform), np.float32) if policy.sample else None
+        drawn = len(observation), policy.n_uniform_of(observation.shape[1])
+        uniform = generator.random(drawn, np.float32) if policy.sample else None
         return policy.actions(observation, mask, uniform)
 
     return act

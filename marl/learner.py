@@ -28,7 +28,8 @@ class Learner:
     """S independent learners of one scheme, trained side by side.
 
     The roles of the networks are, in this order: C critics, the actor, C target critics (dqn has no actor, bc only an actor).
-    One update runs trained roles on s and judging roles on s', each a contiguous slice.
+    One update runs trained roles on s and judging roles on s', each a contiguous slice. A learner belongs to one thread at a time;
+    `policy` gives policies that any number of threads may use.
 
     Args:
         config: the scheme.
