@@ -15,6 +15,7 @@ from marl.dataset import Dataset
 from marl.engine import Engine, Serial, Task
 from marl.policy import Policy, describe, load_policies
 from marl.sources import MakeEnv, NetworkSource, ParallelSource, Source
+from marl.torch_state import known_torch
 from rrm_env import SILENT, Network, RRMConfig, Scheduler, metrics
 from rrm_env.network import bounded_integer
 
@@ -35,6 +36,7 @@ Act = Callable[[NDArray[np.float32], NDArray[np.uint8]], NDArray[Any]]
 """Maps observations (B, I, D) and masks (B, I, A) to legal actions (B, I)."""
 
 
+@known_torch
 def collect(
     scheduler: Scheduler,
     config: RRMConfig | None = None,
@@ -134,6 +136,7 @@ class Recording:
         return _dataset(self._columns, environment, self._name, self._seed, _kpis(ended, self._transitions, self._config))
 
 
+@known_torch
 def record(recordings: Sequence[Recording], engine: Engine | None = None, progress: Callable[[int], None] | None = None) -> list[Dataset]:
     """Make recordings, all their shards in one go; ``engine`` and ``progress`` as in `collect`."""
     shards = [(recording, shard, task) for recording in recordings for shard, task in zip(recording.shards, recording.tasks, strict=True)]
@@ -160,6 +163,7 @@ def _record_shard(
     return _record(source, act, steps, seed, first_episode + shard.start)
 
 
+@known_torch
 def collect_parallel(
     make: MakeEnv,
     policy: Act | None = None,
@@ -202,6 +206,7 @@ def collect_parallel(
     return _dataset(rows, environment, name or ("policy" if policy else "random actions"), seed, _kpis(ended, transitions))
 
 
+@known_torch
 def collect_run(
     run: str | Path,
     transitions: int = 100_000,

@@ -14,6 +14,7 @@ from torch import Tensor
 from marl.descriptions import check_behaviours, check_environment, check_versions
 from marl.paradigms import Team
 from marl.tensor_files import checksum, parse_json, read_safetensors, serialised
+from marl.torch_state import known_torch
 from marl.transitions import Transitions, check_values
 from rrm_env import RRMConfig
 from rrm_env.config import shown
@@ -74,6 +75,7 @@ class Dataset:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """``environment``: its kind and config; ``behaviours``: per id the policy's name, seeds, transitions and KPIs; ``versions``."""
 
+    @known_torch
     def __post_init__(self) -> None:
         if not isinstance(self.metadata, Mapping):
             raise DatasetError(f"metadata must be a mapping, got {shown(self.metadata)}")
@@ -135,11 +137,13 @@ class Dataset:
         """The arrays by name."""
         return {name: getattr(self, name) for name in _TYPES}
 
+    @known_torch
     def transitions(self, device: torch.device | str = "cpu") -> Transitions:
         """What learners read, on ``device``."""
         moved = {name: getattr(self, name).to(device) for name in Transitions._fields}
         return Transitions(**{**moved, "action": moved["action"].long(), "terminated": moved["terminated"].float()})
 
+    @known_torch
     def fingerprint(self) -> str:
         """A checksum of arrays and metadata: equal for equal content, in memory or on disk.
 
@@ -154,6 +158,7 @@ class Dataset:
 
     # --- Parts and unions ---
 
+    @known_torch
     def subset(self, n: int, seed: int = 0) -> Dataset:
         """``n`` transitions drawn without replacement, in their old order; the same for the same seed.
 
@@ -165,6 +170,7 @@ class Dataset:
         return Dataset(**{name: tensor[chosen] for name, tensor in self.tensors().items()}, metadata=self.metadata)
 
     @staticmethod
+    @known_torch
     def concatenate(datasets: Sequence[Dataset]) -> Dataset:
         """All transitions, one dataset after the other; behaviours are numbered anew.
 
@@ -184,6 +190,7 @@ class Dataset:
         return Dataset(**joined, metadata={**first.metadata, "behaviours": behaviours})
 
     @staticmethod
+    @known_torch
     def mix(datasets: Sequence[Dataset], n: int, seed: int = 0) -> Dataset:
         """``n`` transitions in equal shares (the first ones give one more where n does not divide), drawn without replacement."""
         n = bounded_integer("n", n)
@@ -192,6 +199,7 @@ class Dataset:
 
     # --- Files ---
 
+    @known_torch
     def write(self, path: str | Path) -> None:
         """Write one safetensors file, whole or not at all; the same bytes for the same content.
 
@@ -207,6 +215,7 @@ class Dataset:
         write_whole(target, lambda file: file.write(content))
 
     @classmethod
+    @known_torch
     def read(cls, path: str | Path) -> Dataset:
         """Read and verify a file into memory, so that what happens to the file later does not matter.
 

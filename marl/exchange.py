@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from marl.dataset import Dataset, DatasetError
 from marl.paradigms import MAX_JOINT_ACTIONS, Heads, Team, team_of
 from marl.tensor_files import opened
+from marl.torch_state import known_torch
 from rrm_env import Network, RRMConfig
 from rrm_env.config import shortened
 
@@ -28,6 +29,7 @@ MAX_UNPACKED = 2**28
 """Bytes that compressed arrays may always unpack to."""
 
 
+@known_torch
 def episode_ends(dataset: Dataset) -> NDArray[np.bool_]:
     """(n,) whether the next row does not continue the episode: it ended, or observation, mask or behaviour are not what followed.
 
@@ -52,6 +54,7 @@ def network_config(dataset: Dataset) -> RRMConfig | None:
     return RRMConfig(**environment["config"]) if environment.get("kind") == "network" else None
 
 
+@known_torch
 def mdp_arrays(dataset: Dataset) -> dict[str, NDArray[Any]]:
     """The dataset as the arguments of ``d3rlpy.dataset.MDPDataset``: all agents as one, which chooses among the joint actions.
 
@@ -77,6 +80,7 @@ def mdp_arrays(dataset: Dataset) -> dict[str, NDArray[Any]]:
     }
 
 
+@known_torch
 def from_mdp_arrays(arrays: Mapping[str, NDArray[Any]], config: RRMConfig | None = None, name: str = "MDP arrays") -> Dataset:
     """Transitions of the network from arrays as `mdp_arrays` gives them.
 

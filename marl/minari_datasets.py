@@ -20,6 +20,7 @@ from marl.dataset import Dataset, DatasetError
 from marl.exchange import check_expansion, episode_ends, network_config
 from marl.paradigms import Team
 from marl.tensor_files import parse_json, read_json, require_file
+from marl.torch_state import known_torch
 from rrm_env import Network, rrm_v0
 from rrm_env.config import shortened, shown
 from rrm_env.joint import joint_observation_space
@@ -58,6 +59,7 @@ def check_minari_name(option: str, name: str) -> str:
     return name
 
 
+@known_torch
 def to_minari(dataset: Dataset, name: str) -> Any:
     """Write a Minari dataset: the joint view, one Gymnasium environment that all agents act in together.
 
@@ -104,6 +106,7 @@ def to_minari(dataset: Dataset, name: str) -> Any:
     return written
 
 
+@known_torch
 def from_minari(source: Any) -> Dataset:
     """The transitions of a Minari dataset: bit for bit those that `to_minari` was given, or of any other with discrete actions.
 

@@ -19,6 +19,7 @@ from marl.descriptions import check_run, completed, differences, identity
 from marl.networks import Layers, Workspace, layer_sizes, multiply_adds
 from marl.paradigms import Heads, Team, preference, tame, team_of
 from marl.tensor_files import checksum, parse_json, read_json, read_safetensors
+from marl.torch_state import known_torch
 from rrm_env import SILENT, Network
 from rrm_env.network import bounded_integer
 
@@ -47,6 +48,7 @@ class Policy:
         ValueError: an ``act_on`` or ``sample`` that the algorithm has no network for.
     """
 
+    @known_torch
     def __init__(
         self,
         config: LearnerConfig,
@@ -78,6 +80,7 @@ class Policy:
         self.__dict__.update(state, _scratch=threading.local())
 
     @classmethod
+    @known_torch
     def load(cls, run: str | Path, seed: int = 0, *, act_on: str | None = None, sample: bool = False) -> Policy:
         """The policy of a run's last checkpoint; ``seed`` counts the run's seeds from 0.
 
@@ -125,6 +128,7 @@ class Policy:
 
     # --- Acting ---
 
+    @known_torch
     @torch.no_grad()
     def actions(self, observation: NDArray[Any], mask: NDArray[Any], uniform: NDArray[np.float32] | None = None) -> NDArray[np.int64]:
         """Legal actions (B, I) for observations (B, I, D) under masks (B, I, A).
@@ -188,8 +192,8 @@ class Policy:
         return {agent: int(action) for agent, action in zip(observations, chosen[0], strict=True)}
 
     def execution_cost(self, message_bits: int = 0) -> dict[str, int]:
-        """What one decision of all agents it was trained for costs at run time: parameters and multiply-adds of all the networks that act, and
-        bits exchanged.
+        """What one decision of all agents costs at run time, as many as in training: parameters and multiply-adds of all the networks
+        that act, and bits exchanged.
 
         A centralised policy receives every agent's observation and returns its action, as 32-bit numbers. One that sees only common
         features runs at every agent. Decentralised ones exchange their environment's messages alone.
@@ -286,6 +290,7 @@ def read_tensors(path: Path, description: Mapping[str, Any], updates: int | None
     return tensors
 
 
+@known_torch
 def load_policies(run: str | Path, *, act_on: str | None = None, sample: bool = False) -> list[Policy]:
     """The policies of all seeds of a run."""
     description = describe(run)

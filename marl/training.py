@@ -21,6 +21,7 @@ from marl.learner import Learner
 from marl.paradigms import Team, team_of
 from marl.policy import Policy, RunError
 from marl.sources import MakeEnv, NetworkSource, ParallelSource, Source
+from marl.torch_state import known_torch
 from rrm_env import RRMConfig, Scheduler, evaluate
 from rrm_env.files import WriteError, storing
 from rrm_env.network import bounded_integer
@@ -33,6 +34,7 @@ Report = Callable[[int, dict[str, Any]], None]
 """Called with the updates done and the newest record of the log."""
 
 
+@known_torch
 def train(
     run: str | Path,
     config: LearnerConfig,
@@ -46,6 +48,9 @@ def train(
     report: Report | None = None,
 ) -> Path:
     """Train one learner per seed, side by side, and leave log and checkpoint in the folder ``run``.
+
+    Settings of torch that the program has made, such as a default dtype, inference mode or autocast, neither change the outcome nor
+    are changed (`marl.torch_state`); the number of torch threads is the caller's.
 
     Args:
         run: a folder to make, or with ``resume`` one to go on with.
@@ -66,6 +71,7 @@ def train(
         RunError: a run stands there already, the one to resume is missing or was another, or another process trains it.
         WriteError: the system refuses to store something, a full disk say; the last checkpoint before that stays.
         DivergenceError: a loss is no longer finite; the last checkpoint before that stays.
+        RuntimeError: called inside ``torch.func.vmap`` or ``grad``, or where torch makes no real tensors.
         MemoryError: learners or replay do not fit into memory.
     """
     training = TrainingConfig() if training is None else training
@@ -130,12 +136,14 @@ class _World:
         return {}
 
 
+@known_torch
 def curve_point(scheduler: Scheduler, network: RRMConfig, episodes: int) -> dict[str, float]:
     """Mean KPIs of a policy, or of a scheduler to draw beside it, on the first episodes behind learning curves."""
     result = evaluate(scheduler, network, episodes, CURVE_SEED)
     return {kpi: float(getattr(result, kpi).mean()) for kpi in ("sum_rate", "tail_rate", "score")}
 
 
+@known_torch
 def episode_returns(policy: Policy, make: MakeEnv, episodes: int, seed: int = 0) -> list[float]:
     """Returns, averaged over agents, of a policy's first ``episodes`` episodes in a parallel environment, played side by side.
 
