@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import os
 import shutil
 import warnings
@@ -25,6 +24,7 @@ from rrm_env import Network, rrm_v0
 from rrm_env.config import shortened, shown
 from rrm_env.joint import joint_observation_space
 from rrm_env.network import bounded_integer
+from rrm_env.optional import required
 from rrm_env.version import __version__
 
 _OURS = "rrm_env"
@@ -211,11 +211,7 @@ def _transitions(data: Any) -> Dataset:
 
 def _minari(what: str) -> Any:
     """The module, with all that it needs to read and write HDF5."""
-    if missing := [name for name in ("minari", "h5py", "PIL") if importlib.util.find_spec(name) is None]:
-        raise ValueError(f"{what} needs {', '.join(missing)}: pip install 'rrm-env[minari]'")
-    import minari
-
-    return minari
+    return required(f"{what} needs", "minari", "minari.storage", "minari.data_collector", "h5py", "PIL", extra="minari")
 
 
 def _episode(dataset: Dataset, start: int, stop: int) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +12,13 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from baselines.comparison import COLOURS, UNITS, draw_bars, print_whole, shown_with_interval, write_figure
+from baselines.comparison import COLOURS, DRAWING, UNITS, draw_bars, print_whole, shown_with_interval, write_figure
 from marl.commands import EngineOptions, Flat
 from marl.progress import progress
 from marl.sweep import Sweep
 from marl.sweep_run import RESULTS, SweepRun
 from rrm_env.ending import GOES_ON
+from rrm_env.optional import lacking
 
 PICTURE = "results.png"
 _COLUMNS = {
@@ -61,8 +61,8 @@ class SweepCommand:
                 raise
         print_whole(table(results))
         print(f"wrote {out / RESULTS}")
-        if importlib.util.find_spec("matplotlib") is None:
-            print(f"{PICTURE} left out: it needs matplotlib: pip install 'rrm-env[plot]'")
+        if (why := lacking(*DRAWING, extra="plot")) is not None:
+            print(f"{PICTURE} left out: it needs {why}")
         elif results["rows"]:
             write_results(out / PICTURE, results)
             print(f"wrote {out / PICTURE}")

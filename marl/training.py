@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +19,10 @@ from marl.learner import Learner
 from marl.paradigms import Team, team_of
 from marl.policy import Policy, RunError
 from marl.sources import MakeEnv, NetworkSource, ParallelSource, Source
+from marl.tensorboard import tensorboard
 from marl.torch_state import known_torch
 from rrm_env import RRMConfig, Scheduler, evaluate
-from rrm_env.files import WriteError, storing
+from rrm_env.files import WriteError
 from rrm_env.network import bounded_integer
 from rrm_env.version import revision, versions
 
@@ -211,7 +210,7 @@ class _Run:
     def _train(self, updates: int) -> None:
         self._feeder.restart(updates)
         step, began, since = Updates(self._learner, self._feeder), time.perf_counter(), updates
-        with _tensorboard(self._folder) as board:
+        with tensorboard(self._folder) as board:
             while updates < self._training.updates:
                 self._feeder.before_update(updates)
                 step()
@@ -279,48 +278,7 @@ class _Run:
         self._feeder.restart(updates)
 
 
-_LESS_TO_SHOW = "TensorBoard shows less than the log, which is whole"
-
-
 def _described(dataset: Dataset | None) -> dict[str, Any] | None:
     if dataset is None:
         return None
     return {"transitions": len(dataset), "behaviours": dataset.metadata.get("behaviours", []), "fingerprint": dataset.fingerprint()}
-
-
-@contextmanager
-def _tensorboard(folder: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """A function that also writes records for TensorBoard, where that is installed."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        yield lambda _: None
-        return
-    events, told = folder / "tensorboard", threading.excepthook
-
-    def tell(failure: threading.ExceptHookArgs) -> None:
-        if not type(failure.thread).__module__.startswith("tensorboard."):  # whose thread's errors come again from its methods
-            told(failure)
-
-    with storing(events, _LESS_TO_SHOW):
-        writer = SummaryWriter(str(events))
-    threading.excepthook = tell
-
-    def write(record: dict[str, Any]) -> None:
-        with storing(events, _LESS_TO_SHOW):
-            for name, values in {**record, **record.get("evaluation", {})}.items():
-                if isinstance(values, list):
-                    for k, value in enumerate(values):
-                        writer.add_scalar(f"{name}/seed_{k}", value, record["update"])
-
-    try:
-        yield write
-    except BaseException:
-        with suppress(OSError):  # the error that is under way says more
-            writer.close()
-        raise
-    else:
-        with storing(events, _LESS_TO_SHOW):
-            writer.close()
-    finally:
-        threading.excepthook = told
