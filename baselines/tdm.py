@@ -18,8 +18,11 @@ class TDM(Baseline):
     The paper's TDM baseline. Where only candidates can be served the rule applies to them.
     """
 
-    def __init__(self) -> None:
-        self._last_served: PastOf[NDArray[np.int64]] = PastOf(type(self).__name__)
+    @property
+    def _last_served(self) -> PastOf[NDArray[np.int64]]:
+        """When each UE was served last; made on first use, since a subclass may have a constructor of its own."""
+        past: PastOf[NDArray[np.int64]] = vars(self).setdefault("_past", PastOf(type(self).__name__))
+        return past
 
     def reset(self, network: Network) -> None:
         """Nobody has been served yet."""

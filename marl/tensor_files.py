@@ -93,8 +93,8 @@ def read_safetensors(path: str | Path, refusal: Callable[[str], ValueError]) -> 
     """
     try:
         with opened(path) as file:
-            _require_memory(os.fstat(file.fileno()).st_size)
-            content = file.read()
+            _require_memory(size := os.fstat(file.fileno()).st_size)
+            content = file.read(size)  # and no more, should the file grow meanwhile
         return load(content), _header(content).get("__metadata__", {})
     except OSError as error:
         raise refusal(error.strerror or str(error)) from None
