@@ -18,7 +18,8 @@ from baselines.scheduler import Baseline
 from rrm_env import Evaluation, metrics
 from rrm_env.config import nearest
 from rrm_env.files import write_whole
-from rrm_env.version import install_hint, versions
+from rrm_env.optional import required
+from rrm_env.version import versions
 
 Interval = dict[str, float]
 
@@ -177,6 +178,9 @@ def write_json(path: Path, evaluations: Mapping[str, Evaluation], summary: Mappi
     write_whole(path, lambda file: file.write(json.dumps(result, indent=1).encode()))
 
 
+DRAWING = "matplotlib.backend_bases", "matplotlib.figure", "matplotlib.backends.backend_agg"
+"""What pictures need of matplotlib."""
+
 # Okabe and Ito's palette, distinguishable with any colour vision; line styles tell more than eight schedulers apart.
 COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#D55E00", "#999999")
 _STYLES = ("-", "--", ":")
@@ -231,10 +235,7 @@ def write_figure(path: Path, figure: Any, dpi: int = 150) -> None:
 
 def check_picture(path: Path) -> None:
     """Refuse a picture that could not be drawn (ValueError): matplotlib missing, or a format it does not know."""
-    try:
-        from matplotlib.backend_bases import FigureCanvasBase
-    except ImportError:
-        raise ValueError(f"--plot needs matplotlib: {install_hint('plot')}") from None
-    formats = FigureCanvasBase.get_supported_filetypes()
+    backend_bases = required("--plot needs", *DRAWING, extra="plot")
+    formats = backend_bases.FigureCanvasBase.get_supported_filetypes()
     if path.suffix[1:].lower() not in formats:
         raise ValueError(f"--plot = {str(path)!r} must end in one of {', '.join('.' + name for name in sorted(formats))}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +12,41 @@ from numpy.typing import NDArray
 from rrm_env import SILENT, Network
 
 Served = NDArray[np.int64]
+Past = TypeVar("Past")
+
+
+class PastOf(Generic[Past]):
+    """What a scheduler remembers of each network's episodes, so that it may serve several networks, also from several threads.
+
+    It goes with the network, and it does not travel: a copy of the scheduler, or one sent to another process, begins anew.
+
+    Args:
+        scheduler: the scheduler's name, for errors.
+    """
+
+    def __init__(self, scheduler: str) -> None:
+        self._scheduler = scheduler
+        self._of: weakref.WeakKeyDictionary[Network, Past] = weakref.WeakKeyDictionary()
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+    def __setitem__(self, network: Network, past: Past) -> None:
+        self._of[network] = past
+
+    def __getitem__(self, network: Network) -> Past:
+        """Raises: RuntimeError: nothing has been remembered of the network yet."""
+        try:
+            return self._of[network]
+        except KeyError:
+            raise RuntimeError(f"{self._scheduler} does not know this network: call reset(network) after Network.reset") from None
+
+    def __reduce__(self) -> tuple[type[PastOf[Past]], tuple[str]]:
+        return type(self), (self._scheduler,)
 
 
 class Baseline(ABC):
-    """A classical scheduler."""
+    """A classical scheduler. One may serve several networks at once, alternately or from several threads."""
 
     def reset(self, network: Network) -> None:  # noqa: B027 - most have no past to forget
         """Forget the past; called after every `Network.reset`."""

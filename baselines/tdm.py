@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from baselines.scheduler import Baseline, Served
+from baselines.scheduler import Baseline, PastOf, Served
 from rrm_env import SILENT, Network
 
 
@@ -18,13 +18,19 @@ class TDM(Baseline):
     The paper's TDM baseline. Where only candidates can be served the rule applies to them.
     """
 
+    @property
+    def _last_served(self) -> PastOf[NDArray[np.int64]]:
+        """When each UE was served last; made on first use, since a subclass may have a constructor of its own."""
+        past: PastOf[NDArray[np.int64]] = vars(self).setdefault("_past", PastOf(type(self).__name__))
+        return past
+
     def reset(self, network: Network) -> None:
         """Nobody has been served yet."""
-        self._last_served = np.full((network.num_envs, network.config.n_ues), -1, np.int64)
+        self._last_served[network] = np.full((network.num_envs, network.config.n_ues), -1, np.int64)
 
     def schedule(self, network: Network) -> Served:
         """(B, I) the UE of each AP that has waited longest."""
-        return self._take_turns(network, np.ones(self._last_served.shape, np.bool_))
+        return self._take_turns(network, np.ones(network.association.shape, np.bool_))
 
     def schedule_candidates(self, network: Network) -> Served:
         """(B, I) the candidate of each AP that has waited longest."""
@@ -32,7 +38,8 @@ class TDM(Baseline):
         return self._take_turns(network, (network.candidates[..., None] == ues).any(axis=(1, 2)))
 
     def _take_turns(self, network: Network, eligible: NDArray[np.bool_]) -> Served:
-        served: Served = _longest_waiting(self._last_served, network.association, eligible, network.config.n_aps, network.t)
+        last_served, n_aps = self._last_served[network], network.config.n_aps
+        served: Served = _longest_waiting(last_served, network.association, eligible, n_aps, network.t)
         return served
 
 
@@ -42,7 +49,7 @@ class NetworkTDM(TDM):
     def _take_turns(self, network: Network, eligible: NDArray[np.bool_]) -> Served:
         """(B, I) `SILENT`, but for the AP of the eligible UE that has waited longest."""
         everywhere = np.zeros_like(network.association)
-        turn = _longest_waiting(self._last_served, everywhere, eligible, 1, network.t)
+        turn = _longest_waiting(self._last_served[network], everywhere, eligible, 1, network.t)
         served = np.full((network.num_envs, network.config.n_aps), SILENT, np.int64)
         np.put_along_axis(served, np.take_along_axis(network.association, turn, axis=1).astype(np.int64), turn, axis=1)
         return served

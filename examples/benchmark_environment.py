@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, field, fields
 from statistics import median
 from typing import Any
 
+import gymnasium
 import numpy as np
 from gymnasium.error import DependencyNotInstalled
 from numba import njit
@@ -31,7 +32,8 @@ from rich.table import Table
 from rrm_env import Network, RRMConfig, RRMVectorEnv, kernels, parallel_env
 from rrm_env.ending import status_of
 from rrm_env.files import check_results, write_whole
-from rrm_env.version import install_hint, versions
+from rrm_env.optional import lacking
+from rrm_env.version import versions
 
 
 @dataclass
@@ -104,12 +106,14 @@ def picture_row(name: str, config: RRMConfig, steps: int, peer: str) -> Row | No
     return Row(name, lambda: env.reset(seed=0), step_and_draw, actions, 1, peer)
 
 
+def mobile_env_lacks() -> str | None:
+    """Why the peer cannot be timed; importing it registers its environments."""
+    return lacking("mobile_env", extra="bench")
+
+
 def peer_row(name: str, steps: int) -> Row | None:
     """mobile-env with 7 stations and 15 users, or None where it is not installed."""
-    try:
-        import gymnasium
-        import mobile_env  # noqa: F401 - registers its environments
-    except ImportError:
+    if mobile_env_lacks() is not None:
         return None
     env = gymnasium.make("mobile-medium-central-v0")
     env.action_space.seed(0)
@@ -277,7 +281,7 @@ def main() -> None:
     path = check_results("--json", options.json) if options.json else None
     rows = speed_rows(options)
     if all(row.name != "mobile-env, 7 x 15" for row in rows):
-        print(f"mobile-env is not installed ({install_hint('bench')}): no rows for it")
+        print(f"no rows for mobile-env: they need {mobile_env_lacks()}")
     speed = time_rows(rows, options.rounds)
     growth, startup = growth_figures(options), startup_figures()
     asked = {name: value for name, value in asdict(options).items() if name != "json"}

@@ -26,7 +26,7 @@ try:
     from agilerl.algorithms import IPPO
     from agilerl.training.train_multi_agent_on_policy import train_multi_agent_on_policy
     from agilerl.vector import AsyncPettingZooVecEnv
-except ImportError as error:
+except Exception as error:  # a library whose import fails may raise anything
     sys.exit(f"error: {error}; this example needs {install_hint('agilerl')}")
 
 

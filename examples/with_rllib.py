@@ -30,7 +30,7 @@ try:
     from ray.rllib.env.wrappers.pettingzoo_env import ParallelPettingZooEnv
     from ray.rllib.examples.rl_modules.classes.action_masking_rlm import ActionMaskingTorchRLModule
     from ray.tune.registry import register_env
-except ImportError as error:
+except Exception as error:  # a library whose import fails may raise anything
     sys.exit(f"error: {error}; this example needs {install_hint('rllib')}")
 
 POLICY = "access_point"

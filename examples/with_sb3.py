@@ -26,7 +26,7 @@ try:
     from sb3_contrib import MaskablePPO
     from stable_baselines3 import PPO
     from stable_baselines3.common.vec_env import VecEnvWrapper, VecNormalize
-except ImportError as error:
+except Exception as error:  # a library whose import fails may raise anything
     sys.exit(f"error: {error}; this example needs {install_hint('sb3')}")
 
 DISCOUNT = 0.9  # at 0.99 the policies fall silent: what others earn drowns what a choice earns

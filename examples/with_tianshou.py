@@ -37,7 +37,7 @@ try:
     from tianshou.env.pettingzoo_env import PettingZooEnv
     from tianshou.trainer import OffPolicyTrainerParams
     from tianshou.utils.net.common import Net
-except ImportError as error:
+except Exception as error:  # a library whose import fails may raise anything
     sys.exit(f"error: {error}; this example needs {install_hint('tianshou')}")
 
 NETWORK = RRMConfig(reward="utility")

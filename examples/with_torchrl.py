@@ -28,7 +28,7 @@ try:
     from torchrl.modules import MaskedCategorical, MultiAgentMLP, ProbabilisticActor
     from torchrl.objectives.multiagent import MAPPOLoss
     from torchrl.objectives.value import MultiAgentGAE
-except ImportError as error:
+except Exception as error:  # a library whose import fails may raise anything
     sys.exit(f"error: {error}; this example needs {install_hint('torchrl')}")
 
 # TorchRL is tested with PettingZoo 1.24 and says so of any other.

@@ -1,5 +1,6 @@
 """Learners for `rrm_env` and any other parallel environment: SAC, DQN and CQL, centralised, independent and CTDE, online and offline."""
 
+from marl import _libraries  # noqa: F401 - says what is missing, so it comes first
 from marl.card import dataset_card
 from marl.collect import collect, collect_parallel
 from marl.config import PRESETS, LearnerConfig, TrainingConfig

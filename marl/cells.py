@@ -25,7 +25,7 @@ from marl.commands import Collect, Evaluate, Train
 from marl.config import LearnerConfig, TrainingConfig
 from marl.dataset import Dataset
 from marl.paradigms import team_of
-from marl.policy import CHECKPOINT, Policy, describe
+from marl.policy import CHECKPOINT, DESCRIPTION, Policy, describe
 from marl.sources import make_env
 from rrm_env import RRMConfig
 from rrm_env.config import nearest, shown
@@ -49,6 +49,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
 """What each section may set: the options of the command of that name."""
 
 Description = dict[str, Any]
+
+CHANGED = "changed since the sweep was declared; the same command declares it again"
+"""What is said of a file that no longer is what the cells' names say."""
 
 
 def digest(description: Description) -> str:
@@ -75,6 +78,13 @@ class Data:
     def name(self) -> str:
         """Of its file."""
         return f"{_readable(self.label)}-{digest(self.description)}.safetensors"
+
+    def require_same_policy(self) -> None:
+        """Refuse a run to record that is no longer the one of the description (ValueError), as while it is still training."""
+        if self.recording is not None and self.recording.policy is not None:
+            run = str(self.recording.policy)
+            if _identity(run) != self.description["policy"]:
+                raise ValueError(f"policy: {run!r} {CHANGED}")
 
 
 @dataclass(frozen=True)
@@ -280,16 +290,35 @@ def _recorded(options: dict[str, Any]) -> Data:
     return Data({**who, **where, "transitions": transitions, "seed": seed}, f"{label}-{transitions}", network, recording=recording)
 
 
-@lru_cache(maxsize=256)
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Changes whenever the file is written or replaced; empty where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
 def _identity(run: str) -> Description:
     """What tells a run's policies from all others."""
+    folder = Path(run)
+    return _identity_of(run, (_stamp(folder / DESCRIPTION), _stamp(folder / CHECKPOINT)))
+
+
+@lru_cache(maxsize=256)
+def _identity_of(run: str, stamps: tuple[tuple[int, ...], ...]) -> Description:  # noqa: ARG001 - part of the cache's key
     described = describe(run)
     content = (Path(run) / CHECKPOINT).read_bytes() if (Path(run) / CHECKPOINT).exists() else b""
     return {**{key: described[key] for key in ("learner", "seeds", "team")}, "checkpoint": hashlib.sha256(content).hexdigest()}
 
 
-@lru_cache(maxsize=256)
 def _existing(path: Path) -> Data:
+    """A dataset that stands there."""
+    return _existing_at(path, _stamp(path))
+
+
+@lru_cache(maxsize=256)
+def _existing_at(path: Path, stamp: tuple[int, ...]) -> Data:  # noqa: ARG001 - part of the cache's key
     dataset = Dataset.read(path)
     recorded = dataset.environment
     network = RRMConfig(**recorded["config"]) if recorded.get("kind") == "network" else None

@@ -15,7 +15,7 @@ from torch import Tensor
 from marl.descriptions import check_record, check_run, completed, differences, identity
 from marl.locks import alone
 from marl.policy import CHECKPOINT, DESCRIPTION, RunError, describe, read_tensors, signature
-from marl.tensor_files import MAX_TEXT, dump_json, parse_json, require_file, serialised
+from marl.tensor_files import MAX_TEXT, dump_json, opened, parse_json, serialised
 from rrm_env.config import shown
 from rrm_env.files import append_line, check_utf8, check_writable, storing, write_whole
 
@@ -166,8 +166,7 @@ def read_log(run: Path) -> Iterator[dict[str, Any]]:
     """
     path, last, number = run / LOG, -1, 0
     try:
-        require_file(path)
-        with path.open("rb") as file:
+        with opened(path) as file:
             for line in iter(lambda: file.readline(MAX_TEXT), b""):
                 number += 1
                 if line.endswith(b"\n"):

@@ -16,6 +16,7 @@ from marl.descriptions import check_text
 from marl.engine import Engine, Serial, Task
 from marl.policy import Policy, describe, load_policies
 from marl.sources import MakeEnv, NetworkSource, ParallelSource, Source
+from marl.torch_state import known_torch
 from rrm_env import SILENT, Network, RRMConfig, Scheduler, metrics
 from rrm_env.network import bounded_integer
 
@@ -36,6 +37,7 @@ Act = Callable[[NDArray[np.float32], NDArray[np.uint8]], NDArray[Any]]
 """Maps observations (B, I, D) and masks (B, I, A) to legal actions (B, I)."""
 
 
+@known_torch
 def collect(
     scheduler: Scheduler,
     config: RRMConfig | None = None,
@@ -136,6 +138,7 @@ class Recording:
         return _dataset(self._columns, environment, self._name, self._seed, _kpis(ended, self._transitions, self._config))
 
 
+@known_torch
 def record(recordings: Sequence[Recording], engine: Engine | None = None, progress: Callable[[int], None] | None = None) -> list[Dataset]:
     """Make recordings, all their shards in one go; ``engine`` and ``progress`` as in `collect`."""
     shards = [(recording, shard, task) for recording in recordings for shard, task in zip(recording.shards, recording.tasks, strict=True)]
@@ -162,6 +165,7 @@ def _record_shard(
     return _record(source, act, steps, seed, first_episode + shard.start)
 
 
+@known_torch
 def collect_parallel(
     make: MakeEnv,
     policy: Act | None = None,
@@ -207,6 +211,7 @@ def collect_parallel(
     return _dataset(rows, environment, name, seed, _kpis(ended, transitions))
 
 
+@known_torch
 def collect_run(
     run: str | Path,
     transitions: int = 100_000,
@@ -249,7 +254,8 @@ def acting(policy: Policy, seed: int = 0) -> Act:
     generator = np.random.default_rng(seed)
 
     def act(observation: NDArray[np.float32], mask: NDArray[np.uint8]) -> NDArray[Any]:
-        uniform = generator.random((len(observation), policy.n_uniform), np.float32) if policy.sample else None
+        drawn = len(observation), policy.n_uniform_of(observation.shape[1])
+        uniform = generator.random(drawn, np.float32) if policy.sample else None
         return policy.actions(observation, mask, uniform)
 
     return act

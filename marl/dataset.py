@@ -1,4 +1,4 @@
-"""Recorded transitions: one safetensors file, memory-mapped, that says where it came from and refuses to be anything else."""
+"""Recorded transitions: one safetensors file that says where it came from and refuses to be anything else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from torch import Tensor
 
 from marl.descriptions import check_behaviours, check_environment, check_versions
 from marl.paradigms import Team
-from marl.tensor_files import MAX_TEXT, checksum, dump_json, opened, parse_json, serialised
+from marl.tensor_files import MAX_TEXT, checksum, dump_json, parse_json, read_safetensors, serialised
+from marl.torch_state import known_torch
 from marl.transitions import Transitions, check_values
 from rrm_env import RRMConfig
 from rrm_env.config import shown
@@ -59,6 +60,8 @@ class DatasetError(ValueError):
 class Dataset:
     """n transitions of a team of I agents with D observation features and A actions each.
 
+    Arrays that are given are kept, not copied: do not change them afterwards, least of all while something learns from them.
+
     Raises:
         DatasetError: arrays of contradicting shapes or wrong types, values that are not finite, an illegal action, or metadata that
             describe something else.
@@ -85,6 +88,7 @@ class Dataset:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """``environment``: its kind and config; ``behaviours``: per id the policy's name, seeds, transitions and KPIs; ``versions``."""
 
+    @known_torch
     def __post_init__(self) -> None:
         if not isinstance(self.metadata, Mapping):
             raise DatasetError(f"metadata must be a mapping, got {shown(self.metadata)}")
@@ -146,11 +150,13 @@ class Dataset:
         """The arrays by name."""
         return {name: getattr(self, name) for name in _TYPES}
 
+    @known_torch
     def transitions(self, device: torch.device | str = "cpu") -> Transitions:
         """What learners read, on ``device``."""
         moved = {name: getattr(self, name).to(device) for name in Transitions._fields}
         return Transitions(**{**moved, "action": moved["action"].long(), "terminated": moved["terminated"].float()})
 
+    @known_torch
     def fingerprint(self) -> str:
         """A checksum of arrays and metadata: equal for equal content, in memory or on disk.
 
@@ -165,6 +171,7 @@ class Dataset:
 
     # --- Parts and unions ---
 
+    @known_torch
     def subset(self, n: int, seed: int = 0) -> Dataset:
         """``n`` transitions drawn without replacement, in their old order; the same for the same seed.
 
@@ -176,6 +183,7 @@ class Dataset:
         return Dataset(**{name: tensor[chosen] for name, tensor in self.tensors().items()}, metadata=self.metadata)
 
     @staticmethod
+    @known_torch
     def concatenate(datasets: Sequence[Dataset]) -> Dataset:
         """All transitions, one dataset after the other; behaviours are numbered anew.
 
@@ -195,6 +203,7 @@ class Dataset:
         return Dataset(**joined, metadata={**first.metadata, "behaviours": behaviours})
 
     @staticmethod
+    @known_torch
     def mix(datasets: Sequence[Dataset], n: int, seed: int = 0) -> Dataset:
         """``n`` transitions in equal shares (the first ones give one more where n does not divide), drawn without replacement."""
         n = bounded_integer("n", n)
@@ -203,6 +212,7 @@ class Dataset:
 
     # --- Files ---
 
+    @known_torch
     def write(self, path: str | Path) -> None:
         """Write one safetensors file, whole or not at all; the same bytes for the same content.
 
@@ -220,25 +230,26 @@ class Dataset:
         write_whole(target, lambda file: file.write(content))
 
     @classmethod
+    @known_torch
     def read(cls, path: str | Path) -> Dataset:
-        """Read and verify a file; its arrays stay memory-mapped until used.
+        """Read and verify a file into memory, so that what happens to the file later does not matter.
+
+        Reading takes twice the file's size of memory, the dataset then the file's size.
 
         Raises:
-            DatasetError: missing, truncated, altered, of another kind or schema; the message says which.
+            DatasetError: missing, truncated, altered, of another kind or schema, or too large for the free memory; the message says
+                which.
         """
         where = repr(str(path))
-        with opened(path, lambda reason: DatasetError(f"{where} cannot be read as a safetensors file: {reason}")) as file:
-            metadata = file.metadata() or {}
-            if metadata.get("kind") != _KIND:
-                raise DatasetError(
-                    f"{where} holds no transitions of this package: its kind is {shown(metadata.get('kind'))}, not {_KIND!r}"
-                )
-            if metadata.get("schema") != str(SCHEMA):
-                found = str(metadata.get("schema"))[:20]
-                raise DatasetError(f"{where} has schema {found}, this version reads {SCHEMA}: collect it again")
-            if missing := sorted(_TYPES.keys() - file.keys()):
-                raise DatasetError(f"{where} lacks {', '.join(missing)}")
-            tensors = {name: file.get_tensor(name) for name in _TYPES}
+        tensors, metadata = read_safetensors(path, lambda reason: DatasetError(f"{where} cannot be read as a safetensors file: {reason}"))
+        if metadata.get("kind") != _KIND:
+            raise DatasetError(f"{where} holds no transitions of this package: its kind is {shown(metadata.get('kind'))}, not {_KIND!r}")
+        if metadata.get("schema") != str(SCHEMA):
+            found = str(metadata.get("schema"))[:20]
+            raise DatasetError(f"{where} has schema {found}, this version reads {SCHEMA}: collect it again")
+        if missing := sorted(_TYPES.keys() - tensors.keys()):
+            raise DatasetError(f"{where} lacks {', '.join(missing)}")
+        tensors = {name: tensors[name] for name in _TYPES}
         described = metadata.get("description", "")
         if metadata.get("checksum") != checksum(tensors, described):
             raise DatasetError(f"{where} was altered after it was written: its checksum does not match")

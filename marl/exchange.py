@@ -5,6 +5,7 @@ them; Minari's are in `marl.minari_datasets`.
 from __future__ import annotations
 
 import math
+import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 from marl.dataset import Dataset, DatasetError
 from marl.descriptions import check_text
 from marl.paradigms import MAX_JOINT_ACTIONS, Heads, Team, team_of
-from marl.tensor_files import require_file
+from marl.tensor_files import opened
+from marl.torch_state import known_torch
 from rrm_env import Network, RRMConfig
 from rrm_env.config import shortened
 
@@ -28,6 +30,7 @@ MAX_UNPACKED = 2**28
 """Bytes that compressed arrays may always unpack to."""
 
 
+@known_torch
 def episode_ends(dataset: Dataset) -> NDArray[np.bool_]:
     """(n,) whether the next row does not continue the episode: it ended, or observation, mask or behaviour are not what followed.
 
@@ -52,6 +55,7 @@ def network_config(dataset: Dataset) -> RRMConfig | None:
     return RRMConfig(**environment["config"]) if environment.get("kind") == "network" else None
 
 
+@known_torch
 def mdp_arrays(dataset: Dataset) -> dict[str, NDArray[Any]]:
     """The dataset as the arguments of ``d3rlpy.dataset.MDPDataset``: all agents as one, which chooses among the joint actions.
 
@@ -77,6 +81,7 @@ def mdp_arrays(dataset: Dataset) -> dict[str, NDArray[Any]]:
     }
 
 
+@known_torch
 def from_mdp_arrays(arrays: Mapping[str, NDArray[Any]], config: RRMConfig | None = None, name: str = "MDP arrays") -> Dataset:
     """Transitions of the network from arrays as `mdp_arrays` gives them.
 
@@ -128,10 +133,9 @@ def read_mdp_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
         DatasetError: no such file, one that is none, or arrays that unpack to far more than the file's size.
     """
     try:
-        require_file(path)
-        with zipfile.ZipFile(path) as archive:
+        with opened(path) as file, zipfile.ZipFile(file) as archive:
             members = [f"{name}.npy" for name in MDP_ARRAYS if f"{name}.npy" in archive.namelist()]
-            check_expansion(sum(archive.getinfo(member).file_size for member in members), Path(path).stat().st_size)
+            check_expansion(sum(archive.getinfo(member).file_size for member in members), os.fstat(file.fileno()).st_size)
             return {member.removesuffix(".npy"): _unpacked(archive, member) for member in members}
     except OSError as error:
         raise DatasetError(f"{str(path)!r} cannot be read as an .npz file: {error.strerror or error}") from None

@@ -14,6 +14,7 @@ from marl.networks import Layers, Workspace, initialise, layer_sizes, roles
 from marl.paradigms import DIVERGED, Heads, Team, preference, tame
 from marl.policy import Policy
 from marl.tensor_files import require_like
+from marl.torch_state import known_torch
 from marl.transitions import Transitions, random_bits, random_uniform
 
 BATCHES, EXPLORATION = range(2)
@@ -28,7 +29,8 @@ class Learner:
     """S independent learners of one scheme, trained side by side.
 
     The roles of the networks are, in this order: C critics, the actor, C target critics (dqn has no actor, bc only an actor).
-    One update runs trained roles on s and judging roles on s', each a contiguous slice.
+    One update runs trained roles on s and judging roles on s', each a contiguous slice. A learner belongs to one thread at a time;
+    `policy` gives policies that any number of threads may use.
 
     Args:
         config: the scheme.
@@ -37,6 +39,7 @@ class Learner:
         device: where everything lives.
     """
 
+    @known_torch
     def __init__(self, config: LearnerConfig, team: Team, seeds: Sequence[int], device: torch.device | str = "cpu") -> None:
         self.config, self.team, self.seeds, self.device = config, team, list(seeds), torch.device(device)
         self.heads = Heads(config.paradigm, team, config.common_features)
@@ -68,11 +71,13 @@ class Learner:
 
     # --- One update ---
 
+    @known_torch
     def update_from(self, stored: Transitions, n_stored: Tensor, first: Tensor) -> None:
         """`update` on a batch drawn uniformly, with replacement, from ``n_stored`` () transitions from row ``first`` (S,) on."""
         drawn = random_bits(self._seeds, self.updates, self.config.batch_size, BATCHES) % n_stored
-        self.update(stored.batch(first.unsqueeze(-1) + drawn))
+        self._update(stored.batch(first.unsqueeze(-1) + drawn))
 
+    @known_torch
     def update(self, batch: Transitions) -> None:
         """One gradient step of every network of every seed on a batch (S, B, ...), then the target networks follow.
 
@@ -84,6 +89,9 @@ class Learner:
         expected = len(self.seeds), self.config.batch_size
         if batch.reward.shape != expected:
             raise ValueError(f"batch must hold (seeds, batch_size) = {expected} transitions, got {tuple(batch.reward.shape)}")
+        self._update(batch)
+
+    def _update(self, batch: Transitions) -> None:
         outputs = self._trained.forward(self.head_inputs(batch.observation)).requires_grad_()
         loss, parts = self._losses(outputs, batch)
         if self._adapts_temperature:
@@ -174,6 +182,7 @@ class Learner:
         """(S, B, I, D) observations, normalised, to (S, K, B, features)."""
         return self.heads.inputs((observation - self.shift) * self.scale)
 
+    @known_torch
     @torch.no_grad()
     def explore(self, observation: Tensor, mask: Tensor, step: Tensor, epsilon: float) -> Tensor:
         """Legal actions (S, B, I) to collect with: sac samples its actor, dqn is greedy on its critics.
@@ -195,6 +204,7 @@ class Learner:
         chosen = torch.where(deviates, (gumbel + bias).argmax(-1), (tame(preferred) + bias).argmax(-1))  # legal until divergence is found
         return self.heads.actions(chosen)
 
+    @known_torch
     def fit_normaliser(self, observation: Tensor) -> None:
         """Shift and scale so that observations (S or 1, n, I, D) get mean 0 and standard deviation 1 per feature; constant ones get 0."""
         if self.config.normalise_observations:
@@ -214,6 +224,7 @@ class Learner:
             named |= {f"adam.{k}.{name}": value for name, value in moments.items()}
         return named
 
+    @known_torch
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Continue from what `tensors` gave.
 
@@ -228,6 +239,7 @@ class Learner:
         for name, tensor in own.items():
             tensor.copy_(tensors[name])
 
+    @known_torch
     def policy(self, k: int) -> Policy:
         """The present policy of the k-th seed; it owns its parameters."""
         layers = [
@@ -236,12 +248,14 @@ class Learner:
         ]
         return Policy(self.config, self.team, layers, self.shift[k : k + 1].cpu().clone(), self.scale[k : k + 1].cpu().clone())
 
+    @known_torch
     def check_finite(self) -> None:
         """Raise `DivergenceError` if a parameter is not finite, which the next update's losses would show; waits for the device."""
         for name, tensor in self.tensors().items():
             if not torch.isfinite(tensor).all():
                 raise DivergenceError(f"update {int(self.updates)}: {name} is not finite")
 
+    @known_torch
     def check(self) -> None:
         """Raise `DivergenceError` naming update, loss part and seed if any update so far diverged; waits for the device."""
         first = self.first_diverged.cpu()

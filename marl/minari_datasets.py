@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import os
 import shutil
 import warnings
@@ -20,11 +19,13 @@ from marl.dataset import Dataset, DatasetError
 from marl.exchange import check_expansion, episode_ends, network_config
 from marl.paradigms import Team
 from marl.tensor_files import parse_json, read_json, require_file
+from marl.torch_state import known_torch
 from rrm_env import Network, rrm_v0
 from rrm_env.config import shortened, shown
 from rrm_env.joint import joint_observation_space
 from rrm_env.network import bounded_integer
-from rrm_env.version import __version__, install_hint
+from rrm_env.optional import required
+from rrm_env.version import __version__
 
 _OURS = "rrm_env"
 """Key of what Minari's metadata says of a dataset that this package exported."""
@@ -58,6 +59,7 @@ def check_minari_name(option: str, name: str) -> str:
     return name
 
 
+@known_torch
 def to_minari(dataset: Dataset, name: str) -> Any:
     """Write a Minari dataset: the joint view, one Gymnasium environment that all agents act in together.
 
@@ -106,6 +108,7 @@ def to_minari(dataset: Dataset, name: str) -> Any:
     return written
 
 
+@known_torch
 def from_minari(source: Any) -> Dataset:
     """The transitions of a Minari dataset: bit for bit those that `to_minari` was given, or of any other with discrete actions.
 
@@ -210,11 +213,7 @@ def _transitions(data: Any) -> Dataset:
 
 def _minari(what: str) -> Any:
     """The module, with all that it needs to read and write HDF5."""
-    if missing := [name for name in ("minari", "h5py", "PIL") if importlib.util.find_spec(name) is None]:
-        raise ValueError(f"{what} needs {', '.join(missing)}: {install_hint('minari')}")
-    import minari
-
-    return minari
+    return required(f"{what} needs", "minari", "minari.storage", "minari.data_collector", "h5py", "PIL", extra="minari")
 
 
 def _episode(dataset: Dataset, start: int, stop: int) -> Any:

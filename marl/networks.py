@@ -50,6 +50,7 @@ class Workspace:
     """Forward and backward pass of a stack of networks over a fixed batch size, one batched matmul per layer, in buffers made once.
 
     The backward pass is written out, not recorded: at these sizes fresh memory for every intermediate result costs a fifth of an update.
+    The buffers make it a thing of one thread.
 
     Args:
         layers: the networks, as `initialise` gives them; read at every call, so parameters may change in place between calls.

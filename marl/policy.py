@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,7 +19,8 @@ from marl.config import LearnerConfig
 from marl.descriptions import check_run, completed, differences, identity
 from marl.networks import Layers, Workspace, layer_sizes, multiply_adds
 from marl.paradigms import Heads, Team, preference, tame, team_of
-from marl.tensor_files import checksum, opened, parse_json, read_json
+from marl.tensor_files import checksum, parse_json, read_json, read_safetensors
+from marl.torch_state import known_torch
 from rrm_env import SILENT, Network
 from rrm_env.network import bounded_integer
 
@@ -37,6 +39,8 @@ class UnfinishedRunWarning(UserWarning):
 class Policy:
     """One trained policy of I agents.
 
+    Acting and checking change nothing that shows, so that several threads may use one policy, also in networks of different sizes.
+
     Args:
         config: the scheme it was trained by.
         team: sizes of the environment it was trained in.
@@ -49,6 +53,7 @@ class Policy:
         ValueError: an ``act_on`` or ``sample`` that the algorithm has no network for.
     """
 
+    @known_torch
     def __init__(
         self,
         config: LearnerConfig,
@@ -71,9 +76,16 @@ class Policy:
         chosen = slice(-1, None) if self.act_on == "actor" else slice(config.n_critics)
         self._layers = [(weights[chosen].contiguous(), biases[chosen].contiguous()) for weights, biases in layers]
         self._shift, self._scale = shift, scale
-        self._workspace: Workspace | None = None
+        self._scratch = threading.local()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_scratch": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _scratch=threading.local())
 
     @classmethod
+    @known_torch
     def load(cls, run: str | Path, seed: int = 0, *, act_on: str | None = None, sample: bool = False) -> Policy:
         """The policy of a run's last checkpoint; ``seed`` counts the run's seeds from 0.
 
@@ -124,6 +136,7 @@ class Policy:
 
     # --- Acting ---
 
+    @known_torch
     @torch.no_grad()
     def actions(self, observation: NDArray[Any], mask: NDArray[Any], uniform: NDArray[np.float32] | None = None) -> NDArray[np.int64]:
         """Legal actions (B, I) for observations (B, I, D) under masks (B, I, A).
@@ -131,41 +144,64 @@ class Policy:
         Args:
             observation: (B, I, D), as the environment gives them.
             mask: (B, I, A), likewise.
-            uniform: (B, `n_uniform`) numbers on (0, 1) that a sampling policy draws with.
+            uniform: (B, `n_uniform_of` I) numbers on (0, 1) that a sampling policy draws with.
+
+        Raises:
+            ValueError: another number of agents than the policy was trained for, if each has a network of its own, or no ``uniform``.
         """
-        self._serve(len(observation[0]))
+        n_agents = len(observation[0])
+        self.require(replace(self.team, n_agents=n_agents))
+        heads = self._heads_of(n_agents)
         observed = torch.from_numpy(np.array(observation, np.float32)).unsqueeze(0)  # copied: torch warns of read-only arrays
         legal = torch.from_numpy(np.array(mask, np.uint8)).unsqueeze(0)
-        if self._workspace is None or (self._workspace.batch, self._workspace.n_heads) != (len(observation), self._heads.n_heads):
-            self._workspace = Workspace(self._layers, self._heads.n_heads, len(observation))
-        stacked = self._workspace.forward(self._heads.inputs((observed - self._shift) * self._scale))
-        outputs = tame(preference(stacked, mixes=self._heads.mixes)) + self._heads.bias(legal)
+        workspace = self._workspace(heads.n_heads, len(observation))
+        stacked = workspace.forward(heads.inputs((observed - self._shift) * self._scale))
+        outputs = tame(preference(stacked, mixes=heads.mixes)) + heads.bias(legal)
         if self.sample:
             if uniform is None:
-                raise ValueError(f"a sampling policy needs uniform numbers of shape ({len(observation)}, {self.n_uniform})")
-            drawn = torch.from_numpy(np.ascontiguousarray(uniform)).view(len(observation), self._heads.n_heads, -1)
+                needed = len(observation), self.n_uniform_of(n_agents)
+                raise ValueError(f"a sampling policy needs uniform numbers of shape {needed}")
+            drawn = torch.from_numpy(np.ascontiguousarray(uniform)).view(len(observation), heads.n_heads, -1)
             drawn = drawn.clamp(2.0**-24, 1 - 2.0**-24)  # generators may give 0 or 1, whose logarithms are infinite
             outputs = outputs - (-drawn.log()).log().transpose(0, 1).unsqueeze(0)
-        chosen: NDArray[np.int64] = self._heads.actions(outputs.argmax(-1))[0].numpy()
+        chosen: NDArray[np.int64] = heads.actions(outputs.argmax(-1))[0].numpy()
         return chosen
 
     @property
     def n_uniform(self) -> int:
-        """Random numbers per decision of a sampling policy."""
-        return self._heads.n_heads * self._heads.n_actions
+        """Random numbers per decision of a sampling policy, in the environment it was trained in."""
+        return self.n_uniform_of(self.team.n_agents)
+
+    def n_uniform_of(self, n_agents: int) -> int:
+        """Random numbers per decision of a sampling policy, for so many agents."""
+        heads = self._heads_of(n_agents)
+        return heads.n_heads * heads.n_actions
+
+    def _heads_of(self, n_agents: int) -> Heads:
+        """The heads for so many agents, which agents that share parameters may be."""
+        if n_agents == self.team.n_agents:
+            return self._heads
+        return replace(self._heads, team=replace(self.team, n_agents=n_agents))
+
+    def _workspace(self, n_heads: int, batch: int) -> Workspace:
+        """The calling thread's own buffers."""
+        kept: Workspace | None = getattr(self._scratch, "workspace", None)
+        if kept is None or (kept.batch, kept.n_heads) != (batch, n_heads):
+            kept = self._scratch.workspace = Workspace(self._layers, n_heads, batch)
+        return kept
 
     def act(self, observations: Mapping[Any, Any], infos: Mapping[Any, Mapping[str, Any]]) -> dict[Any, int]:
         """Actions for every agent of a parallel environment of equal agents, from what its ``reset`` or ``step`` returned."""
         observed = np.stack([np.asarray(observation, np.float32).reshape(-1) for observation in observations.values()])
         everything = np.ones(self.team.n_actions, np.uint8)
         mask = np.stack([np.asarray(infos.get(agent, {}).get("action_mask", everything)) for agent in observations])
-        chosen = self.actions(
-            observed[None], mask[None], np.random.default_rng().random((1, self.n_uniform), np.float32) if self.sample else None
-        )
+        drawn = np.random.default_rng().random((1, self.n_uniform_of(len(observed))), np.float32) if self.sample else None
+        chosen = self.actions(observed[None], mask[None], drawn)
         return {agent: int(action) for agent, action in zip(observations, chosen[0], strict=True)}
 
     def execution_cost(self, message_bits: int = 0) -> dict[str, int]:
-        """What one decision of all agents costs at run time: parameters and multiply-adds of all the networks that act, and bits exchanged.
+        """What one decision of all agents costs at run time, as many as in training: parameters and multiply-adds of all the networks
+        that act, and bits exchanged.
 
         A centralised policy receives every agent's observation and returns its action, as 32-bit numbers. One that sees only common
         features runs at every agent. Decentralised ones exchange their environment's messages alone.
@@ -191,20 +227,13 @@ class Policy:
 
     def require(self, team: Team) -> None:
         """Refuse an environment of other sizes than the one trained in (ValueError); agents that share parameters may be any number."""
-        if self.config.share_parameters:
-            self._serve(team.n_agents)
-        if team != self.team:
+        allowed = replace(self.team, n_agents=team.n_agents) if self.config.share_parameters else self.team
+        if team != allowed:
             raise ValueError(f"the policy was trained for {self.team}, the environment has {team}")
-
-    def _serve(self, n_agents: int) -> None:
-        """Act for another number of agents from now on, where one network serves any number."""
-        if self.config.share_parameters and n_agents != self.team.n_agents:
-            self.team = replace(self.team, n_agents=n_agents)
-            self._heads = Heads(self.config.paradigm, self.team)
 
     def schedule(self, network: Network) -> NDArray[np.int64]:
         """The UE each AP serves in this step: (B, I), one of its candidates or `SILENT`."""
-        uniform = network.uniform(self.n_uniform) if self.sample else None
+        uniform = network.uniform(self.n_uniform_of(network.config.n_aps)) if self.sample else None
         chosen = self.actions(network.observation, network.action_mask, uniform)
         silent = np.full((*network.candidates.shape[:2], 1), SILENT, np.int64)
         served: NDArray[np.int64] = np.take_along_axis(np.concatenate([network.candidates, silent], -1), chosen[..., None], -1)[..., 0]
@@ -248,9 +277,8 @@ def read_tensors(path: Path, description: Mapping[str, Any], updates: int | None
     Raises:
         RunError: missing, truncated, altered, of a run that was something else or of another time; the message says which.
     """
-    with opened(path, lambda reason: RunError(f"{str(path)!r} cannot be read: {reason}")) as file:
-        tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
-        metadata = file.metadata()
+    content, metadata = read_safetensors(path, lambda reason: RunError(f"{str(path)!r} cannot be read: {reason}"))
+    tensors = dict(sorted(content.items()))
     if not metadata:
         return tensors
     if missing := {"checksum", "description"} - metadata.keys():
@@ -278,11 +306,12 @@ def _last_checkpoint(run: str | Path, description: Mapping[str, Any]) -> dict[st
         warnings.warn(
             f"{str(run)!r} is not finished: its policies are of the checkpoint of update {int(done):,} of {planned:,}",
             UnfinishedRunWarning,
-            stacklevel=3,
+            stacklevel=4,  # of the caller, past the decorator of the function that loads
         )
     return tensors
 
 
+@known_torch
 def load_policies(run: str | Path, *, act_on: str | None = None, sample: bool = False) -> list[Policy]:
     """The policies of all seeds of a run; warnings and errors as those of `Policy.load`."""
     description = describe(run)

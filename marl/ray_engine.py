@@ -9,7 +9,7 @@ from typing import Any
 
 from marl.engine import ATTEMPTS, LOOK_S, MAX_WORKERS, Engine, Listen, LostError, Returned, Task, call_afar
 from rrm_env.network import bounded_integer
-from rrm_env.version import install_hint
+from rrm_env.optional import required
 
 _ANSWER_S = 5.0
 """Seconds for the cluster's address to answer."""
@@ -95,11 +95,7 @@ class Ray(Engine):
 
 
 def _imported() -> Any:
-    try:
-        import ray
-    except ImportError:
-        raise ValueError(f"--engine ray needs Ray: {install_hint('ray')}") from None
-    return ray
+    return required("--engine ray needs", "ray", extra="ray")
 
 
 def _require_answer(address: str) -> None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from marl.memory import free_bytes
 from marl.paradigms import Team
 from marl.tensor_files import require_like
 from marl.transitions import Transitions, check_values
-
-MEMORY = Path("/proc/meminfo")
 
 
 class Replay:
@@ -99,16 +97,6 @@ class Replay:
 def bytes_per_transition(team: Team) -> int:
     """Bytes that one transition takes in a replay."""
     return sum(field.nbytes for field in _zeros(team, 1, torch.device("meta")))
-
-
-def free_bytes(device: torch.device) -> int | None:
-    """Memory that is free on a device; None where the system does not tell."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    if not MEMORY.exists():
-        return None
-    (line,) = (line for line in MEMORY.read_text().splitlines() if line.startswith("MemAvailable:"))
-    return int(line.split()[1]) * 1024
 
 
 def _zeros(team: Team, rows: int, device: torch.device) -> Transitions:

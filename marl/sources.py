@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -16,6 +15,7 @@ from pettingzoo.utils import BaseParallelWrapper
 
 from marl.paradigms import Team, team_of
 from rrm_env import Network, RRMConfig
+from rrm_env.optional import attempt, required
 
 EPISODES_PER_SEED = 2**32
 """Episode seeds a training seed s owns: from s * EPISODES_PER_SEED on. With s below 2^30 none is an evaluation's."""
@@ -30,10 +30,9 @@ def make_env(text: str) -> MakeEnv:
         ValueError: no such module, one without ``parallel_env``, or an option that is no FIELD=VALUE.
     """
     name, *options = text.split(":")
-    try:
-        module = importlib.import_module(name)
-    except ImportError as error:
-        raise ValueError(f"--env = {name!r} cannot be imported: {error}") from None
+    module, why = attempt(name)
+    if module is None:
+        raise ValueError(f"--env = {name!r} cannot be imported: {why}")
     if not hasattr(module, "parallel_env"):
         raise ValueError(f"--env = {name!r} must be a module with parallel_env(), as PettingZoo's have")
     arguments = {}
@@ -125,11 +124,13 @@ class ParallelSource:
         make: makes one environment.
         num_envs: B.
         evaluates: take seeds from 2^30 on, which training never takes.
+
+    Raises:
+        ValueError: SuperSuit is missing or cannot be imported.
     """
 
     def __init__(self, make: MakeEnv, num_envs: int, *, evaluates: bool = False) -> None:
-        import supersuit
-
+        supersuit = required("other environments than the network need", "supersuit", extra="marl")
         env = AlikeAgents(make())
         self.team, self._num_envs = env.team, num_envs
         self._first_seed = 2**30 if evaluates else 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,14 +12,14 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from baselines.comparison import COLOURS, column_heading, draw_bars, print_whole, shown_with_interval, write_figure
+from baselines.comparison import COLOURS, DRAWING, column_heading, draw_bars, print_whole, shown_with_interval, write_figure
 from marl.commands import EngineOptions, Flat
 from marl.progress import progress
 from marl.sweep import Sweep
 from marl.sweep_run import PICTURE, RESULTS, SweepRun
 from rrm_env import metrics
 from rrm_env.ending import GOES_ON
-from rrm_env.version import install_hint
+from rrm_env.optional import lacking
 
 _COLUMNS = {
     **{name: (column_heading(name), metrics.KPIS[name].digits) for name in metrics.LEARNERS_KPIS},
@@ -59,8 +58,8 @@ class SweepCommand:
                 interruption.args = (GOES_ON,)
                 raise
         lines = [f"wrote {out / RESULTS}"]
-        if importlib.util.find_spec("matplotlib") is None:
-            lines.append(f"{PICTURE} left out: it needs matplotlib: {install_hint('plot')}")
+        if (why := lacking(*DRAWING, extra="plot")) is not None:
+            lines.append(f"{PICTURE} left out: it needs {why}")
         elif results["rows"]:
             write_results(out / PICTURE, results)
             lines.append(f"wrote {out / PICTURE}")

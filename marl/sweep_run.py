@@ -16,7 +16,7 @@ import numpy as np
 
 from baselines import REGISTRY
 from baselines.comparison import mean_with_interval, parse_scheduler
-from marl.cells import Cell, Data, Description, Evaluating, Point, Reference
+from marl.cells import CHANGED, Cell, Data, Description, Evaluating, Point, Reference
 from marl.checkpoint import LOG, read_log
 from marl.config import LearnerConfig, TrainingConfig
 from marl.dataset import Dataset, DatasetError
@@ -49,6 +49,8 @@ class Training:
 
     folder: Path
     dataset: Path | None
+    fingerprint: str | None
+    """Of the dataset, where the cells' names depend on it."""
     learner: LearnerConfig
     training: TrainingConfig
     device: str
@@ -201,6 +203,7 @@ class SweepRun:
         assert data.recording is not None
         self._progress = Counts()
         dataset = data.recording.record(lambda _: None, engine)
+        data.require_same_policy()
         path.unlink(missing_ok=True)  # unreadable, or it would not be recorded again
         dataset.write(path)
         self._say(f"recorded {path.name}: {len(dataset):,} transitions")
@@ -246,6 +249,7 @@ class SweepRun:
         return Training(
             self.out / RUNS / cells[0].run,
             None if data is None else data.file or self.out / DATASETS / data.name,
+            None if data is None else data.description.get("fingerprint"),
             point.learner,
             point.training,
             self.sweep.device,
@@ -326,7 +330,7 @@ def train_and_evaluate(task: Training) -> list[Values]:
         task.learner,
         replace(task.training, device=task.device),
         seeds=task.seeds,
-        dataset=Dataset.read(task.dataset) if task.dataset else None,
+        dataset=_dataset(task),
         network=task.network,
         make=make_env(task.env) if task.env else None,
         resume=(task.folder / DESCRIPTION).exists(),
@@ -337,6 +341,16 @@ def train_and_evaluate(task: Training) -> list[Values]:
         write_json(task.folder / name, {"of": description, "values": values})
         made.append(values)
     return made
+
+
+def _dataset(task: Training) -> Dataset | None:
+    """What the task's cells learn from (DatasetError where the file is no longer the one that they are named after)."""
+    if task.dataset is None:
+        return None
+    dataset = Dataset.read(task.dataset)
+    if task.fingerprint is not None and dataset.fingerprint() != task.fingerprint:
+        raise DatasetError(f"{str(task.dataset)!r} {CHANGED}")
+    return dataset
 
 
 def _evaluated(run: Path, how: Evaluating) -> Values:

@@ -1,4 +1,7 @@
-"""Files as they come: JSON and safetensors, read so that no content can do more than be refused."""
+"""Reading untrusted JSON and safetensors files, so that no content can do more than be refused.
+
+A file is read once, through one handle, and never mapped: what was verified stays what it was, whatever happens to the file later.
+"""
 
 from __future__ import annotations
 
@@ -10,22 +13,39 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
+from marl.memory import free_bytes
 from rrm_env.config import shortened
 
 MAX_TEXT = 2**26
 """Bytes of the longest JSON text that is read."""
 
 
+@contextmanager
+def opened(path: str | Path) -> Iterator[BinaryIO]:
+    """A regular file, open for reading (OSError for another kind).
+
+    The kind is that of what was opened, so that nothing can take the file's place in between.
+    """
+    # Without O_NONBLOCK, opening a pipe would wait for a writer.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
+        _require_regular(os.fstat(file.fileno()).st_mode, path)
+        yield file
+
+
 def require_file(path: str | Path) -> None:
     """Refuse what is no regular file (OSError): opening a pipe may wait forever, reading a device may never end."""
-    mode = os.stat(path).st_mode
+    _require_regular(os.stat(path).st_mode, path)
+
+
+def _require_regular(mode: int, path: str | Path) -> None:
     if not stat.S_ISREG(mode):
         code = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
         raise OSError(code, os.strerror(code) if stat.S_ISDIR(mode) else "No regular file", str(path))
@@ -38,10 +58,11 @@ def read_json(path: Path) -> Any:
         OSError: no regular file, or one that cannot be read.
         ValueError: longer than `MAX_TEXT`, or no JSON.
     """
-    require_file(path)
-    if (size := path.stat().st_size) > MAX_TEXT:
-        raise ValueError(f"{size:,} bytes are too many, allowed: {MAX_TEXT:,}")
-    return parse_json(path.read_bytes())
+    with opened(path) as file:
+        content = file.read(MAX_TEXT + 1)
+        if len(content) > MAX_TEXT:
+            raise ValueError(f"{os.fstat(file.fileno()).st_size:,} bytes are too many, allowed: {MAX_TEXT:,}")
+    return parse_json(content)
 
 
 def dump_json(content: Any, indent: int | None = None) -> str:
@@ -71,17 +92,45 @@ def parse_json(text: str | bytes) -> Any:
     return content
 
 
-@contextmanager
-def opened(path: str | Path, refusal: Callable[[str], ValueError]) -> Iterator[Any]:
-    """A file as safetensors sees it, whose tensors stay memory-mapped; ``refusal`` makes an error of what speaks against the file."""
+def read_safetensors(path: str | Path, refusal: Callable[[str], ValueError]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors, which own their memory, and metadata of a safetensors file.
+
+    Args:
+        path: the file.
+        refusal: makes an error of what speaks against the file.
+
+    Raises:
+        ValueError: what ``refusal`` makes of a file that is none, or that takes more memory than is free.
+    """
     try:
-        require_file(path)
-        with safe_open(path, "pt") as file:
-            yield file
+        with opened(path) as file:
+            _require_memory(size := os.fstat(file.fileno()).st_size)
+            content = file.read(size)  # and no more, should the file grow meanwhile
+        return load(content), _header(content).get("__metadata__", {})
     except OSError as error:
         raise refusal(error.strerror or str(error)) from None
-    except SafetensorError as error:
+    except KeyError as error:  # safetensors has types that torch lacks
+        raise refusal(f"tensors of type {shortened(str(error))} are not read") from None
+    except (SafetensorError, ValueError) as error:
         raise refusal(shortened(str(error))) from None
+
+
+def _require_memory(size: int) -> None:
+    """Refuse a file whose content does not fit in the free memory (ValueError), twice: as read, and as tensors."""
+    free = free_bytes(torch.device("cpu"))
+    if free is not None and 2 * size > free:
+        needed = f"{2 * size / 2**20:,.1f} MiB of memory while it is read"
+        raise ValueError(f"its {size:,} bytes need {needed}, {free / 2**20:,.1f} MiB are free")
+
+
+def _header(content: bytes) -> dict[str, Any]:
+    """What a safetensors file says before its tensors."""
+    header: dict[str, Any] = parse_json(content[8 : _header_end(content)])
+    return header
+
+
+def _header_end(content: bytes) -> int:
+    return 8 + int.from_bytes(content[:8], "little")
 
 
 def require_like(where: str, name: str, tensors: Mapping[str, Tensor], kind: torch.dtype, shape: tuple[int, ...]) -> None:
@@ -107,9 +156,8 @@ def serialised(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> by
     processes.
     """
     content = save(dict(tensors), dict(metadata))
-    length = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + length])
+    header = _header(content)
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)  # the tensors stay aligned
-    return b"".join((len(text).to_bytes(8, "little"), text, memoryview(content)[8 + length :]))
+    return b"".join((len(text).to_bytes(8, "little"), text, memoryview(content)[_header_end(content) :]))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +19,10 @@ from marl.learner import Learner
 from marl.paradigms import Team, team_of
 from marl.policy import Policy, RunError
 from marl.sources import MakeEnv, NetworkSource, ParallelSource, Source
+from marl.tensorboard import tensorboard
+from marl.torch_state import known_torch
 from rrm_env import RRMConfig, Scheduler, evaluate, metrics
-from rrm_env.files import WriteError, storing
+from rrm_env.files import WriteError
 from rrm_env.network import bounded_integer
 from rrm_env.version import revision, versions
 
@@ -33,6 +33,7 @@ Report = Callable[[int, dict[str, Any]], None]
 """Called with the updates done and the newest record of the log."""
 
 
+@known_torch
 def train(
     run: str | Path,
     config: LearnerConfig,
@@ -46,6 +47,9 @@ def train(
     report: Report | None = None,
 ) -> Path:
     """Train one learner per seed, side by side, and leave log and checkpoint in the folder ``run``.
+
+    Settings of torch that the program has made, such as a default dtype, inference mode or autocast, neither change the outcome nor
+    are changed (`marl.torch_state`); the number of torch threads is the caller's.
 
     Args:
         run: a folder to make, or with ``resume`` one to go on with.
@@ -66,6 +70,7 @@ def train(
         RunError: a run stands there already, the one to resume is missing or was another, or another process trains it.
         WriteError: the system refuses to store something, a full disk say; the last checkpoint before that stays.
         DivergenceError: a loss is no longer finite; the last checkpoint before that stays.
+        RuntimeError: called inside ``torch.func.vmap`` or ``grad``, or where torch makes no real tensors.
         MemoryError: learners or replay do not fit into memory.
     """
     training = TrainingConfig() if training is None else training
@@ -130,12 +135,14 @@ class _World:
         return {}
 
 
+@known_torch
 def curve_point(scheduler: Scheduler, network: RRMConfig, episodes: int) -> dict[str, float]:
     """Mean KPIs of a policy, or of a scheduler to draw beside it, on the first episodes behind learning curves."""
     result = evaluate(scheduler, network, episodes, CURVE_SEED)
     return {kpi: float(getattr(result, kpi).mean()) for kpi in metrics.LEARNERS_KPIS}
 
 
+@known_torch
 def episode_returns(policy: Policy, make: MakeEnv, episodes: int, seed: int = 0) -> list[float]:
     """Returns, averaged over agents, of a policy's first ``episodes`` episodes in a parallel environment, played side by side.
 
@@ -204,7 +211,7 @@ class _Run:
     def _train(self, updates: int) -> None:
         self._feeder.restart(updates)
         step, began, since = Updates(self._learner, self._feeder), time.perf_counter(), updates
-        with _tensorboard(self._folder) as board:
+        with tensorboard(self._folder) as board:
             while updates < self._training.updates:
                 self._feeder.before_update(updates)
                 step()
@@ -272,48 +279,7 @@ class _Run:
         self._feeder.restart(updates)
 
 
-_LESS_TO_SHOW = "TensorBoard shows less than the log, which is whole"
-
-
 def _described(dataset: Dataset | None) -> dict[str, Any] | None:
     if dataset is None:
         return None
     return {"transitions": len(dataset), "behaviours": dataset.metadata.get("behaviours", []), "fingerprint": dataset.fingerprint()}
-
-
-@contextmanager
-def _tensorboard(folder: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """A function that also writes records for TensorBoard, where that is installed."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        yield lambda _: None
-        return
-    events, told = folder / checkpoint.EVENTS, threading.excepthook
-
-    def tell(failure: threading.ExceptHookArgs) -> None:
-        if not type(failure.thread).__module__.startswith("tensorboard."):  # whose thread's errors come again from its methods
-            told(failure)
-
-    with storing(events, _LESS_TO_SHOW):
-        writer = SummaryWriter(str(events))
-    threading.excepthook = tell
-
-    def write(record: dict[str, Any]) -> None:
-        with storing(events, _LESS_TO_SHOW):
-            for name, values in {**record, **record.get("evaluation", {})}.items():
-                if isinstance(values, list):
-                    for k, value in enumerate(values):
-                        writer.add_scalar(f"{name}/seed_{k}", value, record["update"])
-
-    try:
-        yield write
-    except BaseException:
-        with suppress(OSError):  # the error that is under way says more
-            writer.close()
-        raise
-    else:
-        with storing(events, _LESS_TO_SHOW):
-            writer.close()
-    finally:
-        threading.excepthook = told

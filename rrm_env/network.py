@@ -36,7 +36,8 @@ class Network:
 
     The channel of an episode (deployment, motion, fading) is a function of configuration and episode seed alone: not of
     what is served, nor of B, the slot, or the thread count. Arrays read from a network are read-only views that the next
-    step overwrites; copy what you keep.
+    step overwrites; copy what you keep. A network belongs to one thread at a time: a step or reset that another thread
+    begins meanwhile is refused (RuntimeError).
     """
 
     def __init__(self, config: RRMConfig | None = None, num_envs: int = 1, num_threads: int = 1) -> None:

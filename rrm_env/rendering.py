@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rrm_env import metrics
 from rrm_env.config import RRMConfig, nearest
 from rrm_env.network import SILENT, Network
-from rrm_env.version import install_hint
+from rrm_env.optional import required
 
 if TYPE_CHECKING:
     import pygame
@@ -76,7 +76,7 @@ class Renderer:
 
     Raises:
         ValueError: another render mode.
-        DependencyNotInstalled: pygame is missing.
+        DependencyNotInstalled: pygame is missing or cannot be imported.
     """
 
     def __init__(self, config: RRMConfig, render_mode: str | None, slot: int = 0, title: str = "rrm-v0") -> None:
@@ -399,11 +399,7 @@ def _service_width(rate: float) -> float:
 
 def _pygame() -> Any:
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-    try:
-        import pygame
-    except ImportError:
-        raise DependencyNotInstalled(f"rendering needs pygame: {install_hint('render')}") from None
-    return pygame
+    return required("rendering needs", "pygame", "pygame.gfxdraw", extra="render", error=DependencyNotInstalled)
 
 
 def _gfxdraw() -> Any:

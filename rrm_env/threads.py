@@ -71,16 +71,31 @@ class Threads:
 
     Helpers start later than the caller, the more so if they had gone to sleep, so equal parts would leave the caller waiting. The
     caller's share follows the measured finishing times instead. Which thread does what never shows in the results.
+
+    One job runs at a time; whoever calls `run` from another thread meanwhile is refused.
     """
 
     def __init__(self, count: int) -> None:
         self.count = count
+        self._busy = threading.Lock()
         self._share = 1 / count
         self._helpers: list[tuple[_Mailbox, _Mailbox, threading.Thread]] = []
         self._owner = 0
 
     def run(self, job: Job, size: int) -> list[Any]:
-        """What `job` returned for each part of range(size), in order. The first exception is raised once all threads are done."""
+        """What `job` returned for each part of range(size), in order. The first exception is raised once all threads are done.
+
+        Raises:
+            RuntimeError: another thread's job is running.
+        """
+        if not self._busy.acquire(blocking=False):
+            raise RuntimeError("another thread is in this network: give each thread a Network of its own")
+        try:
+            return self._run(job, size)
+        finally:
+            self._busy.release()
+
+    def _run(self, job: Job, size: int) -> list[Any]:
         if self.count == 1:
             return [job(0, 0, size)]
         began = time.perf_counter()
@@ -125,7 +140,10 @@ class Threads:
             thread.join()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_helpers": [], "_owner": 0}
+        return {**self.__dict__, "_helpers": [], "_owner": 0, "_busy": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _busy=threading.Lock())
 
 
 def _attempt(job: Job, index: int, start: int, stop: int) -> tuple[Any, BaseException | None, float]:

@@ -15,9 +15,9 @@ from rrm_env.config import RRMConfig
 from rrm_env.evaluation import first_episode
 from rrm_env.files import check_writable, write_whole, write_whole_at
 from rrm_env.network import Network
+from rrm_env.optional import required
 from rrm_env.rendering import FRAMES_PER_SECOND, Renderer
 from rrm_env.scheduler import Scheduler, require_scheduler
-from rrm_env.version import install_hint
 
 VIDEO_FORMATS = (".gif", ".mp4")
 
@@ -62,10 +62,8 @@ def check_video(path: str | Path, name: str = "path") -> Path:
     target = check_writable(name, path)
     if target.suffix.lower() not in VIDEO_FORMATS:
         raise ValueError(f"{name} = {str(target)!r} must end in {' or '.join(VIDEO_FORMATS)}")
-    try:
-        import imageio_ffmpeg  # noqa: F401
-    except ImportError:
-        raise DependencyNotInstalled(f"videos need imageio and imageio-ffmpeg: {install_hint('render')}") from None
+    encoders = ["imageio.v2"] if target.suffix.lower() == ".gif" else ["imageio.v2", "imageio_ffmpeg"]
+    required("videos need", *encoders, extra="render", error=DependencyNotInstalled)
     return target
 
 

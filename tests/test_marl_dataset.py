@@ -123,14 +123,12 @@ def test_file_is_a_safetensors_header_and_raw_numbers_and_nothing_else(tmp_path:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc shows mappings on Linux")
-def test_arrays_are_mapped_from_the_file_not_copied(tmp_path: Path) -> None:
+def test_arrays_are_copied_from_the_file_not_mapped(tmp_path: Path) -> None:
     path = tmp_path / "data.safetensors"
     made_up(5000).write(path)
     dataset = Dataset.read(path)
-    lines = [line.split() for line in Path("/proc/self/maps").read_text().splitlines() if line.endswith(str(path))]
-    mapped = [tuple(int(end, 16) for end in line[0].split("-")) for line in lines]
-    for name, tensor in dataset.tensors().items():
-        assert any(first <= tensor.data_ptr() < last for first, last in mapped), name
+    assert len(dataset) == 5000
+    assert str(path) not in Path("/proc/self/maps").read_text()
 
 
 def test_replacing_a_file_does_not_change_what_was_read_from_it(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from broken import remove_library
 from toys import SMALL, Match, Unlike, arrays, described, made_up, printed, run
 
 from baselines import RandomWalk
@@ -410,7 +411,7 @@ def test_missing_minari_datasets_are_refused(minari: Any) -> None:
 
 
 def test_without_minari_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "minari" else object())
+    remove_library("minari", monkeypatch)
     for call in (lambda: to_minari(made_up(), "some-v0"), lambda: from_minari("some-v0")):
         with pytest.raises(ValueError, match=re.escape(f"needs minari: {install_hint('minari')}")):
             call()

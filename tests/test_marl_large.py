@@ -9,7 +9,7 @@ import pytest
 import torch
 from worlds import random_batch
 
-from marl import Learner, LearnerConfig, Team, TrainingConfig, replay, train
+from marl import Learner, LearnerConfig, Team, TrainingConfig, memory, train
 from marl.__main__ import main
 from marl.paradigms import team_of
 from marl.replay import Replay, bytes_per_transition
@@ -68,7 +68,7 @@ def test_decentralised_learners_of_32_access_points_train(paradigm: str, algorit
 def free(kibibytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the system say that so much memory is free."""
     (tmp_path / "meminfo").write_text(f"MemTotal: {10 * kibibytes} kB\nMemAvailable:   {kibibytes} kB\nCached: 7 kB\n")
-    monkeypatch.setattr(replay, "MEMORY", tmp_path / "meminfo")
+    monkeypatch.setattr(memory, "MEMORY", tmp_path / "meminfo")
 
 
 def test_a_replay_that_does_not_fit_is_named_with_what_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,5 +86,5 @@ def test_a_replay_that_does_not_fit_is_named_with_what_would(tmp_path: Path, mon
 
 
 def test_a_replay_is_made_where_the_system_does_not_tell_what_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay, "MEMORY", tmp_path / "missing")
+    monkeypatch.setattr(memory, "MEMORY", tmp_path / "missing")
     assert Replay(Team(2, 3, 4), 1, 10, torch.device("cpu")).capacity == 10

@@ -1,0 +1,159 @@
+"""The settings of torch that this package computes under, whatever a program or a notebook has chosen for itself.
+
+Everything public that computes with torch runs under `known_torch`. Within it, for the calling thread: gradients are recorded where
+they are asked for, neither inference mode nor autocast is on, tensors are made on the CPU unless a device is named, and numbers below
+the normal ones are kept. For the whole process: new tensors are float32, matrix products have full float32 precision, and neither
+anomaly detection nor torch's deterministic algorithms are on (repeating a training gives the same bits without them). Whatever differs
+is set on entry and put back on exit; functions that a caller passes in, such as ``report``, run under the same settings.
+
+The number of torch threads is left to the caller. Global random generators are neither read nor moved.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import wraps
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+
+import torch
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_AUTOCAST = ("cpu", "cuda")
+_SMALLEST = 5e-324
+
+
+class _Setting(NamedTuple):
+    """One setting of the whole process."""
+
+    get: Callable[[], Any]
+    put: Callable[[Any], object]
+    needed: Any
+
+
+def _attribute(of: Any, name: str, needed: Any) -> _Setting:
+    return _Setting(lambda: getattr(of, name), lambda value: setattr(of, name, value), needed)
+
+
+def _precision() -> list[_Setting]:
+    """Of matrix products: since torch 2.9 one setting per backend, with which the older one must not be mixed."""
+    backends = torch.backends.mkldnn, torch.backends.cuda
+    if all(hasattr(getattr(backend, "matmul", None), "fp32_precision") for backend in backends):
+        return [_attribute(backend.matmul, "fp32_precision", "ieee") for backend in backends]
+    return [_Setting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest")]
+
+
+_SETTINGS = [
+    _Setting(torch.get_default_dtype, torch.set_default_dtype, torch.float32),
+    _Setting(torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode, 0),
+    _Setting(
+        lambda: (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()),
+        lambda modes: torch.autograd.set_detect_anomaly(*modes),
+        (False, True),
+    ),
+    *_precision(),
+]
+
+
+class _Process:
+    """The settings of the whole process, which stay as needed until the last thread that needs them is done."""
+
+    def __init__(self) -> None:
+        self.users = 0
+        self._lock = threading.Lock()
+        self._before: list[tuple[_Setting, Any]] = []
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self.users == 0:
+                self._before = [(setting, value) for setting in _SETTINGS if (value := setting.get()) != setting.needed]
+                for setting, _ in self._before:
+                    setting.put(setting.needed)
+            self.users += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self.users -= 1
+            if self.users == 0:
+                for setting, value in self._before:
+                    setting.put(value)
+
+
+_PROCESS = _Process()
+
+
+def known_torch(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a function run under the settings of this module's description.
+
+    Raises:
+        RuntimeError: when it is called inside ``torch.func.vmap`` or ``grad``, or where torch makes no real tensors.
+    """
+
+    @wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        if _PROCESS.users == 0 and _is_known():
+            return function(*args, **kwargs)
+        with _known(function.__qualname__):
+            return function(*args, **kwargs)
+
+    return wrapped
+
+
+def _is_known() -> bool:
+    """Whether nothing has to be set; takes about two microseconds, since every decision of a policy asks."""
+    probe = torch.empty(0)
+    return (
+        type(probe) is torch.Tensor
+        and probe.dtype == torch.float32
+        and probe.device.type == "cpu"
+        and not probe.is_inference()
+        and torch.is_grad_enabled()
+        and not any(torch.is_autocast_enabled(kind) for kind in _AUTOCAST)
+        and torch.get_deterministic_debug_mode() == 0
+        and not torch.is_anomaly_enabled()
+        and _multiplies_precisely()
+        and not _flushes()
+        and not _is_transformed()
+    )
+
+
+@contextmanager
+def _known(name: str) -> Iterator[None]:
+    """Set what differs, and put it back."""
+    if _is_transformed():
+        raise RuntimeError(f"{name} cannot run inside a transformation of torch.func (vmap, grad): call it outside")
+    with ExitStack() as stack:
+        if torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        for kind in _AUTOCAST:
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        if _flushes():
+            torch.set_flush_denormal(False)
+            stack.callback(torch.set_flush_denormal, True)
+        if (made := type(torch.empty(0))) is not torch.Tensor:
+            raise RuntimeError(f"{name} cannot run where torch makes {made.__name__} instead of tensors: call it outside")
+        stack.enter_context(_PROCESS)
+        yield
+
+
+def _multiplies_precisely() -> bool:
+    try:
+        return torch.get_float32_matmul_precision() == "highest"
+    except RuntimeError:  # it was set per backend
+        return False
+
+
+def _flushes() -> bool:
+    """Whether the processor takes numbers below the normal ones for 0, which torch has no function to ask for."""
+    return _SMALLEST * 1.0 == 0.0
+
+
+def _is_transformed() -> bool:
+    return torch._C._functorch.peek_interpreter_stack() is not None
