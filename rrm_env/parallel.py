@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -11,7 +10,7 @@ from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 
-from rrm_env.config import RRMConfig
+from rrm_env.config import RRMConfig, as_integer
 from rrm_env.joint import joint_observation_space
 from rrm_env.network import Network
 from rrm_env.rendering import RENDERING, Renderer
@@ -113,12 +112,9 @@ class RRMParallelEnv(ParallelEnv[str, NDArray[np.float32], int]):
         return [self._action(agent, actions[agent]) for agent in self.possible_agents]
 
     def _action(self, agent: str, action: Any) -> int:
-        try:
-            if isinstance(action, (bool, np.bool_)):
-                raise TypeError
-            index = operator.index(action)
-        except TypeError:
-            raise TypeError(f"action of {agent} must be an integer from 0 to {self.config.n_candidates}, got {action!r}") from None
+        index = as_integer(action)
+        if index is None:
+            raise TypeError(f"action of {agent} must be an integer from 0 to {self.config.n_candidates}, got {action!r}")
         if not 0 <= index <= self.config.n_candidates:
             raise ValueError(f"action of {agent} must be an integer from 0 to {self.config.n_candidates}, got {action!r}")
         return index
