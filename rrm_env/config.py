@@ -270,7 +270,7 @@ def parse_settings(assignments: Iterable[str]) -> dict[str, Any]:
     """Config fields from texts such as ``"n_aps=8"``, for command lines.
 
     Raises:
-        ValueError: no ``=``, or a value that is not of the field's type.
+        ValueError: no ``=``, a value that is not of the field's type, or a field given twice.
         TypeError: an unknown field.
     """
     settings: dict[str, Any] = {}
@@ -279,6 +279,8 @@ def parse_settings(assignments: Iterable[str]) -> dict[str, Any]:
         if not separator:
             raise ValueError(f"expected FIELD=VALUE, got {assignment!r}")
         check_names({name: text})
+        if name in settings:
+            raise ValueError(f"{name} is given twice: {shown(settings[name])} and {shown(text)}")
         kind = next(item.type for item in fields(RRMConfig) if item.name == name)
         try:
             if kind == "str":

@@ -13,13 +13,14 @@ from pettingzoo import ParallelEnv
 from rrm_env.config import RRMConfig, as_integer
 from rrm_env.joint import joint_observation_space
 from rrm_env.network import Network
+from rrm_env.refusals import FixedSettings, check_reset_options, is_pettingzoo_s_test
 from rrm_env.rendering import RENDERING, Renderer
 
 Observations = dict[str, NDArray[np.float32]]
 Infos = dict[str, dict[str, Any]]
 
 
-class RRMParallelEnv(ParallelEnv[str, NDArray[np.float32], int]):
+class RRMParallelEnv(FixedSettings, ParallelEnv[str, NDArray[np.float32], int]):
     """Access points as agents ``ap_0`` ... ``ap_{I-1}``; see `rrm_env.rrm_v0` for spaces, rewards and options.
 
     Args:
@@ -54,8 +55,19 @@ class RRMParallelEnv(ParallelEnv[str, NDArray[np.float32], int]):
         """Discrete(N + 1): a candidate, or silence; the same object at every call."""
         return self.action_spaces[agent]
 
-    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observations, Infos]:  # noqa: ARG002
-        """Start an episode. ``seed`` fixes it and all that follow; None continues the chain. ``options`` is not used."""
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observations, Infos]:
+        """Start an episode.
+
+        Args:
+            seed: fixes this episode and all that follow; None continues the chain.
+            options: None or empty, since there are none. ``{"options": 1}`` is let through without
+                an effect, because PettingZoo's own API tests pass it to every environment.
+
+        Raises:
+            TypeError, ValueError: another seed (`Network.reset`) or option.
+        """
+        if not is_pettingzoo_s_test(options):
+            check_reset_options(options)
         self.network.reset(seed)
         self._renderer.observe(self.network)
         self.agents = self.possible_agents[:]
