@@ -20,6 +20,11 @@ from rrm_env.files import check_apart, check_results, check_writable
 from rrm_env.version import facts
 from rrm_env.watching import check_video, record, watch
 
+EPISODES, THREADS = 128, 1
+"""Defaults of the comparison; the parser keeps None, so that arguments given beside --watch are seen."""
+
+_OF_COMPARISON = ("schedulers", "episodes", "threads", "json", "plot")
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
@@ -27,14 +32,16 @@ def _parser() -> argparse.ArgumentParser:
         description="Simulate the network under classical schedulers, all on the same channels, and print how they compare.",
     )
     parser.add_argument("--preset", default="paper", help=f"network to start from: {', '.join(PRESETS)} (default: %(default)s)")
-    parser.add_argument("--episodes", type=int, default=128, help="episodes per scheduler (default: %(default)s)")
+    parser.add_argument("--episodes", type=int, help=f"episodes per scheduler (default: {EPISODES})")
     parser.add_argument("--seed", type=int, default=0, help="which evaluation episodes (default: %(default)s)")
     parser.add_argument(
         "--schedulers",
         help=f"comma-separated, of {', '.join(REGISTRY)}; options after colons, as in itlinq:tolerance_db=0 (default: all)",
     )
-    parser.add_argument("--set", nargs="+", default=[], metavar="FIELD=VALUE", dest="settings", help="fields of RRMConfig to change")
-    parser.add_argument("--threads", type=int, default=1, help="threads of the simulator (default: %(default)s)")
+    parser.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="FIELD=VALUE", dest="settings", help="fields of RRMConfig to change"
+    )
+    parser.add_argument("--threads", type=int, help=f"threads of the simulator (default: {THREADS})")
     parser.add_argument("--watch", metavar="SCHEDULER", help="show the first episode under this scheduler in a window, and compare nothing")
     parser.add_argument("--video", metavar="PATH", help="with --watch: write the episode as .gif or .mp4 instead of opening a window")
     parser.add_argument("--info", action="store_true", help="print versions and machine, for bug reports, and do nothing else")
@@ -50,22 +57,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> None:
     if options.info:
+        _refuse_given(options, ("watch", "video", *_OF_COMPARISON), "does not go with --info")
         print("\n".join(f"{name}: {value}" for name, value in facts().items()))
-    elif options.watch or options.video:
+    elif options.watch is not None or options.video is not None:
         _watch(options)
     else:
         _compare(options)
 
 
 def _watch(options: argparse.Namespace) -> None:
-    if not options.watch:
+    if options.watch is None:
         raise ValueError("--video needs --watch SCHEDULER: whose episode to draw")
-    for name in ("schedulers", "json", "plot"):
-        if getattr(options, name):
-            raise ValueError(f"--{name} belongs to the comparison and does not go with --watch")
+    _refuse_given(options, _OF_COMPARISON, "belongs to the comparison and does not go with --watch")
     config = RRMConfig.preset(options.preset, **parse_settings(options.settings))
     scheduler = parse_scheduler(options.watch, REGISTRY)
-    if options.video:
+    if options.video is not None:
         path = check_video(options.video, "--video")
         record(path, scheduler, config, options.seed, options.watch)
         print(f"wrote {path}")
@@ -73,9 +79,18 @@ def _watch(options: argparse.Namespace) -> None:
         watch(scheduler, config, options.seed, options.watch)
 
 
+def _refuse_given(options: argparse.Namespace, names: Sequence[str], why: str) -> None:
+    """Refuse arguments that would have no effect."""
+    for name in names:
+        if getattr(options, name) is not None:
+            raise ValueError(f"--{name} {why}")
+
+
 def _compare(options: argparse.Namespace) -> None:
-    json_path = check_results("--json", options.json) if options.json else None
-    plot_path = check_writable("--plot", options.plot) if options.plot else None
+    options.episodes = EPISODES if options.episodes is None else options.episodes
+    options.threads = THREADS if options.threads is None else options.threads
+    json_path = None if options.json is None else check_results("--json", options.json)
+    plot_path = None if options.plot is None else check_writable("--plot", options.plot)
     check_apart(json=json_path, plot=plot_path)
     if plot_path:
         check_picture(plot_path)
@@ -92,12 +107,14 @@ def _ready(names: str | None, config: RRMConfig) -> dict[str, Baseline]:
     Of all schedulers (none named), those that cannot search a network of this size are left out with a printed line.
     """
     schedulers: dict[str, Baseline] = {}
-    for name in names.split(",") if names else REGISTRY:
+    for name in REGISTRY if names is None else names.split(","):
+        if name in schedulers:
+            raise ValueError(f"--schedulers names {name} twice")
         scheduler = parse_scheduler(name, REGISTRY)
         try:
             evaluate(scheduler, replace(config, episode_length=1), episodes=1)
         except SearchTooLargeError as error:
-            if names:
+            if names is not None:
                 raise
             print(f"{name} left out: {error}", file=sys.stderr)
         else:

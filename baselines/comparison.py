@@ -28,7 +28,8 @@ def parse_scheduler(text: str, registry: Mapping[str, type[Baseline]]) -> Baseli
     """A scheduler from its name and options, such as ``itlinq`` or ``itlinq:tolerance_db=0:exponent=0.5``.
 
     Raises:
-        ValueError: an unknown scheduler or option (with the nearest valid name), or a value it does not take.
+        ValueError: an unknown scheduler or option (with the nearest valid name), a value it does not
+            take, or an option given twice.
     """
     name, *options = text.split(":")
     if name not in registry:
@@ -39,6 +40,8 @@ def parse_scheduler(text: str, registry: Mapping[str, type[Baseline]]) -> Baseli
         key, _, value = option.partition("=")
         if key not in parameters:
             raise ValueError(f"unknown option of {name}: {nearest(key, parameters)}")
+        if key in arguments:
+            raise ValueError(f"{key} of {name} is given twice")
         default = parameters[key].default
         kind = float if default is None else type(default)
         try:

@@ -9,6 +9,7 @@ from numba import njit
 
 from baselines.scheduler import Baseline, Served
 from rrm_env import SILENT, Network
+from rrm_env.network import bounded_number
 
 
 class ITLinQ(Baseline):
@@ -27,11 +28,8 @@ class ITLinQ(Baseline):
     """
 
     def __init__(self, tolerance_db: float = 25.0, exponent: float = 0.5) -> None:
-        if not abs(tolerance_db) <= 1000:
-            raise ValueError(f"tolerance_db must be from -1000 to 1000, got {tolerance_db!r}")
-        if not 0 <= exponent <= 1:
-            raise ValueError(f"exponent must be from 0 to 1, got {exponent!r}")
-        self.tolerance_db, self.exponent = tolerance_db, exponent
+        self.tolerance_db = bounded_number("tolerance_db", tolerance_db, -1000, 1000)
+        self.exponent = bounded_number("exponent", exponent, 0, 1)
 
     def schedule(self, network: Network) -> Served:
         """(B, I) the links that may coexist."""

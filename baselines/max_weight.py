@@ -10,6 +10,7 @@ from numba import njit
 
 from baselines.scheduler import Baseline, Served
 from rrm_env import SILENT, Network
+from rrm_env.network import bounded_number
 
 MAX_JOINT_ACTIONS = 2**20
 MAX_EXPONENT = 10.0
@@ -34,9 +35,8 @@ class MaxWeight(Baseline):
     def __init__(self, csi: str = "reported", exponent: float | None = None) -> None:
         if csi not in ("reported", "large_scale"):
             raise ValueError(f"csi must be 'reported' or 'large_scale', got {csi!r}")
-        if exponent is not None and not 0 <= exponent <= MAX_EXPONENT:
-            raise ValueError(f"exponent must be from 0 to {MAX_EXPONENT}, got {exponent}")
-        self.csi, self.exponent = csi, exponent
+        self.csi = csi
+        self.exponent = None if exponent is None else bounded_number("exponent", exponent, 0, MAX_EXPONENT)
 
     def reset(self, network: Network) -> None:
         """Refuse networks whose joint actions are too many to search (SearchTooLargeError)."""

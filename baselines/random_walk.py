@@ -26,9 +26,9 @@ class RandomWalk(Baseline):
     """
 
     def __init__(self, seed: int = 0, silence: bool = False) -> None:
-        if not isinstance(silence, bool):
+        if not isinstance(silence, (bool, np.bool_)):
             raise TypeError(f"silence must be True or False, got {silence!r}")
-        self.silence = silence
+        self.silence = bool(silence)
         self.seed = bounded_integer("seed", seed, 2**32 - 1, lowest=0)
 
     def schedule(self, network: Network) -> Served:

@@ -49,6 +49,7 @@ class NetworkTDM(TDM):
     def _take_turns(self, network: Network, eligible: NDArray[np.bool_]) -> Served:
         """(B, I) `SILENT`, but for the AP of the eligible UE that has waited longest."""
         everywhere = np.zeros_like(network.association)
+        everywhere.flags.writeable = False  # like `association`: both share one compiled function
         turn = _longest_waiting(self._last_served[network], everywhere, eligible, 1, network.t)
         served = np.full((network.num_envs, network.config.n_aps), SILENT, np.int64)
         np.put_along_axis(served, np.take_along_axis(network.association, turn, axis=1).astype(np.int64), turn, axis=1)

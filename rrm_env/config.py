@@ -5,9 +5,12 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
+import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
 from typing import Any
+
+import numpy as np
 
 SPEED_OF_LIGHT_MPS = 299_792_458.0
 FADING_MODELS = ("iid", "jakes", "none")
@@ -40,6 +43,22 @@ def shown(value: Any) -> str:
     except Exception as error:
         text = f"<{type(value).__name__} without a repr: {type(error).__name__}>"
     return shortened(text)
+
+
+def as_integer(value: Any) -> int | None:
+    """``value`` as an int if it is one integer of any library, and None if it is anything else.
+
+    NumPy scalars and arrays without dimensions are integers here; truth values are not.
+    """
+    if isinstance(value, (int, np.integer)):
+        return None if isinstance(value, bool) else int(value)
+    # Some libraries let truth values and arrays of one element through `operator.index`.
+    if getattr(value, "shape", ()) != () or str(getattr(value, "dtype", "")).endswith("bool"):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
 
 
 def shortened(text: str) -> str:
@@ -251,7 +270,7 @@ def parse_settings(assignments: Iterable[str]) -> dict[str, Any]:
     """Config fields from texts such as ``"n_aps=8"``, for command lines.
 
     Raises:
-        ValueError: no ``=``, or a value that is not of the field's type.
+        ValueError: no ``=``, a value that is not of the field's type, or a field given twice.
         TypeError: an unknown field.
     """
     settings: dict[str, Any] = {}
@@ -260,6 +279,8 @@ def parse_settings(assignments: Iterable[str]) -> dict[str, Any]:
         if not separator:
             raise ValueError(f"expected FIELD=VALUE, got {assignment!r}")
         check_names({name: text})
+        if name in settings:
+            raise ValueError(f"{name} is given twice: {shown(settings[name])} and {shown(text)}")
         kind = next(item.type for item in fields(RRMConfig) if item.name == name)
         try:
             if kind == "str":

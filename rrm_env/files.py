@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import secrets
+import stat
 import sys
 import zlib
 from collections.abc import Callable, Iterator
@@ -59,15 +60,15 @@ def check_writable(name: str, path: str | os.PathLike[str]) -> Path:
     Raises:
         ValueError: its folder is missing or cannot be written to, or it is a folder or a device itself; ``name`` is what to call it.
     """
-    target = Path(path)
-    if target.is_dir():
+    target, place = Path(path), _place(Path(path))
+    if place.is_dir():
         raise ValueError(f"{name} must be a file, got the folder {str(target)!r}")
-    if target.exists() and not target.is_file():
+    if place.exists() and not place.is_file():
         raise ValueError(f"{name} must be a file, got {str(target)!r}, which is a device or a pipe")
-    if not target.parent.is_dir():
-        raise ValueError(f"{name} = {str(target)!r} must lie in an existing folder; {str(target.parent)!r} is none")
+    if not place.parent.is_dir():
+        raise ValueError(f"{name} = {str(target)!r} must lie in an existing folder; {str(place.parent)!r} is none")
     try:
-        with _temporary(target):
+        with _temporary(place.with_name(target.name), _replaced(place)):
             pass
     except OSError as error:
         raise ValueError(f"{name} = {str(target)!r} cannot be written: {error.strerror or error}") from None
@@ -144,6 +145,16 @@ def check_apart(**paths: Path | None) -> None:
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Call ``write`` on a temporary file beside ``path`` and move it there when it is complete.
 
+    A file that exists already is replaced by another one of the same name:
+
+    - Its permissions and extended attributes (access control lists among them) are kept, its owner
+      and group where the system allows it; a group that cannot be kept does not pass its
+      permissions on to another group. A new file gets those of any new file.
+    - A symbolic link stays, and the file that it leads to is replaced. A dangling link makes it.
+    - Other names of the file (hard links) keep the old content: one file under all its names could
+      not be written whole or not at all.
+    - A write-protected file, a folder, a device and a pipe are refused.
+
     Raises:
         WriteError: the system refused; what stood there before is untouched.
     """
@@ -160,13 +171,18 @@ def write_whole_at(path: Path, write: Callable[[Path], object]) -> None:
 
     When this returns, a power cut leaves the new content; when a power cut comes before, the old one, or the new one whole.
     """
-    with storing(path), _temporary(path) as temporary:
-        write(temporary)
-        _reach_disk(temporary, os.O_RDWR)
-        os.replace(temporary, path)
+    place = _place(path)
+    with storing(path):
+        old = _replaced(place)
+        with _temporary(place.with_name(path.name), old) as temporary:
+            write(temporary)
+            if old is not None:
+                _inherit(temporary, place, old)
+            _reach_disk(temporary, os.O_RDWR)
+            os.replace(temporary, place)
     # Where folders cannot be opened or synchronised, the system itself decides when the new name is on the disk.
     with suppress(OSError):
-        _reach_disk(path.parent, os.O_RDONLY)
+        _reach_disk(place.parent, os.O_RDONLY)
 
 
 def append_line(path: Path, line: str) -> None:
@@ -195,14 +211,58 @@ def _reach_disk(path: Path, flags: int) -> None:
         os.close(descriptor)
 
 
+# --- What is replaced ---
+
+
+def _place(path: Path) -> Path:
+    """Where a symbolic link leads; other paths as they are."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def _replaced(place: Path) -> os.stat_result | None:
+    """The state of the file that stands there, None if there is none (OSError: it must not be replaced)."""
+    try:
+        state = place.stat()
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(state.st_mode):
+        what = "a folder" if stat.S_ISDIR(state.st_mode) else "a device or a pipe"
+        raise OSError(errno.EINVAL, f"it is {what}")
+    if not os.access(place, os.W_OK):  # renaming asks for the right to write to the folder only
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    return state
+
+
+def _inherit(temporary: Path, place: Path, old: os.stat_result) -> None:
+    """Give a new file the owner, permissions and attributes of the one that it replaces.
+
+    File systems that know none of these refuse, and owners can be given away by administrators only.
+    """
+    if sys.platform == "win32":
+        return
+    for owner, group in ((-1, old.st_gid), (old.st_uid, -1)):
+        with suppress(OSError):
+            os.chown(temporary, owner, group)
+    mode = stat.S_IMODE(old.st_mode)
+    if temporary.stat().st_gid != old.st_gid:
+        of_all = (mode & stat.S_IRWXO) << 3
+        mode = mode & ~stat.S_IRWXG | mode & of_all
+    with suppress(OSError):
+        temporary.chmod(mode)
+    if sys.platform == "linux":
+        with suppress(OSError):
+            for name in os.listxattr(place):
+                os.setxattr(temporary, name, os.getxattr(place, name))
+
+
 # --- Temporary files ---
 
 
 @contextmanager
-def _temporary(path: Path) -> Iterator[Path]:
+def _temporary(path: Path, old: os.stat_result | None) -> Iterator[Path]:
     """A new hidden file beside ``path``, locked while it is in use: unlocked ones are of processes that were killed, and go first."""
     _remove_leftovers(path)
-    temporary, descriptor = _claim(path)
+    temporary, descriptor = _claim(path, 0o666 if old is None else 0o600)
     try:
         yield temporary
     finally:
@@ -212,12 +272,12 @@ def _temporary(path: Path) -> Iterator[Path]:
             os.close(descriptor)
 
 
-def _claim(path: Path) -> tuple[Path, int | None]:
+def _claim(path: Path, mode: int) -> tuple[Path, int | None]:
     """A new temporary file and the descriptor that holds its lock; None where there are no locks."""
     while True:
         temporary = path.with_name(f"{_prefix(path)}{secrets.token_hex(4)}.part{path.suffix}")
-        # Not tempfile's: those belong to their owner alone, while this one gets the permissions of any new file.
-        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        # Not tempfile's: those belong to their owner alone, while a new file gets the permissions of any other.
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
         if sys.platform == "win32":  # an open file could not be moved
             os.close(descriptor)
             return temporary, None

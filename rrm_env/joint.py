@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rrm_env.config import RRMConfig
 from rrm_env.network import Network
+from rrm_env.refusals import FixedSettings, check_reset_options
 from rrm_env.rendering import RENDERING, Renderer
 
 MAX_FLAT_ACTIONS = 2**16
@@ -75,7 +76,7 @@ def joint_observation_space(network: Network) -> Box[Any]:
     return Box(np.tile(low, rows), np.tile(high, rows), dtype=np.float32)
 
 
-class RRMJointEnv(gymnasium.Env[NDArray[np.float32], Any]):
+class RRMJointEnv(FixedSettings, gymnasium.Env[NDArray[np.float32], Any]):
     """All access points as one agent, under Gymnasium's API; see `rrm_env.rrm_v0` for observations, rewards and options.
 
     ``gymnasium.make("rrm_env:rrm/rrm-v0", **config)`` makes it. An observation is (I, F), what `RRMParallelEnv.state` returns;
@@ -106,11 +107,21 @@ class RRMJointEnv(gymnasium.Env[NDArray[np.float32], Any]):
         self,
         *,
         seed: int | None = None,
-        options: dict[str, Any] | None = None,  # noqa: ARG002
+        options: dict[str, Any] | None = None,
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Start an episode. ``seed`` fixes it and all that follow; None continues the chain. ``options`` is not used."""
-        super().reset(seed=seed)
+        """Start an episode.
+
+        Args:
+            seed: fixes this episode and all that follow; None continues the chain.
+            options: None or empty, since there are none.
+
+        Raises:
+            TypeError, ValueError: another seed (`Network.reset`) or option.
+        """
+        check_reset_options(options)
         self.network.reset(seed)
+        # Gymnasium takes Python's integers only.
+        super().reset(seed=None if seed is None else int(self.network.seeds[0]))
         self._renderer.observe(self.network)
         return self._observation(), self._info()
 

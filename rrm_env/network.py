@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+import numbers
 import secrets
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rrm_env import kernels
-from rrm_env.config import TURNS, RRMConfig, shown
+from rrm_env.config import TURNS, RRMConfig, as_integer, shown
 from rrm_env.state import State, allocate, parameters_of, scratch
 from rrm_env.threads import Threads
 
@@ -20,6 +21,10 @@ SILENT = kernels.SILENT
 
 EVALUATION_SEEDS = 2**62
 """Episode seeds from here to 2^63 - 1 belong to `rrm_env.evaluate`; training uses 0 ... 2^62 - 1 and never meets them."""
+
+
+_INT64 = np.dtype(np.int64)
+_OWN: tuple[Literal["WRITEABLE", "ALIGNED"], ...] = ("WRITEABLE", "ALIGNED")
 
 
 class DeploymentError(ValueError):
@@ -118,8 +123,16 @@ class Network:
         return self._advance(chosen, are_actions=True)
 
     def uniform(self, n: int, stream: int = 0) -> NDArray[np.float32]:
-        """(B, n) uniform numbers on (0, 1) for policies that randomise, a function of episode seed, step and `stream` alone."""
+        """(B, n) uniform numbers on (0, 1) for policies that randomise.
+
+        They are a function of episode seed, step and `stream` alone.
+
+        Raises:
+            TypeError, ValueError: ``n`` is no integer from 0, or ``stream`` none from 0 to 2^32 - 1.
+        """
         self._require_reset()
+        n = bounded_integer("n", n, lowest=0)
+        stream = bounded_integer("stream", stream, 2**32 - 1, lowest=0)
         out = np.empty((self.num_envs, n), np.float32)
         kernels.policy_uniforms(out, self._state.key, self.t, stream)
         return out
@@ -255,6 +268,13 @@ class Network:
 
     # --- Inside ---
 
+    def __setstate__(self, values: dict[str, Any]) -> None:
+        """Copy arrays that unpickling left in read-only memory, as Ray does: kernels write to them."""
+        vars(self).update(values)
+        self._state = State._make(np.require(array, None, _OWN) for array in self._state)
+        self._seeds = np.require(self._seeds, None, _OWN)
+        self._scratch = [scratch(self.config) for _ in range(self.num_threads)]
+
     @property
     def _episodes(self) -> State:
         self._require_reset()
@@ -294,11 +314,14 @@ class Network:
             raise ValueError(f"{name} must have shape (num_envs, n_aps) = {shape}, got {array.shape}")
         if array.dtype.kind not in "iu":
             raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
-        if array.dtype == np.uint64 and array.max() >= 2**63:  # would wrap round to a negative number
+        if array.dtype.kind == "u" and array.max() >= 2**63:  # would wrap round to a negative number
             slot, ap = np.argwhere(array >= 2**63)[0]
             highest = self.config.n_candidates if name == "actions" else self.config.n_ues - 1
             raise ValueError(f"{name}[{slot}, {ap}] = {array[slot, ap]} is out of range; allowed: 0 to {highest}")
-        return np.ascontiguousarray(array, np.int64)
+        # numba compiles a kernel again for read-only or unaligned memory, which
+        # `np.ascontiguousarray` would keep.
+        ready = array.flags.carray and array.dtype == _INT64
+        return array if ready else np.array(array, _INT64, order="C")
 
     def _random_seeds(self) -> NDArray[np.uint64]:
         first = secrets.randbelow(EVALUATION_SEEDS - self.num_envs)
@@ -306,8 +329,9 @@ class Network:
 
     def _given_seeds(self, seed: int | Sequence[int] | NDArray[Any]) -> NDArray[np.uint64]:
         allowed = f"an int, or {self.num_envs} ints, from 0 to 2^63 - 1"
-        if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool):
-            seeds = [int(seed) + k for k in range(self.num_envs)]
+        first = as_integer(seed)
+        if first is not None:
+            seeds = [first + k for k in range(self.num_envs)]
         else:
             array = np.asarray(seed)
             if array.dtype.kind not in "iu":
@@ -335,11 +359,25 @@ class Network:
 def bounded_integer(name: str, value: Any, highest: float = math.inf, lowest: int = 1) -> int:
     """`value` as an int within bounds, or an error that names it."""
     allowed = f"an integer of at least {lowest}" + (f" and at most {highest}" if highest < math.inf else "")
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+    number = as_integer(value)
+    if number is None:
         raise TypeError(f"{name} must be {allowed}, got {shown(value)}")
-    if not lowest <= value <= highest:
+    if not lowest <= number <= highest:
         raise ValueError(f"{name} must be {allowed}, got {shown(value)}")
-    return int(value)
+    return number
+
+
+def bounded_number(name: str, value: Any, lowest: float, highest: float) -> float:
+    """`value` as a float within bounds, or an error that names it.
+
+    Kernels are compiled for floats; an integer or a float32 would compile them again.
+    """
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number:
+        raise TypeError(f"{name} must be a number from {lowest} to {highest}, got {shown(value)}")
+    if not lowest <= value <= highest:
+        raise ValueError(f"{name} must be from {lowest} to {highest}, got {shown(value)}")
+    return float(value)
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -11,16 +10,17 @@ from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 
-from rrm_env.config import RRMConfig
+from rrm_env.config import RRMConfig, as_integer
 from rrm_env.joint import joint_observation_space
 from rrm_env.network import Network
+from rrm_env.refusals import FixedSettings, check_reset_options, is_pettingzoo_s_test
 from rrm_env.rendering import RENDERING, Renderer
 
 Observations = dict[str, NDArray[np.float32]]
 Infos = dict[str, dict[str, Any]]
 
 
-class RRMParallelEnv(ParallelEnv[str, NDArray[np.float32], int]):
+class RRMParallelEnv(FixedSettings, ParallelEnv[str, NDArray[np.float32], int]):
     """Access points as agents ``ap_0`` ... ``ap_{I-1}``; see `rrm_env.rrm_v0` for spaces, rewards and options.
 
     Args:
@@ -55,8 +55,19 @@ class RRMParallelEnv(ParallelEnv[str, NDArray[np.float32], int]):
         """Discrete(N + 1): a candidate, or silence; the same object at every call."""
         return self.action_spaces[agent]
 
-    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observations, Infos]:  # noqa: ARG002
-        """Start an episode. ``seed`` fixes it and all that follow; None continues the chain. ``options`` is not used."""
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observations, Infos]:
+        """Start an episode.
+
+        Args:
+            seed: fixes this episode and all that follow; None continues the chain.
+            options: None or empty, since there are none. ``{"options": 1}`` is let through without
+                an effect, because PettingZoo's own API tests pass it to every environment.
+
+        Raises:
+            TypeError, ValueError: another seed (`Network.reset`) or option.
+        """
+        if not is_pettingzoo_s_test(options):
+            check_reset_options(options)
         self.network.reset(seed)
         self._renderer.observe(self.network)
         self.agents = self.possible_agents[:]
@@ -113,12 +124,9 @@ class RRMParallelEnv(ParallelEnv[str, NDArray[np.float32], int]):
         return [self._action(agent, actions[agent]) for agent in self.possible_agents]
 
     def _action(self, agent: str, action: Any) -> int:
-        try:
-            if isinstance(action, (bool, np.bool_)):
-                raise TypeError
-            index = operator.index(action)
-        except TypeError:
-            raise TypeError(f"action of {agent} must be an integer from 0 to {self.config.n_candidates}, got {action!r}") from None
+        index = as_integer(action)
+        if index is None:
+            raise TypeError(f"action of {agent} must be an integer from 0 to {self.config.n_candidates}, got {action!r}")
         if not 0 <= index <= self.config.n_candidates:
             raise ValueError(f"action of {agent} must be an integer from 0 to {self.config.n_candidates}, got {action!r}")
         return index

@@ -112,7 +112,10 @@ an action per AP, or one number of $(N+1)^I$ with `flat_actions=True`.
 
 `reset(seed=s)` with $0 \le s < 2^{63}$ fixes the episode: deployment, motion and fading are a function of configuration
 and seed, whatever the agents do. `reset()` continues with seeds derived from the last one. Seeds from $2^{62}$ on are those of
-`rrm_env.evaluate`; train on lower ones.
+`rrm_env.evaluate`; train on lower ones. `reset` has no options and refuses those it is given by name; under PettingZoo's
+API it lets `{"options": 1}` through without an effect, because PettingZoo's own tests pass it, and under Gymnasium's vector
+API a `reset_mask` that selects all episodes. Settings are fixed when an environment is made: assigning `env.n_aps`,
+`env.render_mode` and the like is an error, except `env.max_cycles`, which PettingZoo's test assigns and which has no effect.
 
 ## Options
 
@@ -197,7 +200,7 @@ from pettingzoo import AECEnv
 from pettingzoo.utils import wrappers
 from pettingzoo.utils.conversions import parallel_to_aec
 
-from rrm_env.config import RRMConfig, field_table
+from rrm_env.config import RRMConfig, as_integer, field_table
 from rrm_env.joint import RRMJointEnv
 from rrm_env.parallel import RRMParallelEnv
 from rrm_env.vector import RRMVectorEnv
@@ -230,7 +233,18 @@ def raw_env(render_mode: str | None = None, **config: Any) -> AECEnv[str, Any, A
 
 def env(render_mode: str | None = None, **config: Any) -> AECEnv[str, Any, Any]:
     """The environment under the agent-environment-cycle API, refusing actions out of bounds and calls out of order."""
-    return wrappers.OrderEnforcingWrapper(wrappers.AssertOutOfBoundsWrapper(raw_env(render_mode, **config)))
+    return wrappers.OrderEnforcingWrapper(_IntegerActions(raw_env(render_mode, **config)))
+
+
+class _IntegerActions(wrappers.AssertOutOfBoundsWrapper[str, Any, Any]):
+    """Asserts that actions lie in their space; integers of every type count, and truth values do not."""
+
+    def step(self, action: Any) -> None:
+        """Hand on the action as an int: spaces take `True` for 1, and refuse some types of integers."""
+        number = as_integer(action)
+        if number is None and isinstance(action, bool):
+            raise AssertionError("action is not in action space")
+        super().step(action if number is None else number)
 
 
 def joint_env(render_mode: str | None = None, *, flat_actions: bool = False, **config: Any) -> RRMJointEnv:
@@ -261,7 +275,7 @@ def vector_env(
     )
 
 
-def config_of(config: RRMConfig | None = None, preset: str = "paper", max_cycles: int | None = None, **overrides: Any) -> RRMConfig:
+def config_of(config: RRMConfig | None = None, preset: str | None = None, max_cycles: int | None = None, **overrides: Any) -> RRMConfig:
     """The configuration that the arguments of `parallel_env` describe.
 
     Raises:
@@ -272,10 +286,10 @@ def config_of(config: RRMConfig | None = None, preset: str = "paper", max_cycles
             raise ValueError(f"max_cycles = {max_cycles} contradicts episode_length = {overrides['episode_length']}; give one")
         overrides["episode_length"] = max_cycles
     if config is None:
-        return RRMConfig.preset(preset, **overrides)
+        return RRMConfig.preset("paper" if preset is None else preset, **overrides)
     if not isinstance(config, RRMConfig):
         raise TypeError(f"config must be an RRMConfig, got {config!r}")
-    if preset != "paper":
+    if preset is not None:
         raise ValueError(f"preset = {preset!r} contradicts config = {config!r}; give one")
     return RRMConfig(**{**config.as_dict(), **overrides})
 

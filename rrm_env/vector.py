@@ -12,12 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 from rrm_env.config import RRMConfig
 from rrm_env.joint import JointActions, joint_observation_space
 from rrm_env.network import Network
+from rrm_env.refusals import FixedSettings, check_reset_options
 from rrm_env.rendering import RENDERING, Renderer
 
 Arrays = NDArray[np.float32]
 
 
-class RRMVectorEnv(VectorEnv[Arrays, NDArray[Any], NDArray[Any]]):
+class RRMVectorEnv(FixedSettings, VectorEnv[Arrays, NDArray[Any], NDArray[Any]]):
     """B episodes as one `gymnasium.vector.VectorEnv`: the joint view, all APs acting at once.
 
     A single observation is (I, F), a single action `MultiDiscrete` with N + 1 choices per AP. ``infos`` hold
@@ -66,9 +67,13 @@ class RRMVectorEnv(VectorEnv[Arrays, NDArray[Any], NDArray[Any]]):
         """Start B episodes; an int seed s gives slot k the seed s + k. Seeds are not stored: see `Network.reset`.
 
         Raises:
-            ValueError: a ``reset_mask`` in options that leaves episodes out; they share their step counter.
+            TypeError, ValueError: another seed (`Network.reset`); an option other than Gymnasium's
+                ``reset_mask``, or one that leaves episodes out, which share their step counter.
         """
+        check_reset_options(options, ["reset_mask"])
         mask = (options or {}).get("reset_mask")
+        if mask is not None and np.shape(mask) != (self.num_envs,):
+            raise ValueError(f"options['reset_mask'] must have one entry per episode, {(self.num_envs,)}, got {np.shape(mask)}")
         if mask is not None and not np.all(mask):
             raise ValueError("options['reset_mask'] must select all episodes: they run in step")
         self._reset(seed)

@@ -305,7 +305,7 @@ def test_good_settings_are_read_by_their_fields_types() -> None:
     texts = ["n_aps=8", "rate_ema=1e-1", "fading=jakes", "score_sum_weight=None", "area_side_m=250", "score_sum_weight=0.5"]
     assert parse_settings(texts[:4]) == {"n_aps": 8, "rate_ema": 0.1, "fading": "jakes", "score_sum_weight": None}
     assert parse_settings(texts[4:]) == {"area_side_m": 250.0, "score_sum_weight": 0.5}
-    assert type(parse_settings(texts)["n_aps"]) is int
+    assert type(parse_settings(texts[:1])["n_aps"]) is int
 
 
 # --- Making networks and environments ---

@@ -226,7 +226,7 @@ def test_line_that_does_not_fit_is_left_out_whole(tmp_path: Path) -> None:
     ("name", "arguments"),
     [
         ("out.json", [*SHORT, "--episodes", "400", "--json"]),
-        ("rates.png", [*SHORT, "--set", "episode_length=50", "--plot"]),
+        ("rates.png", [*SHORT[2:], "--set", "episode_length=50", "--plot"]),
         ("episode.gif", ["--watch", "tdm", "--set", "episode_length=8", "--video"]),
         ("episode.mp4", ["--watch", "tdm", "--set", "episode_length=8", "--video"]),
     ],

@@ -1,0 +1,135 @@
+"""Call everything that reaches compiled code with every layout and type that is allowed.
+
+``python layouts_smoke.py`` prints, as JSON, the signatures that each compiled function has at the end.
+`test_signatures` runs it and reads them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pickle
+import pkgutil
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numba import types
+from numba.core.dispatcher import Dispatcher
+from numpy.typing import NDArray
+
+import baselines
+import rrm_env
+from baselines import REGISTRY, GreedyMaxWeight, ITLinQ, MaxWeight, RandomWalk
+from rrm_env import Network, RRMConfig, RRMJointEnv, RRMParallelEnv, RRMVectorEnv, evaluate
+
+CONFIG = RRMConfig(n_aps=3, n_ues=30, n_candidates=2, episode_length=40)
+"""So many users that no access point lacks one."""
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    array.flags.writeable = False
+    return array
+
+
+def _unaligned(array: NDArray[Any]) -> NDArray[Any]:
+    memory = np.zeros(array.nbytes + 1, np.uint8)[1:]
+    memory[:] = np.frombuffer(array.tobytes(), np.uint8)
+    return memory.view(array.dtype).reshape(array.shape)
+
+
+LAYOUTS: dict[str, Callable[[NDArray[np.int64]], Any]] = {
+    "int64": lambda actions: actions.copy(),
+    "read-only": lambda actions: _read_only(actions.copy()),
+    "broadcast": lambda actions: np.broadcast_to(actions[:1], actions.shape),
+    "column-major": np.asfortranarray,
+    "strided": lambda actions: np.repeat(actions, 2, axis=1)[:, ::2],
+    "reversed": lambda actions: actions[::-1].copy()[::-1],
+    "unaligned": _unaligned,
+    "bytes": lambda actions: np.frombuffer(actions.tobytes(), np.int64).reshape(actions.shape),
+    "list": lambda actions: actions.tolist(),
+    "tuple of arrays": tuple,
+    **{
+        kind: (lambda actions, kind=kind: actions.astype(kind))  # type: ignore[misc]
+        for kind in ("i1", "u1", "<i4", ">i4", "u4", ">i8", ">u8", "u8")
+    },
+}
+"""Forms in which actions arrive, made from (B, I) int64."""
+
+
+def compiled() -> Iterator[tuple[str, Dispatcher]]:
+    """Every function of the core packages that numba compiles and keeps on the disk."""
+    for package in (rrm_env, baselines):
+        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            if not module.name.endswith("__main__"):
+                for name, value in vars(importlib.import_module(module.name)).items():
+                    if isinstance(value, Dispatcher) and value.stats.cache_path:
+                        yield f"{module.name}.{name}", value
+
+
+def signatures_of(function: Dispatcher) -> list[str]:
+    """The signatures; a call by another kernel with a constant argument counts as one without."""
+    signatures = function.signatures
+    return sorted({str(tuple(map(types.unliteral, signature))) for signature in signatures})
+
+
+def play_networks() -> None:
+    """Step networks of one episode, of several, and of two threads."""
+    for num_envs, num_threads in ((1, 1), (4, 1), (4, 2)):
+        network = Network(CONFIG, num_envs, num_threads)
+        for form in LAYOUTS.values():
+            network.reset(np.full(num_envs, 7))
+            network.step_actions(form(np.ones((num_envs, CONFIG.n_aps), np.int64)))
+            network.step(form(network.candidates[:, :, 0].astype(np.int64)))
+        network.reset()
+        for stream in (0, np.int32(1), np.uint64(2), np.array(3), 2**32 - 1):
+            network.uniform(2, stream)  # type: ignore[arg-type]
+        buffers: list[pickle.PickleBuffer] = []
+        pickled = pickle.dumps(network, protocol=5, buffer_callback=buffers.append)
+        copied = pickle.loads(pickled, buffers=[bytes(buffer) for buffer in buffers])
+        copied.step_actions(np.zeros((num_envs, CONFIG.n_aps), np.int64))
+        copied.reset()
+
+
+def play_environments() -> None:
+    """Actions through the APIs of PettingZoo and Gymnasium."""
+    for form in LAYOUTS.values():
+        actions = form(np.ones((4, CONFIG.n_aps), np.int64))
+        parallel = RRMParallelEnv(CONFIG)
+        parallel.reset(seed=0)
+        parallel.step(dict(zip(parallel.agents, actions[0], strict=True)))
+        joint = RRMJointEnv(CONFIG)
+        joint.reset(seed=0)
+        joint.step(actions[0])
+        vector = RRMVectorEnv(4, CONFIG)
+        vector.reset(seed=0)
+        vector.step(actions)
+
+
+def play_schedulers() -> None:
+    """Every baseline, with options of every numeric type."""
+    number: Any
+    for number in (1, 1.0, np.float32(1), np.int16(1)):
+        evaluate(MaxWeight(exponent=number), CONFIG, episodes=2)
+        evaluate(GreedyMaxWeight(exponent=number), CONFIG, episodes=2)
+        evaluate(ITLinQ(tolerance_db=number, exponent=number), CONFIG, episodes=2)
+    for seed in (0, np.int32(1), np.uint64(2)):
+        evaluate(RandomWalk(seed), CONFIG, episodes=2)  # type: ignore[arg-type]
+    evaluate(GreedyMaxWeight(starts=np.int8(2)), CONFIG, episodes=2)  # type: ignore[arg-type]
+    env = RRMParallelEnv(CONFIG)
+    for baseline in REGISTRY.values():
+        for csi_delay in (0, 1):
+            config = RRMConfig(csi_delay=csi_delay, episode_length=4)
+            evaluate(baseline(), config, episodes=3, batch_size=2)
+        env.reset(seed=1)
+        scheduler = baseline()
+        while env.agents:
+            env.step(scheduler.act(env))
+
+
+if __name__ == "__main__":
+    play_networks()
+    play_environments()
+    play_schedulers()
+    json.dump({name: signatures_of(function) for name, function in compiled()}, sys.stdout)
