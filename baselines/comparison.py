@@ -101,11 +101,12 @@ def column_heading(name: str) -> str:
     return f"{kpi.heading[:1].upper()}{kpi.heading[1:]}\n{kpi.unit}"
 
 
-def table(summary: Mapping[str, Mapping[str, Any]], title: str) -> Table:
-    """The summary for a terminal; intervals stand under their means."""
+def table(summary: Mapping[str, Mapping[str, Any]], title: str, notes: Sequence[str] = ()) -> Table:
+    """The summary for a terminal; intervals stand under their means, ``notes`` under the table."""
     columns = _columns()
     grid = Table(title=escape(title), box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
-    grid.caption = "Under each mean its 95 % bootstrap interval over episodes. Silent: share of AP-steps without a transmission."
+    explained = "Under each mean its 95 % bootstrap interval over episodes. Silent: share of AP-steps without a transmission."
+    grid.caption = "\n".join((explained, *map(escape, notes)))
     grid.add_column("Scheduler", no_wrap=True)
     for heading in (*(heading for heading, _, _ in columns), "Silent\n%", "Steps/s\n"):
         grid.add_column(heading, justify="right", no_wrap=True)
@@ -122,9 +123,9 @@ def shown_with_interval(interval: Interval, digits: int) -> str:
     return f"{interval['mean']:.{digits}f}\n[dim]{_range(interval, digits)}[/]"
 
 
-def show(summary: Mapping[str, Mapping[str, Any]], title: str) -> None:
-    """Print the table of a summary."""
-    print_whole(table(summary, title))
+def show(summary: Mapping[str, Mapping[str, Any]], title: str, notes: Sequence[str] = ()) -> None:
+    """Print the table of a summary, with ``notes`` under it."""
+    print_whole(table(summary, title, notes))
 
 
 def publish(
@@ -132,6 +133,7 @@ def publish(
     title: str,
     json_path: Path | None = None,
     plot_path: Path | None = None,
+    notes: Sequence[str] = (),
 ) -> None:
     """Write results and picture where asked for, then print the table and what was written.
 
@@ -147,7 +149,7 @@ def publish(
             write_picture(plot_path, evaluations)
             written.append(plot_path)
     finally:
-        show(summary, title)
+        show(summary, title, notes)
         for path in written:
             print(f"wrote {path}")
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from marl.tables import KPI_HEADINGS, figure_tables, interval, kpi_cells, made_by
+from marl.tables import KPI_HEADINGS, experience_of, figure_tables, interval, kpi_cells, made_by
 from rrm_env.ending import status_of
 from rrm_env.files import write_whole
 
@@ -51,6 +51,7 @@ def sensitivity(results: Path) -> str:
         made_by(result, "sensitivity", hours),
         "Scores, and 5-percentile rates in bit/s/Hz:",
         "\n".join(lines),
+        experience_of(next(iter(settings.values()))["learners"]),
         f"Claims that hold in no setting:\n\n{nowhere or '- none'}",
         f"Claims that hold in every setting:\n\n{everywhere or '- none'}",
     ]
@@ -65,6 +66,7 @@ def past_the_paper(results: Path) -> str:
     parts = [
         made_by(result, "past_the_paper", sum(row["training_hours"] for row in result["rows"].values())),
         _rows_by_bits(result["rows"], result["references"]),
+        experience_of({name: row["learner"] for name, row in result["rows"].items()}),
         "Score of policies that run with other numbers of access points, 5 users each, equally dense:",
         _other_sizes(result["other_numbers_of_access_points"]),
         f"Rank correlation of mean return and mean score over {len(agreement['policies'])} policies and schedulers: {correlations}.",

@@ -18,10 +18,11 @@ from rich.table import Table
 from baselines import REGISTRY
 from baselines.comparison import check_picture, parse_scheduler, publish
 from marl.card import behaviours, check_card, dataset_card
+from marl.checkpoint import updates_done
 from marl.collect import MAX_SEEDS, collect, collect_parallel, collect_run
 from marl.config import LearnerConfig, TrainingConfig
 from marl.dataset import Dataset, check_dataset_path
-from marl.descriptions import check_text
+from marl.descriptions import check_text, experience
 from marl.engine import Engine, Listen, open_engine
 from marl.exchange import from_mdp_arrays, mdp_arrays, read_mdp_arrays
 from marl.minari_datasets import check_minari_name, from_minari, to_minari
@@ -194,7 +195,8 @@ class Evaluate:
         evaluations = self._evaluations()
         first = next(iter(evaluations.values()))
         title = f"{first.config.n_aps} APs, {first.config.n_ues} UEs, {self.episodes} episodes, seed {self.seed}"
-        publish(evaluations, title, json_path, plot_path)
+        notes = [f"{name}: {experience(describe(run), updates_done(run))}" for name, run in self._names().items()]
+        publish(evaluations, title, json_path, plot_path, notes)
 
     def _evaluations(self) -> dict[str, Evaluation]:
         policies = {name: load_policies(run, act_on=self.act_on, sample=self.sample) for name, run in self._names().items()}

@@ -241,6 +241,16 @@ class TrainingConfig:
             raise ValueError(f"device = {self.device!r} is not available: torch {torch.__version__} finds {_cuda_devices()}")
 
 
+def environment_steps(updates: int, learner: LearnerConfig, training: TrainingConfig) -> int:
+    """Transitions that each seed of an online run has collected by the end of an update.
+
+    Environments first take random steps until the replay holds `learning_starts` transitions. After
+    that they take one step each before every `updates_per_step`-th update, the first included.
+    """
+    random_steps = -(-learner.learning_starts // training.envs_per_seed)
+    return training.envs_per_seed * (random_steps + -(-updates // training.updates_per_step))
+
+
 def _cuda_devices() -> str:
     count = torch.cuda.device_count()
     return f"{count} CUDA devices" if count else "no CUDA device"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +13,42 @@ from numpy.typing import NDArray
 
 from baselines.comparison import COLOURS, write_figure
 from marl.checkpoint import read_log
+from marl.descriptions import is_online, steps_taken
+from marl.policy import describe
 from rrm_env.metrics import KPIS, axis_label, mean_interval
 
-Curve = tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]
-"""Updates (n,) at which a run was evaluated, and per KPI its values (n, seeds) on the held-out episodes."""
+_BETWEEN_AXES = 0.2
+"""Of the picture's height, between axes above it."""
+_TICKS = 4
+"""Intervals between ticks, at most: numbers of environment steps are long."""
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """How well a run did on the held-out episodes while it trained, at n evaluations."""
+
+    updates: NDArray[np.int64]
+    """(n,) updates done."""
+    kpis: Mapping[str, NDArray[np.float64]]
+    """(n, seeds) values by KPI."""
+    steps_at: Callable[[int], int] | None = None
+    """Environment steps that each seed had taken after so many updates; None of an offline run."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The curve as plain values that JSON can hold."""
+        updates = self.updates.tolist()
+        steps = {"environment_steps": [*map(self.steps_at, updates)]} if self.steps_at else {}
+        return {"updates": updates, **steps, **{kpi: values.tolist() for kpi, values in self.kpis.items()}}
 
 
 def learning_curve(run: Path) -> Curve:
-    """What a run's log says of its evaluations."""
+    """The evaluations in a run's log; their environment steps follow from the run's description, also of logs that lack them."""
+    description = describe(run)
     records = [record for record in read_log(run) if "evaluation" in record]
     names = [name for name in (records[0]["evaluation"] if records else ()) if all(name in r["evaluation"] for r in records)]
     kpis = {name: np.array([record["evaluation"][name] for record in records]) for name in names}
-    return np.array([record["update"] for record in records], np.int64), kpis
+    updates = np.array([record["update"] for record in records], np.int64)
+    return Curve(updates, kpis, partial(steps_taken, description) if is_online(description) else None)
 
 
 def write_curves(path: Path, runs: Mapping[str, Path], references: Mapping[str, Mapping[str, float]]) -> None:
@@ -61,13 +87,13 @@ def draw_curves(
     )
     kpis, handles = _drawn(curves), dict[str, Any]()
     for axes, kpi in zip(figure.subplots(1, len(kpis), squeeze=False)[0], kpis, strict=True):
-        for label, (updates, values) in curves.items():
-            if kpi not in values:
+        for label, curve in curves.items():
+            if kpi not in curve.kpis:
                 continue
             colour, line = styles[label]
-            low, high = np.array([mean_interval(seeds) for seeds in values[kpi]]).T
-            axes.plot(updates, values[kpi].mean(1), line, color=colour, label=label)
-            axes.fill_between(updates, low, high, color=colour, alpha=0.2, linewidth=0)
+            low, high = np.array([mean_interval(seeds) for seeds in curve.kpis[kpi]]).T
+            axes.plot(curve.updates, curve.kpis[kpi].mean(1), line, color=colour, label=label)
+            axes.fill_between(curve.updates, low, high, color=colour, alpha=0.2, linewidth=0)
         for name, levels in references.items():
             if kpi in levels:
                 colour, line = styles[name]
@@ -75,12 +101,34 @@ def draw_curves(
         axes.set(xlabel="updates", ylabel=axis_label(kpi))
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
+        _state_environment_steps(axes, curves)
         handles |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     labels = [name for name in names if name in handles]
     figure.legend([handles[name] for name in labels], labels, loc="outside right center", frameon=False, fontsize="small")
 
 
+def _state_environment_steps(axes: Any, curves: Mapping[str, Curve]) -> None:
+    """Axes above: environment steps at the ticks of the updates, once for all runs that agree in them."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(_TICKS, integer=True))
+    last = max((int(curve.updates.max(initial=0)) for curve in curves.values()), default=0)
+    agreeing: dict[tuple[int, int], list[str]] = {}
+    for label, curve in curves.items():
+        if curve.steps_at is not None:
+            agreeing.setdefault((curve.steps_at(0), curve.steps_at(last)), []).append(label)
+    for k, labels in enumerate(agreeing.values()):
+        steps_at = curves[labels[0]].steps_at
+        above = axes.secondary_xaxis(1 + _BETWEEN_AXES * k)
+        above.xaxis.set_major_locator(MaxNLocator(_TICKS, integer=True))
+        above.xaxis.set_major_formatter(lambda updates, _, steps_at=steps_at: f"{steps_at(round(updates)):,}")
+        above.tick_params(labelsize="x-small")
+        above.spines[:].set_visible(False)
+        whose = "" if len(agreeing) == 1 else f", {', '.join(labels)}"
+        above.set_xlabel(f"environment steps per seed{whose}", fontsize="small")
+
+
 def _drawn(curves: Mapping[str, Curve]) -> list[str]:
     """The KPIs that any of the curves has, in the order of the table of KPIs; logs of earlier revisions lack the newer ones."""
-    found = dict.fromkeys(kpi for _, values in curves.values() for kpi in values)
+    found = dict.fromkeys(kpi for curve in curves.values() for kpi in curve.kpis)
     return [*(kpi for kpi in KPIS if kpi in found), *(kpi for kpi in found if kpi not in KPIS)]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from marl.config import LearnerConfig, TrainingConfig
+from marl.config import LearnerConfig, TrainingConfig, environment_steps
 from marl.paradigms import Heads, Team, team_of
 from rrm_env import RRMConfig
 from rrm_env.config import shown
@@ -111,6 +111,29 @@ def check_record(record: Any, last: int) -> None:
             _number(name, number)
     if len(lengths := {len(value) if isinstance(value, list) else 0 for value in curves.values()}) > 1 or 0 in lengths:
         raise ValueError(f"evaluation must give one number per seed for every KPI, got {shown(curves)}")
+
+
+# --- Experience ---
+
+
+def is_online(description: Mapping[str, Any]) -> bool:
+    """Whether a run collects its transitions itself, and has no dataset."""
+    return description["data"] is None
+
+
+def steps_taken(description: Mapping[str, Any], updates: int) -> int:
+    """Environment steps that each seed of an online run has taken after so many updates."""
+    learner = LearnerConfig.from_dict(description["learner"])
+    training = TrainingConfig(**{**description["training"], "device": "cpu"})
+    return environment_steps(updates, learner, training)
+
+
+def experience(description: Mapping[str, Any], updates: int | None = None) -> str:
+    """The updates of each seed of a run (those that it was started for where None), and what they learned from."""
+    done = int(description["training"]["updates"]) if updates is None else updates
+    if is_online(description):
+        return f"{done:,} updates, {steps_taken(description, done):,} environment steps"
+    return f"{done:,} updates from {description['data'].get('transitions', 0):,} transitions"
 
 
 # --- Equal descriptions ---

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from marl.config import TrainingConfig
+from marl.config import TrainingConfig, environment_steps
 from marl.dataset import Dataset
 from marl.learner import Learner
 from marl.replay import Replay
@@ -55,7 +55,7 @@ class Online:
         self._sources = [make_source() for _ in learner.seeds]
         self.replay = Replay(learner.team, len(learner.seeds), learner.config.replay_capacity, learner.device)
         self.stored, self.size, self.first = self.replay.stored, self.replay.size, self.replay.first
-        self._random_steps = -(-learner.config.learning_starts // training.envs_per_seed)
+        self._random_steps = environment_steps(0, learner.config, training) // training.envs_per_seed
 
     def before_update(self, updates: int) -> None:
         """Before the first update, fill the replay with random actions; then step every `updates_per_step` updates."""

@@ -201,10 +201,7 @@ def _result(figure: Figure, study: Study, report: Report, verdicts: list[dict[st
         "improvement": _improvements(figure, report),
         "training_hours": {name: study.hours(name) for name in study.needed(figure.runs)},
         "learners": {name: study.description(name) for name in figure.runs},
-        "curves": {
-            name: {"updates": updates.tolist(), **{kpi: values.tolist() for kpi, values in kpis.items()}}
-            for name, (updates, kpis) in report.curves.items()
-        },
+        "curves": {name: curve.as_dict() for name, curve in report.curves.items()},
         **(figure.extra(study) if figure.extra else {}),
     }
 

@@ -59,6 +59,7 @@ def training_progress(updates: int) -> Iterator[Callable[[int, dict[str, Any]], 
             progress.update(task, completed=done, description="  ".join(f"{name} {value:.3g}" for name, value in parts.items()))
             if "evaluation" in record:
                 kpis = "  ".join(f"{name} {np.mean(values):.3f}" for name, values in record["evaluation"].items())
-                (progress.console if console.is_terminal else Console()).print(f"update {done:,}: {kpis}", highlight=False)
+                steps = f" ({record['environment_steps']:,} environment steps)" if "environment_steps" in record else ""
+                (progress.console if console.is_terminal else Console()).print(f"update {done:,}{steps}: {kpis}", highlight=False)
 
         yield report

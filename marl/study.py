@@ -144,8 +144,7 @@ class Study:
 
     def final_level(self, name: str) -> dict[str, float]:
         """Mean KPIs of a finished run on the same episodes: its learning curve's last point."""
-        _, kpis = learning_curve(self.folder(name))
-        return {kpi: float(values[-1].mean()) for kpi, values in kpis.items()}
+        return {kpi: float(values[-1].mean()) for kpi, values in learning_curve(self.folder(name)).kpis.items()}
 
     def needed(self, names: Iterable[str]) -> list[str]:
         """Runs and the runs that their datasets come from, in the order in which they are made."""

@@ -75,15 +75,19 @@ def table(results: Mapping[str, Any]) -> Table:
     rows, varied = results["rows"], results["varied"]
     kpis = [kpi for kpi in _COLUMNS if any(kpi in row["kpis"] for row in rows)]
     grid = Table(box=box.SIMPLE_HEAD, caption_justify="left")
-    grid.caption = "Under each mean its 95 % bootstrap interval over training seeds and episodes."
+    grid.caption = (
+        "Under each mean its 95 % bootstrap interval over training seeds and episodes. "
+        "Under the updates of each seed its environment steps, where it learned online."
+    )
     for heading in ("Who", *varied):
         grid.add_column(heading, no_wrap=True)
-    for heading in ("Seeds", *(_COLUMNS[kpi][0] for kpi in kpis)):
+    for heading in ("Seeds", "Updates\nenv. steps", *(_COLUMNS[kpi][0] for kpi in kpis)):
         grid.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         values = [escape(shown(row["varied"][name])) if name in row["varied"] else "" for name in varied]
         cells = [shown_with_interval(row["kpis"][kpi], _COLUMNS[kpi][1]) if kpi in row["kpis"] else "" for kpi in kpis]
-        grid.add_row(escape(row["name"]), *values, "" if row["seeds"] is None else str(row["seeds"]), *cells)
+        experience = "\n".join(f"{row[name]:,}" for name in ("updates", "environment_steps") if name in row)
+        grid.add_row(escape(row["name"]), *values, "" if row["seeds"] is None else str(row["seeds"]), experience, *cells)
     return grid
 
 

@@ -18,7 +18,7 @@ from baselines import REGISTRY
 from baselines.comparison import mean_with_interval, parse_scheduler
 from marl.cells import CHANGED, Cell, Data, Description, Evaluating, Point, Reference
 from marl.checkpoint import LOG, read_log
-from marl.config import LearnerConfig, TrainingConfig
+from marl.config import LearnerConfig, TrainingConfig, environment_steps
 from marl.dataset import Dataset, DatasetError
 from marl.engine import Engine, Event, LostError, Task
 from marl.policy import DESCRIPTION, load_policies
@@ -279,7 +279,7 @@ class SweepRun:
         if any(cell.name not in self._values for cell in cells):
             return None
         row = self._summary(point.scheme, point.varied, [self._values[cell.name] for cell in cells], len(self.sweep.all_seeds))
-        return {**row, "cells": [cell.name for cell in cells]}
+        return {**row, **_experience(point), "cells": [cell.name for cell in cells]}
 
     def _reference_row(self, reference: Reference) -> dict[str, Any]:
         """A scheduler's summary; of the options that vary it has those that all points beside it have in common."""
@@ -296,6 +296,13 @@ class SweepRun:
                 kpis[kpi]["per_seed"] = array.mean(-1).tolist()
         episodes = next(iter(arrays.values())).shape[-1]
         return {"name": label, "varied": dict(varied), "seeds": seeds, "episodes": episodes, "kpis": kpis}
+
+
+def _experience(point: Point) -> dict[str, Any]:
+    """Updates of each seed, and its environment steps where it learns online."""
+    updates = point.training.updates
+    steps = {} if point.data else {"environment_steps": environment_steps(updates, point.learner, point.training)}
+    return {"updates": updates, **steps}
 
 
 def references(point: Point) -> list[Reference]:

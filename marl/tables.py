@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from marl.descriptions import experience
 from rrm_env import metrics
 
 
@@ -20,6 +21,7 @@ def figure_tables(result: Mapping[str, Any]) -> str:
         f"![{result['title']}](results/{name}.png)",
         made_by(result, name, sum(result["training_hours"].values())),
         _rows(result["rows"]),
+        experience_of({result["rows"][name]["label"]: learner for name, learner in result["learners"].items()}),
         _claims(result["claims"], {name: row["label"] for name, row in result["rows"].items()}),
     ]
     return "\n\n".join(parts) + "\n"
@@ -45,6 +47,16 @@ KPI_HEADINGS = " | ".join(metrics.KPIS[name].heading for name in KPIS)
 def kpi_cells(row: Mapping[str, Any]) -> str:
     """The KPIs of a row, each with its interval, as cells of a table; empty where results have none of that KPI."""
     return " | ".join(interval(row[name], metrics.KPIS[name].digits) if name in row else "" for name in KPIS)
+
+
+def experience_of(learners: Mapping[str, Mapping[str, Any]]) -> str:
+    """Updates and environment steps of a table's learners, from their descriptions by label, to stand under the table."""
+    alike: dict[str, list[str]] = {}
+    for label, description in learners.items():
+        alike.setdefault(experience(description), []).append(label)
+    if len(alike) == 1:
+        return f"Each seed of every learner: {next(iter(alike))}."
+    return "\n".join(["Each seed:", "", *(f"- {text}: {'; '.join(labels)}" for text, labels in alike.items())])
 
 
 def _rows(rows: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from marl import checkpoint
 from marl.collect import MAX_SEED, MAX_SEEDS, acting
 from marl.config import LearnerConfig, TrainingConfig
 from marl.dataset import Dataset
+from marl.descriptions import is_online, steps_taken
 from marl.feeders import Offline, Online, Updates
 from marl.learner import Learner
 from marl.paradigms import Team, team_of
@@ -263,6 +264,8 @@ class _Run:
         means = (self._learner.sums / (updates - since)).cpu()
         self._learner.sums.zero_()
         record: dict[str, Any] = {"update": updates, "seconds": round(seconds, 3)}
+        if is_online(self._description):
+            record["environment_steps"] = steps_taken(self._description, updates)
         record |= {part: row.tolist() for part, row in zip(self._learner.parts, means, strict=True)}
         if updates % self._training.evaluate_every == 0 or updates == self._training.updates:
             self._learner.check_finite()

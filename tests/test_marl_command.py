@@ -129,7 +129,8 @@ def test_training_is_that_of_the_library(offline: bool, home: Path, tmp_path: Pa
     for record in records(expected):
         if "evaluation" in record:
             kpis = " ".join(f"{name} {np.mean(values):.3f}" for name, values in record["evaluation"].items())
-            lines.append(f"update {record['update']}: {kpis}")
+            steps = "" if offline else f" ({record['environment_steps']:,} environment steps)"
+            lines.append(f"update {record['update']}{steps}: {kpis}")
     assert len(lines) == 2
     assert printed(capsys) == f"{' '.join(lines)} wrote {tmp_path / 'run'}"
 
@@ -164,7 +165,7 @@ def test_simple_spread_is_recorded_and_trained_online_and_offline(tmp_path: Path
     assert "random actions" in printed(capsys)
     for name, options in (("online", []), ("offline", ["--dataset", data])):
         assert run("train", "--out", tmp_path / name, "--paradigm", "ctde", *SPREAD, *options, *LEARNER, *TRAINING) == 0
-        assert re.search(r"update 10: return -\d+\.\d{3} update 20: return -\d+\.\d{3} wrote", printed(capsys))
+        assert re.search(r"update 10.*: return -\d+\.\d{3} update 20.*: return -\d+\.\d{3} wrote", printed(capsys))
         assert [len(record["td_loss"]) for record in records(tmp_path / name)] == [1] * 4
         assert run("evaluate", tmp_path / name, "--episodes", 3, *SPREAD) == 0
         assert re.search(r"CTDE-MARL.*: return -\d+\.\d{3} \(-\d+\.\d{3}…-\d+\.\d{3}\)", printed(capsys))

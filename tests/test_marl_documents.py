@@ -56,10 +56,10 @@ def test_every_logged_name_and_tensorboard_tag_is_explained(data: Dataset, tmp_p
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
     monkeypatch.setattr(Board, "tags", set())
     logged: set[str] = set()
-    training = TrainingConfig(updates=2, log_every=1, evaluate_every=2, evaluation_episodes=2, checkpoint_every=2)
-    for algorithm in PARTS:
-        config = LearnerConfig(algorithm=algorithm, batch_size=8, hidden_sizes=(8,))  # type: ignore[arg-type]
-        run_folder = train(tmp_path / algorithm, config, training, seeds=(3, 5), dataset=data)
+    training = TrainingConfig(updates=2, log_every=1, evaluate_every=2, evaluation_episodes=2, checkpoint_every=2, envs_per_seed=2)
+    for name, dataset in {**dict.fromkeys(PARTS, data), "sac online": None}.items():
+        config = LearnerConfig(algorithm=name.partition(" ")[0], batch_size=8, hidden_sizes=(8,), learning_starts=8)  # type: ignore[arg-type]
+        run_folder = train(tmp_path / name, config, training, seeds=(3, 5), dataset=dataset)
         records = [json.loads(line) for line in (run_folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
         assert set(records[-1]["evaluation"]) == KPIS
         logged |= set().union(*records)

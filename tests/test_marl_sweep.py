@@ -311,7 +311,7 @@ def test_the_command_prints_the_merged_table_and_writes_it_and_its_picture(here:
         means = (
             f"{kpis['sum_rate']['mean']:.2f} {kpis['tail_rate']['mean']:.3f} {kpis['worst_rate']['mean']:.3f} {kpis['score']['mean']:.3f}"
         )
-        who = f"{row['name']} {row['varied']['paradigm']} 2" if row["varied"] else row["name"]
+        who = f"{row['name']} {row['varied']['paradigm']} 2 {row['updates']}" if row["varied"] else row["name"]
         assert f"{who} {means}" in lines
         assert any(line.endswith(f"{kpis['score']['low']:.3f}…{kpis['score']['high']:.3f}") for line in lines)
     assert len(results["rows"]) == 3

@@ -67,7 +67,7 @@ def check_records(run: Path, algorithm: str, kpis: set[str], n_seeds: int = 2) -
     assert [record["update"] for record in log] == [5, 10, 15, 20]
     assert [record["update"] for record in log if "evaluation" in record] == ([10, 20] if kpis else [])
     for record in log:
-        assert set(record) - {"update", "evaluation"} == set(PARTS[algorithm])
+        assert set(record) - {"update", "evaluation", "environment_steps"} == set(PARTS[algorithm])
         values = {**record, **record.get("evaluation", {})}
         assert set(record.get("evaluation", kpis)) == kpis
         for name in (*PARTS[algorithm], *record.get("evaluation", {})):
