@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from baselines import REGISTRY
-from baselines.comparison import check_picture, parse_scheduler, publish
+from baselines.comparison import check_picture, parse_scheduler, publish, warm_up
 from baselines.max_weight import SearchTooLargeError
 from baselines.scheduler import Baseline
 from rrm_env import PRESETS, Evaluation, RRMConfig, evaluate, parse_settings
@@ -95,24 +94,25 @@ def _compare(options: argparse.Namespace) -> None:
     if plot_path:
         check_picture(plot_path)
     config = RRMConfig.preset(options.preset, **parse_settings(options.settings))
-    schedulers = _ready(options.schedulers, config)
+    schedulers = _ready(options, config)
     evaluations = _evaluate(schedulers, config, options)
     title = f"{config.n_aps} APs, {config.n_ues} UEs, {options.episodes} episodes of {config.episode_length} steps, seed {options.seed}"
     publish(evaluations, title, json_path, plot_path)
 
 
-def _ready(names: str | None, config: RRMConfig) -> dict[str, Baseline]:
-    """The schedulers asked for, each tried on one step: this refuses what cannot run, and compiles what can.
+def _ready(options: argparse.Namespace, config: RRMConfig) -> dict[str, Baseline]:
+    """The schedulers asked for, each warmed up: this refuses what cannot run, and compiles what can.
 
     Of all schedulers (none named), those that cannot search a network of this size are left out with a printed line.
     """
     schedulers: dict[str, Baseline] = {}
+    names = options.schedulers
     for name in REGISTRY if names is None else names.split(","):
         if name in schedulers:
             raise ValueError(f"--schedulers names {name} twice")
         scheduler = parse_scheduler(name, REGISTRY)
         try:
-            evaluate(scheduler, replace(config, episode_length=1), episodes=1)
+            warm_up(scheduler, config, options.episodes, options.threads)
         except SearchTooLargeError as error:
             if names is not None:
                 raise

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,11 +14,13 @@ import numpy as np
 from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.segment import Segment, Segments
 from rich.table import Table
 
 from baselines.scheduler import Baseline
-from rrm_env import Evaluation, metrics
+from rrm_env import Evaluation, RRMConfig, Scheduler, evaluate, metrics
 from rrm_env.config import nearest
+from rrm_env.evaluation import BATCH_SIZE
 from rrm_env.files import write_whole
 from rrm_env.optional import required
 from rrm_env.version import versions
@@ -51,6 +55,15 @@ def parse_scheduler(text: str, registry: Mapping[str, type[Baseline]]) -> Baseli
     return registry[name](**arguments)
 
 
+def warm_up(scheduler: Scheduler, config: RRMConfig, episodes: int, num_threads: int = 1) -> None:
+    """Run what `evaluate` will run for two steps, so that compiling counts in nobody's steps/s.
+
+    Batch size and number of threads are those of the evaluation. What cannot run is refused here.
+    """
+    short = replace(config, episode_length=min(2, config.episode_length))
+    evaluate(scheduler, short, min(episodes, BATCH_SIZE), num_threads=num_threads)
+
+
 def summarise(evaluations: Mapping[str, Evaluation]) -> dict[str, dict[str, Any]]:
     """Per scheduler: each KPI's mean with its 95 % bootstrap interval, and the paired difference of scores to the best one.
 
@@ -82,40 +95,108 @@ def _difference(first: metrics.Floats, second: metrics.Floats) -> Interval:
     return {"mean": float(first.mean() - second.mean()), "low": low, "high": high}
 
 
-_BESIDE = {"tail_rate": ("Pooled\nbit/s/Hz", "pooled_tail_rate"), "score": ("Score minus\nbest (paired)", "score_minus_best")}
-"""Columns that stand right of a KPI's and share its digits."""
+_Row = Mapping[str, Any]
 
 
-def _columns() -> list[tuple[str, str, int]]:
-    """Heading, key of the summary and digits of the table's columns that have intervals."""
+@dataclass(frozen=True)
+class _Column:
+    """A column of the comparison."""
+
+    heading: str
+    cell: Callable[[_Row], str]
+    rank: int = 0
+    """0 is always shown; the rest where the width allows it, low ranks first."""
+
+
+def _columns() -> list[_Column]:
+    """All columns, from left to right."""
+    beside = {
+        "tail_rate": _Column("Pooled\nbit/s/Hz", _interval_cell("pooled_tail_rate", 3), rank=3),
+        "score": _Column("Score minus\nbest (paired)", _difference_cell, rank=1),
+    }
     columns = []
     for name, kpi in metrics.KPIS.items():
-        columns.append((column_heading(name), name, kpi.digits))
-        columns += [(*_BESIDE[name], kpi.digits)] if name in _BESIDE else []
+        rank = 0 if kpi.learners else 2
+        columns.append(_Column(column_heading(name), _interval_cell(name, kpi.digits), rank))
+        columns += [beside[name]] if name in beside else []
+    columns.append(_Column("Silent\n%", lambda row: f"{100 * row['silent_share']:.0f}", rank=4))
+    columns.append(_Column("Steps/s", lambda row: f"{row['steps_per_second']:,.0f}", rank=5))
     return columns
+
+
+def _interval_cell(name: str, digits: int) -> Callable[[_Row], str]:
+    return lambda row: shown_with_interval(row[name], digits)
+
+
+def _difference_cell(row: _Row) -> str:
+    return "best" if row["best"] else shown_with_interval(row["score_minus_best"], 3)
 
 
 def column_heading(name: str) -> str:
     """A KPI's heading with its unit under it, for a table in a terminal."""
     kpi = metrics.KPIS[name]
-    return f"{kpi.heading[:1].upper()}{kpi.heading[1:]}\n{kpi.unit}"
+    words, _, last = kpi.heading.rpartition(" ")
+    heading = f"{words}\n{last}" if words else last
+    return "\n".join(filter(None, (heading[:1].upper() + heading[1:], kpi.unit)))
 
 
-def table(summary: Mapping[str, Mapping[str, Any]], title: str, notes: Sequence[str] = ()) -> Table:
-    """The summary for a terminal; intervals stand under their means, ``notes`` under the table."""
+def table(summary: Mapping[str, _Row], title: str, notes: Sequence[str] = (), width: int | None = None) -> Table:
+    """The summary for a terminal; intervals stand under their means, ``notes`` under the table.
+
+    Args:
+        summary: of `summarise`.
+        title: above the table.
+        notes: one a line.
+        width: columns of characters; those of the table that do not fit are left out and named
+            under it. All are shown where None.
+    """
     columns = _columns()
-    grid = Table(title=escape(title), box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
-    explained = "Under each mean its 95 % bootstrap interval over episodes. Silent: share of AP-steps without a transmission."
-    grid.caption = "\n".join((explained, *map(escape, notes)))
-    grid.add_column("Scheduler", no_wrap=True)
-    for heading in (*(heading for heading, _, _ in columns), "Silent\n%", "Steps/s\n"):
-        grid.add_column(heading, justify="right", no_wrap=True)
-    for name, row in summary.items():
-        cells = [
-            "best" if key == "score_minus_best" and row["best"] else shown_with_interval(row[key], digits) for _, key, digits in columns
-        ]
-        grid.add_row(escape(name), *cells, f"{100 * row['silent_share']:.0f}", f"{row['steps_per_second']:,.0f}")
+    kept = columns if width is None else _fitting(columns, summary, width)
+    caption = ["Under each mean its 95 % bootstrap interval over episodes."]
+    if any(column.heading.startswith("Silent") for column in kept):
+        caption.append("Silent: share of AP-steps without a transmission.")
+    if left_out := [column.heading.replace("\n", " ") for column in columns if column not in kept]:
+        caption.append(f"More columns in a wider terminal, or with COLUMNS=160: {', '.join(left_out)}.")
+    grid = _grid(kept, summary, broken=width is not None and _width(_grid(kept, summary)) > width)
+    grid.title, grid.caption = escape(title), "\n".join(("", *caption, *map(escape, notes)))
     return grid
+
+
+def _fitting(columns: Sequence[_Column], summary: Mapping[str, _Row], width: int) -> list[_Column]:
+    """The columns that fit, in their order; those of rank 0 in any case."""
+    kept = [column for column in columns if column.rank == 0]
+    for column in sorted(columns, key=lambda column: column.rank)[len(kept) :]:
+        tried = [other for other in columns if other in (*kept, column)]
+        if _narrowest(_grid(tried, summary, broken=True)) <= width:
+            kept = tried
+    return kept
+
+
+def _grid(columns: Sequence[_Column], summary: Mapping[str, _Row], *, broken: bool = False) -> Table:
+    """The table alone; where ``broken``, the options of a scheduler stand under its name."""
+    grid = Table(box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left", show_edge=False, pad_edge=False)
+    grid.add_column("Scheduler", overflow="fold", vertical="top")
+    for column in columns:
+        grid.add_column(column.heading, justify="right", no_wrap=True)
+    for name, row in summary.items():
+        shown = name.replace(":", "\n  :") if broken else name
+        grid.add_row(escape(shown), *(column.cell(row) for column in columns))
+    return grid
+
+
+_NAME_WIDTH = 18
+"""Names longer than this are broken before a column is left out."""
+
+
+def _width(grid: Table) -> int:
+    """Of the whole table, with names unbroken."""
+    return Console(width=1000).measure(grid).maximum
+
+
+def _narrowest(grid: Table) -> int:
+    """Of the table with its names broken as far as they may be; no number is ever broken."""
+    grid.columns[0].max_width = _NAME_WIDTH
+    return _width(grid)
 
 
 def shown_with_interval(interval: Interval, digits: int) -> str:
@@ -123,9 +204,21 @@ def shown_with_interval(interval: Interval, digits: int) -> str:
     return f"{interval['mean']:.{digits}f}\n[dim]{_range(interval, digits)}[/]"
 
 
-def show(summary: Mapping[str, Mapping[str, Any]], title: str, notes: Sequence[str] = ()) -> None:
-    """Print the table of a summary, with ``notes`` under it."""
-    print_whole(table(summary, title, notes))
+def show(summary: Mapping[str, _Row], title: str, notes: Sequence[str] = ()) -> None:
+    """Print the table of a summary, as many columns as fit, with ``notes`` under it."""
+    width = output_width()
+    core = [column for column in _columns() if column.rank == 0]
+    needed = _narrowest(_grid(core, summary, broken=True))
+    print_stripped(table(summary, title, notes, width), max(width, needed))
+
+
+def output_width() -> int:
+    """Columns of characters to print into: the terminal's; elsewhere what COLUMNS says, or 80.
+
+    A file or a pipe gets the same table from every terminal.
+    """
+    console = Console()
+    return console.width if console.is_terminal or os.environ.get("COLUMNS", "").isdigit() else 80
 
 
 def publish(
@@ -156,8 +249,17 @@ def publish(
 
 def print_whole(grid: Table) -> None:
     """Print a table; a terminal narrower than it folds whole lines instead of losing digits."""
-    needed = Console(width=1000).measure(grid).maximum
-    Console(width=max(Console().width, needed)).print(grid)
+    print_stripped(grid, max(output_width(), _width(grid)))
+
+
+def print_stripped(grid: Table, width: int) -> None:
+    """Print a table without the blanks that `rich` fills its lines with."""
+    console = Console(width=width)
+    for line in console.render_lines(grid, pad=False):
+        while line and not line[-1].text.strip():
+            line.pop()
+        line[-1:] = [Segment(last.text.rstrip(), last.style) for last in line[-1:]]
+        console.print(Segments([*line, Segment.line()]), end="")
 
 
 def _range(interval: Interval, digits: int) -> str:

@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from baselines import REGISTRY
-from baselines.comparison import check_picture, parse_scheduler, publish
+from baselines.comparison import check_picture, parse_scheduler, publish, warm_up
 from marl.card import behaviours, check_card, dataset_card
 from marl.checkpoint import updates_done
 from marl.collect import MAX_SEEDS, collect, collect_parallel, collect_run
@@ -206,6 +206,8 @@ class Evaluate:
         evaluations = {}
         total = (sum(map(len, policies.values())) + len(schedulers)) * self.episodes * config.episode_length
         with progress("evaluating", total) as advance:
+            for policy in (*(of_seeds[0] for of_seeds in policies.values()), *schedulers.values()):
+                warm_up(policy, config, self.episodes)
             for name, of_seeds in policies.items():
                 results = [evaluate(policy, config, self.episodes, self.seed, progress=advance) for policy in of_seeds]
                 evaluations[name] = Evaluation.stack(results)

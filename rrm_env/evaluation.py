@@ -17,6 +17,9 @@ from rrm_env.scheduler import Scheduler, require_scheduler
 MAX_EPISODES = 2**32
 """Episodes per evaluation seed: episode k of seed s has the episode seed EVALUATION_SEEDS + s * MAX_EPISODES + k."""
 
+BATCH_SIZE = 512
+"""Episodes that an evaluation simulates at once."""
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -111,7 +114,7 @@ def evaluate(
     seed: int = 0,
     *,
     num_threads: int = 1,
-    batch_size: int = 512,
+    batch_size: int = BATCH_SIZE,
     progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
     """Run `scheduler` over `episodes` full episodes that no training seed ever produces.

@@ -26,6 +26,12 @@ def run(*arguments: str) -> int:
     return command.main(arguments)
 
 
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All columns of the table."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+
 def test_table_has_a_row_for_every_scheduler_and_names_the_best(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--episodes", "32") == 0
     out = capsys.readouterr().out
@@ -94,7 +100,7 @@ def test_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
 
 def test_scheduler_options_change_the_scheduler(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*SMALL, "--schedulers", "itlinq:tolerance_db=-200,proportional_fair") == 0
-    silent = {line.split()[0]: int(line.split()[-2]) for line in capsys.readouterr().out.splitlines() if re.match(r"  (itlinq|prop)", line)}
+    silent = {line.split()[0]: int(line.split()[-2]) for line in capsys.readouterr().out.splitlines() if re.match(r"(itlinq|prop)", line)}
     assert silent["itlinq:tolerance_db=-200"] == 75
     assert silent["proportional_fair"] < 10
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from baselines import ITLinQ, ProportionalFair
-from baselines.comparison import show, summarise
+from baselines.comparison import summarise
 from rrm_env import Evaluation, RRMConfig, evaluate, metrics
 
 
@@ -135,14 +135,3 @@ def test_summary_of_stacked_evaluations_is_over_seeds_and_episodes() -> None:
     assert (summary["learner"]["pooled_tail_rate"]["low"], summary["learner"]["pooled_tail_rate"]["high"]) == (low, high)
     assert low <= together.pooled_tail_rate <= high
     assert summary["learner"]["silent_share"] == pytest.approx(np.mean([one.silent_share for one in apart]))
-
-
-def test_table_keeps_every_digit_in_narrow_terminals(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    _, together = stacked()
-    shown = []
-    for width in ("30", "80", "400"):
-        monkeypatch.setenv("COLUMNS", width)
-        show(summarise({"a learner of a rather long name": together, "pf": together}), "A title")
-        shown.append([line.rstrip() for line in capsys.readouterr().out.splitlines()])
-    assert shown[0] == shown[1] == shown[2]
-    assert any("a learner of a rather long name" in line for line in shown[0])

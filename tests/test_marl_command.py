@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,8 @@ from toys import (
 )
 
 from baselines import REGISTRY, TDM, ITLinQ, RandomWalk
-from marl import Dataset, LearnerConfig, TrainingConfig, collect, episode_returns, load_policies, train
-from rrm_env import RRMConfig, evaluate, metrics
+from marl import Dataset, LearnerConfig, Policy, TrainingConfig, collect, episode_returns, load_policies, train
+from rrm_env import Network, RRMConfig, evaluate, metrics
 
 NETWORK = ["--set", *(f"{name}={getattr(SMALL, name)}" for name in ("n_aps", "n_ues", "n_candidates", "episode_length"))]
 LEARNER = ["--hidden-sizes", "16", "--batch-size", "8", "--replay-capacity", "60", "--learning-starts", "16", "--exploration-updates", "15"]
@@ -228,6 +229,28 @@ def test_evaluation_takes_all_schedulers_other_networks_and_ways_to_act(home: Pa
     assert len(set(means)) == 4
     critics = [evaluate(policy, SMALL, 8).sum_rate for policy in load_policies(home / "sac", act_on="critic")]
     assert means[1] == pytest.approx(np.mean(critics))
+
+
+def test_evaluation_warms_policies_and_schedulers_up_before_it_takes_the_time(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: set[type] = set()
+    for kind in (Policy, TDM):
+        schedule = kind.schedule
+
+        def slow_at_first(self: Any, network: Network, schedule: Any = schedule) -> Any:
+            if type(self) not in seen:
+                seen.add(type(self))
+                time.sleep(0.5)
+            return schedule(self, network)
+
+        monkeypatch.setattr(kind, "schedule", slow_at_first)
+    path = tmp_path / "out.json"
+    assert run("evaluate", home / "sac", "--schedulers", "tdm", "--episodes", 20, "--json", path) == 0
+    rows = json.loads(path.read_text())["schedulers"]
+    assert seen == {Policy, TDM}
+    for row in rows.values():
+        assert row["steps_per_second"] > 20 * SMALL.episode_length / 0.5
 
 
 @pytest.mark.parametrize("names", [("one", "two"), ("one/run", "two/run")])
