@@ -63,7 +63,7 @@ def draw(canvas: Any, report: Report) -> None:
     quality.set_title("a: whose 320,000 transitions", fontsize="medium")
     for scheme in (PAPER, BESIDE):
         compare_sizes(quantity, "score", by_size(scheme), report)
-    tdm = report.evaluations["tdm"].score.mean()
+    tdm = report.row("tdm", "score")["mean"]
     quantity.axhline(tdm, color="#666666", linestyle=":", label="tdm")
     quantity.legend(frameon=False)
     quantity.set_title("b: how many transitions of online SAC", fontsize="medium")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,8 @@ class Options(StudyOptions):
     """Results; docs/results/NAME.json without."""
     plot: Path | None = None
     """The picture; docs/results/NAME.png without."""
+    keep: bool = False
+    """Take over rows of the committed results that no claim is about, instead of training what they need again."""
 
 
 def origin(scale: Scale) -> dict[str, Any]:
@@ -116,11 +118,18 @@ class Report:
     """A figure's numbers."""
 
     evaluations: Mapping[str, Evaluation]
+    """Of the rows that were made."""
     labels: Mapping[str, str]
     curves: Mapping[str, Curve]
     """Of the runs that the figure shows over updates."""
     levels: Mapping[str, Mapping[str, float]]
     """Mean KPIs of everyone else on the held-out episodes behind those curves."""
+    kept: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Rows that were taken over from the committed results."""
+
+    def row(self, name: str, kpi: str) -> Mapping[str, float]:
+        """A row's KPI as `mean_with_interval` has it."""
+        return self.kept[name][kpi] if name in self.kept else mean_with_interval(getattr(self.evaluations[name], kpi))
 
     def label(self, name: str) -> str:
         """What a row is called."""
@@ -139,14 +148,18 @@ def _main(figure: Figure, options: Options) -> None:
     json_path = check_results("--json", options.json or options.results(f"{figure.name}.json"))
     plot_path = check_writable("--plot", options.plot or options.results(f"{figure.name}.png"))
     check_apart(json=json_path, plot=plot_path)
-    runs = [name for name in figure.runs if not options.only or name in options.only]
+    committed = _committed(figure)
+    kept = _kept(figure, committed, study) if options.keep else []
+    runs = [name for name in figure.runs if (not options.only or name in options.only) and name not in kept]
     schedulers = [name for name in figure.schedulers if not options.only or name in options.only]
-    _announce(study, figure, runs)
+    _announce(study, committed, runs)
     evaluations = {**{name: study.evaluation(name) for name in runs}, **{name: study.scheduler(name) for name in schedulers}}
     labels = {name: study.label(name) + (f", {data}" if (data := name.partition(".")[2]) else " online") for name in runs}
     curves = {name: learning_curve(study.folder(name)) for name in figure.curves if name in runs}
     levels = {**{name: study.final_level(name) for name in runs if name not in curves}, **{name: study.level(name) for name in schedulers}}
-    report = Report(evaluations, labels, curves, levels)
+    rows = {name: committed["rows"][name] for name in kept}
+    labels |= {name: row["label"] for name, row in rows.items()}
+    report = Report(evaluations, labels, curves, levels, rows)
     if options.only:
         _show_rows(figure, report)
         for name in runs:
@@ -155,6 +168,8 @@ def _main(figure: Figure, options: Options) -> None:
         return
     verdicts = [claim.judge(evaluations) for claim in figure.claims]
     result = _result(figure, study, report, verdicts)
+    if kept:
+        _take_over(result, committed, kept)
     try:
         write_whole(json_path, lambda file: file.write(json.dumps(result, indent=1).encode()))
         _write_picture(plot_path, figure, report)
@@ -169,11 +184,37 @@ def _show_rows(figure: Figure, report: Report) -> None:
     show(summarise({report.label(name): value for name, value in report.evaluations.items()}), figure.title)
 
 
-def _announce(study: Study, figure: Figure, runs: Sequence[str]) -> None:
+def _committed(figure: Figure) -> dict[str, Any]:
+    """The committed results; empty where there are none."""
+    path = Path("docs/results") / f"{figure.name}.json"
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return content
+
+
+def _kept(figure: Figure, committed: Mapping[str, Any], study: Study) -> list[str]:
+    """Runs of committed rows that no claim is about.
+
+    Raises:
+        ValueError: the committed results are of another scale or network, or there are none.
+    """
+    for name, now in (("scale", vars(study.scale)), ("network", study.network.as_dict())):
+        if (before := committed.get(name)) != now:
+            raise ValueError(f"keep needs committed results of {figure.name} with the same {name}, {now}, found {before}")
+    judged = {name for claim in figure.claims for name in claim.names} | set(figure.curves)
+    return [name for name in figure.runs if name not in judged and name in committed["rows"] and study.missing([name])]
+
+
+def _take_over(result: dict[str, Any], committed: Mapping[str, Any], kept: Sequence[str]) -> None:
+    """Put kept rows into a figure's result, each with the revision that made it."""
+    result["rows"] |= {name: committed["rows"][name] for name in kept}
+    result["learners"] |= {name: committed["learners"][name] for name in kept}
+    result["training_hours"] |= {name: committed["training_hours"][name] for name in kept}
+    result["kept"] = {name: committed.get("kept", {}).get(name, committed["revision"]) for name in kept}
+
+
+def _announce(study: Study, committed: Mapping[str, Any], runs: Sequence[str]) -> None:
     """Say what is still to do, and how long it took when the committed results were made."""
-    missing = study.missing(runs)
-    committed = Path("docs/results") / f"{figure.name}.json"
-    hours = json.loads(committed.read_text(encoding="utf-8"))["training_hours"] if committed.exists() else {}
+    missing, hours = study.missing(runs), committed.get("training_hours", {})
     if missing:
         expected = sum(hours.get(name, 0.0) for name in missing)
         took = f"; for the committed results that took {expected:.1f} hours of two cores" if expected and study.scale == Scale() else ""
@@ -181,6 +222,7 @@ def _announce(study: Study, figure: Figure, runs: Sequence[str]) -> None:
 
 
 def _result(figure: Figure, study: Study, report: Report, verdicts: list[dict[str, Any]]) -> dict[str, Any]:
+    made = [name for name in figure.runs if name not in report.kept]
     rows: dict[str, Any] = {}
     for name, summary in summarise(report.evaluations).items():
         evaluation = report.evaluations[name]
@@ -199,8 +241,8 @@ def _result(figure: Figure, study: Study, report: Report, verdicts: list[dict[st
         "rows": rows,
         "claims": verdicts,
         "improvement": _improvements(figure, report),
-        "training_hours": {name: study.hours(name) for name in study.needed(figure.runs)},
-        "learners": {name: study.description(name) for name in figure.runs},
+        "training_hours": {name: study.hours(name) for name in study.needed(made)},
+        "learners": {name: study.description(name) for name in made},
         "curves": {name: curve.as_dict() for name, curve in report.curves.items()},
         **(figure.extra(study) if figure.extra else {}),
     }
@@ -249,8 +291,9 @@ def curves_and_levels(canvas: Any, report: Report) -> None:
 
 def compare_sizes(axes: Any, kpi: str, sizes: Mapping[int, str], report: Report) -> None:
     """A KPI over the dataset's size, one point and interval per run; ``sizes`` says which run."""
-    values = [getattr(report.evaluations[name], kpi) for name in sizes.values()]
-    means, intervals = np.array([value.mean() for value in values]), np.array([metrics.mean_interval(value) for value in values])
+    rows = [report.row(name, kpi) for name in sizes.values()]
+    means = np.array([row["mean"] for row in rows])
+    intervals = np.array([(row["low"], row["high"]) for row in rows])
     scheme = next(iter(sizes.values())).partition(".")[0]
     colour, line = STYLES[scheme]
     axes.errorbar(list(sizes), means, abs(intervals.T - means), fmt="o" + line, color=colour, capsize=3, label=label_of(scheme, report))
@@ -262,8 +305,7 @@ def compare_sizes(axes: Any, kpi: str, sizes: Mapping[int, str], report: Report)
 
 def compare_bars(axes: Any, kpi: str, bars: Mapping[str, str], report: Report) -> None:
     """A KPI of several rows as points with intervals, one under another; ``bars`` maps what each is called to its row."""
-    rows = [(text, name, getattr(report.evaluations[name], kpi)) for text, name in bars.items()]
-    draw_bars(axes, [(text, STYLES[name.partition(".")[0]][0], mean_with_interval(values)) for text, name, values in rows])
+    draw_bars(axes, [(text, STYLES[name.partition(".")[0]][0], dict(report.row(name, kpi))) for text, name in bars.items()])
     axes.set(xlabel=metrics.axis_label(kpi))
 
 

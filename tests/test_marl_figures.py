@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -302,6 +303,38 @@ def test_bars_are_drawn_with_means_intervals_and_names() -> None:
     assert errors == [pytest.approx(metrics.mean_interval(value)) for value in values]
     assert axes.yaxis_inverted()
     assert axes.get_xlabel() == metrics.KPIS["sum_rate"].axis
+
+
+def test_rows_that_no_claim_is_about_can_be_kept_from_the_committed_results(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    beside = "bc.sac-40"
+    figure = replace(FIGURE, runs=(*FIGURE.runs, beside), extra=None)
+    quick, committed = tmp_path / "study" / "quick", tmp_path / "docs" / "results" / "figure_9.json"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        with pytest.raises(SystemExit):  # nothing is committed yet
+            call(figure, "--quick", "--keep")
+        call(figure, "--quick")
+        first = json.loads((quick / "figure_9.json").read_text())
+        committed.write_text(json.dumps({**first, "revision": "before"}))
+        shutil.rmtree(quick / beside)
+        call(figure, "--quick", "--keep")
+        second = json.loads((quick / "figure_9.json").read_text())
+        assert not (quick / beside).exists()
+        assert second.pop("kept") == {beside: "before"}
+        for part in ("rows", "learners", "training_hours", "claims"):
+            assert second[part] == first[part], part
+        committed.write_text(json.dumps({**first, "scale": {}}))
+        with pytest.raises(SystemExit):
+            call(figure, "--quick", "--keep")
+
+
+def test_kept_rows_are_drawn_as_they_were() -> None:
+    report = report_of({"c-cql-sac.sac-1000": np.arange(1.0, 9.0).reshape(2, 4)})
+    row = dict(report.row("c-cql-sac.sac-1000", "score"))
+    kept = replace(report, evaluations={}, kept={"c-cql-sac.sac-1000": {"score": row}})
+    assert kept.row("c-cql-sac.sac-1000", "score") == row
+    assert row["low"] < row["mean"] < row["high"]
 
 
 # --- The four scripts ---
