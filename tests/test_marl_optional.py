@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from toys import Match, assert_same_outcome, made_up, run, trained
 from marl import from_minari, to_minari
 from marl.engine import open_engine
 from marl.sources import ParallelSource, make_env
+from marl.tensorboard import tensorboard
 from rrm_env import optional
 
 ROOT = Path(__file__).parent.parent
@@ -77,6 +80,19 @@ def test_training_goes_on_where_tensorboard_breaks_later(
     assert_same_outcome(trained(tmp_path / "run"), expected)
     (line,) = caplog.messages
     assert line.startswith("tensorboard is left out (AttributeError: np.string_ was removed")
+
+
+def test_trainings_that_overlap_leave_the_hook_for_threads_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first to begin is the first to end."""
+    module: Any = type(sys)("torch.utils.tensorboard")
+    module.SummaryWriter = Writer
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    before = threading.excepthook
+    with ExitStack() as second:
+        with tensorboard(tmp_path / "first"):
+            second.enter_context(tensorboard(tmp_path / "second"))
+        assert threading.excepthook is not before
+    assert threading.excepthook is before
 
 
 ASKED: dict[str, tuple[str, Callable[[], object], str]] = {
