@@ -17,7 +17,7 @@ _ALL_IS_LOGGED = "the log in the run's folder holds the same values"
 
 @contextmanager
 def tensorboard(folder: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """A function that also writes records of a run for TensorBoard; one that does nothing where TensorBoard is missing or broken.
+    """A function that also writes a run's records for TensorBoard, unless that is missing or broken.
 
     Raises:
         WriteError: the system refuses to store them.

@@ -1,4 +1,4 @@
-"""Optional libraries of the learners that are missing or broken: what is nice to have is left out, what was asked for is refused."""
+"""Missing or broken libraries of the learners: refused where asked for, left out elsewhere."""
 
 from __future__ import annotations
 
@@ -100,7 +100,11 @@ ASKED: dict[str, tuple[str, Callable[[], object], str]] = {
     "minari": ("minari", lambda: to_minari(made_up(), "a/b-v0"), "to_minari needs minari"),
     "h5py": ("h5py", lambda: from_minari("a/b-v0"), "from_minari needs h5py"),
     "pillow": ("PIL", lambda: from_minari("a/b-v0"), "from_minari needs PIL"),
-    "supersuit": ("supersuit", lambda: ParallelSource(Match, 1), "other environments than the network need supersuit"),
+    "supersuit": (
+        "supersuit",
+        lambda: ParallelSource(Match, 1),
+        "other environments than the network need supersuit",
+    ),
 }
 
 
@@ -111,7 +115,10 @@ def test_what_needs_a_broken_library_is_refused_with_the_reason(
 ) -> None:
     library, ask, refusal = ASKED[asked]
     break_library(library, kind, tmp_path, monkeypatch)
-    with pytest.raises(ValueError, match=rf"^{refusal}, which is installed but cannot be imported \({kind}: \w[^\n]*\)$"):
+    with pytest.raises(
+        ValueError,
+        match=rf"^{refusal}, which is installed but cannot be imported \({kind}: \w[^\n]*\)$",
+    ):
         ask()
 
 
@@ -152,6 +159,12 @@ def test_importing_marl_without_what_it_needs_gives_the_reason(library: str, kin
     write_broken(library, kind, tmp_path)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
     program = "try:\n    import marl\nexcept ImportError as error:\n    print(error)"
-    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.stderr == ""
     assert done.stdout.startswith(f"marl needs {library}, which is installed but cannot be imported ({kind}: ")
