@@ -16,7 +16,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from baselines.comparison import UNITS, summarise, write_figure
+from baselines.comparison import UNITS, require_drawing, summarise, write_figure
 from marl.claims import CLASSICAL, Claim, gains, over
 from marl.figures import PICTURE_DPI, SCHEDULERS, StudyOptions, origin
 from marl.study import Scale, Study
@@ -51,6 +51,7 @@ SHADES = {"holds": "#56B4E9", "holds in part": "#F0E442", "does not hold": "#D55
 
 def main(options: StudyOptions) -> None:
     """Train what is missing, evaluate, judge, write."""
+    require_drawing("the picture")
     options.check_only(VARIANTS)
     scale = options.scale
     json_path, plot_path = (check_writable("results", options.results(f"sensitivity.{ending}")) for ending in ("json", "png"))

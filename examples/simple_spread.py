@@ -16,6 +16,7 @@ import numpy as np
 import tyro
 from mpe2 import simple_spread_v3
 
+from baselines.comparison import require_drawing
 from marl import Dataset, LearnerConfig, Policy, TrainingConfig, collect_parallel, episode_returns, train
 from marl.collect import acting
 from marl.config import Paradigm
@@ -49,6 +50,7 @@ def make() -> Any:
 
 def main(options: Options) -> None:
     """Train online, record, train offline, compare."""
+    require_drawing("the picture")
     shutil.rmtree(options.out, ignore_errors=True)
     options.out.mkdir(parents=True)
     config = LearnerConfig(paradigm=options.paradigm, hidden_sizes=(128, 128), reward_scale=1.0, discount=0.95, initial_temperature=0.1)

@@ -153,6 +153,28 @@ def test_a_sweep_leaves_out_its_picture(
     assert (tmp_path / "out" / "results.json").exists()
 
 
+@pytest.mark.parametrize(
+    "script",
+    ["figure_4.py", "sensitivity.py", "past_the_paper.py", "quickstart.py", "simple_spread.py"],
+)
+def test_a_script_that_ends_with_a_picture_is_refused_before_any_work(script: str, tmp_path: Path) -> None:
+    write_broken("matplotlib", "AttributeError", tmp_path / "broken")
+    search = os.pathsep.join([str(tmp_path / "broken"), str(ROOT)])
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / script), "--out", str(tmp_path / "out")],
+        env={**os.environ, "PYTHONPATH": search},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    reason = "AttributeError: module has no attribute float_"
+    broken = f"needs matplotlib, which is installed but cannot be imported ({reason})"
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: the picture {broken}\n"
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("library", ["torch", "safetensors", "filelock"])
 @pytest.mark.parametrize("kind", ["OSError", "SystemExit"])
 def test_importing_marl_without_what_it_needs_gives_the_reason(library: str, kind: str, tmp_path: Path) -> None:
