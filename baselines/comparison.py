@@ -340,9 +340,17 @@ def write_figure(path: Path, figure: Any, dpi: int = 150) -> None:
     write_whole(path, save)
 
 
+def require_drawing(what: str) -> Any:
+    """Matplotlib's backends, for ``what``, before any work that is to end with a picture.
+
+    Raises:
+        ValueError: matplotlib is missing or cannot be imported.
+    """
+    return required(f"{what} needs", *DRAWING, extra="plot")
+
+
 def check_picture(path: Path) -> None:
     """Refuse a picture that could not be drawn (ValueError): matplotlib missing, or a format it does not know."""
-    backend_bases = required("--plot needs", *DRAWING, extra="plot")
-    formats = backend_bases.FigureCanvasBase.get_supported_filetypes()
+    formats = require_drawing("--plot").FigureCanvasBase.get_supported_filetypes()
     if path.suffix[1:].lower() not in formats:
         raise ValueError(f"--plot = {str(path)!r} must end in one of {', '.join('.' + name for name in sorted(formats))}")

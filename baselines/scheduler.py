@@ -16,9 +16,10 @@ Past = TypeVar("Past")
 
 
 class PastOf(Generic[Past]):
-    """What a scheduler remembers of each network's episodes, so that it may serve several networks, also from several threads.
+    """What a scheduler remembers of each network, so that it may serve several, also from threads.
 
-    It goes with the network, and it does not travel: a copy of the scheduler, or one sent to another process, begins anew.
+    It goes with the network, and it does not travel: a copy of the scheduler, or one sent to
+    another process, begins anew.
 
     Args:
         scheduler: the scheduler's name, for errors.

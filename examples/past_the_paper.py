@@ -19,7 +19,7 @@ import numpy as np
 import tyro
 
 from baselines import REGISTRY
-from baselines.comparison import COLOURS, parse_scheduler, show, summarise, write_figure
+from baselines.comparison import COLOURS, parse_scheduler, require_drawing, show, summarise, write_figure
 from marl.figures import PICTURE_DPI, SCHEDULERS, StudyOptions, origin
 from marl.policy import load_policies
 from marl.study import Scale, Study
@@ -77,6 +77,7 @@ SIZES = (2, 4, 8, 16)
 
 def main(options: StudyOptions) -> None:
     """Train what is missing, evaluate, write."""
+    require_drawing("the picture")
     options.check_only(ROWS)
     scale = options.scale
     json_path, plot_path = (check_writable("results", options.results(f"past_the_paper.{ending}")) for ending in ("json", "png"))

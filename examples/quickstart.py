@@ -16,7 +16,7 @@ from pathlib import Path
 import tyro
 
 from baselines import REGISTRY
-from baselines.comparison import parse_scheduler
+from baselines.comparison import parse_scheduler, require_drawing
 from marl.checkpoint import remove_run
 from marl.commands import Collect, Evaluate, Train
 from marl.config import LearnerConfig, TrainingConfig
@@ -47,6 +47,7 @@ class Options:
 
 def main(options: Options) -> None:
     """Collect, train, evaluate."""
+    require_drawing("the picture")
     parse_scheduler(options.scheduler, REGISTRY)
     data, run = options.out / "data.safetensors", options.out / "run"
     options.out.mkdir(parents=True, exist_ok=True)

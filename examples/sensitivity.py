@@ -21,7 +21,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from baselines.comparison import summarise, write_figure
+from baselines.comparison import require_drawing, summarise, write_figure
 from marl.figures import PICTURE_DPI, SCHEDULERS, StudyOptions, origin
 from marl.study import ONLINE, QUICK, Scale, Study
 from rrm_env import Evaluation, RRMConfig, metrics
@@ -92,6 +92,7 @@ class Options(StudyOptions):
 
 def main(options: Options) -> None:
     """Train what is missing, evaluate, judge, write."""
+    require_drawing("the picture")
     options.check_only(SETTINGS)
     paths = (options.results(f"sensitivity.{ending}") for ending in ("json", "png"))
     json_path, plot_path = (check_writable("results", path) for path in paths)

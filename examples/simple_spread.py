@@ -15,6 +15,7 @@ import numpy as np
 import tyro
 from mpe2 import simple_spread_v3
 
+from baselines.comparison import require_drawing
 from marl import Dataset, LearnerConfig, Policy, TrainingConfig, collect_parallel, episode_returns, train
 from marl.checkpoint import remove_run
 from marl.collect import acting
@@ -49,6 +50,7 @@ def make() -> Any:
 
 def main(options: Options) -> None:
     """Train online, record, train offline, compare."""
+    require_drawing("the picture")
     options.out.mkdir(parents=True, exist_ok=True)
     config = LearnerConfig(paradigm=options.paradigm, hidden_sizes=(128, 128), reward_scale=1.0, discount=0.95, initial_temperature=0.1)
     training = TrainingConfig(updates=options.updates, evaluate_every=1000, evaluation_episodes=64, envs_per_seed=8)

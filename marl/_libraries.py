@@ -1,4 +1,4 @@
-"""What the extra ``marl`` installs and this package cannot do without, looked for before anything imports it."""
+"""Looks for what the extra ``marl`` installs before anything imports it, to say what is missing."""
 
 from rrm_env.optional import required
 

@@ -15,7 +15,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from baselines.comparison import COLOURS, draw_bars, mean_with_interval, show, summarise, write_figure
+from baselines.comparison import COLOURS, draw_bars, mean_with_interval, require_drawing, show, summarise, write_figure
 from marl.claims import BEST_ITLINQ, PAPER_BASELINES, Above, Claim
 from marl.curves import Curve, draw_curves, learning_curve
 from marl.study import OFFLINE, ONLINE, QUICK, Scale, Study
@@ -143,6 +143,7 @@ def main(figure: Figure, description: str | None) -> None:
 
 
 def _main(figure: Figure, options: Options) -> None:
+    require_drawing("the picture")
     options.check_only((*figure.runs, *figure.schedulers))
     study = Study(options.folder, options.scale, device=options.device)
     json_path = check_results("--json", options.json or options.results(f"{figure.name}.json"))

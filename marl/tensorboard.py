@@ -17,7 +17,7 @@ _ALL_IS_LOGGED = "the log in the run's folder holds the same values"
 
 @contextmanager
 def tensorboard(folder: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """A function that also writes records of a run for TensorBoard; one that does nothing where TensorBoard is missing or broken.
+    """A function that also writes a run's records for TensorBoard, unless that is missing or broken.
 
     Raises:
         WriteError: the system refuses to store them.
@@ -27,7 +27,7 @@ def tensorboard(folder: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
         yield lambda _: None
         return
     board = _Board(folder / "tensorboard", module)
-    with _errors_come_once():
+    with _ERRORS_COME_ONCE:
         try:
             yield board.write
         except BaseException:
@@ -77,17 +77,31 @@ class _Board:
                 leave_out("tensorboard", reason(error), _ALL_IS_LOGGED)
 
 
-@contextmanager
-def _errors_come_once() -> Iterator[None]:
-    """Errors of TensorBoard's own threads are not printed: they come again from its methods."""
-    before = threading.excepthook
+class _ErrorsComeOnce:
+    """Errors of TensorBoard's own threads are not printed, since they come again from its methods.
 
-    def hook(failure: threading.ExceptHookArgs) -> None:
+    The hook is the process's, so the last of several trainings puts back what was there.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._users = threading.Lock(), 0
+        self._before = threading.excepthook
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._users == 0:
+                self._before, threading.excepthook = threading.excepthook, self._report
+            self._users += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                threading.excepthook = self._before
+
+    def _report(self, failure: threading.ExceptHookArgs) -> None:
         if not type(failure.thread).__module__.startswith("tensorboard."):
-            before(failure)
+            self._before(failure)
 
-    threading.excepthook = hook
-    try:
-        yield
-    finally:
-        threading.excepthook = before
+
+_ERRORS_COME_ONCE = _ErrorsComeOnce()

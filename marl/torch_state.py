@@ -1,12 +1,16 @@
-"""The settings of torch that this package computes under, whatever a program or a notebook has chosen for itself.
+"""The settings of torch under which this package computes, whatever a program has chosen.
 
-Everything public that computes with torch runs under `known_torch`. Within it, for the calling thread: gradients are recorded where
-they are asked for, neither inference mode nor autocast is on, tensors are made on the CPU unless a device is named, and numbers below
-the normal ones are kept. For the whole process: new tensors are float32, matrix products have full float32 precision, and neither
-anomaly detection nor torch's deterministic algorithms are on (repeating a training gives the same bits without them). Whatever differs
-is set on entry and put back on exit; functions that a caller passes in, such as ``report``, run under the same settings.
+Everything public that computes with torch runs under `known_torch`. It sets what differs on entry
+and puts it back on exit. Functions that a caller passes in, such as ``report``, run inside.
 
-The number of torch threads is left to the caller. Global random generators are neither read nor moved.
+For the calling thread: gradients are recorded where they are asked for, inference mode and autocast
+are off, tensors are made on the CPU unless a device is named, and numbers below the normal ones are
+kept. For the whole process: new tensors are float32, matrix products have full float32 precision,
+and anomaly detection and torch's deterministic algorithms are off (training repeats to the bit on a
+CPU without them).
+
+The number of torch threads is left to the caller. Global random generators are neither read nor
+moved.
 """
 
 from __future__ import annotations
@@ -39,7 +43,7 @@ def _attribute(of: Any, name: str, needed: Any) -> _Setting:
 
 
 def _precision() -> list[_Setting]:
-    """Of matrix products: since torch 2.9 one setting per backend, with which the older one must not be mixed."""
+    """Of matrix products: per backend since torch 2.9, not to be mixed with the older setting."""
     backends = torch.backends.mkldnn, torch.backends.cuda
     if all(hasattr(getattr(backend, "matmul", None), "fp32_precision") for backend in backends):
         return [_attribute(backend.matmul, "fp32_precision", "ieee") for backend in backends]
@@ -59,7 +63,7 @@ _SETTINGS = [
 
 
 class _Process:
-    """The settings of the whole process, which stay as needed until the last thread that needs them is done."""
+    """The process's settings, which stay as needed until the last thread that needs them is done."""
 
     def __init__(self) -> None:
         self.users = 0
@@ -69,7 +73,8 @@ class _Process:
     def __enter__(self) -> None:
         with self._lock:
             if self.users == 0:
-                self._before = [(setting, value) for setting in _SETTINGS if (value := setting.get()) != setting.needed]
+                found = [(setting, setting.get()) for setting in _SETTINGS]
+                self._before = [(of, value) for of, value in found if value != of.needed]
                 for setting, _ in self._before:
                     setting.put(setting.needed)
             self.users += 1
@@ -89,7 +94,8 @@ def known_torch(function: Callable[P, R]) -> Callable[P, R]:
     """Let a function run under the settings of this module's description.
 
     Raises:
-        RuntimeError: when it is called inside ``torch.func.vmap`` or ``grad``, or where torch makes no real tensors.
+        RuntimeError: when it is called inside ``torch.func.vmap`` or ``grad``, or where torch makes
+            no real tensors.
     """
 
     @wraps(function)
@@ -103,7 +109,7 @@ def known_torch(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _is_known() -> bool:
-    """Whether nothing has to be set; takes about two microseconds, since every decision of a policy asks."""
+    """Whether nothing has to be set. Every decision of a policy asks, so it takes microseconds."""
     probe = torch.empty(0)
     return (
         type(probe) is torch.Tensor
@@ -124,7 +130,8 @@ def _is_known() -> bool:
 def _known(name: str) -> Iterator[None]:
     """Set what differs, and put it back."""
     if _is_transformed():
-        raise RuntimeError(f"{name} cannot run inside a transformation of torch.func (vmap, grad): call it outside")
+        where = "inside a transformation of torch.func (vmap, grad)"
+        raise RuntimeError(f"{name} cannot run {where}: call it outside")
     with ExitStack() as stack:
         if torch.is_inference_mode_enabled():
             stack.enter_context(torch.inference_mode(False))
@@ -138,7 +145,8 @@ def _known(name: str) -> Iterator[None]:
             torch.set_flush_denormal(False)
             stack.callback(torch.set_flush_denormal, True)
         if (made := type(torch.empty(0))) is not torch.Tensor:
-            raise RuntimeError(f"{name} cannot run where torch makes {made.__name__} instead of tensors: call it outside")
+            where = f"where torch makes {made.__name__} instead of tensors"
+            raise RuntimeError(f"{name} cannot run {where}: call it outside")
         stack.enter_context(_PROCESS)
         yield
 
@@ -151,7 +159,7 @@ def _multiplies_precisely() -> bool:
 
 
 def _flushes() -> bool:
-    """Whether the processor takes numbers below the normal ones for 0, which torch has no function to ask for."""
+    """Whether the processor takes numbers below the normal ones for 0; torch cannot be asked."""
     return _SMALLEST * 1.0 == 0.0
 
 

@@ -1,7 +1,8 @@
 """Libraries that parts of the package use where they can be imported.
 
-A library that is not installed and one whose import fails, for whatever reason, are alike: what was asked for explicitly is refused with
-the reason, and what would only have been nice to have is left out with one line.
+A library that is not installed and one whose import fails, for whatever reason, are alike: what was
+asked for explicitly is refused with the reason, and what would only have been nice to have is left
+out, with one line where it is installed.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ def attempt(module: str) -> tuple[ModuleType | None, str | None]:
     """A module, or why it cannot be imported."""
     try:
         return importlib.import_module(module), None
-    except (Exception, SystemExit) as error:  # a library may raise anything, or try to end the program
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # a library may raise anything, or try to end the program
         return None, reason(error)
 
 
@@ -36,14 +40,15 @@ def reason(error: BaseException) -> str:
 
 
 def lacking(*modules: str, extra: str) -> str | None:
-    """Which libraries are missing and how to install them, or why one cannot be imported; None where all of them can be.
+    """Which libraries are missing, or why one cannot be imported; None where all of them can be.
 
     Args:
         *modules: all that will be imported of them, such as ``matplotlib.figure``.
         extra: of this package, which brings them.
     """
     failures = {module: why for module in modules if (why := attempt(module)[1]) is not None}
-    missing = list(dict.fromkeys(name for module in failures if not is_installed(name := _package(module))))
+    packages = dict.fromkeys(_package(module) for module in failures)
+    missing = [package for package in packages if not is_installed(package)]
     if missing:
         return f"{', '.join(missing)}: {install_hint(extra)}"
     for module, why in failures.items():

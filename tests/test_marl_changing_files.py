@@ -1,4 +1,4 @@
-"""Files that change after they were verified: what was verified is what is used, or the change is refused by name."""
+"""Files that change after they were verified: the change does not matter, or it is refused."""
 
 from __future__ import annotations
 
@@ -63,7 +63,13 @@ def test_training_uses_the_dataset_that_was_verified(change: str, dataset: Datas
         trained(Path({str(tmp_path / "disturbed")!r}), dataset=Dataset.read(path), report=report)
         """
     tests = Path(__file__).parent
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], cwd=tests, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        cwd=tests,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert_same_outcome(tmp_path / "undisturbed", tmp_path / "disturbed")
     assert describe(tmp_path / "disturbed")["data"]["fingerprint"] == dataset.fingerprint()
@@ -90,7 +96,10 @@ def test_a_checkpoint_and_a_replay_stay_as_verified(tmp_path: Path) -> None:
     ids=["dataset", "checkpoint"],
 )
 def test_a_file_larger_than_the_free_memory_is_refused_by_name(
-    read: Callable[[Path], object], error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    read: Callable[[Path], object],
+    error: type[Exception],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made_up().write(path := tmp_path / "data.safetensors")
     monkeypatch.setattr(marl.tensor_files, "free_bytes", lambda _: 2 * path.stat().st_size - 1)
@@ -99,7 +108,9 @@ def test_a_file_larger_than_the_free_memory_is_refused_by_name(
         read(path)
 
 
-def test_a_dataset_that_changes_between_a_sweeps_declaration_and_its_cells_is_refused(tmp_path: Path) -> None:
+def test_a_dataset_that_changes_between_a_sweeps_declaration_and_its_cells_is_refused(
+    tmp_path: Path,
+) -> None:
     collect(RandomWalk(), SMALL, 60, seed=1).write(path := tmp_path / "data.safetensors")
     tiny = {"updates": 2, "hidden_sizes": (4,), "batch_size": 4, "evaluation_episodes": 1}
     sweep = Sweep(train={"dataset": str(path), **tiny}, evaluate={"episodes": 1})

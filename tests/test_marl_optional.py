@@ -1,11 +1,13 @@
-"""Optional libraries of the learners that are missing or broken: what is nice to have is left out, what was asked for is refused."""
+"""Missing or broken libraries of the learners: refused where asked for, left out elsewhere."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from toys import Match, assert_same_outcome, made_up, run, trained
 from marl import from_minari, to_minari
 from marl.engine import open_engine
 from marl.sources import ParallelSource, make_env
+from marl.tensorboard import tensorboard
 from rrm_env import optional
 
 ROOT = Path(__file__).parent.parent
@@ -79,12 +82,29 @@ def test_training_goes_on_where_tensorboard_breaks_later(
     assert line.startswith("tensorboard is left out (AttributeError: np.string_ was removed")
 
 
+def test_trainings_that_overlap_leave_the_hook_for_threads_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first to begin is the first to end."""
+    module: Any = type(sys)("torch.utils.tensorboard")
+    module.SummaryWriter = Writer
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    before = threading.excepthook
+    with ExitStack() as second:
+        with tensorboard(tmp_path / "first"):
+            second.enter_context(tensorboard(tmp_path / "second"))
+        assert threading.excepthook is not before
+    assert threading.excepthook is before
+
+
 ASKED: dict[str, tuple[str, Callable[[], object], str]] = {
     "ray": ("ray", lambda: open_engine("ray"), "--engine ray needs ray"),
     "minari": ("minari", lambda: to_minari(made_up(), "a/b-v0"), "to_minari needs minari"),
     "h5py": ("h5py", lambda: from_minari("a/b-v0"), "from_minari needs h5py"),
     "pillow": ("PIL", lambda: from_minari("a/b-v0"), "from_minari needs PIL"),
-    "supersuit": ("supersuit", lambda: ParallelSource(Match, 1), "other environments than the network need supersuit"),
+    "supersuit": (
+        "supersuit",
+        lambda: ParallelSource(Match, 1),
+        "other environments than the network need supersuit",
+    ),
 }
 
 
@@ -95,7 +115,10 @@ def test_what_needs_a_broken_library_is_refused_with_the_reason(
 ) -> None:
     library, ask, refusal = ASKED[asked]
     break_library(library, kind, tmp_path, monkeypatch)
-    with pytest.raises(ValueError, match=rf"^{refusal}, which is installed but cannot be imported \({kind}: \w[^\n]*\)$"):
+    with pytest.raises(
+        ValueError,
+        match=rf"^{refusal}, which is installed but cannot be imported \({kind}: \w[^\n]*\)$",
+    ):
         ask()
 
 
@@ -130,12 +153,40 @@ def test_a_sweep_leaves_out_its_picture(
     assert (tmp_path / "out" / "results.json").exists()
 
 
+@pytest.mark.parametrize(
+    "script",
+    ["figure_4.py", "sensitivity.py", "past_the_paper.py", "quickstart.py", "simple_spread.py"],
+)
+def test_a_script_that_ends_with_a_picture_is_refused_before_any_work(script: str, tmp_path: Path) -> None:
+    write_broken("matplotlib", "AttributeError", tmp_path / "broken")
+    search = os.pathsep.join([str(tmp_path / "broken"), str(ROOT)])
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / script), "--out", str(tmp_path / "out")],
+        env={**os.environ, "PYTHONPATH": search},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    reason = "AttributeError: module has no attribute float_"
+    broken = f"needs matplotlib, which is installed but cannot be imported ({reason})"
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: the picture {broken}\n"
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("library", ["torch", "safetensors", "filelock"])
 @pytest.mark.parametrize("kind", ["OSError", "SystemExit"])
 def test_importing_marl_without_what_it_needs_gives_the_reason(library: str, kind: str, tmp_path: Path) -> None:
     write_broken(library, kind, tmp_path)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
     program = "try:\n    import marl\nexcept ImportError as error:\n    print(error)"
-    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.stderr == ""
     assert done.stdout.startswith(f"marl needs {library}, which is installed but cannot be imported ({kind}: ")

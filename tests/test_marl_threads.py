@@ -95,11 +95,18 @@ def test_a_sampling_policy_draws_for_as_many_agents_as_it_sees() -> None:
 
 def test_observations_of_another_number_of_agents_are_refused_where_each_has_its_own_network() -> None:
     policy = random_policy(TEAM, LearnerConfig(paradigm="i", hidden_sizes=(16,)))
-    with pytest.raises(ValueError, match=r"the policy was trained for Team\(n_agents=2, .*, the environment has Team\(n_agents=3"):
+    with pytest.raises(
+        ValueError,
+        match=r"the policy was trained for Team\(n_agents=2, .*, the environment has Team\(n_agents=3",
+    ):
         policy.actions(np.zeros((4, 3, TEAM.n_features)), np.ones((4, 3, TEAM.n_actions)))
 
 
-@pytest.mark.parametrize("twin_of", [copy.deepcopy, lambda policy: pickle.loads(pickle.dumps(policy))], ids=["deepcopy", "pickle"])
+@pytest.mark.parametrize(
+    "twin_of",
+    [copy.deepcopy, lambda policy: pickle.loads(pickle.dumps(policy))],
+    ids=["deepcopy", "pickle"],
+)
 def test_a_policy_that_has_acted_travels(twin_of: Callable[[Policy], Policy]) -> None:
     policy = random_policy(TEAM, SHARED)
     expected = evaluate(policy, SMALL, 3).ue_rates

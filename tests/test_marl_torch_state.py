@@ -1,4 +1,4 @@
-"""Process-wide settings of torch that a notebook may have made: nothing depends on them, and they are left as they were."""
+"""Settings of torch that a notebook may have made: nothing depends on them, and they stay."""
 
 from __future__ import annotations
 
@@ -78,7 +78,9 @@ HOSTILE: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "anomaly detection": lambda: torch.autograd.set_detect_anomaly(True),
     "flushed denormal numbers": flushing,
     "no mkldnn": lambda: switched(
-        lambda: torch.backends.mkldnn.enabled, lambda value: setattr(torch.backends.mkldnn, "enabled", value), False
+        lambda: torch.backends.mkldnn.enabled,
+        lambda value: setattr(torch.backends.mkldnn, "enabled", value),
+        False,
     ),
     "numpy raises": lambda: np.errstate(all="raise"),
     "warnings are errors": warnings_are_errors,
@@ -88,9 +90,15 @@ HOSTILE: dict[str, Callable[[], AbstractContextManager[Any]]] = {
 
 BACKENDS: Any = torch.backends  # whose types leave out what newer versions of torch have
 if hasattr(BACKENDS, "fp32_precision"):  # since torch 2.9
-    for label, backend, value in (("one backend", BACKENDS.mkldnn.matmul, "bf16"), ("all backends", BACKENDS, "tf32")):
+    for label, backend, value in (
+        ("one backend", BACKENDS.mkldnn.matmul, "bf16"),
+        ("all backends", BACKENDS, "tf32"),
+    ):
         HOSTILE[f"precision of {label}"] = partial(
-            switched, partial(getattr, backend, "fp32_precision"), partial(setattr, backend, "fp32_precision"), value
+            switched,
+            partial(getattr, backend, "fp32_precision"),
+            partial(setattr, backend, "fp32_precision"),
+            value,
         )
 
 
@@ -172,8 +180,17 @@ def test_data_are_equal_and_everything_is_left_as_it_was(name: str, dataset: Dat
         dataset.write(folder / "data.safetensors")
         read = Dataset.read(folder / "data.safetensors")
         recorded = collect_run(expected["sac"], 60, seed=3, sample=True, config=SMALL)
-        outcomes = [read, recorded, collect(RandomWalk(), SMALL, 40), collect_parallel(Match, transitions=20)]
-        outcomes += [read.subset(20, seed=1), Dataset.mix([read, recorded], 30), from_mdp_arrays(mdp_arrays(read), SMALL)]
+        outcomes = [
+            read,
+            recorded,
+            collect(RandomWalk(), SMALL, 40),
+            collect_parallel(Match, transitions=20),
+        ]
+        outcomes += [
+            read.subset(20, seed=1),
+            Dataset.mix([read, recorded], 30),
+            from_mdp_arrays(mdp_arrays(read), SMALL),
+        ]
         return [outcome.fingerprint() for outcome in outcomes]
 
     (alone := tmp_path / "alone").mkdir()
@@ -222,7 +239,11 @@ def test_a_learner_of_ones_own_loop_learns_alike(name: str, dataset: Dataset) ->
 
 def test_threads_that_train_at_once_leave_the_settings_of_the_process(dataset: Dataset, expected: dict[str, Path], tmp_path: Path) -> None:
     """The first to begin is not the last to end."""
-    first_is_in, second_is_out, failures = threading.Event(), threading.Event(), list[BaseException]()
+    first_is_in, second_is_out, failures = (
+        threading.Event(),
+        threading.Event(),
+        list[BaseException](),
+    )
 
     def report(updates: int, record: dict[str, Any]) -> None:
         first_is_in.set()
@@ -249,12 +270,18 @@ def test_threads_that_train_at_once_leave_the_settings_of_the_process(dataset: D
 
 def test_what_cannot_be_set_aside_is_refused_by_name(dataset: Dataset, tmp_path: Path) -> None:
     def inside(value: torch.Tensor) -> torch.Tensor:
-        with pytest.raises(RuntimeError, match=r"inside a transformation of torch.func \(vmap, grad\): call it outside"):
+        with pytest.raises(
+            RuntimeError,
+            match=r"inside a transformation of torch.func \(vmap, grad\): call it outside",
+        ):
             trained(tmp_path / "run", dataset=dataset)
         return value
 
     torch.func.vmap(inside)(torch.zeros(2))
     fake = pytest.importorskip("torch._subclasses.fake_tensor")
-    with fake.FakeTensorMode(), pytest.raises(RuntimeError, match="torch makes FakeTensor instead of tensors: call it outside"):
+    with (
+        fake.FakeTensorMode(),
+        pytest.raises(RuntimeError, match="torch makes FakeTensor instead of tensors: call it outside"),
+    ):
         trained(tmp_path / "run", dataset=dataset)
     assert not (tmp_path / "run").exists()

@@ -1,4 +1,4 @@
-"""Optional libraries that are missing or broken: refused with the reason where they were asked for."""
+"""Missing or broken optional libraries: refused with the reason where they were asked for."""
 
 from __future__ import annotations
 
@@ -25,10 +25,25 @@ def draw() -> None:
 
 
 ASKED: dict[str, tuple[str, Callable[[Path], object], type[Exception], str]] = {
-    "plot": ("matplotlib", lambda folder: check_picture(folder / "a.png"), ValueError, r"--plot needs matplotlib"),
+    "plot": (
+        "matplotlib",
+        lambda folder: check_picture(folder / "a.png"),
+        ValueError,
+        r"--plot needs matplotlib",
+    ),
     "render": ("pygame", lambda _: draw(), DependencyNotInstalled, r"rendering needs pygame"),
-    "gif": ("imageio", lambda folder: check_video(folder / "a.gif"), DependencyNotInstalled, r"videos need imageio"),
-    "mp4": ("imageio_ffmpeg", lambda folder: check_video(folder / "a.mp4"), DependencyNotInstalled, r"videos need imageio_ffmpeg"),
+    "gif": (
+        "imageio",
+        lambda folder: check_video(folder / "a.gif"),
+        DependencyNotInstalled,
+        r"videos need imageio",
+    ),
+    "mp4": (
+        "imageio_ffmpeg",
+        lambda folder: check_video(folder / "a.mp4"),
+        DependencyNotInstalled,
+        r"videos need imageio_ffmpeg",
+    ),
 }
 
 

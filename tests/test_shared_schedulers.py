@@ -1,4 +1,4 @@
-"""One scheduler for several networks, alternately and from threads, and one network for several threads."""
+"""One scheduler for several networks, also from threads, and one network for several threads."""
 
 from __future__ import annotations
 
@@ -62,7 +62,9 @@ def test_one_scheduler_evaluated_in_four_threads_scores_as_alone(name: str) -> N
 
 
 @pytest.mark.parametrize("kind", [TDM, NetworkTDM])
-def test_one_scheduler_acts_in_two_environments_as_two_schedulers_would(kind: Callable[[], Any]) -> None:
+def test_one_scheduler_acts_in_two_environments_as_two_schedulers_would(
+    kind: Callable[[], Any],
+) -> None:
     shared, apart = kind(), (kind(), kind())
     envs = [[parallel_env(config=CONFIG) for _ in range(2)] for _ in range(2)]
     for pair in envs:
@@ -76,7 +78,11 @@ def test_one_scheduler_acts_in_two_environments_as_two_schedulers_would(kind: Ca
             envs[1][k].step(expected)
 
 
-@pytest.mark.parametrize("twin_of", [copy.deepcopy, lambda scheduler: pickle.loads(pickle.dumps(scheduler))], ids=["deepcopy", "pickle"])
+@pytest.mark.parametrize(
+    "twin_of",
+    [copy.deepcopy, lambda scheduler: pickle.loads(pickle.dumps(scheduler))],
+    ids=["deepcopy", "pickle"],
+)
 def test_a_scheduler_travels_without_what_it_remembers(twin_of: Callable[[Any], Any]) -> None:
     scheduler = TDM()
     begun(scheduler, 0, 1)
@@ -97,7 +103,10 @@ def test_a_scheduler_that_was_not_reset_for_a_network_says_so() -> None:
     scheduler = TDM()
     begun(scheduler, 0, 1)
     (other := Network(CONFIG)).reset(0)
-    with pytest.raises(RuntimeError, match=r"TDM does not know this network: call reset\(network\) after Network.reset"):
+    with pytest.raises(
+        RuntimeError,
+        match=r"TDM does not know this network: call reset\(network\) after Network.reset",
+    ):
         scheduler.schedule(other)
 
 
@@ -115,7 +124,10 @@ def test_a_second_thread_in_a_running_job_is_refused(count: int) -> None:
     first.start()
     assert started.wait(10)
     try:
-        with pytest.raises(RuntimeError, match="another thread is in this network: give each thread a Network of its own"):
+        with pytest.raises(
+            RuntimeError,
+            match="another thread is in this network: give each thread a Network of its own",
+        ):
             shared.run(lambda *_: None, 4)
     finally:
         go_on.set()
