@@ -31,6 +31,7 @@ from marl.engine import (
     Task,
     call_afar,
 )
+from rrm_env.limits import usable_cores
 from rrm_env.network import bounded_integer
 
 _WORKER = "rrm_env worker"
@@ -50,7 +51,7 @@ class Local(Engine):
     """Processes on this machine.
 
     Args:
-        workers: how many; one per core where None.
+        workers: how many; one per core that this process may use where None.
         listen, attempts: as for every `Engine`.
 
     Raises:
@@ -60,7 +61,7 @@ class Local(Engine):
     def __init__(self, workers: int | None = None, listen: Listen | None = None, attempts: int = ATTEMPTS) -> None:
         super().__init__(listen, attempts)
         _require_main_script()
-        self.workers = _cores() if workers is None else bounded_integer("workers", workers, MAX_WORKERS)
+        self.workers = usable_cores() if workers is None else bounded_integer("workers", workers, MAX_WORKERS)
         self._idle = [_Worker() for _ in range(self.workers)]
         self._busy: dict[Hashable, tuple[_Worker, int | None]] = {}
         self._starts = _main_module_name() is not None
@@ -269,8 +270,3 @@ def _attend_parent() -> None:
             os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def _cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

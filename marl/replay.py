@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,8 +11,7 @@ from torch import Tensor
 from marl.paradigms import Team
 from marl.tensor_files import require_like
 from marl.transitions import Transitions, check_values
-
-MEMORY = Path("/proc/meminfo")
+from rrm_env.limits import available_memory
 
 
 class Replay:
@@ -102,13 +100,10 @@ def bytes_per_transition(team: Team) -> int:
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Memory that is free on a device; None where the system does not tell."""
+    """Memory on a device that this process can still take; None where the system does not tell."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    if not MEMORY.exists():
-        return None
-    (line,) = (line for line in MEMORY.read_text().splitlines() if line.startswith("MemAvailable:"))
-    return int(line.split()[1]) * 1024
+    return available_memory()
 
 
 def _zeros(team: Team, rows: int, device: torch.device) -> Transitions:
