@@ -50,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> None:
     if options.info:
+        _refuse(options, "--info", "json", "plot", "watch", "video", "schedulers")
         print("\n".join(f"{name}: {value}" for name, value in facts().items()))
     elif options.watch or options.video:
         _watch(options)
@@ -60,9 +61,7 @@ def _run(options: argparse.Namespace) -> None:
 def _watch(options: argparse.Namespace) -> None:
     if not options.watch:
         raise ValueError("--video needs --watch SCHEDULER: whose episode to draw")
-    for name in ("schedulers", "json", "plot"):
-        if getattr(options, name):
-            raise ValueError(f"--{name} belongs to the comparison and does not go with --watch")
+    _refuse(options, "--watch", "schedulers", "json", "plot", "episodes", "threads")
     config = RRMConfig.preset(options.preset, **parse_settings(options.settings))
     scheduler = parse_scheduler(options.watch, REGISTRY)
     if options.video:
@@ -71,6 +70,14 @@ def _watch(options: argparse.Namespace) -> None:
         print(f"wrote {path}")
     else:
         watch(scheduler, config, options.seed, options.watch)
+
+
+def _refuse(options: argparse.Namespace, chosen: str, *names: str) -> None:
+    """Refuse options that the chosen one does not use (ValueError)."""
+    defaults = _parser()
+    for name in names:
+        if getattr(options, name) != defaults.get_default(name):
+            raise ValueError(f"--{name} belongs to the comparison and does not go with {chosen}")
 
 
 def _compare(options: argparse.Namespace) -> None:

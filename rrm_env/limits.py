@@ -81,7 +81,7 @@ def _quota(folder: Path) -> float | None:
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:
     """Folders of this process's control groups, from its own up to the root of what is mounted, of both versions."""
-    paths = {kind: path for kind, path in _memberships(root)}
+    paths = dict(_memberships(root))
     for kind, mounted, target in _mounts(root, controller):
         if kind not in paths:
             continue
@@ -106,8 +106,8 @@ def _mounts(root: Path, controller: str) -> Iterator[tuple[str, str, str]]:
     """Controller, the group that is mounted, and where, for version 2 and for version 1 of a controller."""
     for line in _lines(root / "proc" / "self" / "mountinfo"):
         before, _, after = line.partition(" - ")
-        kind, _, options = (after.split() + ["", "", ""])[:3]
-        _, _, _, mounted, target = (before.split() + [""] * 5)[:5]
+        kind, _, options = [*after.split(), "", "", ""][:3]
+        _, _, _, mounted, target = [*before.split(), *[""] * 5][:5]
         if kind == "cgroup2":
             yield "", mounted, target
         elif kind == "cgroup" and controller in options.split(","):
