@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,7 @@ def old(name: str) -> dict[str, object]:
 
 
 UNLIMITED = {"a/b/memory.max": "max", "a/b/memory.current": 5 * MIB}
-MEMORY = {
+MEMORY: dict[str, tuple[Any, tuple[Any, ...], int]] = {
     "no groups": (tree, ("", [], {}), HOST),
     "v2": (v2, (limit("a/b"),), 500 * MIB),
     "v2 unlimited": (v2, (UNLIMITED,), HOST),
@@ -71,7 +72,7 @@ MEMORY = {
 @pytest.mark.parametrize("case", MEMORY)
 def test_memory_is_the_least_that_any_group_leaves(case: str, tmp_path: Path) -> None:
     build, arguments, expected = MEMORY[case]
-    assert available_memory(build(tmp_path, *arguments)) == expected  # type: ignore[operator]
+    assert available_memory(build(tmp_path, *arguments)) == expected
 
 
 @pytest.mark.parametrize(
@@ -85,8 +86,8 @@ def test_memory_is_the_least_that_any_group_leaves(case: str, tmp_path: Path) ->
         (v1, {"cpu/a/cpu.cfs_quota_us": 100000, "cpu/a/cpu.cfs_period_us": 100000}, 1),
     ],
 )
-def test_cores_are_those_of_affinity_and_quota(build: object, files: dict[str, object], expected: int, tmp_path: Path) -> None:
-    assert usable_cores(build(tmp_path, files)) == expected  # type: ignore[operator]
+def test_cores_are_those_of_affinity_and_quota(build: Any, files: dict[str, object], expected: int, tmp_path: Path) -> None:
+    assert usable_cores(build(tmp_path, files)) == expected
 
 
 def test_quotas_are_rounded_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -286,7 +286,9 @@ def test_trained_policies_are_recorded_and_sampled(paradigm: Any) -> None:
 
 @pytest.mark.parametrize(("transitions", "length", "steps"), [(30, 1_000_000, 30), (7, 10, 7), (10, 10, 10), (25, 10, 10), (1, 1, 1)])
 def test_recording_stops_after_what_is_asked_for(transitions: int, length: int, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    taken, step, reported = [], NetworkSource.step, []
+    taken: list[int] = []
+    reported: list[int] = []
+    step = NetworkSource.step
 
     def counted(source: NetworkSource, actions: NDArray[Any]) -> Any:
         taken.append(len(actions))
