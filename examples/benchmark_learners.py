@@ -382,7 +382,7 @@ def main(options: Options) -> None:
         console.print("", *aims(figures), sep="\n")
 
 
-def write(path: Path, options: Options, software: dict[str, Any], figures: dict[str, dict[str, Any]]) -> None:
+def write(path: Path, options: Options, software: dict[str, Any], figures: list[dict[str, Any]]) -> None:
     """Write what was measured, with the options and the machine."""
     asked = {name: value for name, value in asdict(options).items() if name not in ("peer_venv", "json")}  # paths are of this machine
     result = {"options": asked, "machine": hardware(), "versions": software, "aims": aims(figures), "multiply_adds": FORMULA}

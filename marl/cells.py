@@ -21,7 +21,7 @@ import torch
 from baselines import REGISTRY
 from baselines.comparison import parse_scheduler
 from marl.collect import MAX_SEED
-from marl.commands import Collect, Evaluate, Train
+from marl.commands import DEFAULT_SCHEDULER, Collect, Evaluate, Train
 from marl.config import LearnerConfig, TrainingConfig
 from marl.dataset import Dataset
 from marl.paradigms import team_of
@@ -271,18 +271,21 @@ def _recorded(options: dict[str, Any]) -> Data:
     network = None
     if options["env"]:
         make_env(options["env"])
-        if options["set"] or options["network"] != Collect.network:
+        if options["set"] or options["network"]:
             raise ValueError("network and set are of the network and do not go with env")
     else:
-        network = RRMConfig.preset(options["network"], **options["set"])
+        network = RRMConfig.preset(options["network"] or "paper", **options["set"])
+    if options["scheduler"] is not None and (options["policy"] or options["env"]):
+        raise ValueError("scheduler does not go with policy or env, which say who acts")
     if options["policy"]:
         who = {"policy": _identity(str(options["policy"])), "sample": options["sample"]}
         label = f"{describe(options['policy'])['scheme']}{' sampled' if options['sample'] else ''}"
     elif options["env"]:
         who, label = {"policy": None}, "random actions"
     else:
-        parse_scheduler(options["scheduler"], REGISTRY)
-        who, label = {"scheduler": options["scheduler"]}, options["scheduler"]
+        label = options["scheduler"] or DEFAULT_SCHEDULER
+        parse_scheduler(label, REGISTRY)
+        who = {"scheduler": label}
     where: Description = {"env": options["env"], "network": network.as_dict() if network else None}
     settings = tuple(f"{name}={value}" for name, value in options["set"].items())
     rest = {name: value for name, value in options.items() if name not in ("set", "policy")}

@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 from marl.dataset import Dataset
 from marl.descriptions import check_text
 from marl.engine import Engine, Serial, Task
+from marl.memory import free_bytes
+from marl.paradigms import team_of
 from marl.policy import Policy, describe, load_policies
+from marl.replay import bytes_per_transition
 from marl.sources import MakeEnv, NetworkSource, ParallelSource, Source
 from marl.torch_state import known_torch
 from rrm_env import SILENT, Network, RRMConfig, Scheduler, metrics
@@ -100,8 +103,18 @@ class Recording:
         episodes = -(-self._transitions // self._config.episode_length)
         rounds = -(-episodes // MAX_BATCH)
         self._slots, self._steps = -(-episodes // rounds), rounds * self._config.episode_length
+        self._check_memory()
         self._columns: dict[str, NDArray[Any]] = {}
         self._ended: list[_Ended] = []
+
+    def _check_memory(self) -> None:
+        """Refuse a recording that does not fit (ValueError), before hours are spent on it."""
+        each, free = bytes_per_transition(team_of(self._config)), free_bytes(torch.device("cpu"))
+        if free is not None and each * self._transitions > free:
+            raise ValueError(
+                f"transitions = {self._transitions:,} need {each * self._transitions / 2**30:,.1f} GiB of memory, "
+                f"{free / 2**30:,.1f} GiB are free, allowed: up to {free // each:,}"
+            )
 
     @property
     def shards(self) -> list[range]:
@@ -114,10 +127,19 @@ class Recording:
     @property
     def tasks(self) -> list[Task]:
         """Record a shard each."""
-        arguments = self._scheduler, self._config, self._steps, self._slots, self._seed, self._first_episode
+        before, after = (self._scheduler, self._config), (self._slots, self._seed, self._first_episode)
         return [
-            Task(f"{self._name}, slots {s.start} to {s.stop - 1} of {self._slots}", _record_shard, (*arguments, s)) for s in self.shards
+            Task(
+                f"{self._name}, slots {s.start} to {s.stop - 1} of {self._slots}",
+                _record_shard,
+                (*before, self._steps_of(s), *after, s),
+            )
+            for s in self.shards
         ]
+
+    def _steps_of(self, shard: range) -> int:
+        """Steps that the shard's transitions take: fewer than a slot's where it is the last one alone."""
+        return min(self._steps, self._transitions - shard.start * self._steps)
 
     def add(self, shard: range, recorded: tuple[dict[str, NDArray[Any]], list[_Ended]]) -> int:
         """Put in what the shard's task returned; the number of its transitions."""
@@ -128,6 +150,7 @@ class Recording:
                 self._columns[name] = np.empty((self._transitions, *column.shape[2:]), column.dtype)
             rows = self._columns[name][first : first + size]
             rows[:] = column.reshape(-1, *column.shape[2:])[: len(rows)]
+        size = min(size, self._transitions - first)
         self._ended += [episode._replace(row=first + episode.row) for episode in ended]
         return size
 

@@ -37,6 +37,9 @@ from rrm_env.version import facts, versions
 from rrm_env.watching import check_video, record, watch
 
 Settings = Annotated[tuple[str, ...], tyro.conf.arg(name="set", metavar="FIELD=VALUE")]
+DEFAULT_SCHEDULER = "itlinq"
+"""Whose actions are recorded where nobody is named."""
+
 Flat = tyro.conf.arg(name="")
 
 
@@ -62,9 +65,9 @@ class Collect:
 
     out: Path
     """File to write, such as data.safetensors."""
-    scheduler: str = "itlinq"
+    scheduler: str | None = None
     """Whose actions to record: a scheduler of python -m baselines, with options after colons (itlinq:tolerance_db=0,
-    random_walk:silence=true)."""
+    random_walk:silence=true); itlinq where there is no policy either."""
     policy: Path | None = None
     """Folder of a training run to record instead of a scheduler; all its seeds contribute equally."""
     sample: bool = False
@@ -73,8 +76,8 @@ class Collect:
     """How many."""
     seed: int = 0
     """Which episodes; different seeds share none."""
-    network: str = "paper"
-    """Preset of the network."""
+    network: str | None = None
+    """Preset of the network (default: paper)."""
     settings: Settings = ()
     """Fields of the network to change, such as n_ues=10."""
     env: str | None = None
@@ -87,6 +90,10 @@ class Collect:
         out = check_dataset_path("--out", self.out)
         if self.env and self.where != EngineOptions():
             raise ValueError("--engine shares out the network's episodes and does not go with --env")
+        if self.scheduler is not None and (self.policy or self.env):
+            raise ValueError(f"--scheduler does not go with {'--policy' if self.policy else '--env'}, which says who acts")
+        if self.env and (self.settings or self.network is not None):
+            raise ValueError(f"{'--set' if self.settings else '--network'} is of the network and does not go with --env")
         with progress("transitions", self.transitions) as bar, self.where.open(bar.losses) as engine:
             dataset = self.record(bar, engine)
         dataset.write(out)
@@ -102,11 +109,12 @@ class Collect:
             raise ValueError("--sample needs --policy: a scheduler has no actor to draw from")
         if self.env:
             return collect_parallel(make_env(self.env), None, self.transitions, self.seed, progress=advance)
-        scheduler = parse_scheduler(self.scheduler, REGISTRY)
-        return collect(scheduler, self._config(), self.transitions, self.seed, name=self.scheduler, progress=advance, engine=engine)
+        name = self.scheduler or DEFAULT_SCHEDULER
+        scheduler = parse_scheduler(name, REGISTRY)
+        return collect(scheduler, self._config(), self.transitions, self.seed, name=name, progress=advance, engine=engine)
 
     def _config(self) -> RRMConfig:
-        return RRMConfig.preset(self.network, **parse_settings(self.settings))
+        return RRMConfig.preset(self.network or "paper", **parse_settings(self.settings))
 
 
 @dataclass(frozen=True)
@@ -137,6 +145,8 @@ class Train:
     def run(self) -> None:
         """Do it."""
         dataset = Dataset.read(self.dataset) if self.dataset else None
+        if self.env and (self.settings or self.network):
+            raise ValueError(f"{'--set' if self.settings else '--network'} is of the network and does not go with --env")
         network = RRMConfig.preset(self.network or "paper", **parse_settings(self.settings)) if self.network or self.settings else None
         with training_progress(self.training.updates) as report:
             train(

@@ -53,9 +53,11 @@ class Online:
     def __init__(self, learner: Learner, training: TrainingConfig, make_source: Callable[[], Source]) -> None:
         self._learner, self._training = learner, training
         self._sources = [make_source() for _ in learner.seeds]
-        self.replay = Replay(learner.team, len(learner.seeds), learner.config.replay_capacity, learner.device)
-        self.stored, self.size, self.first = self.replay.stored, self.replay.size, self.replay.first
         self._random_steps = environment_steps(0, learner.config, training) // training.envs_per_seed
+        collected = environment_steps(training.updates, learner.config, training)
+        capacity = min(learner.config.replay_capacity, collected)
+        self.replay = Replay(learner.team, len(learner.seeds), capacity, learner.device)
+        self.stored, self.size, self.first = self.replay.stored, self.replay.size, self.replay.first
 
     def before_update(self, updates: int) -> None:
         """Before the first update, fill the replay with random actions; then step every `updates_per_step` updates."""

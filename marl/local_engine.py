@@ -31,6 +31,7 @@ from marl.engine import (
     Task,
     call_afar,
 )
+from rrm_env.limits import usable_cores
 from rrm_env.network import bounded_integer
 
 _WORKER = "rrm_env worker"
@@ -50,7 +51,7 @@ class Local(Engine):
     """Processes on this machine.
 
     Args:
-        workers: how many; one per core where None.
+        workers: how many; one per core that this process may use where None.
         listen, attempts: as for every `Engine`.
 
     Raises:
@@ -60,7 +61,7 @@ class Local(Engine):
     def __init__(self, workers: int | None = None, listen: Listen | None = None, attempts: int = ATTEMPTS) -> None:
         super().__init__(listen, attempts)
         _require_main_script()
-        self.workers = _cores() if workers is None else bounded_integer("workers", workers, MAX_WORKERS)
+        self.workers = usable_cores() if workers is None else bounded_integer("workers", workers, MAX_WORKERS)
         self._idle = [_Worker() for _ in range(self.workers)]
         self._busy: dict[Hashable, tuple[_Worker, int | None]] = {}
         self._starts = _main_module_name() is not None
@@ -128,7 +129,7 @@ class _Context(SpawnContext):
 
     def Process(self, *args: Any, **options: Any) -> Any:  # type: ignore[override] # noqa: N802 - multiprocessing's name
         """A new process of ours."""
-        self.process = super().Process(*args, **options, name=_WORKER)
+        self.process = super().Process(*args, **{**options, "name": _WORKER})
         return self.process
 
 
@@ -138,7 +139,7 @@ class _Worker:
     def __init__(self) -> None:
         self._pool: ProcessPoolExecutor | None = None
         self._context = _Context()
-        self._started: Future[int] | None = None
+        self._process: Future[int] | None = None
 
     def submit(self, function: Callable[..., Any], arguments: tuple[Any, ...], gpu: int | None) -> Future[bytes]:
         """Start a task, whose `Returned` comes back pickled; what cannot travel is its error."""
@@ -154,13 +155,13 @@ class _Worker:
             except BrokenProcessPool:  # killed, perhaps while it was idle
                 self._pool.shutdown()
         self._pool = ProcessPoolExecutor(1, self._context, initializer=_attend_parent)
-        self._started = self._pool.submit(os.getpid)
+        self._process = self._pool.submit(os.getpid)
         return self._pool.submit(_run, content, gpu)
 
     @property
     def has_started(self) -> bool:
         """Whether the process has imported the main script and takes tasks."""
-        started = self._started
+        started = self._process
         return started is not None and started.done() and started.exception() is None
 
     def raise_cause(self) -> NoReturn:
@@ -187,17 +188,17 @@ class _Worker:
 
     def kill(self) -> None:
         """End the process and what it does."""
-        if self._pool is None or self._started is None:
+        if self._pool is None or self._process is None:
             return
         with suppress(BrokenProcessPool, ProcessLookupError):
-            os.kill(self._started.result(), signal.SIGTERM)
+            os.kill(self._process.result(), signal.SIGTERM)
         self.close()
 
     def close(self) -> None:
         """End the process when it has done its task."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
-        self._pool = self._started = None
+        self._pool = self._process = None
 
 
 # --- Starting ---
@@ -269,8 +270,3 @@ def _attend_parent() -> None:
             os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def _cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

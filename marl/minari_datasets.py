@@ -196,6 +196,11 @@ def _unpacked_size(group: Any, seen: set[int]) -> int:
 def _transitions(data: Any) -> Dataset:
     """Those of a Minari dataset, as `from_minari`."""
     layout = _layout(data)
+    if parts := data.storage.metadata.get("combined_datasets"):
+        raise DatasetError(
+            f"Minari dataset {data.id!r} combines {', '.join(map(str, parts))} and no longer tells their behaviours apart: "
+            "import each of them, and join them by Dataset.concatenate"
+        )
     if not data.total_episodes:  # as an export leaves it that was killed
         raise DatasetError(f"Minari dataset {data.id!r} holds no episode")
     episodes = [_columns(episode, layout, data.id) for episode in data.iterate_episodes()]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 from marl.engine import ATTEMPTS, LOOK_S, MAX_WORKERS, Engine, Listen, LostError, Returned, Task, call_afar
+from rrm_env.limits import usable_cores
 from rrm_env.network import bounded_integer
 from rrm_env.optional import required
 
@@ -45,7 +46,7 @@ class Ray(Engine):
         options: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
         address = address or os.environ.get("RAY_ADDRESS") or "local"
         if address == "local":
-            options |= {"num_cpus": self._workers, "include_dashboard": False}
+            options |= {"num_cpus": self._workers or usable_cores(), "include_dashboard": False}
         else:
             _require_answer(address)
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shlex
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rrm_env.files import readable
+from rrm_env.limits import available_memory, usable_cores
 
 __version__ = "0.1.0"
 
@@ -42,10 +42,10 @@ def revision() -> str | None:
 
 
 def machine() -> dict[str, str | int | None]:
-    """The processor and its cores, in words."""
+    """The processor in words, and the cores that this process may use."""
     information = Path("/proc/cpuinfo").read_text("utf-8", "replace") if Path("/proc/cpuinfo").exists() else ""
     models = [line.partition(":")[2].strip() for line in information.splitlines() if line.startswith("model name")]
-    return {"processor": (models or [platform.processor()])[0], "cores": os.cpu_count()}
+    return {"processor": (models or [platform.processor()])[0], "cores": usable_cores()}
 
 
 def origin(*distributions: str) -> dict[str, Any]:
@@ -65,13 +65,14 @@ OPTIONAL = ("torch", "supersuit", "safetensors", "filelock", "matplotlib", "pyga
 def facts() -> dict[str, str]:
     """What a bug report should say: versions of all that matters here, and the machine."""
     installed = [name for name in OPTIONAL if _is_installed(name)]
-    computer = machine()
+    computer, memory = machine(), available_memory()
     return {
         **versions(*installed),
         "revision": revision() or "no checkout",
         "platform": platform.platform(),
         "processor": str(computer["processor"]),
         "cores": str(computer["cores"]),
+        "memory": "unknown" if memory is None else f"{memory / 2**30:.1f} GiB free for this process",
     }
 
 

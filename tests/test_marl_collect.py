@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from baselines import TDM, Greedy, ITLinQ, ProportionalFair, RandomWalk
 from marl import Dataset, LearnerConfig, Policy, collect
 from marl.collect import MAX_SEED
 from marl.paradigms import team_of
+from marl.sources import NetworkSource
 from rrm_env import SILENT, Network, RRMConfig, Scheduler, evaluate
 from rrm_env.network import EVALUATION_SEEDS
 
@@ -277,3 +279,34 @@ def test_trained_policies_are_recorded_and_sampled(paradigm: Any) -> None:
         played(drawn, config, rows, SEEDS_EACH + k)
     # The draws of an episode do not depend on how many are played beside it.
     assert torch.equal(collect(sampling, config, length, seed=1).action, drawn.action[:length])
+
+
+# --- Work by the request ---
+
+
+@pytest.mark.parametrize(("transitions", "length", "steps"), [(30, 1_000_000, 30), (7, 10, 7), (10, 10, 10), (25, 10, 10), (1, 1, 1)])
+def test_recording_stops_after_what_is_asked_for(transitions: int, length: int, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+    reported: list[int] = []
+    step = NetworkSource.step
+
+    def counted(source: NetworkSource, actions: NDArray[Any]) -> Any:
+        taken.append(len(actions))
+        return step(source, actions)
+
+    monkeypatch.setattr(NetworkSource, "step", counted)
+    dataset = collect(TDM(), replace(SMALL, episode_length=length), transitions, progress=reported.append)
+    assert (len(dataset), len(taken), sum(reported)) == (transitions, steps, transitions)
+
+
+@pytest.mark.parametrize("kind", ["random", "itlinq", "policy"])
+def test_a_cut_episode_is_the_beginning_of_the_whole_one(kind: str) -> None:
+    config = replace(SMALL, episode_length=60)
+    scheduler = random_policy(team_of(config)) if kind == "policy" else scheduler_of(kind)
+    whole, cut = (collect(scheduler, config, n, seed=4) for n in (60, 23))
+    for name, tensor in cut.tensors().items():
+        expected = whole.tensors()[name][:23].clone()
+        if name == "truncated":
+            expected[-1] = 1
+        assert torch.equal(tensor, expected), name
+    assert cut.metadata["behaviours"][0]["kpis"] == {}

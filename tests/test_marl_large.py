@@ -9,11 +9,12 @@ import pytest
 import torch
 from worlds import random_batch
 
-from marl import Learner, LearnerConfig, Team, TrainingConfig, memory, train
+from baselines import RandomWalk
+from marl import Learner, LearnerConfig, Team, TrainingConfig, collect, train
 from marl.__main__ import main
 from marl.paradigms import team_of
 from marl.replay import Replay, bytes_per_transition
-from rrm_env import RRMConfig
+from rrm_env import RRMConfig, limits
 
 NETWORK = RRMConfig(n_aps=32, n_ues=160, area_side_m=50 * 32**0.5)
 TEAM = team_of(NETWORK)
@@ -67,8 +68,9 @@ def test_decentralised_learners_of_32_access_points_train(paradigm: str, algorit
 
 def free(kibibytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the system say that so much memory is free."""
-    (tmp_path / "meminfo").write_text(f"MemTotal: {10 * kibibytes} kB\nMemAvailable:   {kibibytes} kB\nCached: 7 kB\n")
-    monkeypatch.setattr(memory, "MEMORY", tmp_path / "meminfo")
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc" / "meminfo").write_text(f"MemTotal: {10 * kibibytes} kB\nMemAvailable:   {kibibytes} kB\nCached: 7 kB\n")
+    monkeypatch.setattr(limits, "SYSTEM", tmp_path)
 
 
 def test_a_replay_that_does_not_fit_is_named_with_what_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,10 +83,17 @@ def test_a_replay_that_does_not_fit_is_named_with_what_would(tmp_path: Path, mon
     kept = Replay(TEAM, 3, fits, torch.device("cpu"))
     assert sum(field.nbytes for field in kept.stored) == 3 * fits * bytes_per_transition(TEAM)
     with pytest.raises(ValueError, match="replay_capacity = 100,000"):
-        train(tmp_path / "run", LearnerConfig(paradigm="i"), TrainingConfig(updates=1), network=NETWORK)
+        train(tmp_path / "run", LearnerConfig(paradigm="i"), TrainingConfig(updates=10**6), network=NETWORK)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_replay_is_made_where_the_system_does_not_tell_what_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "MEMORY", tmp_path / "missing")
+    monkeypatch.setattr(limits, "SYSTEM", tmp_path)
     assert Replay(Team(2, 3, 4), 1, 10, torch.device("cpu")).capacity == 10
+
+
+def test_a_recording_that_does_not_fit_is_refused_before_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free(1000, tmp_path, monkeypatch)
+    with pytest.raises(ValueError, match=r"^transitions = 1,000,000 need .* GiB of memory, .* allowed: up to [\d,]+$"):
+        collect(RandomWalk(), transitions=1_000_000)
+    assert len(collect(RandomWalk(), transitions=10)) == 10

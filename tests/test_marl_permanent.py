@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,7 @@ def end_by(number: int) -> None:
     os.kill(os.getpid(), number)
 
 
-FAILURES = {
+FAILURES: dict[str, tuple[Callable[..., Any], tuple[Any, ...], str]] = {
     "import in the worker": (nothing, (Unloadable(),), "No module named 'nowhere'"),
     "unpicklable arguments": (nothing, (Unpicklable(),), "cannot pickle this"),
     "unpicklable function": (lambda: None, (), "pickle"),

@@ -53,7 +53,7 @@ def test_names_that_are_not_utf8_are_refused_before_the_work(data: Dataset, tmp_
         lambda: train(tmp_path / "run", small_learner(), small_training(), make=Unnameable),
     ):
         with pytest.raises(ValueError, match="name must be a text that UTF-8 can hold"):
-            work()  # type: ignore[no-untyped-call]
+            work()
     assert not (tmp_path / "run").exists()
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
+from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from toys import arrays
+from safetensors.torch import load_file
+from toys import arrays, assert_same_outcome, trained
 
 from marl import Team
 from marl.replay import Replay
@@ -60,3 +63,21 @@ def test_batches_are_drawn_from_each_seeds_own_rows() -> None:
     for name, field in batch._asdict().items():
         assert field.dtype == kinds.get(name, torch.float32), name
         assert field.shape[:2] == (3, 3)
+
+
+def test_a_short_run_makes_no_replay_for_a_long_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    create = Replay.__init__
+
+    def seen(replay: Replay, team: Team, n_seeds: int, capacity: int, device: torch.device) -> None:
+        made.append(capacity)
+        create(replay, team, n_seeds, capacity, device)
+
+    monkeypatch.setattr(Replay, "__init__", seen)
+    learner = {"replay_capacity": 10**9, "learning_starts": 16}
+    run = trained(tmp_path / "long", learner)
+    resumed = trained(tmp_path / "short", learner, {"updates": 10, "checkpoint_every": 10})
+    assert made[0] == int(load_file(next(run.glob("replay-*")))["added"])
+    assert made[1] < made[0] < 100
+    trained(resumed, learner, resume=True)
+    assert_same_outcome(run, resumed)

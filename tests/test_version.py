@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import platform
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from rrm_env import version
+from rrm_env.limits import usable_cores
 
 SOURCE = Path(version.__file__)
 
@@ -111,7 +111,7 @@ def test_machine_has_a_processor_and_cores() -> None:
     machine = version.machine()
     assert json.loads(json.dumps(machine)) == machine
     assert set(machine) == {"processor", "cores"}
-    assert machine["cores"] == os.cpu_count()
+    assert machine["cores"] == usable_cores()
     information = Path("/proc/cpuinfo")
     lines = [line.split(":", 1) for line in information.read_text().splitlines() if ":" in line] if information.exists() else []
     models = [value.strip() for name, value in lines if name.strip() == "model name"]
