@@ -88,14 +88,15 @@ class ReadableTables(SphinxPostTransform):
     default_priority = 900
 
     def run(self, **_kwargs: Any) -> None:
-        """Put intervals and places to break into nodes of their own, and mark tables of more than eight columns."""
+        """Put intervals and places to break into nodes of their own, and mark tables of many columns and of few."""
         for text in list(self.document.findall(nodes.Text)):
             parts = re.split(f"({INTERVAL})|{AFTER_COLON}", text.astext())
-            if len(parts) > 1 and not isinstance(text.parent, nodes.literal | nodes.FixedTextElement):
+            if len(parts) > 1 and not isinstance(text.parent, nodes.FixedTextElement):
                 text.parent.replace(text, [self._piece(part) for part in parts])
         for group in self.document.findall(nodes.tgroup):
-            if group["cols"] > 8:
-                group.parent["classes"].append("many-columns")
+            longest = max(len(entry.astext()) for entry in group.findall(nodes.entry))
+            group.parent["classes"] += ["many-columns"] * (group["cols"] > 8)
+            group.parent["classes"] += ["fits-a-phone"] * (group["cols"] <= 3 and longest < 200)
 
     @staticmethod
     def _piece(part: str | None) -> nodes.Node:

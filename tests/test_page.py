@@ -148,7 +148,7 @@ def test_options_append_as_many_numbers_as_their_table_says(measurements: str, t
     heading, *rows = rows_of(section("Observations"))
     assert heading == ["option", "appended to each AP's observation", "numbers"]
     numbers = {option: formula for option, _, formula in rows}
-    options = {"measurements": measurements, "turns": turns, "messages": messages}
+    options: dict[str, Any] = {"measurements": measurements, "turns": turns, "messages": messages}
     chosen = [f'`{name}="{value}"`' for name, value in options.items() if value != "none"]
     for n_aps, n in ((4, 3), (3, 2), (5, 4)):
         config = replace(DEFAULTS, n_aps=n_aps, n_candidates=n, **options)
