@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import tyro
+
 from marl.tables import KPI_HEADINGS, experience_of, figure_tables, interval, kpi_cells, made_by
 from rrm_env.ending import status_of
 from rrm_env.files import write_whole
@@ -124,4 +126,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(status_of(main))
+    sys.exit(status_of(lambda: tyro.cli(main, description=__doc__)))
