@@ -51,9 +51,10 @@ def test_an_unknown_option_of_an_example_is_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [script.name, "--no-such-option", "1"])
-    with examples(), warnings.catch_warnings(), pytest.raises(SystemExit) as ended:
+    with examples(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        runpy.run_path(str(script), run_name="__main__")
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(script), run_name="__main__")
     assert list(tmp_path.iterdir()) == []
     if isinstance(ended.value.code, str) and "this example needs" in ended.value.code:
         pytest.skip(ended.value.code)
