@@ -6,11 +6,11 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from baselines.max_weight import MaxWeight
 from baselines.scheduler import Served
 from rrm_env import SILENT, Network
+from rrm_env.compiling import compiled
 from rrm_env.network import bounded_integer
 
 MAX_SWEEPS = 1000
@@ -50,7 +50,7 @@ class GreedyMaxWeight(MaxWeight):
         return served
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _search(candidates: Any, gain: Any, average_rate: Any, fairness_exponent: float, starts: int) -> Any:
     """Links are numbered l = i * N + s, candidate s of AP i."""
     n_envs, n_aps, n = candidates.shape
@@ -86,7 +86,7 @@ def _search(candidates: Any, gain: Any, average_rate: Any, fairness_exponent: fl
     return served
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _insert(value: float, chosen: Any, weight: Any, signal: Any, received: Any, interference: Any) -> float:
     """Let links join those that transmit; the weighted rate reached."""
     joining = 0
@@ -105,7 +105,7 @@ def _insert(value: float, chosen: Any, weight: Any, signal: Any, received: Any, 
     return value
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _sweep(value: float, chosen: Any, weight: Any, signal: Any, received: Any, interference: Any) -> float:
     """Let each AP change to its best reply; the weighted rate reached, the same number if none changed."""
     for i in range(chosen.size):
@@ -123,7 +123,7 @@ def _sweep(value: float, chosen: Any, weight: Any, signal: Any, received: Any, i
     return value
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _reply(i: int, kept: int, value: float, chosen: Any, weight: Any, signal: Any, received: Any, interference: Any) -> Any:
     """The best choice of AP i, which is silent so far, and by how much it raises the weighted rate against the choice `kept`."""
     n, taken = weight.size // chosen.size, 0.0
@@ -145,7 +145,7 @@ def _reply(i: int, kept: int, value: float, chosen: Any, weight: Any, signal: An
     return best, best_change - kept_change
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _add(total: Any, row: Any) -> None:
     for k in range(total.size):
         total[k] += row[k]

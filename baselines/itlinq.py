@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from baselines.scheduler import Baseline, Served
 from rrm_env import SILENT, Network
+from rrm_env.compiling import compiled
 from rrm_env.network import bounded_number
 
 
@@ -38,7 +38,7 @@ class ITLinQ(Baseline):
         return served
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _coexisting(candidates: Any, pf_ratio: Any, gain: Any, tolerance: float, exponent: float) -> Any:
     n_envs, n_aps, n = candidates.shape
     served = np.full((n_envs, n_aps), SILENT, np.int64)

@@ -6,10 +6,10 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from baselines.scheduler import Baseline, Served
 from rrm_env import SILENT, Network
+from rrm_env.compiling import compiled
 from rrm_env.network import bounded_number
 
 MAX_JOINT_ACTIONS = 2**20
@@ -58,7 +58,7 @@ class MaxWeight(Baseline):
         return served
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _search(candidates: Any, gain: Any, average_rate: Any, fairness_exponent: float) -> Any:
     """Depth first over APs, each trying its candidates in order and then silence.
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from baselines.scheduler import Baseline, PastOf, Served
 from rrm_env import SILENT, Network
+from rrm_env.compiling import compiled
 
 
 class TDM(Baseline):
@@ -56,7 +56,7 @@ class NetworkTDM(TDM):
         return served
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _longest_waiting(last_served: Any, group_of: Any, eligible: Any, n_groups: int, t: int) -> Any:
     """Per group of UEs, the eligible one served longest ago; it is marked as served at t."""
     n_envs, n_ues = last_served.shape

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from rrm_env.compiling import compiled
+
 f32, i32, u64 = np.float32, np.int32, np.uint64
 
 SILENT = -1
@@ -42,7 +44,7 @@ _ZERO, _HALF, _ONE, _TWO = f32(0), f32(0.5), f32(1), f32(2)
 # Arrays are borrowed from `Network`, so numba's reference counting (two atomic operations per row taken) is turned off;
 # nothing may be allocated in a kernel. Only "contract" (fused multiply-add) of fastmath: the full set drops NaN checks.
 _options: dict[str, Any] = {"_nrt": False, "error_model": "numpy", "fastmath": {"contract"}}
-_compile: Any = njit(nogil=True, cache=True, **_options)
+_compile: Any = compiled(nogil=True, **_options)
 _inline: Any = njit(forceinline=True, **_options)
 
 

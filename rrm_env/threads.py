@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import config as numba_config
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+from rrm_env.compiling import compiled
 
 Job = Callable[[int, int, int], Any]
 """Takes the thread's index and its range, start and stop; releases the interpreter lock while it works."""
@@ -38,7 +40,7 @@ def _load(_context: Any, counter: Any) -> Any:
     return types.int64(counter), generate
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _spin(counter: Any, seen: int) -> None:
     """Return once the counter has left the value seen, or after a while."""
     for _ in range(_SPINS):

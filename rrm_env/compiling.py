@@ -1,0 +1,112 @@
+"""Compilation by numba with a cache on the disk that helps where it can and never stops anything.
+
+numba's own ``cache=True`` raises where it finds no folder to write to, where a file of the cache
+is damaged, and where the disk is full. Here each of these is one line of the log, and the code is
+compiled in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import pickle
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from numba import config as numba_config
+from numba import njit
+from numba.core.caching import CompileResultCacheImpl, FunctionCache
+from numba.core.dispatcher import Dispatcher
+from numba.core.serialize import dumps
+
+from rrm_env.files import WriteError, storing
+
+_logger = logging.getLogger(__name__)
+_said: set[str] = set()
+
+_IN_MEMORY = "what this process compiled stays in its memory, and the next one compiles again"
+
+
+def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """A decorator: `numba.njit` with these options, cached on the disk where that is possible."""
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        dispatcher = njit(**options)(function)
+        if isinstance(dispatcher, Dispatcher):  # the function itself where NUMBA_DISABLE_JIT is set
+            _enable_cache(dispatcher, function)
+        return dispatcher
+
+    return decorate
+
+
+def _enable_cache(dispatcher: Any, function: Callable[..., Any]) -> None:
+    try:
+        cache = _Cache(function)
+    except (RuntimeError, OSError) as error:  # numba knows no folder, or cannot read the source
+        reason = str(error).partition("\n")[0]
+        _say_once(
+            "place",
+            f"compiled code cannot be kept on the disk ({reason}); {_IN_MEMORY}; set NUMBA_CACHE_DIR to a folder that can be written to",
+        )
+        return
+    dispatcher._cache = cache
+    wanted = numba_config.CACHE_DIR
+    if wanted and not Path(cache.cache_path).is_relative_to(wanted):
+        _say_once(
+            "wanted",
+            f"NUMBA_CACHE_DIR = {wanted!r} is no folder that can be written to; compiled code is kept in {str(cache.cache_path)!r}",
+        )
+
+
+def _say_once(topic: str, line: str) -> None:
+    """Log a line for the first function that it concerns, and for no other.
+
+    Python's warnings would not do: users turn them into errors, and the work can go on.
+    """
+    if topic not in _said:
+        _said.add(topic)
+        _logger.warning(line)
+
+
+class _Checked(CompileResultCacheImpl):
+    """Compiled code with a checksum: machine code with a wrong byte would run."""
+
+    def reduce(self, cres: Any) -> tuple[bytes, bytes]:
+        """What is stored of compiled code."""
+        content = dumps(super().reduce(cres))
+        return hashlib.sha256(content).digest(), content
+
+    def rebuild(self, target_context: Any, reduced_data: tuple[bytes, bytes]) -> Any:
+        """The compiled code of what was stored (ValueError: it has changed)."""
+        digest, content = reduced_data
+        if hashlib.sha256(content).digest() != digest:
+            raise ValueError("the checksum does not fit")
+        return super().rebuild(target_context, pickle.loads(content))
+
+
+class _Cache(FunctionCache):
+    """numba's cache of a function, without its errors."""
+
+    _impl_class = _Checked
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """The compiled code of a signature, or None."""
+        try:
+            return super().load_overload(sig, target_context)
+        except OSError:  # saving will meet it again and say so
+            return None
+        except Exception:  # whatever unpickling makes of wrong bytes
+            _say_once("damage", f"a damaged file of compiled code in {self.cache_path!r} is replaced")
+            with suppress(OSError):
+                self.flush()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Store the compiled code of a signature, if the system lets us."""
+        try:
+            with storing(self.cache_path, _IN_MEMORY, "filled with compiled code"):
+                super().save_overload(sig, data)
+        except WriteError as error:
+            _say_once("save", f"{error}; NUMBA_CACHE_DIR can name another folder")
