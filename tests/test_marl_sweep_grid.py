@@ -17,7 +17,7 @@ from toys import SMALL, Match, run, trained
 from baselines import REGISTRY, RandomWalk
 from marl import LearnerConfig, TrainingConfig, collect
 from marl.cells import OPTIONS, digest
-from marl.commands import Collect, Evaluate, Train
+from marl.commands import DEFAULT_SCHEDULER, Evaluate, Train
 from marl.sweep import MAX_POINTS, Sweep
 from rrm_env import RRMConfig
 
@@ -67,7 +67,7 @@ def test_presets_and_networks_are_those_of_the_commands() -> None:
     assert point.data is None
     (point,) = Sweep({}, {"transitions": 50}, {"schedulers": "all"}).points
     assert point.data is not None
-    assert point.data.description["scheduler"] == Collect.scheduler
+    assert point.data.description["scheduler"] == DEFAULT_SCHEDULER
     assert point.network == RRMConfig()
     assert point.schedulers == tuple(REGISTRY)
     assert set(OPTIONS["train"]) >= {"preset", "dataset", "network", "set", "env", "paradigm", "updates", "device"}
