@@ -1,4 +1,8 @@
-"""Sphinx configuration. The environment's page is the docstring of `rrm_env.rrm_v0`, the citation CITATION.cff's: both replace markers."""
+"""Sphinx configuration.
+
+Markers in pages are replaced by what has its home elsewhere: the environment's page by the docstring of `rrm_env.rrm_v0`, the
+citation by that of CITATION.cff.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,10 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 
 import rrm_env
 
-CITATION: dict[str, Any] = yaml.safe_load((Path(__file__).parent.parent / "CITATION.cff").read_text(encoding="utf-8"))
+ROOT = Path(__file__).parent.parent
+CITATION: dict[str, Any] = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+EDITABLE_HOSTS = ("https://github.com/", "https://gitlab.com/", "https://bitbucket.org/")
+"""Where the theme knows the address at which a file is edited."""
 
 
 def repository_links(citation: dict[str, Any]) -> dict[str, Any]:
@@ -25,9 +32,10 @@ def repository_links(citation: dict[str, Any]) -> dict[str, Any]:
     if not repository:
         return {}
     icon = {"name": "Repository", "url": repository, "html": "Repository", "class": ""}
-    editable = repository.startswith(("https://github.com/", "https://gitlab.com/", "https://bitbucket.org/"))
-    links = {"source_repository": repository, "source_branch": "main", "source_directory": "docs/"} if editable else {}
-    return {"footer_icons": [icon], **links}
+    if not repository.startswith(EDITABLE_HOSTS):
+        return {"footer_icons": [icon]}
+    source = {"repository": repository, "branch": "main", "directory": "docs/"}
+    return {"footer_icons": [icon], **{f"source_{name}": value for name, value in source.items()}}
 
 
 project = "rrm_env"
@@ -55,7 +63,7 @@ exclude_patterns = ["_build", "*_table.md", "*_tables.md"]  # included in other 
 def bibtex(citation: dict[str, Any]) -> str:
     """CITATION.cff as BibTeX: the software, and the paper that it refers to."""
     (paper,) = citation["references"]
-    names = " and ".join(f"{name['family-names']}, {name['given-names']}" for name in paper["authors"])
+    authors = [f"{name['family-names']}, {name['given-names']}" for name in paper["authors"]]
     (number,) = (item["value"] for item in paper["identifiers"])
     software = {
         "title": f"{{{citation['title']}}}",
@@ -63,8 +71,15 @@ def bibtex(citation: dict[str, Any]) -> str:
         "version": citation["version"],
         "note": f"{citation['license']} licence",
     }
-    article = {"title": f"{{{paper['title']}}}", "author": names, "year": paper["year"], "journal": number, "url": paper["url"]}
-    return f"{_entry('software', 'rrm_env', software)}\n\n{_entry('article', 'eldeeb2025offline', article)}"
+    article = {
+        "title": f"{{{paper['title']}}}",
+        "author": " and ".join(authors),
+        "year": paper["year"],
+        "journal": number,
+        "url": paper["url"],
+    }
+    entries = _entry("software", "rrm_env", software), _entry("article", "eldeeb2025offline", article)
+    return "\n\n".join(entries)
 
 
 def _entry(kind: str, key: str, values: dict[str, Any]) -> str:
@@ -74,7 +89,8 @@ def _entry(kind: str, key: str, values: dict[str, Any]) -> str:
 
 def _fill_in(app: Any, docname: str, source: list[str]) -> None:
     heading, _, page = (rrm_env.rrm_v0.__doc__ or "").strip().partition("\n")
-    for marker, text in (("rrm_v0 heading", heading), ("rrm_v0 page", page), ("bibtex", bibtex(CITATION))):
+    texts = {"rrm_v0 heading": heading, "rrm_v0 page": page, "bibtex": bibtex(CITATION)}
+    for marker, text in texts.items():
         source[0] = source[0].replace(f"{{{{{marker}}}}}", text)
 
 
@@ -83,12 +99,15 @@ AFTER_COLON = r"(?<=\w:)(?=\w+=)"
 
 
 class ReadableTables(SphinxPostTransform):
-    """Says where lines may break: not within intervals such as (1.81…1.90), but after the colons of `itlinq:tolerance_db=0`."""
+    """Says where lines may break, and which tables have many columns or few.
+
+    No line breaks within an interval such as (1.81…1.90); any may break after the colons of `itlinq:tolerance_db=0`.
+    """
 
     default_priority = 900
 
     def run(self, **_kwargs: Any) -> None:
-        """Put intervals and places to break into nodes of their own, and mark tables of many columns and of few."""
+        """Put intervals and places to break into nodes of their own; give tables their classes."""
         for text in list(self.document.findall(nodes.Text)):
             parts = re.split(f"({INTERVAL})|{AFTER_COLON}", text.astext())
             if len(parts) > 1 and not isinstance(text.parent, nodes.FixedTextElement):
@@ -102,7 +121,9 @@ class ReadableTables(SphinxPostTransform):
     def _piece(part: str | None) -> nodes.Node:
         if part is None:
             return nodes.raw("", "<wbr>", format="html")
-        return nodes.inline("", part, classes=["interval"]) if re.fullmatch(INTERVAL, part) else nodes.Text(part)
+        if re.fullmatch(INTERVAL, part):
+            return nodes.inline("", part, classes=["interval"])
+        return nodes.Text(part)
 
 
 def _hide_colons(app: Any, what: str, name: str, item: Any, options: Any, lines: list[str]) -> None:

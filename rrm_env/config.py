@@ -319,8 +319,10 @@ def _checked(item: Field[Any], value: Any) -> Any:
 def _allowed(item: Field[Any]) -> str:
     """The range of a numeric field, as error messages and the table of all options state it."""
     about = item.metadata
-    low, high = (str(bound) if isinstance(bound, int) else f"{bound:g}" for bound in (about["low"], about["high"]))
-    return f"{'above' if about['above'] else 'from'} {low} up to {high}{', or None' if about['none'] else ''}"
+    bounds = about["low"], about["high"]
+    low, high = (str(bound) if isinstance(bound, int) else f"{bound:g}" for bound in bounds)
+    first = "above" if about["above"] else "from"
+    return f"{first} {low} up to {high}" + (", or None" if about["none"] else "")
 
 
 def field_table() -> str:
