@@ -30,22 +30,40 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m baselines",
         description="Simulate the network under classical schedulers, all on the same channels, and print how they compare.",
     )
-    parser.add_argument("--preset", default="paper", help=f"network to start from: {', '.join(PRESETS)} (default: %(default)s)")
-    parser.add_argument("--episodes", type=int, help=f"episodes per scheduler (default: {EPISODES})")
-    parser.add_argument("--seed", type=int, default=0, help="which evaluation episodes (default: %(default)s)")
-    parser.add_argument(
+    network = parser.add_argument_group("network")
+    network.add_argument(
+        "--network",
+        "--preset",
+        default="paper",
+        metavar="PRESET",
+        help=f"Preset to start from: {', '.join(PRESETS)} (default: %(default)s).",
+    )
+    network.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FIELD=VALUE",
+        dest="settings",
+        help="Fields of the network to change, such as n_ues=10 (default: change none).",
+    )
+    network.add_argument("--seed", type=int, default=0, metavar="INT", help="Which evaluation episodes (default: %(default)s).")
+    network.add_argument("--threads", type=int, metavar="INT", help=f"Threads of the simulator (default: {THREADS}).")
+
+    comparison = parser.add_argument_group("comparison")
+    comparison.add_argument(
         "--schedulers",
-        help=f"comma-separated, of {', '.join(REGISTRY)}; options after colons, as in itlinq:tolerance_db=0 (default: all)",
+        metavar="NAMES",
+        help=f"Comma-separated, of {', '.join(REGISTRY)}. Options follow colons, as in itlinq:tolerance_db=0 (default: all).",
     )
-    parser.add_argument(
-        "--set", nargs="+", action="extend", default=[], metavar="FIELD=VALUE", dest="settings", help="fields of RRMConfig to change"
-    )
-    parser.add_argument("--threads", type=int, help=f"threads of the simulator (default: {THREADS})")
-    parser.add_argument("--watch", metavar="SCHEDULER", help="show the first episode under this scheduler in a window, and compare nothing")
-    parser.add_argument("--video", metavar="PATH", help="with --watch: write the episode as .gif or .mp4 instead of opening a window")
-    parser.add_argument("--info", action="store_true", help="print versions and machine, for bug reports, and do nothing else")
-    parser.add_argument("--json", metavar="PATH", help="write config, versions, KPIs and per-episode values")
-    parser.add_argument("--plot", metavar="PATH", help="draw the distribution of per-UE rates")
+    comparison.add_argument("--episodes", type=int, metavar="INT", help=f"Episodes per scheduler (default: {EPISODES}).")
+    comparison.add_argument("--json", metavar="PATH", help="Write config, versions, KPIs and per-episode values to this file.")
+    comparison.add_argument("--plot", metavar="PATH", help="Draw the distribution of per-user rates into this file.")
+
+    instead = parser.add_argument_group("instead of a comparison")
+    instead.add_argument("--watch", metavar="SCHEDULER", help="Show the first episode under this scheduler in a window.")
+    instead.add_argument("--video", metavar="PATH", help="With --watch: write the episode to this .gif or .mp4 file.")
+    instead.add_argument("--info", action="store_true", help="Print versions and machine, for bug reports.")
     return parser
 
 
@@ -68,7 +86,7 @@ def _watch(options: argparse.Namespace) -> None:
     if options.watch is None:
         raise ValueError("--video needs --watch SCHEDULER: whose episode to draw")
     _refuse_given(options, _OF_COMPARISON, "belongs to the comparison and does not go with --watch")
-    config = RRMConfig.preset(options.preset, **parse_settings(options.settings))
+    config = RRMConfig.preset(options.network, **parse_settings(options.settings))
     scheduler = parse_scheduler(options.watch, REGISTRY)
     if options.video is not None:
         path = check_video(options.video, "--video")
@@ -93,7 +111,7 @@ def _compare(options: argparse.Namespace) -> None:
     check_apart(json=json_path, plot=plot_path)
     if plot_path:
         check_picture(plot_path)
-    config = RRMConfig.preset(options.preset, **parse_settings(options.settings))
+    config = RRMConfig.preset(options.network, **parse_settings(options.settings))
     schedulers = _ready(options, config)
     evaluations = _evaluate(schedulers, config, options)
     title = f"{config.n_aps} APs, {config.n_ues} UEs, {options.episodes} episodes of {config.episode_length} steps, seed {options.seed}"

@@ -10,10 +10,11 @@ from typing import Annotated, Any
 import tyro
 
 from marl.commands import Collect, Evaluate, Export, Import, Info, Train, Watch
-from marl.config import LearnerConfig
+from marl.config import PRESETS, LearnerConfig
 from marl.engine import LostError
 from marl.learner import DivergenceError
 from marl.sweep_command import SweepCommand, SweepError
+from rrm_env import PRESETS as NETWORKS
 from rrm_env.ending import status_of
 
 Command = (
@@ -27,6 +28,9 @@ Command = (
     | Annotated[Info, tyro.conf.subcommand("info")]
 )
 
+_CONFIG = (tyro.conf.DisallowNone,)
+"""Options that may be left out do not offer None as a value."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and say how it ended, as `status_of` does; 1 also where training diverged or cells of a sweep failed."""
@@ -35,12 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(given: list[str]) -> Any:
-    command = tyro.cli(Command, args=given, prog="python -m marl")
+    command = tyro.cli(Command, args=given, prog="python -m marl", config=_CONFIG)
+    if isinstance(command, Train) and command.preset in set(NETWORKS) - set(PRESETS):
+        raise ValueError(f"--preset of train names hyperparameters; {command.preset!r} is a network: --network {command.preset}")
     if isinstance(command, Train) and command.preset != "tuned":
         # Options not given take the preset's values: they are the defaults of a second reading.
         start = dataclasses.replace(command, learner=LearnerConfig.preset(command.preset))
-        command = tyro.cli(Train, args=given[1:], default=start, prog="python -m marl train")
-    return command
+        command = tyro.cli(Train, args=given[1:], default=start, prog="python -m marl train", config=_CONFIG)
+    return command.checked() if isinstance(command, Train) else command
 
 
 if __name__ == "__main__":

@@ -251,7 +251,7 @@ def _completed(section: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """With the command's defaults; texts, truth values and tables are of their kinds."""
     complete = {name: {} if name == "set" else item.default for name, item in OPTIONS[section].items() if item.default is not MISSING}
     for name, value in options.items():
-        kind = str(OPTIONS[section][name].type)
+        kind = str(OPTIONS[section][name].type).removeprefix("Annotated[")
         if name == "set":
             if not isinstance(value, Mapping):
                 raise TypeError(f"set must be a table of network fields, such as {{ n_ues = 10 }}, got {shown(value)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -36,23 +36,36 @@ from rrm_env.network import bounded_integer
 from rrm_env.version import facts, versions
 from rrm_env.watching import check_video, record, watch
 
-Settings = Annotated[tuple[str, ...], tyro.conf.arg(name="set", metavar="FIELD=VALUE")]
 DEFAULT_SCHEDULER = "itlinq"
 """Whose actions are recorded where nobody is named."""
 
-Flat = tyro.conf.arg(name="")
+
+def default_is(meaning: str, *aliases: str, **more: Any) -> Any:
+    """How help texts state a default: by what it means where the value itself, None or nothing, says little."""
+
+    def hint(value: str) -> str:
+        return f"(default: {meaning if value in ('None', '', repr('')) else value})"
+
+    return tyro.conf.arg(help_behavior_hint=hint, aliases=aliases or None, **more)
+
+
+PRESET = "--preset"
+"""Understood for --network, as for ``python -m baselines``; not where --preset names hyperparameters."""
+
+_settings = default_is("change none", name="set", metavar="FIELD=VALUE")
+Settings = Annotated[tuple[str, ...], _settings]
 
 
 @dataclass(frozen=True)
 class EngineOptions:
     """Where tasks run."""
 
-    engine: Literal["local", "ray"] | None = None
-    """local: processes on this machine; ray: a Ray cluster; this process without."""
-    workers: int | None = None
-    """Tasks at once: with local one per core without; with ray as many as the cluster has cores."""
-    address: str | None = None
-    """With ray: the cluster's, such as 10.0.0.1:6379, or auto for the one that this machine belongs to; one on this machine without."""
+    engine: Annotated[Literal["local", "ray"] | None, default_is("this process alone")] = None
+    """local: processes on this machine. ray: a Ray cluster."""
+    workers: Annotated[int | None, default_is("one per core of the machine, or of the cluster")] = None
+    """Tasks at once."""
+    address: Annotated[str | None, default_is("start a cluster on this machine")] = None
+    """With ray: the cluster's address, such as 10.0.0.1:6379, or auto for the one that this machine belongs to."""
 
     def open(self, listen: Listen) -> Engine:
         """The engine, which tells ``listen`` what happens (ValueError: options that do not go together, or no such cluster)."""
@@ -65,25 +78,26 @@ class Collect:
 
     out: Path
     """File to write, such as data.safetensors."""
-    scheduler: str | None = None
+    scheduler: Annotated[str | None, default_is(DEFAULT_SCHEDULER)] = None
     """Whose actions to record: a scheduler of python -m baselines, with options after colons (itlinq:tolerance_db=0,
-    random_walk:silence=true); itlinq where there is no policy either."""
-    policy: Path | None = None
+    random_walk:silence=true)."""
+    policy: Annotated[Path | None, default_is("record the scheduler")] = None
     """Folder of a training run to record instead of a scheduler; all its seeds contribute equally."""
     sample: bool = False
     """Draw the policy's actions from its actor instead of taking the most probable ones."""
     transitions: int = 100_000
-    """How many."""
+    """How many transitions to record."""
     seed: int = 0
     """Which episodes; different seeds share none."""
-    network: str | None = None
-    """Preset of the network (default: paper)."""
+    network: Annotated[str | None, default_is("paper", PRESET)] = None
+    """Preset of the network: paper, correlated, wide or dense."""
     settings: Settings = ()
     """Fields of the network to change, such as n_ues=10."""
-    env: str | None = None
-    """Another PettingZoo environment by module, with options after colons (mpe2.simple_spread_v3:max_cycles=50): records random
-    legal actions, or the policy's."""
-    where: Annotated[EngineOptions, Flat] = field(default_factory=EngineOptions)
+    env: Annotated[str | None, default_is("the network")] = None
+    """Another PettingZoo environment by module, with options after colons (mpe2.simple_spread_v3:max_cycles=50). Random legal actions
+    are recorded there, or the policy's."""
+    where: Annotated[EngineOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=EngineOptions)
+    """Where the work is done."""
 
     def run(self) -> None:
         """Do it."""
@@ -117,14 +131,28 @@ class Collect:
         return RRMConfig.preset(self.network or "paper", **parse_settings(self.settings))
 
 
+class _UncheckedLearner(LearnerConfig):
+    """A learner's options as given; tyro would wrap what `LearnerConfig` says of wrong ones into a text of its own."""
+
+    def __post_init__(self) -> None:
+        """Leave checking to `Train.checked`."""
+
+
+class _UncheckedTraining(TrainingConfig):
+    """Options of training, likewise."""
+
+    def __post_init__(self) -> None:
+        """Leave checking to `Train.checked`."""
+
+
 @dataclass(frozen=True)
 class Train:
     """Train a scheme of the paper, offline from a dataset or online, several seeds at once."""
 
     out: Path
     """Folder for the run: config.json, log.jsonl, checkpoint.safetensors."""
-    dataset: Path | None = None
-    """Learn from these transitions; online without."""
+    dataset: Annotated[Path | None, default_is("train online")] = None
+    """Learn from the transitions of this file."""
     seeds: int = 1
     """Independent learners, trained side by side."""
     first_seed: int = 0
@@ -132,15 +160,25 @@ class Train:
     resume: bool = False
     """Go on from the last checkpoint in the folder; give the same options as before (updates may grow)."""
     preset: str = "tuned"
-    """Hyperparameters to start from: tuned, or paper (Table III); options below change single ones."""
-    network: str | None = None
-    """Preset of the network to act and be evaluated in; the dataset's, or paper."""
+    """Hyperparameters to start from: tuned, or paper (Table III). Options of the learner change single ones."""
+    network: Annotated[str | None, default_is("the dataset's network; online paper")] = None
+    """Preset of the network to act and be evaluated in: paper, correlated, wide or dense."""
     settings: Settings = ()
     """Fields of the network to change, such as n_ues=10."""
-    env: str | None = None
+    env: Annotated[str | None, default_is("the network")] = None
     """Another PettingZoo environment by module, with options after colons (mpe2.simple_spread_v3:max_cycles=50)."""
-    learner: Annotated[LearnerConfig, Flat] = field(default_factory=LearnerConfig)
-    training: Annotated[TrainingConfig, Flat] = field(default_factory=TrainingConfig)
+    learner: Annotated[LearnerConfig, tyro.conf.OmitArgPrefixes, tyro.conf.arg(constructor=_UncheckedLearner)] = field(
+        default_factory=LearnerConfig
+    )
+    """Scheme and hyperparameters. sac, dqn, offline and online say where an option has an effect."""
+    training: Annotated[TrainingConfig, tyro.conf.OmitArgPrefixes, tyro.conf.arg(constructor=_UncheckedTraining)] = field(
+        default_factory=TrainingConfig
+    )
+    """How long to train, and what to record meanwhile."""
+
+    def checked(self) -> Train:
+        """The command with its configs checked (TypeError, ValueError)."""
+        return replace(self, learner=LearnerConfig(**vars(self.learner)), training=TrainingConfig(**vars(self.training)))
 
     def run(self) -> None:
         """Do it."""
@@ -167,28 +205,28 @@ class Train:
 class Evaluate:
     """Compare trained policies with each other and with schedulers, on episodes that no training saw."""
 
-    runs: tyro.conf.Positional[tuple[Path, ...]]
+    runs: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(help_behavior_hint="(at least one)")]
     """Folders of training runs."""
     episodes: int = 128
     """Episodes per policy."""
     seed: int = 0
     """Which evaluation episodes."""
-    schedulers: str = ""
+    schedulers: Annotated[str, default_is("none")] = ""
     """Schedulers to set beside them, comma-separated, as in python -m baselines; "all" for all."""
-    act_on: str | None = None
-    """Make sac policies greedy on their actor or their critic; as trained without."""
+    act_on: Annotated[str | None, default_is("as trained")] = None
+    """Make sac policies greedy on their actor or on their critic."""
     sample: bool = False
     """Draw actions from the actor instead of taking the most probable ones."""
-    network: str | None = None
-    """Preset of the network to evaluate in; the first run's without."""
+    network: Annotated[str | None, default_is("the first run's network", PRESET)] = None
+    """Preset of the network to evaluate in: paper, correlated, wide or dense."""
     settings: Settings = ()
     """Fields of the network to change, such as n_ues=10."""
-    env: str | None = None
+    env: Annotated[str | None, default_is("the network")] = None
     """For runs in another PettingZoo environment: its module, as in training."""
-    json: Path | None = None
-    """Write config, versions, KPIs with intervals and per-episode values."""
-    plot: Path | None = None
-    """Draw the distribution of per-user rates."""
+    json: Annotated[Path | None, default_is("write none")] = None
+    """Write config, versions, KPIs with intervals and per-episode values to this file."""
+    plot: Annotated[Path | None, default_is("draw none")] = None
+    """Draw the distribution of per-user rates into this file."""
 
     def run(self) -> None:
         """Do it."""
@@ -257,18 +295,18 @@ class Watch:
 
     path: tyro.conf.Positional[Path]
     """Folder of a training run."""
-    video: Path | None = None
-    """Write the episode as .gif or .mp4 instead of opening a window."""
+    video: Annotated[Path | None, default_is("open a window")] = None
+    """Write the episode to this .gif or .mp4 file instead of opening a window."""
     policy_seed: int = 0
     """Which of the run's seeds, counted from 0."""
     seed: int = 0
     """The episode is the first that python -m marl evaluate has with this seed."""
-    act_on: str | None = None
-    """Make a sac policy greedy on its actor or its critic; as trained without."""
+    act_on: Annotated[str | None, default_is("as trained")] = None
+    """Make a sac policy greedy on its actor or on its critic."""
     sample: bool = False
     """Draw actions from the actor instead of taking the most probable ones."""
-    network: str | None = None
-    """Preset of the network to watch it in; the run's without."""
+    network: Annotated[str | None, default_is("the run's network", PRESET)] = None
+    """Preset of the network to watch it in: paper, correlated, wide or dense."""
     settings: Settings = ()
     """Fields of the network to change, such as n_ues=10."""
 
@@ -289,7 +327,7 @@ class Watch:
 class Info:
     """Say what a dataset or a training run is; without a path, what a bug report should say of this machine."""
 
-    path: tyro.conf.Positional[Path | None] = None
+    path: Annotated[tyro.conf.Positional[Path | None], default_is("versions and machine")] = None
     """A dataset's file or a run's folder."""
 
     def run(self) -> None:
@@ -320,11 +358,11 @@ class Export:
 
     data: tyro.conf.Positional[Path]
     """The dataset's file."""
-    minari: str | None = None
+    minari: Annotated[str | None, default_is("write none")] = None
     """Write a Minari dataset of this name, such as rrm/itlinq-v0, where Minari keeps its datasets."""
-    arrays: Path | None = None
+    arrays: Annotated[Path | None, default_is("write none")] = None
     """Write the arguments of d3rlpy's MDPDataset to this .npz file; joint actions, no masks."""
-    card: Path | None = None
+    card: Annotated[Path | None, default_is("write none")] = None
     """Write a dataset card, such as card.md, which Hugging Face wants as README.md beside the data. Only a card is replaced."""
 
     def run(self) -> None:
@@ -360,10 +398,10 @@ class Import:
     """A local Minari dataset's name, such as rrm/itlinq-v0, or an .npz file of arrays."""
     out: Path
     """File to write, such as data.safetensors."""
-    network: str | None = None
-    """For arrays: preset of the network they were recorded in; paper without."""
+    network: Annotated[str | None, default_is("paper", PRESET)] = None
+    """For arrays: preset of the network that they were recorded in."""
     settings: Settings = ()
-    """For arrays: fields of that network that differ, such as n_ues=10."""
+    """For arrays: fields of that network that differ from the preset's, such as n_ues=10."""
 
     def run(self) -> None:
         """Do it."""

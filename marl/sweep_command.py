@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from baselines.comparison import COLOURS, DRAWING, column_heading, draw_bars, print_whole, shown_with_interval, write_figure
-from marl.commands import EngineOptions, Flat
+from marl.commands import EngineOptions, default_is
 from marl.progress import progress
 from marl.sweep import Sweep
 from marl.sweep_run import PICTURE, RESULTS, SweepRun
@@ -39,9 +39,10 @@ class SweepCommand:
 
     file: tyro.conf.Positional[Path]
     """The grid, in TOML: options of collect, train and evaluate, lists where they vary, and seeds."""
-    out: Path | None = None
-    """Folder for datasets, runs and results; all nodes of a cluster must see it. Named like the file, beside where you are, without."""
-    where: Annotated[EngineOptions, Flat] = field(default_factory=lambda: EngineOptions(engine="local"))
+    out: Annotated[Path | None, default_is("the file's name without .toml, in the present folder")] = None
+    """Folder for datasets, runs and results; all nodes of a cluster must see it."""
+    where: Annotated[EngineOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=lambda: EngineOptions(engine="local"))
+    """Where the work is done."""
 
     def run(self) -> None:
         """Do it."""

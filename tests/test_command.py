@@ -106,7 +106,7 @@ def test_scheduler_options_change_the_scheduler(capsys: pytest.CaptureFixture[st
 
 
 def test_network_too_large_for_exhaustive_search_leaves_max_weight_out_unless_it_was_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ("--preset", "dense", "--episodes", "1", "--set", "episode_length=2")
+    arguments = ("--network", "dense", "--episodes", "1", "--set", "episode_length=2")
     assert run(*arguments) == 0
     captured = capsys.readouterr()
     assert "max_weight left out" in captured.err
@@ -119,6 +119,7 @@ def test_network_too_large_for_exhaustive_search_leaves_max_weight_out_unless_it
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--network", "papr"], "'papr' (did you mean 'paper'?)"),
         (["--preset", "papr"], "'papr' (did you mean 'paper'?)"),
         (["--set", "n_apps=3"], "'n_apps' (did you mean 'n_aps'?)"),
         (["--set", "n_aps"], "expected FIELD=VALUE, got 'n_aps'"),
@@ -149,6 +150,23 @@ def test_wrong_input_is_refused_by_name_before_any_table(
     assert message in captured.err
     assert captured.out == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_network_and_preset_are_one_option(capsys: pytest.CaptureFixture[str]) -> None:
+    printed = []
+    for name in ("--network", "--preset"):
+        assert run(*SMALL, "--schedulers", "tdm", name, "dense") == 0
+        printed.append([line.split()[:-1] for line in capsys.readouterr().out.splitlines() if line.startswith("tdm")])
+    assert printed[0] == printed[1]
+    assert printed[0]
+
+
+def test_help_is_grouped_and_in_sentences(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run("--help")
+    out = capsys.readouterr().out
+    assert all(f"\n{group}:\n" in out for group in ("network", "comparison", "instead of a comparison"))
+    assert "--network PRESET, --preset PRESET" in out
 
 
 def test_help_names_presets_and_schedulers(capsys: pytest.CaptureFixture[str]) -> None:

@@ -284,6 +284,22 @@ def test_returns_in_other_environments_are_written(home: Path, tmp_path: Path) -
     assert row["return"] == pytest.approx({"mean": returns.mean(), "low": low, "high": high})
 
 
+# --- Help ---
+
+
+@pytest.mark.parametrize("command", ["collect", "train", "evaluate", "sweep", "watch", "export", "import", "info"])
+def test_help_says_what_defaults_mean(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run(command, "--help")
+    text = printed(capsys)
+    for nothing in ("{None}", "(default: None)", "(default: )", "(default: '')", " without. ", "without;"):
+        assert nothing not in text
+    options = (line for line in text.split("--") if line.startswith("network"))
+    assert all("aliases" not in option for option in options)
+    expected = {"train": ["(default: train online)", "learner options", "training options"], "collect": ["where options"]}
+    assert all(phrase in text for phrase in expected.get(command, []))
+
+
 # --- Describing ---
 
 

@@ -18,7 +18,7 @@ SHORT = ["--set", "episode_length=4"]
 
 def test_video_of_a_scheduler_is_that_of_the_library(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, expected = tmp_path / "episode.gif", tmp_path / "expected.gif"
-    assert command.main(["--watch", "itlinq:tolerance_db=0", "--video", str(path), "--seed", "3", "--preset", "wide", *SHORT]) == 0
+    assert command.main(["--watch", "itlinq:tolerance_db=0", "--video", str(path), "--seed", "3", "--network", "wide", *SHORT]) == 0
     assert capsys.readouterr().out == f"wrote {path}\n"
     record(expected, ITLinQ(tolerance_db=0), RRMConfig.preset("wide", episode_length=4), 3, "itlinq:tolerance_db=0")
     assert path.read_bytes() == expected.read_bytes()
