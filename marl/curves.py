@@ -62,7 +62,7 @@ def write_curves(path: Path, runs: Mapping[str, Path], references: Mapping[str, 
     from matplotlib.figure import Figure
 
     curves = {label: learning_curve(run) for label, run in runs.items()}
-    figure = Figure(figsize=(4.5 * len(_drawn(curves)) + 2, 4), layout="constrained")
+    figure = Figure(layout="constrained")
     draw_curves(figure, curves, references)
     write_figure(path, figure)
 
@@ -73,7 +73,7 @@ def draw_curves(
     references: Mapping[str, Mapping[str, float]],
     styles: Mapping[str, tuple[str, str]] | None = None,
 ) -> None:
-    """Each KPI over the updates: the mean over seeds as a line, its 95 % bootstrap interval over seeds as a band.
+    """Each KPI over the updates, two pictures in a row: the mean over seeds as a line, its 95 % bootstrap interval over seeds as a band.
 
     Args:
         figure: of matplotlib, to draw into.
@@ -86,7 +86,13 @@ def draw_curves(
         {name: (COLOURS[k % len(COLOURS)], "-" if name in curves else "--") for k, name in enumerate(names)} if styles is None else styles
     )
     kpis, handles = _drawn(curves), dict[str, Any]()
-    for axes, kpi in zip(figure.subplots(1, len(kpis), squeeze=False)[0], kpis, strict=True):
+    across = min(len(kpis), 2)
+    down = -(-len(kpis) // across)
+    figure.set_size_inches(5.5 * across, 4 * down + 0.25 * len(names) / across)
+    places = figure.subplots(down, across, squeeze=False).flat
+    for axes in list(places)[len(kpis) :]:
+        axes.remove()
+    for axes, kpi in zip(figure.axes, kpis, strict=True):
         for label, curve in curves.items():
             if kpi not in curve.kpis:
                 continue
@@ -104,7 +110,7 @@ def draw_curves(
         _state_environment_steps(axes, curves)
         handles |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     labels = [name for name in names if name in handles]
-    figure.legend([handles[name] for name in labels], labels, loc="outside right center", frameon=False, fontsize="small")
+    figure.legend([handles[name] for name in labels], labels, loc="outside lower center", ncols=across, frameon=False)
 
 
 def _state_environment_steps(axes: Any, curves: Mapping[str, Curve]) -> None:
