@@ -47,7 +47,7 @@ def check_windows() -> None:
     chosen = os.environ.get("SDL_VIDEODRIVER") or os.environ.get("SDL_VIDEO_DRIVER")
     try:
         pygame.display.init()
-        # SDL falls back to drivers that show nothing to anybody, which is right only for those who choose them.
+        # SDL falls back to drivers that show nothing, which is right only for those who choose them.
         found = chosen or pygame.display.get_driver() not in ("offscreen", "dummy")
         reason = "SDL found none"
         pygame.display.quit()
@@ -76,7 +76,10 @@ class Window:
         self._clock: pygame.time.Clock | None = None
 
     def show(self, picture: pygame.Surface) -> None:
-        """Show a picture, unless a person has closed the window, which closes it for all that share it."""
+        """Show a picture, unless a person has closed the window.
+
+        Closing it closes it for all that share it.
+        """
         if self.closed:
             return
         pygame = import_pygame()
@@ -100,17 +103,17 @@ class Window:
             Window._is_ours = False
             import_pygame().display.quit()
 
-    def _screen(self, pygame: Any) -> pygame.Surface:
+    def _screen(self, library: Any) -> pygame.Surface:
         """The window's surface; another library may have closed the window or resized it."""
-        if not pygame.display.get_init():
-            pygame.display.init()
+        if not library.display.get_init():
+            library.display.init()
             Window._is_ours = True
         Window._open.add(self)
-        screen = pygame.display.get_surface()
+        screen: pygame.Surface | None = library.display.get_surface()
         if screen is None or screen.get_size() != self.size:
-            screen = pygame.display.set_mode(self.size)
-        if pygame.display.get_caption()[0] != self.title:
-            pygame.display.set_caption(self.title)
+            screen = library.display.set_mode(self.size)
+        if library.display.get_caption()[0] != self.title:
+            library.display.set_caption(self.title)
         return screen
 
     def __getstate__(self) -> dict[str, Any]:

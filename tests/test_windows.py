@@ -1,4 +1,4 @@
-"""pygame's one window, shared: by environments, with other libraries, and where there is none at all."""
+"""pygame's one window is shared by environments and other libraries, and refused without a screen."""
 
 from __future__ import annotations
 
