@@ -1,4 +1,4 @@
-"""Refusals of input that an environment would otherwise ignore: reset options and changed settings."""
+"""Refusals of input that an environment would ignore: reset options and changed settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rrm_env.config import RRMConfig, as_integer, nearest, shown
 
 
 def is_pettingzoo_s_test(options: Any) -> bool:
-    """Whether options are the ``{"options": 1}`` of PettingZoo's `api_test` and `parallel_api_test`."""
+    """Whether options are the ``{"options": 1}`` of PettingZoo's `api_test` and its parallel form."""
     is_dict = isinstance(options, Mapping)
     return is_dict and [*options] == ["options"] and as_integer(options["options"]) == 1
 

@@ -6,19 +6,17 @@ pygame draws them; the extra ``render`` brings it. `Renderer` only looks at a `N
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from gymnasium import logger
-from gymnasium.error import DependencyNotInstalled
 from numpy.typing import NDArray
 
 from rrm_env import metrics
 from rrm_env.config import RRMConfig, nearest
 from rrm_env.network import SILENT, Network
-from rrm_env.optional import required
+from rrm_env.window import Window, check_windows, import_pygame
 
 if TYPE_CHECKING:
     import pygame
@@ -76,24 +74,29 @@ class Renderer:
 
     Raises:
         ValueError: another render mode.
-        DependencyNotInstalled: pygame is missing or cannot be imported.
+        DependencyNotInstalled: pygame is missing or cannot be imported; for windows also if it is installed twice.
+        NoDisplayError: ``human`` without a screen.
     """
 
     def __init__(self, config: RRMConfig, render_mode: str | None, slot: int = 0, title: str = "rrm-v0") -> None:
         if render_mode is not None:
             if render_mode not in RENDER_MODES:
                 raise ValueError(f"unknown render_mode {nearest(str(render_mode), RENDER_MODES)}, or None")
-            _pygame()
+            import_pygame()
+        if render_mode == "human":
+            check_windows()
         self.config, self.render_mode, self.slot, self.title = config, render_mode, slot, title
-        self.closed = False
-        """Whether a person has closed the window; nothing is shown after that."""
         self._canvas: _Canvas | None = None
-        self._window: pygame.Surface | None = None
-        self._clock: pygame.time.Clock | None = None
+        self._window = Window((WIDTH, HEIGHT), title, FRAMES_PER_SECOND)
         self._before: tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float64]] | None = None
         self._decision: _Decision | None = None
         self._history = np.zeros((0, 3))
         self._scene: dict[str, NDArray[Any]] = {}
+
+    @property
+    def closed(self) -> bool:
+        """Whether a person has closed the window; nothing is shown after that."""
+        return self._window.closed
 
     def observe(self, network: Network) -> None:
         """Take in the network after a reset or a step; in mode ``human`` also show it."""
@@ -117,7 +120,7 @@ class Renderer:
             "rates": rates,
         }
         if self.render_mode == "human" and not self.closed:
-            self._show()
+            self._window.show(self._draw().surface)
 
     def render(self) -> NDArray[np.uint8] | None:
         """The present picture, (720, 1120, 3); None in mode ``human``, which has shown it already.
@@ -135,37 +138,26 @@ class Renderer:
         return self._draw().pixels.copy()
 
     def close(self) -> None:
-        """Close the window, if there is one; drawing again opens another."""
-        if self._window is not None:
-            _pygame().display.quit()
-        self._window, self._clock = None, None
+        """Close the window, if nobody else shows anything in it; drawing again opens another."""
+        self._window.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Surfaces and windows belong to one process: a copy makes its own."""
-        return {**self.__dict__, "_canvas": None, "_window": None, "_clock": None}
+        """Surfaces belong to one process: a copy makes its own."""
+        return {**self.__dict__, "_canvas": None}
 
     # --- Inside ---
 
     def _kpis(self, rates: NDArray[np.float64]) -> tuple[float, ...]:
         return tuple(float(metrics.KPIS[name].value(rates, self.config)) for name in metrics.PAPER_KPIS)
 
-    def _show(self) -> None:
-        pygame = _pygame()
-        if self._window is None:
-            pygame.display.init()
-            self._window = pygame.display.set_mode((WIDTH, HEIGHT))
-            pygame.display.set_caption(self.title)
-            self._clock = pygame.time.Clock()
-        if any(event.type == pygame.QUIT for event in pygame.event.get()):
-            self.closed = True
-            self.close()
-            return
-        self._window.blit(self._draw().surface, (0, 0))
-        pygame.display.flip()
-        if self._clock is not None:
-            self._clock.tick(FRAMES_PER_SECOND)
-
     def _draw(self) -> _Canvas:
+        try:
+            return self._drawn()
+        except import_pygame().error:  # another library has quit pygame, which ends the fonts
+            self._canvas = None
+            return self._drawn()
+
+    def _drawn(self) -> _Canvas:
         if self._canvas is None:
             self._canvas = _Canvas(self.config, self.title)
         canvas, scene = self._canvas, self._scene
@@ -191,7 +183,7 @@ class _Canvas:
     """What a frame is drawn on, and how each thing looks. All that does not change is drawn once."""
 
     def __init__(self, config: RRMConfig, title: str) -> None:
-        self._pygame, self._gfx = _pygame(), _gfxdraw()
+        self._pygame, self._gfx = import_pygame(), _gfxdraw()
         self._pygame.font.init()
         self.config = config
         self.pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
@@ -395,11 +387,6 @@ class _Canvas:
 def _service_width(rate: float) -> float:
     """Pixels of a line of service: 2, and 1 more per bit/s/Hz up to 10."""
     return 2 + min(float(rate), 8)
-
-
-def _pygame() -> Any:
-    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-    return required("rendering needs", "pygame", "pygame.gfxdraw", extra="render", error=DependencyNotInstalled)
 
 
 def _gfxdraw() -> Any:

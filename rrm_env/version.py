@@ -66,14 +66,34 @@ def facts() -> dict[str, str]:
     """What a bug report should say: versions of all that matters here, and the machine."""
     installed = [name for name in OPTIONAL if _is_installed(name)]
     computer, memory = machine(), available_memory()
+    conflicts = filter(None, map(shared_import_name, OWNERS))
     return {
         **versions(*installed),
+        **{f"conflict {k}": conflict for k, conflict in enumerate(conflicts, 1)},
         "revision": revision() or "no checkout",
         "platform": platform.platform(),
         "processor": str(computer["processor"]),
         "cores": str(computer["cores"]),
         "memory": "unknown" if memory is None else f"{memory / 2**30:.1f} GiB free for this process",
     }
+
+
+OWNERS = {
+    "pygame": ("pygame", "pygame-ce"),
+    "tensorboard": ("tensorboard", "tb-nightly"),
+    "PIL": ("pillow", "pillow-simd"),
+}
+"""Import names that several distributions install: two of them overwrite each other's files."""
+
+
+def shared_import_name(name: str) -> str:
+    """What to do if two distributions own an import name; empty if one or none does."""
+    owners = [owner for owner in OWNERS[name] if _is_installed(owner)]
+    if len(owners) < 2:
+        return ""
+    listed = " and ".join(f"{owner} {metadata.version(owner)}" for owner in owners)
+    remedy = f"pip uninstall {' '.join(owners)}"
+    return f"{listed} are both installed as {name!r} and overwrite each other's files: {remedy}"
 
 
 def _is_installed(distribution: str) -> bool:

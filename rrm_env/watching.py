@@ -33,7 +33,8 @@ def watch(scheduler: Scheduler, config: RRMConfig | None = None, seed: int = 0, 
 
     Raises:
         TypeError, ValueError: something else than the above.
-        DependencyNotInstalled: pygame is missing.
+        DependencyNotInstalled: pygame is missing, or two distributions of it are installed.
+        NoDisplayError: there is no screen.
     """
     for _ in _pictures(scheduler, config, seed, title, "human"):
         pass

@@ -1,4 +1,4 @@
-"""The cache of compiled code: used where it can be, replaced where it is damaged, done without where it cannot be."""
+"""The cache of compiled code is used where it can be, and replaced where it is damaged."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def thrice(x):
 
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
-    """Imports, each time anew, a module of two compiled functions whose cache is `tmp_path / "cache"`."""
+    """Imports, each time anew, a module of two compiled functions, cached in `tmp_path / "cache"`."""
     path = tmp_path / "doubled.py"
     path.write_text(SOURCE)
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
@@ -115,7 +115,8 @@ def test_a_damaged_file_is_replaced(
     assert (third(3), hits(third)) == (6, 1)
     for line in caplog.messages:
         assert line == f"a damaged file of compiled code in {str(path.parent)!r} is replaced"
-    assert len(caplog.messages) == 1 or (ending, damage) == (".nbi", overwritten)  # it may also read as out of date
+    may_look_outdated = (ending, damage) == (".nbi", overwritten)
+    assert len(caplog.messages) == 1 or may_look_outdated
 
 
 def test_a_full_disk_is_named_once_and_nothing_ends(module: Callable[[], Any], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,4 +1,4 @@
-"""Nothing that a caller gives is ignored without a word: options of `reset`, settings changed later, arguments of commands."""
+"""Options of `reset`, settings changed later and arguments of commands are never ignored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing to a file that exists already: its permissions, owner, links and attributes stay as they were."""
+"""A file that is written again keeps its permissions, owner, links and attributes."""
 
 from __future__ import annotations
 
