@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from bisect import bisect
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,10 +41,16 @@ def behaviours(dataset: Dataset) -> list[Behaviour]:
     known = dataset.metadata.get("behaviours", [])
     counts = Counter(dataset.behaviour.tolist())
     described = {**{k: {} for k in counts}, **dict(enumerate(known))}
-    return [
-        Behaviour(str(behaviour.get("name", k)), str(behaviour.get("seed", "")), counts[k], behaviour.get("kpis", {}))
-        for k, behaviour in sorted(described.items())
-    ]
+    return [_behaviour(k, behaviour, counts[k]) for k, behaviour in sorted(described.items())]
+
+
+def described_behaviours(known: Sequence[Mapping[str, Any]]) -> list[Behaviour]:
+    """Of the data that a run's description tells of, which is not at hand."""
+    return [_behaviour(k, behaviour, int(behaviour.get("transitions", 0))) for k, behaviour in enumerate(known)]
+
+
+def _behaviour(k: int, described: Mapping[str, Any], transitions: int) -> Behaviour:
+    return Behaviour(str(described.get("name", k)), str(described.get("seed", "")), transitions, described.get("kpis", {}))
 
 
 def dataset_card(dataset: Dataset, file: str = "data.safetensors") -> str:

@@ -12,16 +12,15 @@ import numpy as np
 import torch
 import tyro
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from baselines import REGISTRY
 from baselines.comparison import check_picture, parse_scheduler, publish, warm_up
-from marl.card import behaviours, check_card, dataset_card
+from marl.card import check_card, dataset_card
 from marl.checkpoint import updates_done
 from marl.collect import MAX_SEEDS, collect, collect_parallel, collect_run
 from marl.config import LearnerConfig, TrainingConfig
 from marl.dataset import Dataset, check_dataset_path
+from marl.described import dataset_table, run_tables
 from marl.descriptions import check_text, experience
 from marl.engine import Engine, Listen, open_engine
 from marl.exchange import from_mdp_arrays, mdp_arrays, read_mdp_arrays
@@ -111,7 +110,7 @@ class Collect:
         with progress("transitions", self.transitions) as bar, self.where.open(bar.losses) as engine:
             dataset = self.record(bar, engine)
         dataset.write(out)
-        Console().print(_dataset_table(dataset, str(out)))
+        Console().print(dataset_table(dataset, str(out)))
         print(f"wrote {out}")
 
     def record(self, advance: Callable[[int], None], engine: Engine) -> Dataset:
@@ -334,22 +333,14 @@ class Info:
         """Do it."""
         if self.path is None:
             devices = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
-            for name, value in {**facts(), "torch threads": torch.get_num_threads(), "CUDA devices": devices or "none"}.items():
+            for name, value in {**facts(), "torch threads": torch.get_num_threads(), "CUDA devices": ", ".join(devices) or "none"}.items():
                 print(f"{name}: {value}")
             return
         if not self.path.is_dir():
-            Console().print(_dataset_table(Dataset.read(self.path), str(self.path)))
+            Console().print(dataset_table(Dataset.read(self.path), str(self.path)))
             return
-        description = describe(self.path)
-        grid = Table(title=escape(f"{self.path}: {description['scheme']}"), show_header=False, title_justify="left")
-        rows: dict[str, Any] = {
-            "seeds": description["seeds"],
-            "data": description["data"] or "online",
-            "environment": description["environment"],
-        }
-        for key, value in {**rows, **description["training"], **description["learner"], **description.get("versions", {})}.items():
-            grid.add_row(escape(key), escape(str(value)))
-        Console().print(grid)
+        for grid in run_tables(self.path):
+            Console().print(grid)
 
 
 @dataclass(frozen=True)
@@ -415,7 +406,7 @@ class Import:
                     raise ValueError(f"{name} is of arrays in an .npz file: {self.source!r} says itself what it was recorded in")
             dataset = from_minari(self.source)
         dataset.write(out)
-        Console().print(_dataset_table(dataset, str(out)))
+        Console().print(dataset_table(dataset, str(out)))
         print(f"wrote {out}")
 
 
@@ -428,15 +419,3 @@ def _network_of(run: Path, preset: str | None, settings: tuple[str, ...]) -> RRM
     if environment.get("kind") != "network":
         raise ValueError(f"{str(run)!r} was trained in {environment.get('name')!r}: name it with --env MODULE")
     return RRMConfig(**{**environment["config"], **changes})
-
-
-def _dataset_table(dataset: Dataset, title: str) -> Table:
-    team = dataset.team
-    grid = Table(title=escape(f"{title}: {len(dataset):,} transitions"), title_justify="left", caption_justify="left")
-    grid.caption = f"{team.n_agents} agents, {team.n_features} features and {team.n_actions} actions each"
-    for heading in ("Behaviour", "Seed", "Transitions", "KPIs of its episodes"):
-        grid.add_column(heading)
-    for behaviour in behaviours(dataset):
-        kpis = ", ".join(f"{name} {value:,.3f}" for name, value in behaviour.kpis.items())
-        grid.add_row(escape(behaviour.name), behaviour.seed, f"{behaviour.transitions:,}", escape(kpis))
-    return grid

@@ -5,6 +5,7 @@ view of it; `evaluate` runs a `Scheduler` on unseen episodes.
 """
 
 from rrm_env import metrics, rrm_v0
+from rrm_env.compile_notice import announce
 from rrm_env.config import PRESETS, RRMConfig, parse_settings
 from rrm_env.evaluation import Evaluation, evaluate
 from rrm_env.files import WriteError
@@ -15,6 +16,8 @@ from rrm_env.rrm_v0 import env, parallel_env, raw_env
 from rrm_env.scheduler import Scheduler
 from rrm_env.vector import RRMVectorEnv
 from rrm_env.version import __version__
+
+announce()
 
 __all__ = [
     "EVALUATION_SEEDS",

@@ -5,6 +5,8 @@ import signal
 
 from hypothesis import settings
 
+from rrm_env.compile_notice import ANNOUNCER
+
 # Learners need torch, which is an extra and missing where only the environment is tested.
 collect_ignore_glob = [] if importlib.util.find_spec("torch") else ["test_marl_*.py"]
 
@@ -12,6 +14,9 @@ collect_ignore_glob = [] if importlib.util.find_spec("torch") else ["test_marl_*
 settings.register_profile("default", deadline=None, max_examples=60, print_blob=True)
 settings.register_profile("quick", parent=settings.get_profile("default"), max_examples=10)
 settings.load_profile("default")
+
+# Tests look at what commands print on standard error, which must not depend on whether kernels were compiled before.
+ANNOUNCER.silence()
 
 # Background jobs of shells, and nohup, ignore these; programs that tests start and interrupt would inherit that.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

@@ -311,8 +311,17 @@ def test_info_says_what_datasets_and_runs_are(home: Path, capsys: pytest.Capture
     text = printed(capsys)
     assert f"{home / 'sac'}: C-MARL-CQL (SAC)" in text
     description = json.loads((home / "sac" / "config.json").read_text())
-    for key, value in {**description["training"], **description["learner"], **description["versions"], "seeds": [0, 1]}.items():
-        assert f"│ {key} │ {value} │" in text
+    words = {True: "yes", False: "no", None: "none"}
+    config = description["environment"]["config"]
+    for key, value in {**description["training"], **description["learner"], **description["versions"], **config}.items():
+        shown = (
+            words[value] if value is None or isinstance(value, bool) else ", ".join(map(str, value)) if isinstance(value, list) else value
+        )
+        assert f"│ {key} │ {shown} │" in text
+    assert "│ seeds │ 0, 1 │" in text
+    assert "│ trained for │ 20 updates from 100 transitions │" in text
+    assert "│ random │ 5 │ 100 │ episodes 10.000, return" in text
+    assert not re.search(r"[{}\[\]']", text), "a table, no Python"
     assert run("info", home / "match") == 0
     assert "│ data │ online │" in printed(capsys)
 
