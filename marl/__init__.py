@@ -9,7 +9,7 @@ from marl.exchange import from_mdp_arrays, mdp_arrays, read_mdp_arrays
 from marl.learner import DivergenceError, Learner
 from marl.minari_datasets import from_minari, to_minari
 from marl.paradigms import Heads, Team
-from marl.policy import Policy, RunError, load_policies
+from marl.policy import Policy, RunError, UnfinishedRunWarning, load_policies
 from marl.training import episode_returns, train
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "RunError",
     "Team",
     "TrainingConfig",
+    "UnfinishedRunWarning",
     "collect",
     "collect_parallel",
     "dataset_card",

@@ -45,9 +45,9 @@ def apply_changes(page: str, folder: Path) -> list[str]:
 
 
 def run(folder: Path, *arguments: str, own_cache: bool = False) -> str:
-    """What Python prints when the copy is found first; with a kernel cache of its own where kernels have changed."""
+    """What Python prints when the copy is found first; in a wide terminal; with a kernel cache of its own where kernels have changed."""
     path = os.pathsep.join(str(part) for part in (folder, ROOT, os.environ.get("PYTHONPATH")) if part)
-    environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "160"}
     if own_cache:
         environment["NUMBA_CACHE_DIR"] = str(folder / "cache")
     result = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False, cwd=folder, env=environment)

@@ -22,7 +22,7 @@ from toys import EVALUATION, PARADIGMS, SMALL, Match, Unlike, checkpoint, made_u
 
 import marl
 from baselines import RandomWalk
-from marl import Learner, LearnerConfig, Policy, RunError, Team, collect, episode_returns, load_policies
+from marl import Learner, LearnerConfig, Policy, RunError, Team, UnfinishedRunWarning, collect, episode_returns, load_policies
 from marl.paradigms import team_of
 from marl.sources import make_env
 from rrm_env import SILENT, Network, RRMConfig, Scheduler, evaluate, parallel_env
@@ -395,3 +395,18 @@ def test_execution_cost_is_that_of_the_networks_that_act(
     config = LearnerConfig(**{"paradigm": paradigm, "hidden_sizes": (5,), **options})
     policy = random_policy(Team(2, 3, 4), config, act_on=use)
     assert policy.execution_cost() == {"parameters": parameters, "multiply_adds": multiply_adds, "bits": bits}
+
+
+def test_policies_of_a_run_that_still_trains_say_of_which_update_they_are(tmp_path: Path) -> None:
+    unfinished: list[str] = []
+
+    def load(updates: int, record: dict[str, Any]) -> None:
+        if updates == 15:  # after the checkpoint of update 10
+            for loading in (Policy.load, load_policies):
+                with pytest.warns(UnfinishedRunWarning, match=r"is not finished: .* update 10 of 20$") as said:
+                    loading(tmp_path / "run")
+                unfinished.append(said[0].filename)
+
+    run = trained(tmp_path / "run", training={"updates": 20, "log_every": 5, "checkpoint_every": 10}, report=load)
+    assert unfinished == [__file__] * 2  # the warning points at who loads
+    load_policies(run)
