@@ -184,6 +184,7 @@ def test_figure_made_again_trains_nothing_and_says_the_same(
     there: Path, result: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(marl.study, "train", None)
+    monkeypatch.setenv("COLUMNS", "160")
     call(FIGURE, "--quick", "--json", "again.json", "--plot", "again.PDF")
     printed = capsys.readouterr().out
     assert "to train" not in printed
