@@ -126,7 +126,7 @@ def test_what_needs_a_broken_library_is_refused_with_the_reason(
 def test_what_needs_a_missing_library_says_how_to_install_it(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
     library, ask, refusal = ASKED[asked]
     remove_library(library, monkeypatch)
-    with pytest.raises(ValueError, match=rf"^{refusal}: pip install 'rrm-env\[\w+\]'$"):
+    with pytest.raises(ValueError, match=rf'^{refusal}: pip install -e "\.\[\w+\]"$'):
         ask()
 
 

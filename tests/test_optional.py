@@ -62,7 +62,7 @@ def test_what_needs_a_broken_library_is_refused_with_the_reason(
 def test_what_needs_a_missing_library_says_how_to_install_it(asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     library, ask, error, refusal = ASKED[asked]
     remove_library(library, monkeypatch)
-    with pytest.raises(error, match=rf"^{refusal}: pip install 'rrm-env\[\w+\]'$"):
+    with pytest.raises(error, match=rf'^{refusal}: pip install -e "\.\[\w+\]"$'):
         ask(tmp_path)
 
 
