@@ -241,9 +241,12 @@ class _Run:
 
     def _continue(self) -> int:
         """Load the last checkpoint, if the run was not killed before the first, and drop what the log says of later updates."""
-        if checkpoint.updates_done(self._folder) == 0:
+        updates = checkpoint.updates_done(self._folder)
+        if updates == 0:
             checkpoint.cut_log(self._folder, 0)
             return 0
+        if updates > self._training.updates:
+            raise RunError(f"{str(self._folder)!r} has done {updates} updates already; updates = {self._training.updates} asks for fewer")
         learner, replay = checkpoint.load_tensors(self._folder, with_replay=isinstance(self._feeder, Online))
         try:
             self._learner.load(learner)
@@ -251,9 +254,6 @@ class _Run:
                 self._feeder.replay.load(replay)
         except ValueError as error:
             raise RunError(f"{str(self._folder)!r} cannot be resumed: {error}") from None
-        updates = int(self._learner.updates)
-        if updates > self._training.updates:
-            raise RunError(f"{str(self._folder)!r} has done {updates} updates already; updates = {self._training.updates} asks for fewer")
         checkpoint.remove_other_replays(self._folder, updates)
         checkpoint.cut_log(self._folder, updates)
         checkpoint.write_description(self._folder, self._description)

@@ -67,7 +67,7 @@ def there(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("train --out new --discount 1.5", "discount must be a finite number of at least 1e-30 and at most 1, got 1.5"),
         ("train --out new --device tpu", "device must be cpu, cuda or cuda:N, got 'tpu'"),
         ("train --out new --algorithm bc", "algorithm = 'bc' needs a dataset"),
-        ("train --out new --env toys --network paper", "give either network or make, not both"),
+        ("train --out new --env toys --network paper", "--network is of the network and does not go with --env"),
         ("train --out new --env mpe2", "--env = 'mpe2' must be a module with parallel_env()"),
         ("train --out sac --dataset data.safetensors", "'sac' holds a run already; resume it, or choose another folder"),
         ("train --out data.safetensors/new", "the folder 'data.safetensors/new' cannot be made: Not a directory"),
