@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +29,7 @@ from rich.console import Console
 from rich.table import Table
 from safetensors.torch import load_file
 
-from marl import Dataset, load_policies
+from marl import Dataset, UnfinishedRunWarning, load_policies
 from marl.checkpoint import LOG, load_tensors, read_log
 from marl.policy import CHECKPOINT, DESCRIPTION, describe
 from rrm_env.ending import status_of
@@ -191,7 +192,9 @@ def check_loadable(folder: Path) -> None:
         elif path.suffix == ".json":
             json.loads(path.read_bytes())
         elif path.name == CHECKPOINT:
-            load_policies(path.parent)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UnfinishedRunWarning)  # it was killed
+                load_policies(path.parent)
             load_tensors(path.parent, with_replay=describe(path.parent)["data"] is None)
         elif path.name.startswith("replay-"):
             load_file(path)

@@ -321,6 +321,12 @@ def edited(name: str, change: Callable[[Path], object]) -> Callable[[Path], None
     return damage
 
 
+def replaced_by_dataset(path: Path) -> None:
+    """Another kind of file under the same name."""
+    path.unlink()
+    made_up().write(path)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -333,7 +339,7 @@ def edited(name: str, change: Callable[[Path], object]) -> Callable[[Path], None
         (edited("checkpoint.safetensors", Path.unlink), "checkpoint.safetensors' cannot be read: No such file"),
         (edited("checkpoint.safetensors", lambda path: path.write_bytes(path.read_bytes()[:-9])), "checkpoint.safetensors' cannot be read"),
         (edited("checkpoint.safetensors", lambda path: path.write_bytes(b"")), "checkpoint.safetensors' cannot be read"),
-        (edited("checkpoint.safetensors", lambda path: (path.unlink(), made_up().write(path))), "checkpoint.safetensors' cannot be read"),
+        (edited("checkpoint.safetensors", replaced_by_dataset), "checkpoint.safetensors' cannot be read"),
     ],
     ids=["no config", "half a config", "binary config", "empty config", "list", "foreign config", "none", "cut", "empty", "foreign"],
 )
