@@ -50,6 +50,8 @@ def as_integer(value: Any) -> int | None:
 
     NumPy scalars and arrays without dimensions are integers here; truth values are not.
     """
+    if type(value) is int:  # the common case, in every step
+        return value
     if isinstance(value, (int, np.integer)):
         return None if isinstance(value, bool) else int(value)
     # Some libraries let truth values and arrays of one element through `operator.index`.
