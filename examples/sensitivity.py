@@ -39,22 +39,19 @@ class Setting:
     """What the paper's random walk is: over the candidates, or over candidates and silence."""
 
 
-SETTINGS = {
-    "paper": Setting(),
-    "paper, random walk with silence": Setting(random_walk="random_walk:silence=true"),
-    "noise +5 dB": Setting({"noise_figure_db": 5.0}),
-    "noise +10 dB": Setting({"noise_figure_db": 10.0}),
-    "noise +20 dB": Setting({"noise_figure_db": 20.0}),
-    "csi_delay 0": Setting({"csi_delay": 0}),
-    "csi_delay 0, noise +10 dB": Setting({"csi_delay": 0, "noise_figure_db": 10.0}),
-    "csi_delay 4": Setting({"csi_delay": 4}),
-    "Jakes, 50 ms": Setting({"fading": "jakes"}),
-    "Jakes, 1 ms": Setting({"fading": "jakes", "step_duration_s": 0.001}),
-    "eta 0.01": Setting({"rate_ema": 0.01}),
-    "shadowing 0 dB": Setting({"shadowing_std_db": 0.0}),
-    "shadowing 10 dB": Setting({"shadowing_std_db": 10.0}),
+NETWORKS: dict[str, dict[str, Any]] = {
+    "paper": {},
+    "noise +10 dB": {"noise_figure_db": 10.0},
+    "csi_delay 0": {"csi_delay": 0},
+    "csi_delay 0, noise +10 dB": {"csi_delay": 0, "noise_figure_db": 10.0},
 }
-"""The preset ``paper`` has noise of -104 dBm, csi_delay 1, iid fading, eta 0.05 and shadowing of 7 dB."""
+"""What each network changes of the preset ``paper``, which has noise of -104 dBm and csi_delay 1."""
+
+SETTINGS = {
+    **{name: Setting(changes) for name, changes in NETWORKS.items()},
+    **{f"{name}, RW with silence": Setting(changes, "random_walk:silence=true") for name, changes in NETWORKS.items()},
+}
+"""Every network with both readings of the paper's random walk."""
 
 DATA = figure_6.DATA
 LEARNERS = (*ONLINE, figure_6.CENTRALISED, figure_6.CTDE, figure_6.INDEPENDENT)
