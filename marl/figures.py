@@ -19,7 +19,7 @@ from baselines.comparison import COLOURS, draw_bars, mean_with_interval, require
 from marl.claims import BEST_ITLINQ, PAPER_BASELINES, Above, Claim
 from marl.curves import Curve, draw_curves, learning_curve
 from marl.study import OFFLINE, ONLINE, QUICK, Scale, Study
-from rrm_env import Evaluation, metrics, version
+from rrm_env import Evaluation, RRMConfig, metrics, version
 from rrm_env.ending import GOES_ON, status_of
 from rrm_env.files import check_apart, check_results, check_writable, write_whole
 
@@ -198,9 +198,10 @@ def _kept(figure: Figure, committed: Mapping[str, Any], study: Study) -> list[st
     Raises:
         ValueError: the committed results are of another scale or network, or there are none.
     """
-    for name, now in (("scale", vars(study.scale)), ("network", study.network.as_dict())):
-        if (before := committed.get(name)) != now:
-            raise ValueError(f"keep needs committed results of {figure.name} with the same {name}, {now}, found {before}")
+    before = {"scale": committed.get("scale"), "network": RRMConfig(**committed.get("network", {}))}  # options younger than it: defaults
+    for name, now in (("scale", vars(study.scale)), ("network", study.network)):
+        if before[name] != now:
+            raise ValueError(f"keep needs committed results of {figure.name} with the same {name}, {now}, found {before[name]}")
     judged = {name for claim in figure.claims for name in claim.names} | set(figure.curves)
     return [name for name in figure.runs if name not in judged and name in committed["rows"] and study.missing([name])]
 
