@@ -51,7 +51,7 @@ LEFT_OUT = (
     (r"examples/benchmark_", "benchmarks take minutes and need their peers"),
     (r"examples/(reliability_(soak|fuzz|kills)|large_networks)\.py(?!.*--quick)", "it takes minutes; its miniature is tested"),
     (r"^ruff\b|^mypy\b|^sphinx-build\b|^python -m build\b", IN_CI),
-    (r"examples/(figure_\d|sensitivity|past_the_paper|information_limit)\.py", IN_CI),
+    (r"examples/(figure_\d|sensitivity|claims_map|past_the_paper|information_limit)\.py", IN_CI),
 )
 """Commands that are left out of the bash blocks, and why."""
 

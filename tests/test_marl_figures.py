@@ -371,37 +371,47 @@ def test_claims_of_a_script_are_about_its_rows(script: ModuleType) -> None:
     assert_claims_are_about(figure.claims, rows)
 
 
+def test_claims_about_variants_of_the_network_are_about_their_rows() -> None:
+    module = imported("sensitivity")
+    assert_claims_are_about(module.CLAIMS, (module.LEARNER, *SCHEDULERS))
+    assert set(module.WORDS) == set(module.SHADES) == {"holds", "holds in part", "does not hold"}
+    networks = [RRMConfig(**changes) for changes in module.VARIANTS.values()]
+    assert networks[0] == RRMConfig()
+    assert len(set(networks)) == len(networks)
+    del sys.modules["sensitivity"]
+
+
 @pytest.fixture(scope="module")
-def sensitivity() -> Iterator[ModuleType]:
+def claims_map() -> Iterator[ModuleType]:
     """The script of the map of claims, and the figures that it takes them from."""
     others = {"figure_4", "figure_5", "figure_6"}
     with examples():
-        module = imported("sensitivity")
+        module = imported("claims_map")
     yield module
-    for name in (*others, "sensitivity"):
+    for name in (*others, "claims_map"):
         sys.modules.pop(name, None)
 
 
-def test_map_judges_all_claims_of_the_paper_in_settings_that_differ(sensitivity: ModuleType) -> None:
-    for figure, claims in sensitivity.CLAIMS.items():
-        assert_claims_are_about(claims, (*sensitivity.LEARNERS, *SCHEDULERS))
+def test_map_judges_all_claims_of_the_paper_in_settings_that_differ(claims_map: ModuleType) -> None:
+    for figure, claims in claims_map.CLAIMS.items():
+        assert_claims_are_about(claims, (*claims_map.LEARNERS, *SCHEDULERS))
         whole = sys.modules[figure.lower().replace(" ", "_")].CLAIMS
-        rows = {*sensitivity.LEARNERS, *SCHEDULERS}
+        rows = {*claims_map.LEARNERS, *SCHEDULERS}
         assert set(whole) - set(claims) == {claim for claim in whole if "not in the paper" in claim.words or not claim.names <= rows}
-    assert set(sensitivity.LETTERS) == set(sensitivity.SHADES) == {"holds", "holds in part", "does not hold"}
-    settings = list(sensitivity.SETTINGS.values())
+    assert set(claims_map.LETTERS) == set(claims_map.SHADES) == {"holds", "holds in part", "does not hold"}
+    settings = list(claims_map.SETTINGS.values())
     assert RRMConfig(**settings[0].network) == RRMConfig()
     assert len({(RRMConfig(**setting.network), setting.random_walk) for setting in settings}) == len(settings) >= 8
-    folders = {sensitivity.folder_of(Path(), setting): RRMConfig(**setting.network) for setting in settings}
+    folders = {claims_map.folder_of(Path(), setting): RRMConfig(**setting.network) for setting in settings}
     assert len(folders) == len(set(folders.values()))
 
 
-def test_map_counts_what_holds_where_and_what_nowhere(sensitivity: ModuleType) -> None:
+def test_map_counts_what_holds_where_and_what_nowhere(claims_map: ModuleType) -> None:
     def setting(*verdicts: str) -> dict[str, Any]:
         claims = [{"claim": f"claim {k}", "verdict": verdict} for k, verdict in enumerate(verdicts)]
         return {"claims": {"Figure 4": claims[:1], "Figure 5": claims[1:]}}
 
-    found = sensitivity.agreement(
+    found = claims_map.agreement(
         {
             "here": setting("holds", "does not hold", "holds in part"),
             "there": setting("holds", "does not hold", "holds"),
@@ -417,31 +427,31 @@ def test_map_counts_what_holds_where_and_what_nowhere(sensitivity: ModuleType) -
     }
 
 
-def test_map_is_drawn_from_training_to_picture(sensitivity: ModuleType, tmp_path: Path) -> None:
+def test_map_is_drawn_from_training_to_picture(claims_map: ModuleType, tmp_path: Path) -> None:
     tiny = {"n_aps": 2, "n_ues": 4, "n_candidates": 1, "episode_length": 10}
     settings = {
-        "plain": sensitivity.Setting(tiny),
-        "silent": sensitivity.Setting(tiny, random_walk="random_walk:silence=true"),
+        "plain": claims_map.Setting(tiny),
+        "silent": claims_map.Setting(tiny, random_walk="random_walk:silence=true"),
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)
-        patch.setattr(sensitivity, "SETTINGS", settings)
-        patch.setattr(sensitivity, "QUICK", replace(SCALE, shrink=400))
-        sensitivity.main(sensitivity.Options(quick=True))
-    result = json.loads((tmp_path / "study" / "quick" / "sensitivity.json").read_text())
-    assert (tmp_path / "study" / "quick" / "sensitivity.png").read_bytes().startswith(PNG)
-    assert len(list((tmp_path / "study" / "quick" / "sensitivity").iterdir())) == 1  # both settings share their runs
+        patch.setattr(claims_map, "SETTINGS", settings)
+        patch.setattr(claims_map, "QUICK", replace(SCALE, shrink=400))
+        claims_map.main(claims_map.Options(quick=True))
+    result = json.loads((tmp_path / "study" / "quick" / "claims_map.json").read_text())
+    assert (tmp_path / "study" / "quick" / "claims_map.png").read_bytes().startswith(PNG)
+    assert len(list((tmp_path / "study" / "quick" / "claims_map").iterdir())) == 1  # both settings share their runs
     plain, silent = result["settings"].values()
     assert {row for row in plain["rows"] if plain["rows"][row] != silent["rows"][row]} == {"random_walk"}
-    rows = (*sensitivity.LEARNERS, *SCHEDULERS)
+    rows = (*claims_map.LEARNERS, *SCHEDULERS)
     assert list(plain["rows"]) == list(silent["rows"]) == list(rows)
     study = Study(
-        tmp_path / "study" / "quick" / "sensitivity" / next((tmp_path / "study" / "quick" / "sensitivity").iterdir()).name,
+        tmp_path / "study" / "quick" / "claims_map" / next((tmp_path / "study" / "quick" / "claims_map").iterdir()).name,
         replace(SCALE, shrink=400),
         TINY,
     )
-    evaluations = {row: study.evaluation(row) for row in sensitivity.LEARNERS} | {row: study.scheduler(row) for row in SCHEDULERS}
-    judged = [claim.judge(evaluations)["verdict"] for claims in sensitivity.CLAIMS.values() for claim in claims]
+    evaluations = {row: study.evaluation(row) for row in claims_map.LEARNERS} | {row: study.scheduler(row) for row in SCHEDULERS}
+    judged = [claim.judge(evaluations)["verdict"] for claims in claims_map.CLAIMS.values() for claim in claims]
     assert [claim["verdict"] for claims in plain["claims"].values() for claim in claims] == judged
 
 

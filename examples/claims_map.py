@@ -1,0 +1,194 @@
+"""Where the paper's picture holds: its claims, judged in settings that differ in what the paper leaves open.
+
+``python examples/claims_map.py`` trains the paper's online and offline learners in every setting, compares final checkpoints and
+schedulers on 256 unseen episodes, judges what Figures 4 to 6 claim of them, and writes docs/results/claims_map.json and .png.
+``--quick`` runs the same in miniature, ``--only SETTING`` recomputes single settings and prints them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import figure_4
+import figure_5
+import figure_6
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from baselines.comparison import require_drawing, summarise, write_figure
+from marl.figures import PICTURE_DPI, SCHEDULERS, StudyOptions, origin
+from marl.study import ONLINE, QUICK, Scale, Study
+from rrm_env import Evaluation, RRMConfig, metrics
+from rrm_env.ending import GOES_ON, status_of
+from rrm_env.files import check_writable, write_whole
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way to settle what the paper leaves open."""
+
+    network: Mapping[str, Any] = field(default_factory=dict)
+    """What changes of the preset ``paper``."""
+    random_walk: str = "random_walk"
+    """What the paper's random walk is: over the candidates, or over candidates and silence."""
+
+
+NETWORKS: dict[str, dict[str, Any]] = {
+    "paper": {},
+    "noise +10 dB": {"noise_figure_db": 10.0},
+    "csi_delay 0": {"csi_delay": 0},
+    "csi_delay 0, noise +10 dB": {"csi_delay": 0, "noise_figure_db": 10.0},
+}
+"""What each network changes of the preset ``paper``, which has noise of -104 dBm and csi_delay 1."""
+
+SETTINGS = {
+    **{name: Setting(changes) for name, changes in NETWORKS.items()},
+    **{f"{name}, RW with silence": Setting(changes, "random_walk:silence=true") for name, changes in NETWORKS.items()},
+}
+"""Every network with both readings of the paper's random walk."""
+
+DATA = figure_6.DATA
+LEARNERS = (*ONLINE, figure_6.CENTRALISED, figure_6.CTDE, figure_6.INDEPENDENT)
+"""Trained in every setting: online, and offline from 16,000 transitions of the setting's own online SAC."""
+
+_ROWS = {*LEARNERS, *SCHEDULERS}
+CLAIMS = {
+    figure: tuple(claim for claim in claims if claim.names <= _ROWS and "not in the paper" not in claim.words)
+    for figure, claims in (
+        ("Figure 4", figure_4.CLAIMS),
+        ("Figure 5", figure_5.CLAIMS),
+        ("Figure 6", figure_6.CLAIMS),
+    )
+}
+"""The paper's claims about these learners and schedulers, by its figures."""
+
+MAP = Scale(seeds=3, online_updates=3000, offline_updates=1500)
+"""Less than the figures do: after this many updates learning curves in ``paper`` have levelled off."""
+
+LETTERS = {"holds": "Y", "holds in part": "P", "does not hold": "N"}
+SHADES = {"holds": "#56B4E9", "holds in part": "#F0E442", "does not hold": "#D55E00"}
+
+
+@dataclass(frozen=True)
+class Options(StudyOptions):
+    """How much of the map to draw and where to put it."""
+
+    seeds: int = MAP.seeds
+    """Independent learners per row."""
+
+    @property
+    def scale(self) -> Scale:
+        """How much to do."""
+        return QUICK if self.quick else replace(MAP, seeds=self.seeds)
+
+
+def main(options: Options) -> None:
+    """Train what is missing, evaluate, judge, write."""
+    require_drawing("the picture")
+    options.check_only(SETTINGS)
+    paths = (options.results(f"claims_map.{ending}") for ending in ("json", "png"))
+    json_path, plot_path = (check_writable("results", path) for path in paths)
+    settings = {name: judged(name, options) for name in options.only or SETTINGS}
+    if options.only:
+        return
+    result = {**origin(options.scale), "data": DATA, "settings": settings, **agreement(settings)}
+    write_whole(json_path, lambda file: file.write(json.dumps(result, indent=1).encode()))
+    write_picture(plot_path, settings)
+    print(f"wrote {json_path}\nwrote {plot_path}")
+
+
+def judged(name: str, options: Options) -> dict[str, Any]:
+    """Everyone's KPIs, and the claims' verdicts by figure, in one setting."""
+    setting = SETTINGS[name]
+    network = RRMConfig(**setting.network)
+    study = Study(folder_of(options.folder, setting), options.scale, network, options.device)
+    evaluations = {
+        **{row: study.evaluation(row) for row in LEARNERS},
+        **{row: study.scheduler(setting.random_walk if row == "random_walk" else row) for row in SCHEDULERS},
+    }
+    claims = {figure: [claim.judge(evaluations) for claim in claims] for figure, claims in CLAIMS.items()}
+    _show(name, evaluations, claims)
+    return {
+        "network": dict(setting.network),
+        "random_walk": setting.random_walk,
+        "rows": {row: {kpi: summary[kpi] for kpi in metrics.LEARNERS_KPIS} for row, summary in summarise(evaluations).items()},
+        "score_per_seed": {row: evaluations[row].score.mean(-1).tolist() for row in LEARNERS},
+        "claims": claims,
+        "learners": {row: study.description(row) for row in LEARNERS},
+        "training_hours": {row: study.hours(row) for row in LEARNERS},
+    }
+
+
+def folder_of(out: Path, setting: Setting) -> Path:
+    """Where a setting's runs are; settings of one network share them."""
+    changes = (f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in setting.network.items())
+    return out / "claims_map" / (",".join(changes) or "paper")
+
+
+def agreement(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """How many claims hold, hold in part and do not hold in each setting, and the claims that hold nowhere."""
+    found = {name: _verdicts(setting) for name, setting in settings.items()}
+    words = list(next(iter(found.values())))
+    return {
+        "count": {name: {verdict: [*verdicts.values()].count(verdict) for verdict in LETTERS} for name, verdicts in found.items()},
+        "nowhere": [text for text in words if not any(verdicts[text] == "holds" for verdicts in found.values())],
+        "everywhere": [text for text in words if all(verdicts[text] == "holds" for verdicts in found.values())],
+    }
+
+
+def _verdicts(setting: Mapping[str, Any]) -> dict[str, str]:
+    return {claim["claim"]: claim["verdict"] for claims in setting["claims"].values() for claim in claims}
+
+
+def _show(name: str, evaluations: Mapping[str, Evaluation], claims: Mapping[str, list[dict[str, Any]]]) -> None:
+    headings = (metrics.KPIS[kpi].heading for kpi in metrics.LEARNERS_KPIS)
+    grid = Table("", *headings, title=name, title_justify="left")
+    for row, summary in summarise(evaluations).items():
+        grid.add_row(row, *("{mean:.3f} ({low:.3f}…{high:.3f})".format(**summary[kpi]) for kpi in metrics.LEARNERS_KPIS))
+    verdicts = Table("claim", "verdict", title_justify="left")
+    for claim in (claim for of_figure in claims.values() for claim in of_figure):
+        verdicts.add_row(claim["claim"], claim["verdict"])
+    console = Console(width=max(120, Console().width))
+    console.print(grid)
+    console.print(verdicts)
+    for row in LEARNERS:
+        scores = ", ".join(f"{value:.6f}" for value in evaluations[row].score.mean(-1))
+        print(f"{row}: score of each seed {scores}", flush=True)
+
+
+def write_picture(path: Path, settings: Mapping[str, Mapping[str, Any]]) -> None:
+    """Claims down, settings across, each verdict a colour and a letter; above, how many hold."""
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    rows = [(figure, claim["claim"]) for figure, claims in next(iter(settings.values()))["claims"].items() for claim in claims]
+    canvas = Figure(figsize=(5.5 + 0.62 * len(settings), 2.2 + 0.33 * len(rows)), layout="constrained")
+    axes = canvas.subplots()
+    for x, setting in enumerate(settings.values()):
+        verdicts = _verdicts(setting)
+        for y, (_, claim) in enumerate(rows):
+            axes.barh(y, 0.96, left=x - 0.48, height=0.92, color=SHADES[verdicts[claim]])
+            axes.text(x, y, LETTERS[verdicts[claim]], ha="center", va="center")
+        axes.text(x, -0.75, str([*verdicts.values()].count("holds")), ha="center", va="bottom", weight="bold")
+    for y in range(1, len(rows)):
+        if rows[y][0] != rows[y - 1][0]:
+            axes.axhline(y - 0.5, color="#000000", linewidth=1)
+    axes.set_yticks(range(len(rows)), [f"{claim}  [{figure.removeprefix('Figure ')}]" for figure, claim in rows])
+    axes.set_xticks(range(len(settings)), list(settings), rotation=35, ha="right", rotation_mode="anchor")
+    axes.set(xlim=(-0.5, len(settings) - 0.5), ylim=(len(rows) - 0.5, -1.6))
+    axes.set_title("Which claims of the paper hold in which setting; bold: how many hold. In brackets: the figure.", fontsize="medium")
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    handles = [Patch(color=shade, label=f"{LETTERS[verdict]}: {verdict}") for verdict, shade in SHADES.items()]
+    canvas.legend(handles=handles, ncols=3, loc="outside lower center", frameon=False)
+    write_figure(path, canvas, PICTURE_DPI)
+
+
+if __name__ == "__main__":
+    sys.exit(status_of(lambda: main(tyro.cli(Options, description=__doc__)), interrupted=GOES_ON))
