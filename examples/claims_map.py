@@ -42,10 +42,11 @@ class Setting:
 NETWORKS: dict[str, dict[str, Any]] = {
     "paper": {},
     "noise +10 dB": {"noise_figure_db": 10.0},
+    "noise +20 dB": {"noise_figure_db": 20.0},
     "csi_delay 0": {"csi_delay": 0},
     "csi_delay 0, noise +10 dB": {"csi_delay": 0, "noise_figure_db": 10.0},
 }
-"""What each network changes of the preset ``paper``, which has noise of -104 dBm and csi_delay 1."""
+"""What each network changes of the preset ``paper``: noise of -104 dBm and csi_delay 1."""
 
 SETTINGS = {
     **{name: Setting(changes) for name, changes in NETWORKS.items()},
