@@ -183,7 +183,7 @@ def write_picture(path: Path, settings: Mapping[str, Mapping[str, Any]]) -> None
     axes.set_yticks(range(len(rows)), [f"{claim}  [{figure.removeprefix('Figure ')}]" for figure, claim in rows])
     axes.set_xticks(range(len(settings)), list(settings), rotation=35, ha="right", rotation_mode="anchor")
     axes.set(xlim=(-0.5, len(settings) - 0.5), ylim=(len(rows) - 0.5, -1.6))
-    axes.set_title("Which claims of the paper hold in which setting; bold: how many hold. In brackets: the figure.", fontsize="medium")
+    canvas.suptitle("Which claims of the paper hold in which setting; bold: how many hold. In brackets: the figure.", fontsize="medium")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     handles = [Patch(color=shade, label=f"{LETTERS[verdict]}: {verdict}") for verdict, shade in SHADES.items()]

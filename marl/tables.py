@@ -32,7 +32,7 @@ def made_by(result: Mapping[str, Any], name: str, hours: float) -> str:
     scale, machine = result["scale"], result["machine"]
     return (
         f"`{result['command']}`, revision {result['revision']}, {scale['seeds']} seeds, {scale['episodes']} unseen episodes; training took "
-        f"{hours:.1f} hours on {machine['cores']} cores ({machine['processor']}), data's included. All numbers: "
+        f"{hours:.1f} hours on {machine['cores']} core{'s' if machine['cores'] != 1 else ''} ({machine['processor']}), data's included. All numbers: "
         f"[results/{name}.json](results/{name}.json)."
     )
 
