@@ -30,9 +30,10 @@ def figure_tables(result: Mapping[str, Any]) -> str:
 def made_by(result: Mapping[str, Any], name: str, hours: float) -> str:
     """What made a results file, and where it is."""
     scale, machine = result["scale"], result["machine"]
+    cores = "one core" if machine["cores"] == 1 else f"{machine['cores']} cores"
     return (
         f"`{result['command']}`, revision {result['revision']}, {scale['seeds']} seeds, {scale['episodes']} unseen episodes; training took "
-        f"{hours:.1f} hours on {machine['cores']} core{'s' if machine['cores'] != 1 else ''} ({machine['processor']}), data's included. All numbers: "
+        f"{hours:.1f} hours on {cores} ({machine['processor']}), data's included. All numbers: "
         f"[results/{name}.json](results/{name}.json)."
     )
 
