@@ -95,7 +95,8 @@ def main(options: Options) -> None:
     options.check_only(SETTINGS)
     paths = (options.results(f"claims_map.{ending}") for ending in ("json", "png"))
     json_path, plot_path = (check_writable("results", path) for path in paths)
-    settings = {name: judged(name, options) for name in options.only or SETTINGS}
+    learned: dict[Path, dict[str, Evaluation]] = {}
+    settings = {name: judged(name, options, learned) for name in options.only or SETTINGS}
     if options.only:
         return
     result = {**origin(options.scale), "data": DATA, "settings": settings, **agreement(settings)}
@@ -104,13 +105,15 @@ def main(options: Options) -> None:
     print(f"wrote {json_path}\nwrote {plot_path}")
 
 
-def judged(name: str, options: Options) -> dict[str, Any]:
-    """Everyone's KPIs, and the claims' verdicts by figure, in one setting."""
+def judged(name: str, options: Options, learned: dict[Path, dict[str, Evaluation]]) -> dict[str, Any]:
+    """Everyone's KPIs, and the claims' verdicts by figure, in one setting; ``learned`` keeps what settings of one network share."""
     setting = SETTINGS[name]
     network = RRMConfig(**setting.network)
     study = Study(folder_of(options.folder, setting), options.scale, network, options.device)
+    if study.out not in learned:
+        learned[study.out] = {row: study.evaluation(row) for row in LEARNERS}
     evaluations = {
-        **{row: study.evaluation(row) for row in LEARNERS},
+        **learned[study.out],
         **{row: study.scheduler(setting.random_walk if row == "random_walk" else row) for row in SCHEDULERS},
     }
     claims = {figure: [claim.judge(evaluations) for claim in claims] for figure, claims in CLAIMS.items()}
