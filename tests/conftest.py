@@ -2,9 +2,13 @@
 
 import importlib.util
 import signal
+from collections.abc import Callable
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
+from baselines import __main__ as command
 from rrm_env.compile_notice import ANNOUNCER
 
 # Learners need torch, which is an extra and missing where only the environment is tested.
@@ -23,3 +27,17 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.fixture
+def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[[list[str], str], None]:
+    """Checks that ``python -m baselines`` refuses arguments with a message and status 2, and writes nothing."""
+
+    def check(arguments: list[str], message: str) -> None:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+        assert command.main(arguments) == 2
+        assert message in capsys.readouterr().err
+        assert list(tmp_path.iterdir()) == []
+
+    return check

@@ -108,14 +108,8 @@ def test_a_preset_beside_a_config_is_refused_also_if_it_is_the_default_one() -> 
         (["--info", "--watch", "tdm"], "--watch does not go with --info"),
     ],
 )
-def test_arguments_that_would_have_no_effect_are_refused(
-    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    assert command.main(arguments) == 2
-    assert message in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
+def test_arguments_without_an_effect_are_refused(arguments: list[str], message: str, refused: Callable[[list[str], str], None]) -> None:
+    refused(arguments, message)
 
 
 def test_fields_of_several_set_arguments_all_count(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy
@@ -43,14 +44,8 @@ def test_watching_opens_a_window_for_one_episode(monkeypatch: pytest.MonkeyPatch
         (["--watch", "itlinq", "--seed", "-1"], "seed must be an integer of at least 0"),
     ],
 )
-def test_wrong_input_is_one_line(
-    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    assert command.main(arguments) == 2
-    assert message in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
+def test_wrong_input_is_one_line(arguments: list[str], message: str, refused: Callable[[list[str], str], None]) -> None:
+    refused(arguments, message)
 
 
 def test_info_says_versions_and_machine(capsys: pytest.CaptureFixture[str]) -> None:
