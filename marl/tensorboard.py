@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from marl.checkpoint import EVENTS
 from rrm_env.files import storing
 from rrm_env.optional import leave_out, reason, welcome
 
@@ -26,7 +27,7 @@ def tensorboard(folder: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
     if module is None:
         yield lambda _: None
         return
-    board = _Board(folder / "tensorboard", module)
+    board = _Board(folder / EVENTS, module)
     with _ERRORS_COME_ONCE:
         try:
             yield board.write
