@@ -145,6 +145,8 @@ def main(figure: Figure, description: str | None) -> None:
 def _main(figure: Figure, options: Options) -> None:
     require_drawing("the picture")
     options.check_only((*figure.runs, *figure.schedulers))
+    if options.keep and options.only:
+        raise ValueError("keep takes over rows of the committed results, only recomputes rows: give one")
     study = Study(options.folder, options.scale, device=options.device)
     json_path = check_results("--json", options.json or options.results(f"{figure.name}.json"))
     plot_path = check_writable("--plot", options.plot or options.results(f"{figure.name}.png"))

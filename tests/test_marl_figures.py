@@ -315,6 +315,8 @@ def test_rows_that_no_claim_is_about_can_be_kept_from_the_committed_results(fold
         patch.chdir(tmp_path)
         with pytest.raises(SystemExit):  # nothing is committed yet
             call(figure, "--quick", "--keep")
+        with pytest.raises(SystemExit):
+            call(figure, "--quick", "--keep", "--only", beside)
         call(figure, "--quick")
         first = json.loads((quick / "figure_9.json").read_text())
         committed.write_text(json.dumps({**first, "revision": "before"}))
