@@ -1,4 +1,4 @@
-"""The version of the distribution, and of what a result depends on. Standard library only, so that the build can read it."""
+"""The version of the distribution, and of what a result depends on. The build reads `__version__` without importing this file."""
 
 from __future__ import annotations
 
