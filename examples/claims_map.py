@@ -1,8 +1,8 @@
 """Where the paper's picture holds: its claims, judged in settings that differ in what the paper leaves open.
 
 ``python examples/claims_map.py`` trains the paper's online and offline learners in every setting, compares final checkpoints and
-schedulers on 256 unseen episodes, judges what Figures 4 to 6 claim of them, and writes docs/results/claims_map.json and .png.
-``--quick`` runs the same in miniature, ``--only SETTING`` recomputes single settings and prints them.
+schedulers on 256 unseen episodes, judges the claims of Figures 4 to 7, and writes docs/results/claims_map.json and .png.
+``--quick`` runs the first two settings in miniature, ``--only SETTING`` recomputes single settings and prints them.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from typing import Any
 import figure_4
 import figure_5
 import figure_6
+import figure_7
 import tyro
 from rich.console import Console
 from rich.table import Table
 
 from baselines.comparison import require_drawing, summarise, write_figure
 from marl.figures import PICTURE_DPI, SCHEDULERS, StudyOptions, origin
-from marl.study import ONLINE, QUICK, Scale, Study
+from marl.study import QUICK, Scale, Study
 from rrm_env import Evaluation, RRMConfig, metrics
 from rrm_env.ending import GOES_ON, status_of
 from rrm_env.files import check_writable, write_whole
@@ -41,33 +42,38 @@ class Setting:
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "paper": {},
+    "noise +5 dB": {"noise_figure_db": 5.0},
     "noise +10 dB": {"noise_figure_db": 10.0},
     "noise +20 dB": {"noise_figure_db": 20.0},
     "csi_delay 0": {"csi_delay": 0},
     "csi_delay 0, noise +10 dB": {"csi_delay": 0, "noise_figure_db": 10.0},
+    "csi_delay 4": {"csi_delay": 4},
+    "Jakes, 50 ms": {"fading": "jakes"},
+    "Jakes, 1 ms": {"fading": "jakes", "step_duration_s": 0.001},
+    "eta 0.01": {"rate_ema": 0.01},
+    "no shadowing": {"shadowing_std_db": 0.0},
+    "shadowing 10 dB": {"shadowing_std_db": 10.0},
 }
-"""What each network changes of the preset ``paper``: noise of -104 dBm and csi_delay 1."""
+"""What each network changes of the preset ``paper``, which has noise of -104 dBm, csi_delay 1, iid fading, steps of 50 ms, eta 0.05 and
+shadowing of 7 dB."""
+
+BOTH_WALKS = ("paper", "noise +10 dB", "csi_delay 0")
+"""The networks that are judged with either reading of the paper's random walk."""
 
 SETTINGS = {
     **{name: Setting(changes) for name, changes in NETWORKS.items()},
-    **{f"{name}, RW with silence": Setting(changes, "random_walk:silence=true") for name, changes in NETWORKS.items()},
+    **{f"{name}, RW with silence": Setting(NETWORKS[name], "random_walk:silence=true") for name in BOTH_WALKS},
 }
-"""Every network with both readings of the paper's random walk."""
+"""Every network, and some with the other reading of the paper's random walk."""
 
 DATA = figure_6.DATA
-LEARNERS = (*ONLINE, figure_6.CENTRALISED, figure_6.CTDE, figure_6.INDEPENDENT)
-"""Trained in every setting: online, and offline from 16,000 transitions of the setting's own online SAC."""
+_FIGURES = {"Figure 4": figure_4, "Figure 5": figure_5, "Figure 6": figure_6, "Figure 7": figure_7}
+CLAIMS = {figure: tuple(claim for claim in module.CLAIMS if "not in the paper" not in claim.words) for figure, module in _FIGURES.items()}
+"""The paper's claims, by its figures."""
 
-_ROWS = {*LEARNERS, *SCHEDULERS}
-CLAIMS = {
-    figure: tuple(claim for claim in claims if claim.names <= _ROWS and "not in the paper" not in claim.words)
-    for figure, claims in (
-        ("Figure 4", figure_4.CLAIMS),
-        ("Figure 5", figure_5.CLAIMS),
-        ("Figure 6", figure_6.CLAIMS),
-    )
-}
-"""The paper's claims about these learners and schedulers, by its figures."""
+_JUDGED = {name for claims in CLAIMS.values() for claim in claims for name in claim.names}
+LEARNERS = tuple(run for run in dict.fromkeys(run for module in _FIGURES.values() for run in module.FIGURE.runs) if run in _JUDGED)
+"""Trained in every network: what the claims are about, offline learners from data of the network's own online learners."""
 
 MAP = Scale(seeds=3, online_updates=3000, offline_updates=1500)
 """Less than the figures do: after this many updates learning curves in ``paper`` have levelled off."""
@@ -96,7 +102,8 @@ def main(options: Options) -> None:
     paths = (options.results(f"claims_map.{ending}") for ending in ("json", "png"))
     json_path, plot_path = (check_writable("results", path) for path in paths)
     learned: dict[Path, dict[str, Evaluation]] = {}
-    settings = {name: judged(name, options, learned) for name in options.only or SETTINGS}
+    wanted = options.only or tuple(SETTINGS)[: 2 if options.quick else None]
+    settings = {name: judged(name, options, learned) for name in wanted}
     if options.only:
         return
     result = {**origin(options.scale), "data": DATA, "settings": settings, **agreement(settings)}

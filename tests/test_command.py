@@ -166,7 +166,7 @@ def test_help_is_grouped_and_in_sentences(capsys: pytest.CaptureFixture[str]) ->
         run("--help")
     out = capsys.readouterr().out
     assert all(f"\n{group}:\n" in out for group in ("network", "comparison", "instead of a comparison"))
-    assert "--network PRESET, --preset PRESET" in out
+    assert re.search("--network( PRESET)?, --preset PRESET", out)  # Python 3.13 names the value once
 
 
 def test_help_names_presets_and_schedulers(capsys: pytest.CaptureFixture[str]) -> None:
