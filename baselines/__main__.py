@@ -14,9 +14,9 @@ from baselines.comparison import check_picture, parse_scheduler, publish, warm_u
 from baselines.max_weight import SearchTooLargeError
 from baselines.scheduler import Baseline
 from rrm_env import PRESETS, Evaluation, RRMConfig, evaluate, parse_settings
-from rrm_env.ending import status_of
+from rrm_env.exit_status import status_of
 from rrm_env.files import check_apart, check_results, check_writable
-from rrm_env.version import facts
+from rrm_env.provenance import facts
 from rrm_env.watching import check_video, record, watch
 
 EPISODES, THREADS = 128, 1
@@ -47,8 +47,16 @@ def _parser() -> argparse.ArgumentParser:
         dest="settings",
         help="Fields of the network to change, such as n_ues=10 (default: change none).",
     )
-    network.add_argument("--seed", type=int, default=0, metavar="INT", help="Which evaluation episodes (default: %(default)s).")
-    network.add_argument("--threads", type=int, metavar="INT", help=f"Threads of the simulator (default: {THREADS}).")
+    network.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="INT",
+        help="Which evaluation episodes (default: %(default)s).",
+    )
+    network.add_argument(
+        "--threads", type=int, metavar="INT", help=f"Threads of the simulator (default: {THREADS})."
+    )
 
     comparison = parser.add_argument_group("comparison")
     comparison.add_argument(
@@ -56,14 +64,30 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAMES",
         help=f"Comma-separated, of {', '.join(REGISTRY)}. Options follow colons, as in itlinq:tolerance_db=0 (default: all).",
     )
-    comparison.add_argument("--episodes", type=int, metavar="INT", help=f"Episodes per scheduler (default: {EPISODES}).")
-    comparison.add_argument("--json", metavar="PATH", help="Write config, versions, KPIs and per-episode values to this file.")
-    comparison.add_argument("--plot", metavar="PATH", help="Draw the distribution of per-user rates into this file.")
+    comparison.add_argument(
+        "--episodes", type=int, metavar="INT", help=f"Episodes per scheduler (default: {EPISODES})."
+    )
+    comparison.add_argument(
+        "--json",
+        metavar="PATH",
+        help="Write config, versions, KPIs and per-episode values to this file.",
+    )
+    comparison.add_argument(
+        "--plot", metavar="PATH", help="Draw the distribution of per-user rates into this file."
+    )
 
     instead = parser.add_argument_group("instead of a comparison")
-    instead.add_argument("--watch", metavar="SCHEDULER", help="Show the first episode under this scheduler in a window.")
-    instead.add_argument("--video", metavar="PATH", help="With --watch: write the episode to this .gif or .mp4 file.")
-    instead.add_argument("--info", action="store_true", help="Print versions and machine, for bug reports.")
+    instead.add_argument(
+        "--watch",
+        metavar="SCHEDULER",
+        help="Show the first episode under this scheduler in a window.",
+    )
+    instead.add_argument(
+        "--video", metavar="PATH", help="With --watch: write the episode to this .gif or .mp4 file."
+    )
+    instead.add_argument(
+        "--info", action="store_true", help="Print versions and machine, for bug reports."
+    )
     return parser
 
 
@@ -140,12 +164,18 @@ def _ready(options: argparse.Namespace, config: RRMConfig) -> dict[str, Baseline
     return schedulers
 
 
-def _evaluate(schedulers: dict[str, Baseline], config: RRMConfig, options: argparse.Namespace) -> dict[str, Evaluation]:
+def _evaluate(
+    schedulers: dict[str, Baseline], config: RRMConfig, options: argparse.Namespace
+) -> dict[str, Evaluation]:
     evaluations = {}
     console = Console(stderr=True)
     columns = (TextColumn("{task.description:18}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=len(schedulers) * options.episodes * config.episode_length)
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
+        task = progress.add_task(
+            "", total=len(schedulers) * options.episodes * config.episode_length
+        )
         for name, scheduler in schedulers.items():
             progress.update(task, description=name)
             evaluations[name] = evaluate(

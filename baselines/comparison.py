@@ -19,11 +19,11 @@ from rich.table import Table
 
 from baselines.scheduler import Baseline
 from rrm_env import Evaluation, RRMConfig, Scheduler, evaluate, metrics
-from rrm_env.config import nearest
+from rrm_env.checks import nearest
 from rrm_env.evaluation import BATCH_SIZE
 from rrm_env.files import write_whole
 from rrm_env.optional import required
-from rrm_env.version import versions
+from rrm_env.provenance import versions
 
 Interval = dict[str, float]
 
@@ -49,7 +49,9 @@ def parse_scheduler(text: str, registry: Mapping[str, type[Baseline]]) -> Baseli
         default = parameters[key].default
         kind = float if default is None else type(default)
         try:
-            arguments[key] = {"true": True, "false": False}[value.lower()] if kind is bool else kind(value)
+            arguments[key] = (
+                {"true": True, "false": False}[value.lower()] if kind is bool else kind(value)
+            )
         except (KeyError, ValueError):
             raise ValueError(f"{key} of {name} must be {kind.__name__}, got {value!r}") from None
     return registry[name](**arguments)
@@ -140,7 +142,9 @@ def column_heading(name: str) -> str:
     return "\n".join(filter(None, (heading[:1].upper() + heading[1:], kpi.unit)))
 
 
-def table(summary: Mapping[str, _Row], title: str, notes: Sequence[str] = (), width: int | None = None) -> Table:
+def table(
+    summary: Mapping[str, _Row], title: str, notes: Sequence[str] = (), width: int | None = None
+) -> Table:
     """The summary for a terminal; intervals stand under their means, ``notes`` under the table.
 
     Args:
@@ -156,7 +160,9 @@ def table(summary: Mapping[str, _Row], title: str, notes: Sequence[str] = (), wi
     if any(column.heading.startswith("Silent") for column in kept):
         caption.append("Silent: share of AP-steps without a transmission.")
     if left_out := [column.heading.replace("\n", " ") for column in columns if column not in kept]:
-        caption.append(f"More columns in a wider terminal, or with COLUMNS=160: {', '.join(left_out)}.")
+        caption.append(
+            f"More columns in a wider terminal, or with COLUMNS=160: {', '.join(left_out)}."
+        )
     grid = _grid(kept, summary, broken=width is not None and _width(_grid(kept, summary)) > width)
     grid.title, grid.caption = escape(title), "\n".join(("", *caption, *map(escape, notes)))
     return grid
@@ -172,9 +178,17 @@ def _fitting(columns: Sequence[_Column], summary: Mapping[str, _Row], width: int
     return kept
 
 
-def _grid(columns: Sequence[_Column], summary: Mapping[str, _Row], *, broken: bool = False) -> Table:
+def _grid(
+    columns: Sequence[_Column], summary: Mapping[str, _Row], *, broken: bool = False
+) -> Table:
     """The table alone; where ``broken``, the options of a scheduler stand under its name."""
-    grid = Table(box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left", show_edge=False, pad_edge=False)
+    grid = Table(
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        caption_justify="left",
+        show_edge=False,
+        pad_edge=False,
+    )
     grid.add_column("Scheduler", overflow="fold", vertical="top")
     for column in columns:
         grid.add_column(column.heading, justify="right", no_wrap=True)
@@ -266,7 +280,9 @@ def _range(interval: Interval, digits: int) -> str:
     return f"{interval['low']:.{digits}f}…{interval['high']:.{digits}f}"
 
 
-def write_json(path: Path, evaluations: Mapping[str, Evaluation], summary: Mapping[str, Mapping[str, Any]]) -> None:
+def write_json(
+    path: Path, evaluations: Mapping[str, Evaluation], summary: Mapping[str, Mapping[str, Any]]
+) -> None:
     """Config, seed, versions, and per scheduler the summary and every per-episode value."""
     first = next(iter(evaluations.values()))
     result = {
@@ -277,7 +293,10 @@ def write_json(path: Path, evaluations: Mapping[str, Evaluation], summary: Mappi
         "schedulers": {
             name: {
                 **summary[name],
-                "per_episode": {kpi: getattr(evaluation, kpi).tolist() for kpi in (*metrics.KPIS, "silent_share")},
+                "per_episode": {
+                    kpi: getattr(evaluation, kpi).tolist()
+                    for kpi in (*metrics.KPIS, "silent_share")
+                },
             }
             for name, evaluation in evaluations.items()
         },
@@ -303,12 +322,23 @@ def write_picture(path: Path, evaluations: Mapping[str, Evaluation]) -> None:
     for k, (name, evaluation) in enumerate(evaluations.items()):
         rates = np.sort(evaluation.ue_rates, axis=None)
         share = np.arange(1, rates.size + 1) / rates.size
-        style = {"color": COLOURS[k % len(COLOURS)], "linestyle": _STYLES[k // len(COLOURS) % len(_STYLES)], "label": name}
+        style = {
+            "color": COLOURS[k % len(COLOURS)],
+            "linestyle": _STYLES[k // len(COLOURS) % len(_STYLES)],
+            "label": name,
+        }
         for axes in (whole, tail):
             axes.step(rates, share, where="post", **style)
         tenth = max(tenth, float(np.percentile(rates, 10)))
-    whole.set(title="Rates of all UEs", xlabel="rate (bit/s/Hz)", ylabel="share of UEs at or below", ylim=(0, 1))
-    whole.set_xlim(0, max(float(np.percentile(evaluation.ue_rates, 99)) for evaluation in evaluations.values()))
+    whole.set(
+        title="Rates of all UEs",
+        xlabel="rate (bit/s/Hz)",
+        ylabel="share of UEs at or below",
+        ylim=(0, 1),
+    )
+    whole.set_xlim(
+        0, max(float(np.percentile(evaluation.ue_rates, 99)) for evaluation in evaluations.values())
+    )
     tail.set(title="The lowest tenth", xlabel="rate (bit/s/Hz)", xlim=(0, tenth), ylim=(0, 0.1))
     tail.axhline(0.05, color="#999999", linewidth=0.8)
     tail.annotate("5 %", (tenth, 0.05), ha="right", va="bottom", color="#666666")
@@ -323,7 +353,11 @@ def write_picture(path: Path, evaluations: Mapping[str, Evaluation]) -> None:
 def draw_bars(axes: Any, bars: Sequence[tuple[str, str, Interval]]) -> None:
     """Text, colour and `mean_with_interval` of each as bars with their intervals, one under another; ``axes`` are matplotlib's."""
     for place, (text, colour, interval) in enumerate(bars):
-        mean, below, above = interval["mean"], interval["mean"] - interval["low"], interval["high"] - interval["mean"]
+        mean, below, above = (
+            interval["mean"],
+            interval["mean"] - interval["low"],
+            interval["high"] - interval["mean"],
+        )
         axes.barh(place, mean, color=colour, alpha=0.55)
         axes.errorbar(mean, place, xerr=[[below], [above]], color="#000000", capsize=4)
         axes.annotate(f" {text}", (0, place), va="center", fontsize="small")
@@ -353,4 +387,6 @@ def check_picture(path: Path) -> None:
     """Refuse a picture that could not be drawn (ValueError): matplotlib missing, or a format it does not know."""
     formats = require_drawing("--plot").FigureCanvasBase.get_supported_filetypes()
     if path.suffix[1:].lower() not in formats:
-        raise ValueError(f"--plot = {str(path)!r} must end in one of {', '.join('.' + name for name in sorted(formats))}")
+        raise ValueError(
+            f"--plot = {str(path)!r} must end in one of {', '.join('.' + name for name in sorted(formats))}"
+        )

@@ -10,8 +10,8 @@ import numpy as np
 from baselines.max_weight import MaxWeight
 from baselines.scheduler import Served
 from rrm_env import SILENT, Network
+from rrm_env.checks import bounded_integer
 from rrm_env.compiling import compiled
-from rrm_env.network import bounded_integer
 
 MAX_SWEEPS = 1000
 """Bound of a local search."""
@@ -38,7 +38,9 @@ class GreedyMaxWeight(MaxWeight):
         starts: links that begin, at least 1; each costs about as much time as the first.
     """
 
-    def __init__(self, csi: str = "reported", exponent: float | None = None, starts: int = 8) -> None:
+    def __init__(
+        self, csi: str = "reported", exponent: float | None = None, starts: int = 8
+    ) -> None:
         super().__init__(csi, exponent)
         self.starts = bounded_integer("starts", starts)
 
@@ -51,25 +53,35 @@ class GreedyMaxWeight(MaxWeight):
 
 
 @compiled(nogil=True, error_model="numpy")
-def _search(candidates: Any, gain: Any, average_rate: Any, fairness_exponent: float, starts: int) -> Any:
+def _search(
+    candidates: Any, gain: Any, average_rate: Any, fairness_exponent: float, starts: int
+) -> Any:
     """Links are numbered l = i * N + s, candidate s of AP i."""
     n_envs, n_aps, n = candidates.shape
     served = np.full((n_envs, n_aps), SILENT, np.int64)
     ues = np.empty(n_aps * n, np.int64)
-    weight, signal, alone = np.empty(n_aps * n), np.empty(n_aps * n), np.empty(n_aps * n)  # the last: weighted rate without interference
+    weight, signal, alone = (
+        np.empty(n_aps * n),
+        np.empty(n_aps * n),
+        np.empty(n_aps * n),
+    )  # the last: weighted rate without interference
     received = np.empty((n_aps, n_aps * n))  # [k, l]: interference from AP k at the UE of link l
     interference = np.empty(n_aps * n)  # noise and the power of all that transmit
     chosen = np.empty(n_aps, np.int64)  # the link of each AP, or SILENT
     for b in range(n_envs):
         ues[:] = candidates[b].ravel()
         for link in range(n_aps * n):
-            weight[link] = average_rate[b, ues[link]] ** -fairness_exponent if ues[link] != SILENT else 0.0
+            weight[link] = (
+                average_rate[b, ues[link]] ** -fairness_exponent if ues[link] != SILENT else 0.0
+            )
             for k in range(n_aps):
                 received[k, link] = gain[b, k, ues[link]] if ues[link] != SILENT else 0.0
             signal[link], received[link // n, link] = received[link // n, link], 0.0
             alone[link] = weight[link] * math.log2(1.0 + signal[link])
         best = 0.0
-        for first in np.argsort(-alone, kind="mergesort")[:starts]:  # stable: ties to lower APs and better candidates
+        for first in np.argsort(-alone, kind="mergesort")[
+            :starts
+        ]:  # stable: ties to lower APs and better candidates
             chosen[:], interference[:] = SILENT, 1.0
             chosen[first // n] = first
             _add(interference, received[first // n])
@@ -87,14 +99,18 @@ def _search(candidates: Any, gain: Any, average_rate: Any, fairness_exponent: fl
 
 
 @compiled(nogil=True, error_model="numpy")
-def _insert(value: float, chosen: Any, weight: Any, signal: Any, received: Any, interference: Any) -> float:
+def _insert(
+    value: float, chosen: Any, weight: Any, signal: Any, received: Any, interference: Any
+) -> float:
     """Let links join those that transmit; the weighted rate reached."""
     joining = 0
     while joining != SILENT:
         joining, best_change = SILENT, 0.0
         for i in range(chosen.size):
             if chosen[i] == SILENT:
-                link, change = _reply(i, SILENT, value, chosen, weight, signal, received, interference)
+                link, change = _reply(
+                    i, SILENT, value, chosen, weight, signal, received, interference
+                )
                 if change > best_change:
                     joining, best_change = link, change
         if joining != SILENT:
@@ -106,11 +122,15 @@ def _insert(value: float, chosen: Any, weight: Any, signal: Any, received: Any, 
 
 
 @compiled(nogil=True, error_model="numpy")
-def _sweep(value: float, chosen: Any, weight: Any, signal: Any, received: Any, interference: Any) -> float:
+def _sweep(
+    value: float, chosen: Any, weight: Any, signal: Any, received: Any, interference: Any
+) -> float:
     """Let each AP change to its best reply; the weighted rate reached, the same number if none changed."""
     for i in range(chosen.size):
         kept = chosen[i]
-        if kept != SILENT:  # summed anew without it: taking a strong signal off again would leave rounding in place of weak ones
+        if (
+            kept != SILENT
+        ):  # summed anew without it: taking a strong signal off again would leave rounding in place of weak ones
             chosen[i], interference[:] = SILENT, 1.0
             for k in range(chosen.size):
                 if chosen[k] != SILENT:
@@ -124,7 +144,16 @@ def _sweep(value: float, chosen: Any, weight: Any, signal: Any, received: Any, i
 
 
 @compiled(nogil=True, error_model="numpy")
-def _reply(i: int, kept: int, value: float, chosen: Any, weight: Any, signal: Any, received: Any, interference: Any) -> Any:
+def _reply(
+    i: int,
+    kept: int,
+    value: float,
+    chosen: Any,
+    weight: Any,
+    signal: Any,
+    received: Any,
+    interference: Any,
+) -> Any:
     """The best choice of AP i, which is silent so far, and by how much it raises the weighted rate against the choice `kept`."""
     n, taken = weight.size // chosen.size, 0.0
     for k in range(chosen.size):
@@ -132,8 +161,14 @@ def _reply(i: int, kept: int, value: float, chosen: Any, weight: Any, signal: An
         if link != SILENT:
             before = interference[link]
             after = before + received[i, link]
-            taken += weight[link] * math.log2((before + signal[link]) / before * (after / (after + signal[link])))
-    kept_change = weight[kept] * math.log2(1.0 + signal[kept] / interference[kept]) - taken if kept != SILENT else 0.0
+            taken += weight[link] * math.log2(
+                (before + signal[link]) / before * (after / (after + signal[link]))
+            )
+    kept_change = (
+        weight[kept] * math.log2(1.0 + signal[kept] / interference[kept]) - taken
+        if kept != SILENT
+        else 0.0
+    )
     threshold = IMPROVEMENT * value
     best, best_change = kept, kept_change
     for link in range(i * n, (i + 1) * n):

@@ -8,8 +8,8 @@ import numpy as np
 
 from baselines.scheduler import Baseline, Served
 from rrm_env import SILENT, Network
+from rrm_env.checks import bounded_number
 from rrm_env.compiling import compiled
-from rrm_env.network import bounded_number
 
 
 class ITLinQ(Baseline):
@@ -34,12 +34,16 @@ class ITLinQ(Baseline):
     def schedule(self, network: Network) -> Served:
         """(B, I) the links that may coexist."""
         tolerance = 10 ** (self.tolerance_db / 10)
-        served: Served = _coexisting(network.candidates, network.pf_ratio, network.reported_gain, tolerance, self.exponent)
+        served: Served = _coexisting(
+            network.candidates, network.pf_ratio, network.reported_gain, tolerance, self.exponent
+        )
         return served
 
 
 @compiled(nogil=True)
-def _coexisting(candidates: Any, pf_ratio: Any, gain: Any, tolerance: float, exponent: float) -> Any:
+def _coexisting(
+    candidates: Any, pf_ratio: Any, gain: Any, tolerance: float, exponent: float
+) -> Any:
     n_envs, n_aps, n = candidates.shape
     served = np.full((n_envs, n_aps), SILENT, np.int64)
     for b in range(n_envs):

@@ -9,8 +9,8 @@ import numpy as np
 
 from baselines.scheduler import Baseline, Served
 from rrm_env import SILENT, Network
+from rrm_env.checks import bounded_number
 from rrm_env.compiling import compiled
-from rrm_env.network import bounded_number
 
 MAX_JOINT_ACTIONS = 2**20
 MAX_EXPONENT = 10.0
@@ -36,7 +36,9 @@ class MaxWeight(Baseline):
         if csi not in ("reported", "large_scale"):
             raise ValueError(f"csi must be 'reported' or 'large_scale', got {csi!r}")
         self.csi = csi
-        self.exponent = None if exponent is None else bounded_number("exponent", exponent, 0, MAX_EXPONENT)
+        self.exponent = (
+            None if exponent is None else bounded_number("exponent", exponent, 0, MAX_EXPONENT)
+        )
 
     def reset(self, network: Network) -> None:
         """Refuse networks whose joint actions are too many to search (SearchTooLargeError)."""
@@ -68,7 +70,9 @@ def _search(candidates: Any, gain: Any, average_rate: Any, fairness_exponent: fl
     n_envs, n_aps, n = candidates.shape
     best_served = np.full((n_envs, n_aps), SILENT, np.int64)
     weight = np.empty((n_aps, n))
-    interference = np.empty((n_aps + 1, n_aps, n))  # [d, i, s]: noise and power at candidate s of AP i from the first d APs
+    interference = np.empty(
+        (n_aps + 1, n_aps, n)
+    )  # [d, i, s]: noise and power at candidate s of AP i from the first d APs
     slot = np.empty(n_aps, np.int64)  # the choice of each AP fixed so far; n is silence
     for b in range(n_envs):
         for i in range(n_aps):
@@ -95,7 +99,11 @@ def _search(candidates: Any, gain: Any, average_rate: Any, fairness_exponent: fl
                     power = gain[b, depth, ue] if i != depth and slot[depth] < n else 0.0
                     interference[depth + 1, i, s] = interference[depth, i, s] + power
                     if i > depth or s == slot[i]:
-                        top = max(top, weight[i, s] * math.log2(1.0 + gain[b, i, ue] / interference[depth + 1, i, s]))
+                        top = max(
+                            top,
+                            weight[i, s]
+                            * math.log2(1.0 + gain[b, i, ue] / interference[depth + 1, i, s]),
+                        )
                 bound += top
             if bound <= best:
                 continue

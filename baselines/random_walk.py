@@ -8,8 +8,8 @@ import numpy as np
 
 from baselines.scheduler import Baseline, Served
 from rrm_env import SILENT, Network
+from rrm_env.checks import bounded_integer
 from rrm_env.compiling import compiled
-from rrm_env.network import bounded_integer
 
 
 class RandomWalk(Baseline):
@@ -33,7 +33,9 @@ class RandomWalk(Baseline):
 
     def schedule(self, network: Network) -> Served:
         """(B, I) a random candidate each."""
-        served: Served = _pick(network.candidates, network.uniform(network.config.n_aps, self.seed), self.silence)
+        served: Served = _pick(
+            network.candidates, network.uniform(network.config.n_aps, self.seed), self.silence
+        )
         return served
 
 

@@ -40,7 +40,9 @@ class PastOf(Generic[Past]):
         try:
             return self._of[network]
         except KeyError:
-            raise RuntimeError(f"{self._scheduler} does not know this network: call reset(network) after Network.reset") from None
+            raise RuntimeError(
+                f"{self._scheduler} does not know this network: call reset(network) after Network.reset"
+            ) from None
 
     def __reduce__(self) -> tuple[type[PastOf[Past]], tuple[str]]:
         return type(self), (self._scheduler,)
@@ -70,6 +72,8 @@ class Baseline(ABC):
             self.reset(network)
         candidates, served = network.candidates[0], self.schedule_candidates(network)[0]
         return {
-            agent: network.config.n_candidates if ue == SILENT else int(np.flatnonzero(candidates[i] == ue)[0])
+            agent: network.config.n_candidates
+            if ue == SILENT
+            else int(np.flatnonzero(candidates[i] == ue)[0])
             for i, (agent, ue) in enumerate(zip(env.unwrapped.possible_agents, served, strict=True))
         }

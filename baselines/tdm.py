@@ -21,7 +21,9 @@ class TDM(Baseline):
     @property
     def _last_served(self) -> PastOf[NDArray[np.int64]]:
         """When each UE was served last; made on first use, since a subclass may have a constructor of its own."""
-        past: PastOf[NDArray[np.int64]] = vars(self).setdefault("_past", PastOf(type(self).__name__))
+        past: PastOf[NDArray[np.int64]] = vars(self).setdefault(
+            "_past", PastOf(type(self).__name__)
+        )
         return past
 
     def reset(self, network: Network) -> None:
@@ -39,7 +41,9 @@ class TDM(Baseline):
 
     def _take_turns(self, network: Network, eligible: NDArray[np.bool_]) -> Served:
         last_served, n_aps = self._last_served[network], network.config.n_aps
-        served: Served = _longest_waiting(last_served, network.association, eligible, n_aps, network.t)
+        served: Served = _longest_waiting(
+            last_served, network.association, eligible, n_aps, network.t
+        )
         return served
 
 
@@ -52,7 +56,12 @@ class NetworkTDM(TDM):
         everywhere.flags.writeable = False  # like `association`: both share one compiled function
         turn = _longest_waiting(self._last_served[network], everywhere, eligible, 1, network.t)
         served = np.full((network.num_envs, network.config.n_aps), SILENT, np.int64)
-        np.put_along_axis(served, np.take_along_axis(network.association, turn, axis=1).astype(np.int64), turn, axis=1)
+        np.put_along_axis(
+            served,
+            np.take_along_axis(network.association, turn, axis=1).astype(np.int64),
+            turn,
+            axis=1,
+        )
         return served
 
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from baselines.scheduler import Baseline, Served
 from rrm_env import SILENT, Network
-from rrm_env.config import TURNS, nearest
+from rrm_env.checks import nearest
+from rrm_env.config import TURNS
 
 
 class TurnTaking(Baseline):

@@ -44,7 +44,9 @@ release = rrm_env.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
-default_role = "py:obj"  # single backticks in docstrings: a link where the name is documented, else just code
+default_role = (
+    "py:obj"  # single backticks in docstrings: a link where the name is documented, else just code
+)
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_type_aliases = {"ArrayLike": "numpy.typing.ArrayLike"}
@@ -56,7 +58,9 @@ project_copyright = "2026, the rrm_env developers; MIT licence"
 html_theme_options = repository_links(CITATION)
 html_static_path = ["_static"]
 html_css_files = ["rrm_env.css"]
-html_math_renderer = "mathml"  # what browsers draw themselves: no script, nothing to load, readable offline
+html_math_renderer = (
+    "mathml"  # what browsers draw themselves: no script, nothing to load, readable offline
+)
 exclude_patterns = ["_build", "*_table.md", "*_tables.md"]  # included in other pages
 
 
@@ -78,7 +82,10 @@ def bibtex(citation: dict[str, Any]) -> str:
         "journal": number,
         "url": paper["url"],
     }
-    entries = _entry("software", "rrm_env", software), _entry("article", "eldeeb2025offline", article)
+    entries = (
+        _entry("software", "rrm_env", software),
+        _entry("article", "eldeeb2025offline", article),
+    )
     return "\n\n".join(entries)
 
 

@@ -17,14 +17,15 @@ import tyro
 
 from baselines import REGISTRY
 from baselines.comparison import parse_scheduler, require_drawing
-from marl.checkpoint import remove_run
-from marl.commands import Collect, Evaluate, Train
+from marl.cli.data import Collect
+from marl.cli.learning import Evaluate, Train
 from marl.config import LearnerConfig, TrainingConfig
-from marl.curves import write_curves
-from marl.policy import describe
-from marl.training import curve_point
+from marl.runs.checkpoint import remove_run
+from marl.runs.description import describe
+from marl.training.curves import write_curves
+from marl.training.rollout import curve_point
 from rrm_env import RRMConfig
-from rrm_env.ending import status_of
+from rrm_env.exit_status import status_of
 
 
 @dataclass(frozen=True)
@@ -54,14 +55,28 @@ def main(options: Options) -> None:
     remove_run(run)
     print(f"1. {options.transitions:,} transitions of {options.scheduler}")
     Collect(data, scheduler=options.scheduler, transitions=options.transitions).run()
-    print(f"2. C-MARL-CQL (SAC), {options.updates:,} updates; now and then on 32 held-out episodes:")
+    print(
+        f"2. C-MARL-CQL (SAC), {options.updates:,} updates; now and then on 32 held-out episodes:"
+    )
     training = TrainingConfig(updates=options.updates, evaluate_every=500)
     Train(run, data, seeds=options.seeds, learner=LearnerConfig(), training=training).run()
     print(f"3. against all baselines on {options.episodes} unseen episodes")
     comparison = options.out / "comparison.json"
-    Evaluate((run,), episodes=options.episodes, schedulers="all", json=comparison, plot=options.out / "rates.png").run()
-    recorded = curve_point(parse_scheduler(options.scheduler, REGISTRY), RRMConfig(), training.evaluation_episodes)
-    write_curves(options.out / "learning_curve.png", {describe(run)["scheme"]: run}, {f"{options.scheduler} (the data)": recorded})
+    Evaluate(
+        (run,),
+        episodes=options.episodes,
+        schedulers="all",
+        json=comparison,
+        plot=options.out / "rates.png",
+    ).run()
+    recorded = curve_point(
+        parse_scheduler(options.scheduler, REGISTRY), RRMConfig(), training.evaluation_episodes
+    )
+    write_curves(
+        options.out / "learning_curve.png",
+        {describe(run)["scheme"]: run},
+        {f"{options.scheduler} (the data)": recorded},
+    )
     print(f"wrote {options.out / 'learning_curve.png'}")
 
 

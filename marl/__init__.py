@@ -1,16 +1,19 @@
 """Learners for `rrm_env` and any other parallel environment: SAC, DQN and CQL, centralised, independent and CTDE, online and offline."""
 
 from marl import _libraries  # noqa: F401 - says what is missing, so it comes first
-from marl.card import dataset_card
-from marl.collect import collect, collect_parallel
 from marl.config import PRESETS, LearnerConfig, TrainingConfig
-from marl.dataset import Dataset, DatasetError
-from marl.exchange import from_mdp_arrays, mdp_arrays, read_mdp_arrays
-from marl.learner import DivergenceError, Learner
-from marl.minari_datasets import from_minari, to_minari
-from marl.paradigms import Heads, Team
-from marl.policy import Policy, RunError, UnfinishedRunWarning, load_policies
-from marl.training import episode_returns, train
+from marl.data.collect import collect, collect_parallel
+from marl.data.dataset import Dataset, DatasetError
+from marl.exchange.card import dataset_card
+from marl.exchange.d3rlpy import from_mdp_arrays, mdp_arrays, read_mdp_arrays
+from marl.exchange.minari import from_minari, to_minari
+from marl.learner.heads import Heads
+from marl.learner.learner import DivergenceError, Learner
+from marl.policy import Policy, UnfinishedRunWarning, load_policies
+from marl.runs.description import RunError
+from marl.team import Team
+from marl.training.rollout import episode_returns
+from marl.training.train import train
 
 __all__ = [
     "PRESETS",

@@ -9,13 +9,14 @@ from typing import Annotated, Any
 
 import tyro
 
-from marl.commands import Collect, Evaluate, Export, Import, Info, Train, Watch
+from marl.cli.data import Collect, Export, Import, Info
+from marl.cli.learning import Evaluate, Train, Watch
+from marl.cli.sweep import SweepCommand, SweepError
 from marl.config import PRESETS, LearnerConfig
-from marl.engine import LostError
-from marl.learner import DivergenceError
-from marl.sweep_command import SweepCommand, SweepError
+from marl.engines.base import LostError
+from marl.learner.learner import DivergenceError
 from rrm_env import PRESETS as NETWORKS
-from rrm_env.ending import status_of
+from rrm_env.exit_status import status_of
 
 Command = (
     Annotated[Collect, tyro.conf.subcommand("collect")]
@@ -41,11 +42,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parse(given: list[str]) -> Any:
     command = tyro.cli(Command, args=given, prog="python -m marl", config=_CONFIG)
     if isinstance(command, Train) and command.preset in set(NETWORKS) - set(PRESETS):
-        raise ValueError(f"--preset of train names hyperparameters; {command.preset!r} is a network: --network {command.preset}")
+        raise ValueError(
+            f"--preset of train names hyperparameters; {command.preset!r} is a network: --network {command.preset}"
+        )
     if isinstance(command, Train) and command.preset != "tuned":
         # Options not given take the preset's values: they are the defaults of a second reading.
         start = dataclasses.replace(command, learner=LearnerConfig.preset(command.preset))
-        command = tyro.cli(Train, args=given[1:], default=start, prog="python -m marl train", config=_CONFIG)
+        command = tyro.cli(
+            Train, args=given[1:], default=start, prog="python -m marl train", config=_CONFIG
+        )
     return command.checked() if isinstance(command, Train) else command
 
 

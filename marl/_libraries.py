@@ -2,4 +2,6 @@
 
 from rrm_env.optional import required
 
-required("marl needs", "torch", "safetensors.torch", "filelock", "tyro", extra="marl", error=ImportError)
+required(
+    "marl needs", "torch", "safetensors.torch", "filelock", "tyro", extra="marl", error=ImportError
+)

@@ -11,8 +11,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from rrm_env.config import nearest, shown
-from rrm_env.network import bounded_integer
+from rrm_env.checks import bounded_integer, nearest, shown
 
 Paradigm = Literal["c", "i", "ctde"]
 Algorithm = Literal["sac", "dqn", "bc"]
@@ -133,14 +132,26 @@ class LearnerConfig:
         for item in fields(self):
             object.__setattr__(self, item.name, self._checked(item.name, getattr(self, item.name)))
         if not isinstance(self.hidden_sizes, (tuple, list)):
-            raise TypeError(f"hidden_sizes must be integers of at least 1, one per hidden layer, got {shown(self.hidden_sizes)}")
-        object.__setattr__(self, "hidden_sizes", tuple(bounded_integer("hidden_sizes", size, _MOST) for size in self.hidden_sizes))
+            raise TypeError(
+                f"hidden_sizes must be integers of at least 1, one per hidden layer, got {shown(self.hidden_sizes)}"
+            )
+        object.__setattr__(
+            self,
+            "hidden_sizes",
+            tuple(bounded_integer("hidden_sizes", size, _MOST) for size in self.hidden_sizes),
+        )
         if self.share_parameters and self.paradigm == "c":
-            raise ValueError("share_parameters = True must come with paradigm = 'i' or 'ctde': a centralised network is one already")
+            raise ValueError(
+                "share_parameters = True must come with paradigm = 'i' or 'ctde': a centralised network is one already"
+            )
         if self.common_features and self.paradigm != "c":
-            raise ValueError(f"common_features = {self.common_features} must come with paradigm = 'c', got {self.paradigm!r}")
+            raise ValueError(
+                f"common_features = {self.common_features} must come with paradigm = 'c', got {self.paradigm!r}"
+            )
         if self.learning_starts > self.replay_capacity:
-            raise ValueError(f"learning_starts = {self.learning_starts} must not exceed replay_capacity = {self.replay_capacity}")
+            raise ValueError(
+                f"learning_starts = {self.learning_starts} must not exceed replay_capacity = {self.replay_capacity}"
+            )
 
     def _checked(self, name: str, value: Any) -> Any:
         """The value, a number as plain Python, or an error that names the field, the value and what is allowed."""
@@ -149,14 +160,22 @@ class LearnerConfig:
             if not isinstance(value, bool):
                 raise TypeError(f"{name} must be True or False, got {shown(value)}")
         elif isinstance(default, int):
-            return bounded_integer(name, value, _MOST, 0 if name in ("exploration_updates", "learning_starts", "common_features") else 1)
+            return bounded_integer(
+                name,
+                value,
+                _MOST,
+                0 if name in ("exploration_updates", "learning_starts", "common_features") else 1,
+            )
         elif isinstance(default, float):
             return self._checked_float(name, value)
         return value
 
     @staticmethod
     def _checked_float(name: str, value: Any) -> float:
-        low, high = _SMALLEST if name in _POSITIVE else 0.0, 1.0 if name in _AT_MOST_ONE else _LARGEST
+        low, high = (
+            _SMALLEST if name in _POSITIVE else 0.0,
+            1.0 if name in _AT_MOST_ONE else _LARGEST,
+        )
         allowed = f"a finite number of at least {low:g} and at most {high:g}"
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
             raise TypeError(f"{name} must be {allowed}, got {shown(value)}")
@@ -176,7 +195,9 @@ class LearnerConfig:
             ValueError: unknown preset; the nearest valid name is given.
         """
         if not isinstance(name, str) or name not in PRESETS:
-            raise ValueError(f"unknown preset {nearest(name if isinstance(name, str) else shown(name), PRESETS)}")
+            raise ValueError(
+                f"unknown preset {nearest(name if isinstance(name, str) else shown(name), PRESETS)}"
+            )
         return cls(**{**PRESETS[name], **overrides})
 
     @classmethod
@@ -199,7 +220,9 @@ class LearnerConfig:
     def scheme(self, *, offline: bool) -> str:
         """The name in output, the paper's where it has one: "CTDE-MARL-CQL (SAC)", "C-MARL (DQN)"."""
         penalised = offline and self.cql_alpha > 0 and self.algorithm != "bc"
-        base = f"{self.paradigm.upper()}-MARL{'-CQL' if penalised else ''} ({self.algorithm.upper()})"
+        base = (
+            f"{self.paradigm.upper()}-MARL{'-CQL' if penalised else ''} ({self.algorithm.upper()})"
+        )
         return f"{base} offline" if offline and not penalised and self.algorithm != "bc" else base
 
 
@@ -231,14 +254,25 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for item in fields(self):
             if item.name != "device":
-                object.__setattr__(self, item.name, bounded_integer(item.name, getattr(self, item.name), _MOST))
+                object.__setattr__(
+                    self, item.name, bounded_integer(item.name, getattr(self, item.name), _MOST)
+                )
         for name in ("evaluate_every", "checkpoint_every"):
             if getattr(self, name) % self.log_every:
-                raise ValueError(f"{name} = {getattr(self, name)} must be a multiple of log_every = {self.log_every}")
-        if not isinstance(self.device, str) or not re.fullmatch(r"cpu|cuda(:\d{1,3})?", self.device, re.ASCII):
+                raise ValueError(
+                    f"{name} = {getattr(self, name)} must be a multiple of log_every = {self.log_every}"
+                )
+        if not isinstance(self.device, str) or not re.fullmatch(
+            r"cpu|cuda(:\d{1,3})?", self.device, re.ASCII
+        ):
             raise ValueError(f"device must be cpu, cuda or cuda:N, got {shown(self.device)}")
-        if self.device != "cpu" and int(self.device.partition(":")[2] or 0) >= torch.cuda.device_count():
-            raise ValueError(f"device = {self.device!r} is not available: torch {torch.__version__} finds {_cuda_devices()}")
+        if (
+            self.device != "cpu"
+            and int(self.device.partition(":")[2] or 0) >= torch.cuda.device_count()
+        ):
+            raise ValueError(
+                f"device = {self.device!r} is not available: torch {torch.__version__} finds {_cuda_devices()}"
+            )
 
 
 def environment_steps(updates: int, learner: LearnerConfig, training: TrainingConfig) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import warnings
 from collections.abc import Mapping
@@ -16,20 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from marl.config import LearnerConfig
-from marl.descriptions import check_run, completed, differences, identity
-from marl.networks import Layers, Workspace, layer_sizes, multiply_adds
-from marl.paradigms import Heads, Team, preference, tame, team_of
-from marl.tensor_files import checksum, parse_json, read_json, read_safetensors
+from marl.learner.heads import Heads, preference, tame
+from marl.learner.learner import Learner
+from marl.learner.networks import Layers, Workspace, layer_sizes, multiply_adds
+from marl.runs.checkpoint import read_tensors
+from marl.runs.description import CHECKPOINT, RunError, describe
+from marl.team import Team, team_of
 from marl.torch_state import known_torch
 from rrm_env import SILENT, Network
-from rrm_env.network import bounded_integer
-
-CHECKPOINT, DESCRIPTION = "checkpoint.safetensors", "config.json"
-"""Files of a run's folder: every tensor of the learner, and what it is."""
-
-
-class RunError(ValueError):
-    """A folder that holds no readable run; the message says what is wrong."""
 
 
 class UnfinishedRunWarning(UserWarning):
@@ -66,15 +59,26 @@ class Policy:
         sample: bool = False,
     ) -> None:
         self.config, self.team, self.sample = config, team, sample
-        self.act_on = act_on or {"dqn": "critic", "bc": "actor"}.get(config.algorithm, config.act_on)
-        allowed = {"sac": ("actor", "critic"), "dqn": ("critic",), "bc": ("actor",)}[config.algorithm]
+        self.act_on = act_on or {"dqn": "critic", "bc": "actor"}.get(
+            config.algorithm, config.act_on
+        )
+        allowed = {"sac": ("actor", "critic"), "dqn": ("critic",), "bc": ("actor",)}[
+            config.algorithm
+        ]
         if self.act_on not in allowed:
-            raise ValueError(f"act_on of algorithm {config.algorithm!r} must be one of {', '.join(allowed)}, got {self.act_on!r}")
+            raise ValueError(
+                f"act_on of algorithm {config.algorithm!r} must be one of {', '.join(allowed)}, got {self.act_on!r}"
+            )
         if sample and self.act_on != "actor":
-            raise ValueError("sample needs act_on = 'actor': only an actor is a distribution to draw from")
+            raise ValueError(
+                "sample needs act_on = 'actor': only an actor is a distribution to draw from"
+            )
         self._heads = Heads(config.paradigm, team, config.common_features)
         chosen = slice(-1, None) if self.act_on == "actor" else slice(config.n_critics)
-        self._layers = [(weights[chosen].contiguous(), biases[chosen].contiguous()) for weights, biases in layers]
+        self._layers = [
+            (weights[chosen].contiguous(), biases[chosen].contiguous())
+            for weights, biases in layers
+        ]
         self._shift, self._scale = shift, scale
         self._scratch = threading.local()
 
@@ -86,7 +90,9 @@ class Policy:
 
     @classmethod
     @known_torch
-    def load(cls, run: str | Path, seed: int = 0, *, act_on: str | None = None, sample: bool = False) -> Policy:
+    def load(
+        cls, run: str | Path, seed: int = 0, *, act_on: str | None = None, sample: bool = False
+    ) -> Policy:
         """The policy of a run's last checkpoint; ``seed`` counts the run's seeds from 0.
 
         Warns:
@@ -104,21 +110,56 @@ class Policy:
         return cls._of(run, description, tensors, seed, act_on=act_on, sample=sample)
 
     @classmethod
+    @known_torch
+    def of_learner(cls, learner: Learner, k: int) -> Policy:
+        """The present policy of a learner's k-th seed; it owns its parameters."""
+        trained, seed = slice(learner.n_trained), slice(k, k + 1)
+        layers: Layers = [
+            (weights[trained, seed].cpu().clone(), biases[trained, seed].cpu().clone())
+            for weights, biases in learner.layers
+        ]
+        shift, scale = learner.shift[seed].cpu().clone(), learner.scale[seed].cpu().clone()
+        return cls(learner.config, learner.team, layers, shift, scale)
+
+    @classmethod
     def _of(
-        cls, run: str | Path, description: dict[str, Any], tensors: Mapping[str, Tensor], seed: int, *, act_on: str | None, sample: bool
+        cls,
+        run: str | Path,
+        description: dict[str, Any],
+        tensors: Mapping[str, Tensor],
+        seed: int,
+        *,
+        act_on: str | None,
+        sample: bool,
     ) -> Policy:
         """The policy of one seed, from all tensors of a checkpoint; each must be what the description says."""
         config, team = LearnerConfig.from_dict(description["learner"]), Team(**description["team"])
-        heads, shared = Heads(config.paradigm, team, config.common_features), config.share_parameters
-        n_critics, n_actors = (config.n_critics if config.algorithm != "bc" else 0), int(config.algorithm != "dqn")
-        lead = 2 * n_critics + n_actors, len(description["seeds"]), 1 if shared else heads.n_heads  # target critics come last
+        heads, shared = (
+            Heads(config.paradigm, team, config.common_features),
+            config.share_parameters,
+        )
+        n_critics, n_actors = (
+            (config.n_critics if config.algorithm != "bc" else 0),
+            int(config.algorithm != "dqn"),
+        )
+        lead = (
+            2 * n_critics + n_actors,
+            len(description["seeds"]),
+            1 if shared else heads.n_heads,
+        )  # target critics come last
         normaliser = len(description["seeds"]), 1, 1 if shared else team.n_agents, team.n_features
 
-        def of_seed(name: str, shape: tuple[int, ...], which: slice | tuple[slice, slice]) -> Tensor:
+        def of_seed(
+            name: str, shape: tuple[int, ...], which: slice | tuple[slice, slice]
+        ) -> Tensor:
             tensor = tensors.get(name)
-            found = "nothing" if tensor is None else f"{tensor.dtype} of shape {tuple(tensor.shape)}"
+            found = (
+                "nothing" if tensor is None else f"{tensor.dtype} of shape {tuple(tensor.shape)}"
+            )
             if tensor is None or tensor.dtype != torch.float32 or tensor.shape != shape:
-                raise RunError(f"{str(Path(run) / CHECKPOINT)!r}: {name} must be torch.float32 of shape {shape}, found {found}")
+                raise RunError(
+                    f"{str(Path(run) / CHECKPOINT)!r}: {name} must be torch.float32 of shape {shape}, found {found}"
+                )
             if not torch.isfinite(chosen := tensor[which].clone()).all():
                 raise RunError(f"{str(Path(run) / CHECKPOINT)!r}: {name} must be finite")
             return chosen
@@ -129,16 +170,25 @@ class Policy:
                 of_seed(f"layers.{depth}.weights", (*lead, n_inputs, n_outputs), which),
                 of_seed(f"layers.{depth}.biases", (*lead, 1, n_outputs), which),
             )
-            for depth, (n_inputs, n_outputs) in enumerate(layer_sizes(heads.n_inputs, config.hidden_sizes, heads.n_actions))
+            for depth, (n_inputs, n_outputs) in enumerate(
+                layer_sizes(heads.n_inputs, config.hidden_sizes, heads.n_actions)
+            )
         ]
-        shift, scale = (of_seed(name, normaliser, slice(seed, seed + 1)) for name in ("shift", "scale"))
+        shift, scale = (
+            of_seed(name, normaliser, slice(seed, seed + 1)) for name in ("shift", "scale")
+        )
         return cls(config, team, layers, shift, scale, act_on=act_on, sample=sample)
 
     # --- Acting ---
 
     @known_torch
     @torch.no_grad()
-    def actions(self, observation: NDArray[Any], mask: NDArray[Any], uniform: NDArray[np.float32] | None = None) -> NDArray[np.int64]:
+    def actions(
+        self,
+        observation: NDArray[Any],
+        mask: NDArray[Any],
+        uniform: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.int64]:
         """Legal actions (B, I) for observations (B, I, D) under masks (B, I, A).
 
         Args:
@@ -152,7 +202,9 @@ class Policy:
         n_agents = len(observation[0])
         self.require(replace(self.team, n_agents=n_agents))
         heads = self._heads_of(n_agents)
-        observed = torch.from_numpy(np.array(observation, np.float32)).unsqueeze(0)  # copied: torch warns of read-only arrays
+        observed = torch.from_numpy(np.array(observation, np.float32)).unsqueeze(
+            0
+        )  # copied: torch warns of read-only arrays
         legal = torch.from_numpy(np.array(mask, np.uint8)).unsqueeze(0)
         workspace = self._workspace(heads.n_heads, len(observation))
         stacked = workspace.forward(heads.inputs((observed - self._shift) * self._scale))
@@ -161,8 +213,12 @@ class Policy:
             if uniform is None:
                 needed = len(observation), self.n_uniform_of(n_agents)
                 raise ValueError(f"a sampling policy needs uniform numbers of shape {needed}")
-            drawn = torch.from_numpy(np.ascontiguousarray(uniform)).view(len(observation), heads.n_heads, -1)
-            drawn = drawn.clamp(2.0**-24, 1 - 2.0**-24)  # generators may give 0 or 1, whose logarithms are infinite
+            drawn = torch.from_numpy(np.ascontiguousarray(uniform)).view(
+                len(observation), heads.n_heads, -1
+            )
+            drawn = drawn.clamp(
+                2.0**-24, 1 - 2.0**-24
+            )  # generators may give 0 or 1, whose logarithms are infinite
             outputs = outputs - (-drawn.log()).log().transpose(0, 1).unsqueeze(0)
         chosen: NDArray[np.int64] = heads.actions(outputs.argmax(-1))[0].numpy()
         return chosen
@@ -190,12 +246,28 @@ class Policy:
             kept = self._scratch.workspace = Workspace(self._layers, n_heads, batch)
         return kept
 
-    def act(self, observations: Mapping[Any, Any], infos: Mapping[Any, Mapping[str, Any]]) -> dict[Any, int]:
+    def act(
+        self, observations: Mapping[Any, Any], infos: Mapping[Any, Mapping[str, Any]]
+    ) -> dict[Any, int]:
         """Actions for every agent of a parallel environment of equal agents, from what its ``reset`` or ``step`` returned."""
-        observed = np.stack([np.asarray(observation, np.float32).reshape(-1) for observation in observations.values()])
+        observed = np.stack(
+            [
+                np.asarray(observation, np.float32).reshape(-1)
+                for observation in observations.values()
+            ]
+        )
         everything = np.ones(self.team.n_actions, np.uint8)
-        mask = np.stack([np.asarray(infos.get(agent, {}).get("action_mask", everything)) for agent in observations])
-        drawn = np.random.default_rng().random((1, self.n_uniform_of(len(observed))), np.float32) if self.sample else None
+        mask = np.stack(
+            [
+                np.asarray(infos.get(agent, {}).get("action_mask", everything))
+                for agent in observations
+            ]
+        )
+        drawn = (
+            np.random.default_rng().random((1, self.n_uniform_of(len(observed))), np.float32)
+            if self.sample
+            else None
+        )
         chosen = self.actions(observed[None], mask[None], drawn)
         return {agent: int(action) for agent, action in zip(observations, chosen[0], strict=True)}
 
@@ -213,8 +285,13 @@ class Policy:
         stacked = self._layers[0][0].shape[0] * (agents if everywhere else self._heads.n_heads)
         return {
             "parameters": sum(weights.numel() + biases.numel() for weights, biases in self._layers),
-            "multiply_adds": stacked * multiply_adds([(weights.shape[-2], weights.shape[-1]) for weights, _ in self._layers]),
-            "bits": 32 * agents * (self.team.n_features + 1) if self._heads.joint and not everywhere else message_bits,
+            "multiply_adds": stacked
+            * multiply_adds(
+                [(weights.shape[-2], weights.shape[-1]) for weights, _ in self._layers]
+            ),
+            "bits": 32 * agents * (self.team.n_features + 1)
+            if self._heads.joint and not everywhere
+            else message_bits,
         }
 
     def reset(self, network: Network) -> None:
@@ -227,7 +304,11 @@ class Policy:
 
     def require(self, team: Team) -> None:
         """Refuse an environment of other sizes than the one trained in (ValueError); agents that share parameters may be any number."""
-        allowed = replace(self.team, n_agents=team.n_agents) if self.config.share_parameters else self.team
+        allowed = (
+            replace(self.team, n_agents=team.n_agents)
+            if self.config.share_parameters
+            else self.team
+        )
         if team != allowed:
             raise ValueError(f"the policy was trained for {self.team}, the environment has {team}")
 
@@ -236,66 +317,10 @@ class Policy:
         uniform = network.uniform(self.n_uniform_of(network.config.n_aps)) if self.sample else None
         chosen = self.actions(network.observation, network.action_mask, uniform)
         silent = np.full((*network.candidates.shape[:2], 1), SILENT, np.int64)
-        served: NDArray[np.int64] = np.take_along_axis(np.concatenate([network.candidates, silent], -1), chosen[..., None], -1)[..., 0]
+        served: NDArray[np.int64] = np.take_along_axis(
+            np.concatenate([network.candidates, silent], -1), chosen[..., None], -1
+        )[..., 0]
         return served
-
-
-def describe(run: str | Path) -> dict[str, Any]:
-    """What a run's folder says it is.
-
-    Raises:
-        RunError: no such folder, or its config cannot be read or describes no run.
-    """
-    path = Path(run) / DESCRIPTION
-    try:
-        description: dict[str, Any] = read_json(path)
-    except OSError as error:
-        raise RunError(f"{str(run)!r} holds no run: {path.name} {error.strerror or error}") from None
-    except ValueError as error:
-        raise RunError(f"{str(path)!r} is no JSON: {error}") from None
-    try:
-        check_run(description)
-    except (TypeError, ValueError) as error:
-        raise RunError(f"{str(path)!r} describes no run: {error}") from None
-    return description
-
-
-def signature(tensors: Mapping[str, Tensor], description: Mapping[str, Any], updates: int) -> dict[str, str]:
-    """The metadata of a file of a run after so many updates: what it belongs to, and a checksum of that and of all tensors."""
-    text = json.dumps({**identity(description), "updates": updates})
-    return {"description": text, "checksum": checksum(dict(sorted(tensors.items())), text)}
-
-
-def read_tensors(path: Path, description: Mapping[str, Any], updates: int | None = None) -> dict[str, Tensor]:
-    """All tensors of a file of a run, verified; without a `signature`, as older versions wrote them, they are taken as they are.
-
-    Args:
-        path: the file.
-        description: what the run's folder says it is.
-        updates: after how many of them it must have been written; any number where None.
-
-    Raises:
-        RunError: missing, truncated, altered, of a run that was something else or of another time; the message says which.
-    """
-    content, metadata = read_safetensors(path, lambda reason: RunError(f"{str(path)!r} cannot be read: {reason}"))
-    tensors = dict(sorted(content.items()))
-    if not metadata:
-        return tensors
-    if missing := {"checksum", "description"} - metadata.keys():
-        raise RunError(f"{str(path)!r} cannot be read: it is no file of a run, its metadata lack {', '.join(sorted(missing))}")
-    if metadata["checksum"] != checksum(tensors, text := metadata["description"]):
-        raise RunError(f"{str(path)!r} cannot be read: it was altered after it was written, its checksum does not match")
-    try:
-        check_run(written := parse_json(text))
-        done = bounded_integer("updates", written.pop("updates", None), 2**63 - 1, lowest=0)
-    except (TypeError, ValueError) as error:
-        raise RunError(f"{str(path)!r} belongs to no run: {error}") from None
-    if (before := completed(written)) != (now := completed(identity(description))):
-        changes = "; ".join(differences("", before, now))
-        raise RunError(f"{str(path)!r} belongs to another run than {DESCRIPTION} beside it describes: {changes}")
-    if updates is not None and done != updates:
-        raise RunError(f"{str(path)!r} was written after {done} updates, the checkpoint beside it after {updates}")
-    return tensors
 
 
 def _last_checkpoint(run: str | Path, description: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -312,8 +337,13 @@ def _last_checkpoint(run: str | Path, description: Mapping[str, Any]) -> dict[st
 
 
 @known_torch
-def load_policies(run: str | Path, *, act_on: str | None = None, sample: bool = False) -> list[Policy]:
+def load_policies(
+    run: str | Path, *, act_on: str | None = None, sample: bool = False
+) -> list[Policy]:
     """The policies of all seeds of a run; warnings and errors as those of `Policy.load`."""
     description = describe(run)
     tensors = _last_checkpoint(run, description)
-    return [Policy._of(run, description, tensors, seed, act_on=act_on, sample=sample) for seed in range(len(description["seeds"]))]
+    return [
+        Policy._of(run, description, tensors, seed, act_on=act_on, sample=sample)
+        for seed in range(len(description["seeds"]))
+    ]

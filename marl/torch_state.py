@@ -47,7 +47,9 @@ def _precision() -> list[_Setting]:
     backends = torch.backends.mkldnn, torch.backends.cuda
     if all(hasattr(getattr(backend, "matmul", None), "fp32_precision") for backend in backends):
         return [_attribute(backend.matmul, "fp32_precision", "ieee") for backend in backends]
-    return [_Setting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest")]
+    return [
+        _Setting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest")
+    ]
 
 
 _SETTINGS = [

@@ -12,10 +12,10 @@ from rrm_env.files import WriteError
 from rrm_env.joint import RRMJointEnv
 from rrm_env.network import EVALUATION_SEEDS, SILENT, DeploymentError, Network
 from rrm_env.parallel import RRMParallelEnv
+from rrm_env.provenance import __version__
 from rrm_env.rrm_v0 import env, parallel_env, raw_env
 from rrm_env.scheduler import Scheduler
 from rrm_env.vector import RRMVectorEnv
-from rrm_env.version import __version__
 
 announce()
 

@@ -98,7 +98,9 @@ class _Cache(FunctionCache):
         except OSError:  # saving will meet it again and say so
             return None
         except Exception:  # whatever unpickling makes of wrong bytes
-            _say_once("damage", f"a damaged file of compiled code in {self.cache_path!r} is replaced")
+            _say_once(
+                "damage", f"a damaged file of compiled code in {self.cache_path!r} is replaced"
+            )
             with suppress(OSError):
                 self.flush()
             return None

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import numbers
-import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
 from typing import Any
 
-import numpy as np
+from rrm_env.checks import nearest, shown
 
 SPEED_OF_LIGHT_MPS = 299_792_458.0
 FADING_MODELS = ("iid", "jakes", "none")
@@ -22,55 +20,32 @@ REWARDS = ("weighted_rate", "utility")
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
     "correlated": {"step_duration_s": 0.001, "fading": "jakes"},
-    "wide": {"n_aps": 8, "n_ues": 40, "area_side_m": 500.0, "min_ap_distance_m": 35.0, "min_ue_distance_m": 10.0},
+    "wide": {
+        "n_aps": 8,
+        "n_ues": 40,
+        "area_side_m": 500.0,
+        "min_ap_distance_m": 35.0,
+        "min_ue_distance_m": 10.0,
+    },
     "dense": {"n_aps": 16, "n_ues": 160, "area_side_m": 200.0},
 }
 """What each preset changes of the defaults."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`name` quoted, with the closest known name suggested where there is one, and all allowed names."""
-    known = list(known)
-    close = difflib.get_close_matches(name[:100], known, n=1, cutoff=0.5)
-    suggestion = f" (did you mean {close[0]!r}?)" if close else ""
-    return f"{shown(name)}{suggestion}; allowed: {', '.join(known)}"
-
-
-def shown(value: Any) -> str:
-    """`repr` for error messages: never long, and never an error of its own, as that of an integer of 5000 digits is."""
-    try:
-        text = repr(value)
-    except Exception as error:
-        text = f"<{type(value).__name__} without a repr: {type(error).__name__}>"
-    return shortened(text)
-
-
-def as_integer(value: Any) -> int | None:
-    """``value`` as an int if it is one integer of any library, and None if it is anything else.
-
-    NumPy scalars and arrays without dimensions are integers here; truth values are not.
-    """
-    if type(value) is int:  # the common case, in every step
-        return value
-    if isinstance(value, (int, np.integer)):
-        return None if isinstance(value, bool) else int(value)
-    # Some libraries let truth values and arrays of one element through `operator.index`.
-    if getattr(value, "shape", ()) != () or str(getattr(value, "dtype", "")).endswith("bool"):
-        return None
-    try:
-        return operator.index(value)
-    except TypeError:
-        return None
-
-
-def shortened(text: str) -> str:
-    """A text for an error message, cut where it is long."""
-    return text if len(text) <= 500 else f"{text[:200]}... ({len(text):,} characters)"
-
-
-def _bounded(default: Any, doc: str, low: float = -math.inf, high: float = math.inf, *, above: bool = False, none: bool = False) -> Any:
+def _bounded(
+    default: Any,
+    doc: str,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    above: bool = False,
+    none: bool = False,
+) -> Any:
     """A numeric field in [low, high], or (low, high] with `above`; `none` allows None."""
-    return field(default=default, metadata={"doc": doc, "low": low, "high": high, "above": above, "none": none})
+    return field(
+        default=default,
+        metadata={"doc": doc, "low": low, "high": high, "above": above, "none": none},
+    )
 
 
 def _choice(default: str, allowed: tuple[str, ...], doc: str) -> Any:
@@ -95,9 +70,14 @@ class RRMConfig:
     n_candidates: int = _bounded(3, "users each access point chooses among", 1, 1024)
     episode_length: int = _bounded(200, "steps per episode", 1, 2**31 - 2)
     area_side_m: float = _bounded(100.0, "side of the square", 0, 1e6, above=True)
-    min_ap_distance_m: float = _bounded(10.0, "d0: access points are farther apart than this", 0, 1e6)
+    min_ap_distance_m: float = _bounded(
+        10.0, "d0: access points are farther apart than this", 0, 1e6
+    )
     min_ue_distance_m: float = _bounded(
-        1.0, "d1: users start farther than this from every access point; path loss never takes a distance below it", 1e-3, 1e6
+        1.0,
+        "d1: users start farther than this from every access point; path loss never takes a distance below it",
+        1e-3,
+        1e6,
     )
     ue_speed_mps: float = _bounded(1.0, "speed of every user", 0, 1e5)
     step_duration_s: float = _bounded(0.05, "duration of a step", 0, 1e4, above=True)
@@ -111,11 +91,15 @@ class RRMConfig:
     wall_loss_db: float = _bounded(10.0, "loss added to every link", 0, 200)
     shadowing_std_db: float = _bounded(7.0, "standard deviation of log-normal shadowing", 0, 20)
     fading: str = _choice(
-        "iid", FADING_MODELS, "small-scale fading: iid (Rayleigh, fresh each step), jakes (Rayleigh, correlated by Doppler) or none"
+        "iid",
+        FADING_MODELS,
+        "small-scale fading: iid (Rayleigh, fresh each step), jakes (Rayleigh, correlated by Doppler) or none",
     )
     csi_delay: int = _bounded(1, "age in steps of the channel report that decisions see", 0, 1000)
     rate_ema: float = _bounded(0.05, "eta: weight of the newest rate in a user's average", 1e-6, 1)
-    min_average_rate: float = _bounded(0.01, "bit/s/Hz below which no average falls, so weights stay bounded", 1e-6, 10)
+    min_average_rate: float = _bounded(
+        0.01, "bit/s/Hz below which no average falls, so weights stay bounded", 1e-6, 10
+    )
     fairness_exponent: float = _bounded(0.8, "lambda: exponent of the weight in the reward", 0, 2)
     reward: str = _choice(
         "weighted_rate",
@@ -141,8 +125,12 @@ class RRMConfig:
         "candidate, or of all candidates",
     )
     message_bits: int = _bounded(16, "bits of each number in a message", 1, 24)
-    score_sum_weight: float | None = _bounded(None, "mu1: weight of the sum rate in the score; None is 1 / n_ues", 0, 1e6, none=True)
-    score_tail_weight: float = _bounded(3.0, "mu2: weight of the 5-percentile rate in the score", 0, 1e6)
+    score_sum_weight: float | None = _bounded(
+        None, "mu1: weight of the sum rate in the score; None is 1 / n_ues", 0, 1e6, none=True
+    )
+    score_tail_weight: float = _bounded(
+        3.0, "mu2: weight of the 5-percentile rate in the score", 0, 1e6
+    )
 
     def __new__(cls, **values: Any) -> RRMConfig:
         """Refuse unknown fields by name, before the generated ``__init__`` would without a suggestion."""
@@ -164,7 +152,9 @@ class RRMConfig:
                 f"the received SNR at 1 m is {self.link_budget_db:g} dB, allowed: -150 to 150; it is tx_power_dbm - (noise_psd_dbm_hz + "
                 "10 log10 bandwidth_hz + noise_figure_db) - path_loss_intercept_db - wall_loss_db"
             )
-        nearest_db = self.link_budget_db - self.path_loss_slope_db * min(0.0, math.log10(self.min_ue_distance_m))
+        nearest_db = self.link_budget_db - self.path_loss_slope_db * min(
+            0.0, math.log10(self.min_ue_distance_m)
+        )
         highest_db = nearest_db + 7 * self.shadowing_std_db
         if highest_db > 330:
             raise ValueError(
@@ -177,7 +167,10 @@ class RRMConfig:
                 "allowed with fading = 'jakes': up to 1e6"
             )
         # Discs of diameter d0 around the APs cannot cover more of the square, widened by d0, than the hexagonal packing does.
-        if self.n_aps * self.min_ap_distance_m**2 > 2 / math.sqrt(3) * (self.area_side_m + self.min_ap_distance_m) ** 2:
+        if (
+            self.n_aps * self.min_ap_distance_m**2
+            > 2 / math.sqrt(3) * (self.area_side_m + self.min_ap_distance_m) ** 2
+        ):
             packing = 2 / math.sqrt(3) * (self.area_side_m / self.min_ap_distance_m + 1) ** 2
             raise ValueError(
                 f"min_ap_distance_m = {self.min_ap_distance_m:g} admits no deployment of n_aps = {self.n_aps} in a square of "
@@ -197,7 +190,9 @@ class RRMConfig:
             ValueError: unknown preset; the nearest valid name is given.
         """
         if not isinstance(name, str) or name not in PRESETS:
-            raise ValueError(f"unknown preset {nearest(name if isinstance(name, str) else shown(name), PRESETS)}")
+            raise ValueError(
+                f"unknown preset {nearest(name if isinstance(name, str) else shown(name), PRESETS)}"
+            )
         return cls(**{**PRESETS[name], **overrides})
 
     def as_dict(self) -> dict[str, Any]:
@@ -222,12 +217,18 @@ class RRMConfig:
     @property
     def n_message_features(self) -> int:
         """Numbers that one access point tells the others in a step."""
-        return {"none": 0, "best": 1, "all": self.n_candidates}[self.messages] * self.n_candidate_features
+        return {"none": 0, "best": 1, "all": self.n_candidates}[
+            self.messages
+        ] * self.n_candidate_features
 
     @property
     def n_features(self) -> int:
         """Numbers in one access point's observation: its candidates', its turn, everyone's messages."""
-        return self.n_candidates * self.n_candidate_features + (self.turns != "none") + self.n_aps * self.n_message_features
+        return (
+            self.n_candidates * self.n_candidate_features
+            + (self.turns != "none")
+            + self.n_aps * self.n_message_features
+        )
 
     @property
     def message_bits_per_step(self) -> int:
@@ -292,7 +293,9 @@ def parse_settings(assignments: Iterable[str]) -> dict[str, Any]:
             else:
                 settings[name] = int(text) if kind == "int" else float(text)
         except ValueError:
-            raise ValueError(f"{name} must be {'an integer' if kind == 'int' else 'a number'}, got {text!r}") from None
+            raise ValueError(
+                f"{name} must be {'an integer' if kind == 'int' else 'a number'}, got {text!r}"
+            ) from None
     return settings
 
 
@@ -300,20 +303,26 @@ def _checked(item: Field[Any], value: Any) -> Any:
     """The value as plain Python of the field's type, or an error that names field, value and what is allowed."""
     if "allowed" in item.metadata:
         if not isinstance(value, str) or value not in item.metadata["allowed"]:
-            raise ValueError(f"unknown {item.name} {nearest(value if isinstance(value, str) else shown(value), item.metadata['allowed'])}")
+            raise ValueError(
+                f"unknown {item.name} {nearest(value if isinstance(value, str) else shown(value), item.metadata['allowed'])}"
+            )
         return str(value)
     low, high, above = item.metadata["low"], item.metadata["high"], item.metadata["above"]
     if value is None and item.metadata["none"]:
         return None
     integral = item.type == "int"
     allowed = f"{'an integer' if integral else 'a finite number'} {_allowed(item)}"
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral if integral else numbers.Real):
+    if isinstance(value, bool) or not isinstance(
+        value, numbers.Integral if integral else numbers.Real
+    ):
         raise TypeError(f"{item.name} must be {allowed}, got {shown(value)}")
     try:
         number = int(value) if isinstance(value, numbers.Integral) and integral else float(value)
     except OverflowError:  # an integer beyond float
         number = math.inf
-    if not low <= number <= high or (above and number == low):  # integers compare exactly, however large
+    if not low <= number <= high or (
+        above and number == low
+    ):  # integers compare exactly, however large
         raise ValueError(f"{item.name} must be {allowed}, got {shown(value)}")
     return number
 

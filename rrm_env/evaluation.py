@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rrm_env import metrics
+from rrm_env.checks import bounded_integer
 from rrm_env.config import RRMConfig
-from rrm_env.network import EVALUATION_SEEDS, Network, bounded_integer
+from rrm_env.network import EVALUATION_SEEDS, Network
 from rrm_env.scheduler import Scheduler, require_scheduler
 
 MAX_EPISODES = 2**32
@@ -50,8 +51,14 @@ class Evaluation:
             raise ValueError("evaluations must hold at least one Evaluation, got none")
         first = evaluations[0]
         for other in evaluations:
-            if (other.config, other.seed, other.ue_rates.shape) != (first.config, first.seed, first.ue_rates.shape):
-                raise ValueError("evaluations must be of the same config, seed and number of episodes")
+            if (other.config, other.seed, other.ue_rates.shape) != (
+                first.config,
+                first.seed,
+                first.ue_rates.shape,
+            ):
+                raise ValueError(
+                    "evaluations must be of the same config, seed and number of episodes"
+                )
         return cls(
             first.config,
             first.seed,
@@ -156,4 +163,11 @@ def evaluate(
         ue_rates.append(network.ue_rate_sum / config.episode_length)
         silent_share.append(network.silent_steps / (config.n_aps * config.episode_length))
         returns.append(running)
-    return Evaluation(config, int(seed), np.concatenate(ue_rates), np.concatenate(silent_share), np.concatenate(returns), seconds)
+    return Evaluation(
+        config,
+        int(seed),
+        np.concatenate(ue_rates),
+        np.concatenate(silent_share),
+        np.concatenate(returns),
+        seconds,
+    )

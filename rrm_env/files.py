@@ -42,7 +42,9 @@ class WriteError(OSError):
 
 
 @contextmanager
-def storing(path: str | os.PathLike[str], left: str = UNTOUCHED, action: str = "written") -> Iterator[None]:
+def storing(
+    path: str | os.PathLike[str], left: str = UNTOUCHED, action: str = "written"
+) -> Iterator[None]:
     """Inside, errors of the system become a `WriteError`: ``path`` could not be ``action``, and in which state it was ``left``."""
     try:
         yield
@@ -51,7 +53,9 @@ def storing(path: str | os.PathLike[str], left: str = UNTOUCHED, action: str = "
     except OSError as error:
         reason = error.strerror or (str(error).splitlines() or [type(error).__name__])[0]
         remedy = _REMEDIES.get(error.errno or 0, "remove the cause or write elsewhere")
-        raise WriteError(f"{os.fspath(path)!r} could not be {action}: {reason}; {left}; {remedy}, then try again") from error
+        raise WriteError(
+            f"{os.fspath(path)!r} could not be {action}: {reason}; {left}; {remedy}, then try again"
+        ) from error
 
 
 def check_writable(name: str, path: str | os.PathLike[str]) -> Path:
@@ -66,16 +70,22 @@ def check_writable(name: str, path: str | os.PathLike[str]) -> Path:
     if place.exists() and not place.is_file():
         raise ValueError(f"{name} must be a file, got {str(target)!r}, which is a device or a pipe")
     if not place.parent.is_dir():
-        raise ValueError(f"{name} = {str(target)!r} must lie in an existing folder; {str(place.parent)!r} is none")
+        raise ValueError(
+            f"{name} = {str(target)!r} must lie in an existing folder; {str(place.parent)!r} is none"
+        )
     try:
         with _temporary(place.with_name(target.name), _replaced(place)):
             pass
     except OSError as error:
-        raise ValueError(f"{name} = {str(target)!r} cannot be written: {error.strerror or error}") from None
+        raise ValueError(
+            f"{name} = {str(target)!r} cannot be written: {error.strerror or error}"
+        ) from None
     return target
 
 
-def check_replaceable(name: str, path: str | os.PathLike[str], kind: str, is_own: Callable[[Path], bool]) -> Path:
+def check_replaceable(
+    name: str, path: str | os.PathLike[str], kind: str, is_own: Callable[[Path], bool]
+) -> Path:
     """The path, if a file can be written there and takes the place of none but an earlier output.
 
     Args:
@@ -139,7 +149,9 @@ def check_apart(**paths: Path | None) -> None:
     seen: dict[Path, str] = {}
     for name, path in paths.items():
         if path is not None and (first := seen.setdefault(path.resolve(), name)) != name:
-            raise ValueError(f"--{first} and --{name} must be two files, got {str(path)!r} for both")
+            raise ValueError(
+                f"--{first} and --{name} must be two files, got {str(path)!r} for both"
+            )
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -266,7 +278,9 @@ def _temporary(path: Path, old: os.stat_result | None) -> Iterator[Path]:
     try:
         yield temporary
     finally:
-        with suppress(OSError):  # moved to its place, or the error that is under way says more than this one would
+        with suppress(
+            OSError
+        ):  # moved to its place, or the error that is under way says more than this one would
             temporary.unlink()
         if descriptor is not None:
             os.close(descriptor)
@@ -281,7 +295,9 @@ def _claim(path: Path, mode: int) -> tuple[Path, int | None]:
         if sys.platform == "win32":  # an open file could not be moved
             os.close(descriptor)
             return temporary, None
-        with suppress(OSError):  # a file system without locks: then nobody can lock it to remove it either
+        with suppress(
+            OSError
+        ):  # a file system without locks: then nobody can lock it to remove it either
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         if os.fstat(descriptor).st_nlink:
             return temporary, descriptor

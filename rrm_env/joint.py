@@ -40,7 +40,9 @@ class JointActions:
             )
         self.flat = bool(flat)
         self._shape = (config.n_actions,) * config.n_aps
-        self.space: Discrete[Any] | MultiDiscrete[Any] = Discrete(config.n_joint_actions) if flat else MultiDiscrete([*self._shape])
+        self.space: Discrete[Any] | MultiDiscrete[Any] = (
+            Discrete(config.n_joint_actions) if flat else MultiDiscrete([*self._shape])
+        )
 
     def per_access_point(self, actions: ArrayLike) -> NDArray[Any]:
         """Actions (..., I) of joint actions (...) where flat, else as they are.
@@ -56,7 +58,9 @@ class JointActions:
         count = int(np.prod(self._shape))
         wrong = (given < 0) | (given >= count)
         if wrong.any():
-            raise ValueError(f"a joint action must be from 0 to {count - 1}, got {given[wrong].flat[0]}")
+            raise ValueError(
+                f"a joint action must be from 0 to {count - 1}, got {given[wrong].flat[0]}"
+            )
         return np.stack(np.unravel_index(given.astype(np.int64), self._shape), -1)
 
     def mask(self, masks: NDArray[np.int8]) -> NDArray[np.int8]:
@@ -94,7 +98,13 @@ class RRMJointEnv(FixedSettings, gymnasium.Env[NDArray[np.float32], Any]):
 
     metadata = RENDERING
 
-    def __init__(self, config: RRMConfig | None = None, render_mode: str | None = None, *, flat_actions: bool = False) -> None:
+    def __init__(
+        self,
+        config: RRMConfig | None = None,
+        render_mode: str | None = None,
+        *,
+        flat_actions: bool = False,
+    ) -> None:
         self.render_mode = render_mode
         self.network = Network(config)
         self.config = self.network.config
@@ -153,4 +163,7 @@ class RRMJointEnv(FixedSettings, gymnasium.Env[NDArray[np.float32], Any]):
         return observation
 
     def _info(self) -> dict[str, Any]:
-        return {"action_mask": self._joint.mask(self.network.action_mask[0]), "candidates": self.network.candidates[0].copy()}
+        return {
+            "action_mask": self._joint.mask(self.network.action_mask[0]),
+            "candidates": self.network.candidates[0].copy(),
+        }

@@ -36,7 +36,9 @@ LOG10_SINR_MIN, LOG10_SINR_MAX = f32(-6), f32(12)
 """Observed SINR and gains are clipped to -60 dB ... 120 dB; both are far outside what a link budget yields."""
 
 # Streams of the generator: one purpose each, so that no draw depends on how many another purpose took.
-_FADING, _SHADOWING, _AP_POSITION, _UE_POSITION, _HEADING, _PLANE_WAVES, _SUCCESSOR, _POLICY = (u64(k) for k in range(8))
+_FADING, _SHADOWING, _AP_POSITION, _UE_POSITION, _HEADING, _PLANE_WAVES, _SUCCESSOR, _POLICY = (
+    u64(k) for k in range(8)
+)
 
 _LN2, _LOG10_2 = f32(math.log(2)), f32(math.log10(2))
 _ZERO, _HALF, _ONE, _TWO = f32(0), f32(0.5), f32(1), f32(2)
@@ -233,7 +235,9 @@ def launch_waves(phase, frequency, amplitude, key, doppler_turns):
     for m in range(N_SINUSOIDS):
         for link in range(phase.shape[1]):
             word0, word1, _, _ = draw(link, m, 0, _PLANE_WAVES, key)
-            offset, _, _, _ = draw(link, 0, 1, _PLANE_WAVES, key)  # again for each m: only the loop over links fills vectors
+            offset, _, _, _ = draw(
+                link, 0, 1, _PLANE_WAVES, key
+            )  # again for each m: only the loop over links fills vectors
             phase[m, link] = word0
             amplitude[m, link] = np.sqrt(f32(-math.log(2) / N_SINUSOIDS) * log2(unit(word1)))
             direction = (m + unit64(offset)) / N_SINUSOIDS  # turns
@@ -283,11 +287,17 @@ def fade_iid(fading, key, t, n_aps, width):
 
     One generator block serves four APs; `fading` has room for them.
     """
-    halves = key[0], key[1]  # read once: the compiler cannot know that the rows written do not overlap the key
+    halves = (
+        key[0],
+        key[1],
+    )  # read once: the compiler cannot know that the rows written do not overlap the key
     for group in range((n_aps + 3) // 4):
         first = 4 * group * width
         row0, row1 = fading[first : first + width], fading[first + width : first + 2 * width]
-        row2, row3 = fading[first + 2 * width : first + 3 * width], fading[first + 3 * width : first + 4 * width]
+        row2, row3 = (
+            fading[first + 2 * width : first + 3 * width],
+            fading[first + 3 * width : first + 4 * width],
+        )
         for j in range(width):
             word0, word1, word2, word3 = draw(j, group, t, _FADING, halves)
             row0[j], row1[j], row2[j], row3[j] = unit(word0), unit(word1), unit(word2), unit(word3)
@@ -318,7 +328,9 @@ def serve_candidates(served, candidates, actions):
     """The UE each AP serves under its action: a candidate's, or SILENT for the last action and for missing candidates."""
     n = candidates.shape[1]
     for i in range(served.size):
-        candidate = candidates[i, min(actions[i], n - 1)]  # read in any case: a choice between values needs no branch
+        candidate = candidates[
+            i, min(actions[i], n - 1)
+        ]  # read in any case: a choice between values needs no branch
         served[i] = candidate if actions[i] < n else SILENT
 
 
@@ -361,7 +373,11 @@ def utility_growth(rates, average_rate, p):
         after = (_ONE - p.rate_ema) * before + p.rate_ema * rates[j]
         after = after if after > p.min_average_rate else p.min_average_rate
         ratio = math.log(after / before)
-        growth += ratio if power == 0 else math.exp(power * math.log(before)) * math.expm1(power * ratio) / power
+        growth += (
+            ratio
+            if power == 0
+            else math.exp(power * math.log(before)) * math.expm1(power * ratio) / power
+        )
     return f32(growth / p.rate_ema)
 
 
@@ -485,7 +501,11 @@ def coordinate(observation, association, t, p):
         own += 1
     for sender in range(n_aps):
         for k in range(p.message_features):
-            said = tell(observation[sender, k], MESSAGE_RANGES[min(k % p.candidate_features, 2)], p.message_levels)
+            said = tell(
+                observation[sender, k],
+                MESSAGE_RANGES[min(k % p.candidate_features, 2)],
+                p.message_levels,
+            )
             for i in range(n_aps):
                 observation[i, own + sender * p.message_features + k] = said
 
@@ -506,7 +526,10 @@ def _channel(s, p, b, t, fading, quadrature):
         fading[:] = _ONE
     gain, large_scale_gain = s.gain_history[t % (p.csi_delay + 1), b], s.large_scale_gain[b]
     for i in range(p.n_aps):
-        row, large_scale_row = gain[i * p.n_ues : (i + 1) * p.n_ues], large_scale_gain[i * p.n_ues : (i + 1) * p.n_ues]
+        row, large_scale_row = (
+            gain[i * p.n_ues : (i + 1) * p.n_ues],
+            large_scale_gain[i * p.n_ues : (i + 1) * p.n_ues],
+        )
         fading_row = fading[i * width : i * width + p.n_ues]
         for j in range(p.n_ues):
             row[j] = large_scale_row[j] * fading_row[j]
@@ -525,7 +548,15 @@ def _present(s, p, b, t, best, log_sinr, log_weight):
     """What the APs decide on: PF ratios, candidates, masks, observations."""
     proportional_fair(s.pf_ratio[b], s.reported_rate[b], s.average_rate[b])
     select_candidates(s.candidates[b], s.action_mask[b], best, s.pf_ratio[b], s.association[b])
-    observe(s.observation[b], log_sinr, log_weight, s.candidates[b], s.reported_sinr[b], s.average_rate[b], p)
+    observe(
+        s.observation[b],
+        log_sinr,
+        log_weight,
+        s.candidates[b],
+        s.reported_sinr[b],
+        s.average_rate[b],
+        p,
+    )
     if p.measurements == LARGE_SCALE:
         measure(s.observation[b], s.candidates[b], s.large_scale_gain[b], p)
     if p.turns != NO_TURNS or p.message_features > 0:
@@ -545,7 +576,9 @@ def reset_episodes(s, p, scratch, start, stop):
         path_gain(s.large_scale_gain[b], s.ap_positions[b], s.ue_positions[b], s.static_gain[b], p)
         associate(s.association[b], s.large_scale_gain[b])
         if p.fading == JAKES:
-            launch_waves(s.wave_phase[b], s.wave_frequency[b], s.wave_amplitude[b], s.key[b], p.doppler_turns)
+            launch_waves(
+                s.wave_phase[b], s.wave_frequency[b], s.wave_amplitude[b], s.key[b], p.doppler_turns
+            )
         for t in range(-p.csi_delay, 1):  # the first decisions need reports from before the episode
             _channel(s, p, b, t, fading, quadrature)
         _receive_report(s, p, b, 0, quadrature)

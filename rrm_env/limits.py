@@ -47,7 +47,10 @@ def _of_machine(root: Path) -> Iterator[int]:
 
 def _of_process() -> Iterator[int]:
     """What the limit on address space (ulimit -v) leaves."""
-    if sys.platform == "linux" and (limit := resource.getrlimit(resource.RLIMIT_AS)[0]) != resource.RLIM_INFINITY:
+    if (
+        sys.platform == "linux"
+        and (limit := resource.getrlimit(resource.RLIMIT_AS)[0]) != resource.RLIM_INFINITY
+    ):
         for line in _lines(Path("/proc/self/statm")):
             yield limit - int(line.split()[0]) * resource.getpagesize()
 

@@ -51,7 +51,9 @@ def score(ue_rates: Floats, sum_weight: float, tail_weight: float) -> Floats:
 def fairness(ue_rates: Floats) -> Floats:
     """Jain's fairness index (sum x)^2 / (J sum x^2), 1 / J ... 1, (episodes,); 1 where no user got anything."""
     squares = ue_rates.shape[-1] * (ue_rates**2).sum(axis=-1)
-    index: Floats = np.divide(sum_rate(ue_rates) ** 2, squares, out=np.ones_like(squares), where=squares > 0)
+    index: Floats = np.divide(
+        sum_rate(ue_rates) ** 2, squares, out=np.ones_like(squares), where=squares > 0
+    )
     return index
 
 
@@ -109,7 +111,9 @@ def mean_interval(values: Floats, resamples: int = RESAMPLES, seed: int = 0) -> 
     return _percentiles(((seeds @ values) * episodes).sum(axis=1) / values.size)
 
 
-def difference_interval(first: Floats, second: Floats, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, float]:
+def difference_interval(
+    first: Floats, second: Floats, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[float, float]:
     """Percentile-bootstrap 95 % interval of mean(first) - mean(second), paired by episode.
 
     Each is (episodes,) or (seeds, episodes) of the same episodes. Every resample draws episodes for both together, and training
@@ -119,7 +123,9 @@ def difference_interval(first: Floats, second: Floats, resamples: int = RESAMPLE
     generator = np.random.default_rng(seed)
     episodes = _multiplicities(generator, first.shape[1], resamples)
     means = [
-        ((_multiplicities(generator, len(values), resamples) @ values) * episodes).sum(axis=1) / values.size for values in (first, second)
+        ((_multiplicities(generator, len(values), resamples) @ values) * episodes).sum(axis=1)
+        / values.size
+        for values in (first, second)
     ]
     return _percentiles(means[0] - means[1])
 
@@ -129,7 +135,9 @@ def interquartile_mean(values: Floats) -> float:
     return float(_middle_half(np.sort(values, axis=None)).mean())
 
 
-def interquartile_mean_interval(values: Floats, resamples: int = 2_000, seed: int = 0) -> tuple[float, float]:
+def interquartile_mean_interval(
+    values: Floats, resamples: int = 2_000, seed: int = 0
+) -> tuple[float, float]:
     """Percentile-bootstrap 95 % interval of `interquartile_mean`; (seeds, episodes) are resampled as in `mean_interval`."""
     values = np.atleast_2d(values)
     generator = np.random.default_rng(seed)
@@ -140,7 +148,9 @@ def interquartile_mean_interval(values: Floats, resamples: int = 2_000, seed: in
     return _percentiles(drawn)
 
 
-def probability_of_improvement(first: Floats, second: Floats, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, float, float]:
+def probability_of_improvement(
+    first: Floats, second: Floats, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[float, float, float]:
     """Probability that a training seed of the first learner beats one of the second in an episode, and its 95 % bootstrap interval.
 
     Agarwal et al. (NeurIPS 2021), with episodes as tasks; equal values count half. Resampled as in `difference_interval`.
@@ -148,19 +158,28 @@ def probability_of_improvement(first: Floats, second: Floats, resamples: int = R
     first, second = np.atleast_2d(first), np.atleast_2d(second)
     wins = (first[:, None] > second).astype(float) + 0.5 * (first[:, None] == second)
     generator = np.random.default_rng(seed)
-    episodes, firsts, seconds = (_multiplicities(generator, n, resamples) for n in (first.shape[1], len(first), len(second)))
+    episodes, firsts, seconds = (
+        _multiplicities(generator, n, resamples) for n in (first.shape[1], len(first), len(second))
+    )
     by_pair = np.tensordot(episodes, wins, (1, 2))
     drawn = np.einsum("rij,ri,rj->r", by_pair, firsts, seconds) / wins.size
     return float(wins.mean()), *_percentiles(drawn)
 
 
-def pooled_tail_interval(ue_rates: Floats, resamples: int = 2_000, seed: int = 0) -> tuple[float, float]:
+def pooled_tail_interval(
+    ue_rates: Floats, resamples: int = 2_000, seed: int = 0
+) -> tuple[float, float]:
     """Percentile-bootstrap 95 % interval of `pooled_tail_rate`, resampling whole episodes since users of one are not independent.
 
     Rates of several training seeds, (seeds, episodes, J), stay together by episode.
     """
     by_episode = np.moveaxis(ue_rates, -2, 0)
-    return bootstrap_interval(by_episode, lambda sample: np.percentile(sample.reshape(len(sample), -1), 5, axis=1), resamples, seed)
+    return bootstrap_interval(
+        by_episode,
+        lambda sample: np.percentile(sample.reshape(len(sample), -1), 5, axis=1),
+        resamples,
+        seed,
+    )
 
 
 def bootstrap_interval(
@@ -178,7 +197,9 @@ def bootstrap_interval(
     per_batch = max(1, 4_000_000 // values.size)  # tens of megabytes at a time
     drawn = []
     for start in range(0, resamples, per_batch):
-        chosen = generator.integers(len(values), size=(min(per_batch, resamples - start), len(values)))
+        chosen = generator.integers(
+            len(values), size=(min(per_batch, resamples - start), len(values))
+        )
         drawn.append(statistic(values[chosen]))
     return _percentiles(np.concatenate(drawn))
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import numbers
 import secrets
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -12,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rrm_env import kernels
-from rrm_env.config import TURNS, RRMConfig, as_integer, shown
+from rrm_env.checks import as_integer, bounded_integer
+from rrm_env.config import TURNS, RRMConfig
 from rrm_env.state import State, allocate, parameters_of, scratch
 from rrm_env.threads import Threads
 
@@ -45,7 +44,9 @@ class Network:
     begins meanwhile is refused (RuntimeError).
     """
 
-    def __init__(self, config: RRMConfig | None = None, num_envs: int = 1, num_threads: int = 1) -> None:
+    def __init__(
+        self, config: RRMConfig | None = None, num_envs: int = 1, num_threads: int = 1
+    ) -> None:
         self.config = RRMConfig() if config is None else config
         if not isinstance(self.config, RRMConfig):
             raise TypeError(f"config must be an RRMConfig, got {config!r}")
@@ -81,7 +82,9 @@ class Network:
         self._seeded, self._t = True, None
 
         def job(thread: int, start: int, stop: int) -> tuple[int, int, int]:
-            failed: tuple[int, int, int] = kernels.reset_episodes(self._state, self._parameters, self._scratch[thread], start, stop)
+            failed: tuple[int, int, int] = kernels.reset_episodes(
+                self._state, self._parameters, self._scratch[thread], start, stop
+            )
             return failed
 
         for slot, ap, ue in self._threads.run(job, self.num_envs):
@@ -109,7 +112,9 @@ class Network:
         if flat >= 0:
             slot, ap = divmod(flat, self.config.n_aps)
             own = np.flatnonzero(self._state.association[slot] == ap).tolist()
-            raise ValueError(f"served[{slot}, {ap}] = {chosen[slot, ap]} is not a UE of AP {ap}; allowed: {SILENT} (silent), {own}")
+            raise ValueError(
+                f"served[{slot}, {ap}] = {chosen[slot, ap]} is not a UE of AP {ap}; allowed: {SILENT} (silent), {own}"
+            )
         return self._advance(chosen, are_actions=False)
 
     def step_actions(self, actions: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -119,7 +124,9 @@ class Network:
         flat = kernels.first_out_of_range(chosen, self.config.n_candidates)
         if flat >= 0:
             slot, ap = divmod(flat, self.config.n_aps)
-            raise ValueError(f"actions[{slot}, {ap}] = {chosen[slot, ap]} is out of range; allowed: 0 to {self.config.n_candidates}")
+            raise ValueError(
+                f"actions[{slot}, {ap}] = {chosen[slot, ap]} is out of range; allowed: 0 to {self.config.n_candidates}"
+            )
         return self._advance(chosen, are_actions=True)
 
     def uniform(self, n: int, stream: int = 0) -> NDArray[np.float32]:
@@ -177,7 +184,11 @@ class Network:
     @property
     def reported_gain(self) -> NDArray[np.float32]:
         """(B, I, J) the channel that decisions at step t know: that of step t - `csi_delay`, linear."""
-        return self._links(self._episodes.gain_history[(self.t - self.config.csi_delay) % (self.config.csi_delay + 1)])
+        return self._links(
+            self._episodes.gain_history[
+                (self.t - self.config.csi_delay) % (self.config.csi_delay + 1)
+            ]
+        )
 
     @property
     def large_scale_gain(self) -> NDArray[np.float32]:
@@ -228,7 +239,9 @@ class Network:
         if turns not in TURNS[1:]:
             raise ValueError(f"turns must be one of {', '.join(TURNS[1:])}, got {turns!r}")
         holders = np.empty(self.num_envs, np.int64)
-        kernels.turn_holders(holders, self._episodes.association, self.config.n_aps, self.t, TURNS.index(turns))
+        kernels.turn_holders(
+            holders, self._episodes.association, self.config.n_aps, self.t, TURNS.index(turns)
+        )
         return holders
 
     @property
@@ -280,12 +293,28 @@ class Network:
         self._require_reset()
         return self._state
 
-    def _advance(self, chosen: NDArray[np.int64], *, are_actions: bool) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _advance(
+        self, chosen: NDArray[np.int64], *, are_actions: bool
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         state, parameters, t = self._state, self._parameters, self.t
-        rates, reward = np.empty((self.num_envs, self.config.n_ues), np.float32), np.empty(self.num_envs, np.float32)
+        rates, reward = (
+            np.empty((self.num_envs, self.config.n_ues), np.float32),
+            np.empty(self.num_envs, np.float32),
+        )
 
         def job(thread: int, start: int, stop: int) -> None:
-            kernels.step_episodes(state, parameters, self._scratch[thread], chosen, are_actions, rates, reward, t, start, stop)
+            kernels.step_episodes(
+                state,
+                parameters,
+                self._scratch[thread],
+                chosen,
+                are_actions,
+                rates,
+                reward,
+                t,
+                start,
+                stop,
+            )
 
         self._t = None  # a step that is interrupted halfway leaves no episode to go on with
         self._threads.run(job, self.num_envs)
@@ -299,7 +328,9 @@ class Network:
 
     def _require_running(self) -> None:
         if self._require_reset() >= self.config.episode_length:
-            raise RuntimeError(f"the episode is over after episode_length = {self.config.episode_length} steps: call reset()")
+            raise RuntimeError(
+                f"the episode is over after episode_length = {self.config.episode_length} steps: call reset()"
+            )
 
     def _links(self, flat: NDArray[np.float32]) -> NDArray[np.float32]:
         return _read_only(flat.reshape(self.num_envs, self.config.n_aps, self.config.n_ues))
@@ -309,15 +340,23 @@ class Network:
         try:
             array = np.asarray(values)
         except ValueError:  # rows of unequal length
-            raise ValueError(f"{name} must have shape (num_envs, n_aps) = {shape}, got {values!r}") from None
+            raise ValueError(
+                f"{name} must have shape (num_envs, n_aps) = {shape}, got {values!r}"
+            ) from None
         if array.shape != shape:
-            raise ValueError(f"{name} must have shape (num_envs, n_aps) = {shape}, got {array.shape}")
+            raise ValueError(
+                f"{name} must have shape (num_envs, n_aps) = {shape}, got {array.shape}"
+            )
         if array.dtype.kind not in "iu":
             raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
-        if array.dtype.kind == "u" and array.max() >= 2**63:  # would wrap round to a negative number
+        if (
+            array.dtype.kind == "u" and array.max() >= 2**63
+        ):  # would wrap round to a negative number
             slot, ap = np.argwhere(array >= 2**63)[0]
             highest = self.config.n_candidates if name == "actions" else self.config.n_ues - 1
-            raise ValueError(f"{name}[{slot}, {ap}] = {array[slot, ap]} is out of range; allowed: 0 to {highest}")
+            raise ValueError(
+                f"{name}[{slot}, {ap}] = {array[slot, ap]} is out of range; allowed: 0 to {highest}"
+            )
         # numba compiles a kernel again for read-only or unaligned memory, which
         # `np.ascontiguousarray` would keep.
         ready = array.flags.carray and array.dtype == _INT64
@@ -340,7 +379,9 @@ class Network:
                 raise ValueError(f"seed must be {allowed}, got an array of shape {array.shape}")
             seeds = [int(s) for s in array]
         if min(seeds) < 0 or max(seeds) >= 2**63:
-            raise ValueError(f"seed must be {allowed}, got {min(seeds) if min(seeds) < 0 else max(seeds)}")
+            raise ValueError(
+                f"seed must be {allowed}, got {min(seeds) if min(seeds) < 0 else max(seeds)}"
+            )
         return np.array(seeds, np.uint64)
 
     def _refuse_deployment(self, slot: int, ap: int, ue: int) -> None:
@@ -354,30 +395,6 @@ class Network:
             f"no place found for {what} in {kernels.MAX_DRAWS} draws (seed {self._seeds[slot]}, area_side_m = {c.area_side_m:g}); "
             "allow a smaller distance, fewer APs or a larger area"
         )
-
-
-def bounded_integer(name: str, value: Any, highest: float = math.inf, lowest: int = 1) -> int:
-    """`value` as an int within bounds, or an error that names it."""
-    allowed = f"an integer of at least {lowest}" + (f" and at most {highest}" if highest < math.inf else "")
-    number = as_integer(value)
-    if number is None:
-        raise TypeError(f"{name} must be {allowed}, got {shown(value)}")
-    if not lowest <= number <= highest:
-        raise ValueError(f"{name} must be {allowed}, got {shown(value)}")
-    return number
-
-
-def bounded_number(name: str, value: Any, lowest: float, highest: float) -> float:
-    """`value` as a float within bounds, or an error that names it.
-
-    Kernels are compiled for floats; an integer or a float32 would compile them again.
-    """
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not is_number:
-        raise TypeError(f"{name} must be a number from {lowest} to {highest}, got {shown(value)}")
-    if not lowest <= value <= highest:
-        raise ValueError(f"{name} must be from {lowest} to {highest}, got {shown(value)}")
-    return float(value)
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:

@@ -13,8 +13,8 @@ import logging
 from types import ModuleType
 from typing import Any
 
-from rrm_env.config import shortened
-from rrm_env.version import install_hint
+from rrm_env.checks import shortened
+from rrm_env.provenance import install_hint
 
 _LOG = logging.getLogger("rrm_env")
 """Without a handler of the program's own, Python writes warnings to standard error."""

@@ -10,7 +10,8 @@ from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 
-from rrm_env.config import RRMConfig, as_integer
+from rrm_env.checks import as_integer
+from rrm_env.config import RRMConfig
 from rrm_env.joint import joint_observation_space
 from rrm_env.network import Network
 from rrm_env.refusals import FixedSettings, check_reset_options, is_pettingzoo_s_test
@@ -42,8 +43,12 @@ class RRMParallelEnv(FixedSettings, ParallelEnv[str, NDArray[np.float32], int]):
         self.possible_agents = [f"ap_{i}" for i in range(self.config.n_aps)]
         self.agents: list[str] = []
         low, high = self.network.observation_bounds
-        self.observation_spaces = {agent: Box(low, high, dtype=np.float32) for agent in self.possible_agents}
-        self.action_spaces = {agent: Discrete(self.config.n_actions) for agent in self.possible_agents}
+        self.observation_spaces = {
+            agent: Box(low, high, dtype=np.float32) for agent in self.possible_agents
+        }
+        self.action_spaces = {
+            agent: Discrete(self.config.n_actions) for agent in self.possible_agents
+        }
         self.state_space = joint_observation_space(self.network)
         self._actions = np.zeros((1, self.config.n_aps), np.int64)
 
@@ -55,7 +60,9 @@ class RRMParallelEnv(FixedSettings, ParallelEnv[str, NDArray[np.float32], int]):
         """Discrete(N + 1): a candidate, or silence; the same object at every call."""
         return self.action_spaces[agent]
 
-    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observations, Infos]:
+    def reset(
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observations, Infos]:
         """Start an episode.
 
         Args:
@@ -73,7 +80,9 @@ class RRMParallelEnv(FixedSettings, ParallelEnv[str, NDArray[np.float32], int]):
         self.agents = self.possible_agents[:]
         return self._observations(), self._infos()
 
-    def step(self, actions: dict[str, Any]) -> tuple[Observations, dict[str, float], dict[str, bool], dict[str, bool], Infos]:
+    def step(
+        self, actions: dict[str, Any]
+    ) -> tuple[Observations, dict[str, float], dict[str, bool], dict[str, bool], Infos]:
         """One step of all agents.
 
         Args:
@@ -116,19 +125,29 @@ class RRMParallelEnv(FixedSettings, ParallelEnv[str, NDArray[np.float32], int]):
 
     def _in_order(self, actions: dict[str, Any]) -> list[int]:
         if not isinstance(actions, Mapping):
-            raise TypeError(f"actions must have one entry for each of {self.possible_agents}, got {actions!r}")
-        if len(actions) != len(self.possible_agents) or any(agent not in actions for agent in self.possible_agents):
+            raise TypeError(
+                f"actions must have one entry for each of {self.possible_agents}, got {actions!r}"
+            )
+        if len(actions) != len(self.possible_agents) or any(
+            agent not in actions for agent in self.possible_agents
+        ):
             missing = [agent for agent in self.possible_agents if agent not in actions]
             unknown = [agent for agent in actions if agent not in self.possible_agents]
-            raise ValueError(f"actions must have one entry for each of {self.possible_agents}; missing {missing}, unknown {unknown}")
+            raise ValueError(
+                f"actions must have one entry for each of {self.possible_agents}; missing {missing}, unknown {unknown}"
+            )
         return [self._action(agent, actions[agent]) for agent in self.possible_agents]
 
     def _action(self, agent: str, action: Any) -> int:
         index = as_integer(action)
         if index is None:
-            raise TypeError(f"action of {agent} must be an integer from 0 to {self.config.n_candidates}, got {action!r}")
+            raise TypeError(
+                f"action of {agent} must be an integer from 0 to {self.config.n_candidates}, got {action!r}"
+            )
         if not 0 <= index <= self.config.n_candidates:
-            raise ValueError(f"action of {agent} must be an integer from 0 to {self.config.n_candidates}, got {action!r}")
+            raise ValueError(
+                f"action of {agent} must be an integer from 0 to {self.config.n_candidates}, got {action!r}"
+            )
         return index
 
     def _observations(self) -> Observations:
@@ -136,4 +155,7 @@ class RRMParallelEnv(FixedSettings, ParallelEnv[str, NDArray[np.float32], int]):
 
     def _infos(self) -> Infos:
         masks, candidates = self.network.action_mask[0].copy(), self.network.candidates[0].copy()
-        return {agent: {"action_mask": masks[i], "candidates": candidates[i]} for i, agent in enumerate(self.possible_agents)}
+        return {
+            agent: {"action_mask": masks[i], "candidates": candidates[i]}
+            for i, agent in enumerate(self.possible_agents)
+        }

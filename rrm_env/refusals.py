@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
-from rrm_env.config import RRMConfig, as_integer, nearest, shown
+from rrm_env.checks import as_integer, nearest, shown
+from rrm_env.config import RRMConfig
 
 
 def is_pettingzoo_s_test(options: Any) -> bool:
@@ -30,7 +31,9 @@ def check_reset_options(options: Any, allowed: Iterable[str] = ()) -> None:
         if name not in allowed:
             text = name if isinstance(name, str) else shown(name)
             known = nearest(text, allowed) if allowed else f"{text!r}; allowed: none"
-            raise ValueError(f"unknown option of reset {known}. Give settings when the environment is made")
+            raise ValueError(
+                f"unknown option of reset {known}. Give settings when the environment is made"
+            )
 
 
 class FixedSettings:

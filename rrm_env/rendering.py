@@ -14,7 +14,8 @@ from gymnasium import logger
 from numpy.typing import NDArray
 
 from rrm_env import metrics
-from rrm_env.config import RRMConfig, nearest
+from rrm_env.checks import nearest
+from rrm_env.config import RRMConfig
 from rrm_env.network import SILENT, Network
 from rrm_env.window import Window, check_windows, import_pygame
 
@@ -78,17 +79,23 @@ class Renderer:
         NoDisplayError: ``human`` without a screen.
     """
 
-    def __init__(self, config: RRMConfig, render_mode: str | None, slot: int = 0, title: str = "rrm-v0") -> None:
+    def __init__(
+        self, config: RRMConfig, render_mode: str | None, slot: int = 0, title: str = "rrm-v0"
+    ) -> None:
         if render_mode is not None:
             if render_mode not in RENDER_MODES:
-                raise ValueError(f"unknown render_mode {nearest(str(render_mode), RENDER_MODES)}, or None")
+                raise ValueError(
+                    f"unknown render_mode {nearest(str(render_mode), RENDER_MODES)}, or None"
+                )
             import_pygame()
         if render_mode == "human":
             check_windows()
         self.config, self.render_mode, self.slot, self.title = config, render_mode, slot, title
         self._canvas: _Canvas | None = None
         self._window = Window((WIDTH, HEIGHT), title, FRAMES_PER_SECOND)
-        self._before: tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float64]] | None = None
+        self._before: tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float64]] | None = (
+            None
+        )
         self._decision: _Decision | None = None
         self._history = np.zeros((0, 3))
         self._scene: dict[str, NDArray[Any]] = {}
@@ -105,10 +112,15 @@ class Renderer:
         slot, t = self.slot, network.t
         totals = network.ue_rate_sum[slot].copy()
         if t == 0 or self._before is None:
-            self._decision, self._history = None, np.zeros((self.config.episode_length + 1, len(metrics.PAPER_KPIS)))
+            self._decision, self._history = (
+                None,
+                np.zeros((self.config.episode_length + 1, len(metrics.PAPER_KPIS))),
+            )
         else:
             candidates, gain, totals_before = self._before
-            self._decision = _Decision(candidates, network.served[slot].copy(), gain, totals - totals_before)
+            self._decision = _Decision(
+                candidates, network.served[slot].copy(), gain, totals - totals_before
+            )
         self._before = network.candidates[slot].copy(), network.gain[slot].copy(), totals
         rates = totals / max(t, 1)
         self._history[t] = self._kpis(rates)
@@ -129,7 +141,9 @@ class Renderer:
             RuntimeError: nothing has been observed yet.
         """
         if self.render_mode is None:
-            logger.warn("render() was called without a render mode: give render_mode='rgb_array' or 'human' when making the environment")
+            logger.warn(
+                "render() was called without a render mode: give render_mode='rgb_array' or 'human' when making the environment"
+            )
             return None
         if not self._scene:
             raise RuntimeError("there is no episode to draw: call reset() first")
@@ -148,7 +162,9 @@ class Renderer:
     # --- Inside ---
 
     def _kpis(self, rates: NDArray[np.float64]) -> tuple[float, ...]:
-        return tuple(float(metrics.KPIS[name].value(rates, self.config)) for name in metrics.PAPER_KPIS)
+        return tuple(
+            float(metrics.KPIS[name].value(rates, self.config)) for name in metrics.PAPER_KPIS
+        )
 
     def _draw(self) -> _Canvas:
         try:
@@ -173,7 +189,9 @@ class Renderer:
 def user_colours(rates: NDArray[np.float64], tail_rate: float) -> NDArray[np.int64]:
     """(J, 3) a user's colour: vermilion at or below the 5-percentile rate, above it darker blue with every doubling."""
     above = rates > tail_rate
-    ratio = np.divide(rates, tail_rate, out=np.full(rates.shape, np.inf), where=above & (tail_rate > 0))
+    ratio = np.divide(
+        rates, tail_rate, out=np.full(rates.shape, np.inf), where=above & (tail_rate > 0)
+    )
     share = np.clip(np.log2(ratio, out=np.zeros_like(ratio), where=above) / _RAMP_OCTAVES, 0, 1)
     blues = np.rint(_RAMP_LOW + share[:, None] * (_RAMP_HIGH - _RAMP_LOW)).astype(np.int64)
     return np.where(above[:, None], blues, np.array(_TAIL))
@@ -220,7 +238,9 @@ class _Canvas:
         for i, j in active:
             self._line(aps[i], ues[j], _SERVICE, _service_width(decision.rates[j]))
 
-    def users(self, scene: dict[str, NDArray[Any]], colours: NDArray[np.int64], decision: _Decision | None) -> None:
+    def users(
+        self, scene: dict[str, NDArray[Any]], colours: NDArray[np.int64], decision: _Decision | None
+    ) -> None:
         """Users, those who were candidates in the last step ringed, those served ringed in the colour of service."""
         chosen = set() if decision is None else set(decision.served.tolist())
         listed = set() if decision is None else set(decision.candidates.ravel().tolist())
@@ -238,7 +258,10 @@ class _Canvas:
             active = decision is not None and decision.served[i] != SILENT
             self._triangle(point, self._ap_size, filled=active)
             label = self._text(str(i), 15 if self._crowded else 18, _PAPER if active else _INK)
-            self.surface.blit(label, label.get_rect(center=(round(point[0]), round(point[1] + 0.3 * self._ap_size))))
+            self.surface.blit(
+                label,
+                label.get_rect(center=(round(point[0]), round(point[1] + 0.3 * self._ap_size))),
+            )
 
     def kpis(self, t: int, history: NDArray[np.float64]) -> None:
         """The step, and each KPI so far: its value, and its course over the episode."""
@@ -257,7 +280,9 @@ class _Canvas:
         highest = float(values.max()) or 1.0
         across = _PANEL_LEFT + _PANEL_WIDTH * np.arange(1, len(values)) / self.config.episode_length
         down = top + _CHART_HEIGHT * (1 - values[1:] / highest)
-        self._pygame.draw.aalines(self.surface, _INK, False, np.column_stack([across, down]).tolist())
+        self._pygame.draw.aalines(
+            self.surface, _INK, False, np.column_stack([across, down]).tolist()
+        )
 
     # --- What never changes ---
 
@@ -272,7 +297,9 @@ class _Canvas:
             heading = replace(kpi, heading=f"{kpi.heading} so far").axis
             self._write(heading, (_PANEL_LEFT, top), 21, _INK)
             bottom = top + 26 + _CHART_HEIGHT
-            draw.line(self.surface, _PALE, (_PANEL_LEFT, bottom), (_PANEL_LEFT + _PANEL_WIDTH, bottom))
+            draw.line(
+                self.surface, _PALE, (_PANEL_LEFT, bottom), (_PANEL_LEFT + _PANEL_WIDTH, bottom)
+            )
         self._legend()
         drawn: pygame.Surface = self.surface.copy()
         return drawn
@@ -313,7 +340,9 @@ class _Canvas:
         y = next(rows) + 4
         self._write("A user's average rate so far:", (_PANEL_LEFT, y - 7), 21, _INK)
         self._disc((left - 13, next(rows)), 7, _TAIL)
-        self._write("at or below the 5-percentile rate", (left + 2, y + _LEGEND_PITCH - 11), 21, _INK)
+        self._write(
+            "at or below the 5-percentile rate", (left + 2, y + _LEGEND_PITCH - 11), 21, _INK
+        )
         self._ramp(next(rows) - 9)
 
     def _ramp(self, top: float) -> None:
@@ -359,7 +388,10 @@ class _Canvas:
             return
         length = math.dist(start, end) or 1.0
         across = (end[1] - start[1]) / length * width / 2, (start[0] - end[0]) / length * width / 2
-        corners = [(p[0] + s * across[0], p[1] + s * across[1]) for p, s in ((start, 1), (end, 1), (end, -1), (start, -1))]
+        corners = [
+            (p[0] + s * across[0], p[1] + s * across[1])
+            for p, s in ((start, 1), (end, 1), (end, -1), (start, -1))
+        ]
         self._polygon(corners, colour)
 
     def _dashes(self, start: _Point, end: _Point, dash: float = 8.0) -> None:
@@ -368,14 +400,23 @@ class _Canvas:
         along = (end[0] - start[0]) / length, (end[1] - start[1]) / length
         for k in range(0, math.ceil(length / dash), 2):
             near, far = k * dash, min((k + 1) * dash, length)
-            first, last = ((start[0] + at * along[0], start[1] + at * along[1]) for at in (near, far))
+            first, last = (
+                (start[0] + at * along[0], start[1] + at * along[1]) for at in (near, far)
+            )
             self._line(first, last, _INTERFERENCE, 1 if self._crowded else 2)
 
     def _triangle(self, centre: _Point, size: float, *, filled: bool) -> None:
-        corners = [(centre[0], centre[1] - size), (centre[0] - size, centre[1] + 0.8 * size), (centre[0] + size, centre[1] + 0.8 * size)]
+        corners = [
+            (centre[0], centre[1] - size),
+            (centre[0] - size, centre[1] + 0.8 * size),
+            (centre[0] + size, centre[1] + 0.8 * size),
+        ]
         self._polygon(corners, _INK)
         if not filled:
-            inner = [(x + (centre[0] - x) * 3 / size, y + (centre[1] + 0.2 * size - y) * 3 / size) for x, y in corners]
+            inner = [
+                (x + (centre[0] - x) * 3 / size, y + (centre[1] + 0.2 * size - y) * 3 / size)
+                for x, y in corners
+            ]
             self._polygon(inner, _PAPER)
 
     def _polygon(self, corners: list[_Point], colour: _Colour) -> None:

@@ -200,7 +200,8 @@ from pettingzoo import AECEnv
 from pettingzoo.utils import wrappers
 from pettingzoo.utils.conversions import parallel_to_aec
 
-from rrm_env.config import RRMConfig, as_integer, field_table
+from rrm_env.checks import as_integer
+from rrm_env.config import RRMConfig, field_table
 from rrm_env.joint import RRMJointEnv
 from rrm_env.parallel import RRMParallelEnv
 from rrm_env.vector import RRMVectorEnv
@@ -247,7 +248,9 @@ class _IntegerActions(wrappers.AssertOutOfBoundsWrapper[str, Any, Any]):
         super().step(action if number is None else number)
 
 
-def joint_env(render_mode: str | None = None, *, flat_actions: bool = False, **config: Any) -> RRMJointEnv:
+def joint_env(
+    render_mode: str | None = None, *, flat_actions: bool = False, **config: Any
+) -> RRMJointEnv:
     """All access points as one agent, under Gymnasium's API. Arguments as in `RRMJointEnv` and `parallel_env`."""
     return RRMJointEnv(config_of(**config), render_mode, flat_actions=flat_actions)
 
@@ -275,7 +278,12 @@ def vector_env(
     )
 
 
-def config_of(config: RRMConfig | None = None, preset: str | None = None, max_cycles: int | None = None, **overrides: Any) -> RRMConfig:
+def config_of(
+    config: RRMConfig | None = None,
+    preset: str | None = None,
+    max_cycles: int | None = None,
+    **overrides: Any,
+) -> RRMConfig:
     """The configuration that the arguments of `parallel_env` describe.
 
     Raises:
@@ -283,7 +291,9 @@ def config_of(config: RRMConfig | None = None, preset: str | None = None, max_cy
     """
     if max_cycles is not None:
         if overrides.get("episode_length", max_cycles) != max_cycles:
-            raise ValueError(f"max_cycles = {max_cycles} contradicts episode_length = {overrides['episode_length']}; give one")
+            raise ValueError(
+                f"max_cycles = {max_cycles} contradicts episode_length = {overrides['episode_length']}; give one"
+            )
         overrides["episode_length"] = max_cycles
     if config is None:
         return RRMConfig.preset("paper" if preset is None else preset, **overrides)
@@ -296,7 +306,9 @@ def config_of(config: RRMConfig | None = None, preset: str | None = None, max_cy
 
 def _register() -> None:
     """Enter Gymnasium's registry, and PettingZoo's, where this version of it has one."""
-    gymnasium.register(ENV_ID, entry_point=f"{__name__}:joint_env", vector_entry_point=f"{__name__}:vector_env")
+    gymnasium.register(
+        ENV_ID, entry_point=f"{__name__}:joint_env", vector_entry_point=f"{__name__}:vector_env"
+    )
     register = getattr(pettingzoo, "register", None)
     if register is not None:
         register("parallel", ENV_ID, entry_point=f"{__name__}:parallel_env")

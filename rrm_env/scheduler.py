@@ -23,4 +23,6 @@ class Scheduler(Protocol):
 def require_scheduler(scheduler: Any) -> None:
     """Refuse what is no scheduler, or is a class of them (TypeError)."""
     if isinstance(scheduler, type) or not isinstance(scheduler, Scheduler):
-        raise TypeError(f"scheduler must have reset(network) and schedule(network), got {scheduler!r}")
+        raise TypeError(
+            f"scheduler must have reset(network) and schedule(network), got {scheduler!r}"
+        )

@@ -51,9 +51,13 @@ class State(NamedTuple):
     ue_velocity: NDArray[np.float64]  # (B, 2, J) m per step
     association: NDArray[np.int32]  # (B, J)
     static_gain: NDArray[np.float32]  # (B, I * J) SNR at 1 m with shadowing, linear
-    large_scale_gain: NDArray[np.float32]  # (B, I * J) SNR without fading at the present positions, linear
+    large_scale_gain: NDArray[
+        np.float32
+    ]  # (B, I * J) SNR without fading at the present positions, linear
     wave_phase: NDArray[np.uint32]  # (B, waves, I * J) phase at t = 0 in 2^-32 turns
-    wave_frequency: NDArray[np.uint32]  # (B, waves, I * J) phase advance per step in 2^-32 turns, modulo one turn
+    wave_frequency: NDArray[
+        np.uint32
+    ]  # (B, waves, I * J) phase advance per step in 2^-32 turns, modulo one turn
     wave_amplitude: NDArray[np.float32]  # (B, waves, I * J)
     gain_history: NDArray[np.float32]  # (csi_delay + 1, B, I * J) received power over noise, linear
     reported_sinr: NDArray[np.float32]  # (B, J) reference SINR of the report, linear

@@ -35,7 +35,9 @@ def _load(_context: Any, counter: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array = cgutils.create_struct_proxy(signature.args[0])(context, builder, value=arguments[0])
-        return builder.load_atomic(builder.bitcast(array.data, ir.IntType(64).as_pointer()), "acquire", 8)
+        return builder.load_atomic(
+            builder.bitcast(array.data, ir.IntType(64).as_pointer()), "acquire", 8
+        )
 
     return types.int64(counter), generate
 
@@ -53,7 +55,9 @@ class _Mailbox:
 
     def __init__(self) -> None:
         self._queue: SimpleQueue[Any] = SimpleQueue()
-        self._counter: NDArray[np.int64] = np.zeros(16, np.int64)  # two cache lines, so that no other counter shares its own
+        self._counter: NDArray[np.int64] = np.zeros(
+            16, np.int64
+        )  # two cache lines, so that no other counter shares its own
         self._taken = 0
 
     def put(self, item: Any) -> None:
@@ -91,7 +95,9 @@ class Threads:
             RuntimeError: another thread's job is running.
         """
         if not self._busy.acquire(blocking=False):
-            raise RuntimeError("another thread is in this network: give each thread a Network of its own")
+            raise RuntimeError(
+                "another thread is in this network: give each thread a Network of its own"
+            )
         try:
             return self._run(job, size)
         finally:
@@ -108,7 +114,9 @@ class Threads:
             inbox.put((job, k + 1, bounds[k], bounds[k + 1]))
         try:
             outcomes = [_attempt(job, 0, 0, first), *(outbox.get() for _, outbox, _ in helpers)]
-        except BaseException:  # interrupted while waiting: what helpers still send must not reach the next run
+        except (
+            BaseException
+        ):  # interrupted while waiting: what helpers still send must not reach the next run
             self._dismiss()
             raise
         ends = [end for _, _, end in outcomes]
@@ -148,7 +156,9 @@ class Threads:
         self.__dict__.update(state, _busy=threading.Lock())
 
 
-def _attempt(job: Job, index: int, start: int, stop: int) -> tuple[Any, BaseException | None, float]:
+def _attempt(
+    job: Job, index: int, start: int, stop: int
+) -> tuple[Any, BaseException | None, float]:
     try:
         return job(index, start, stop), None, time.perf_counter()
     except BaseException as error:  # handed to the caller

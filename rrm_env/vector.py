@@ -50,20 +50,34 @@ class RRMVectorEnv(FixedSettings, VectorEnv[Arrays, NDArray[Any], NDArray[Any]])
         self.config = self.network.config
         self.num_envs = self.network.num_envs
         if autoreset_mode not in [*AutoresetMode, *(mode.value for mode in AutoresetMode)]:
-            raise ValueError(f"autoreset_mode must be one of {[mode.value for mode in AutoresetMode]}, got {autoreset_mode!r}")
+            raise ValueError(
+                f"autoreset_mode must be one of {[mode.value for mode in AutoresetMode]}, got {autoreset_mode!r}"
+            )
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         if render_mode not in (None, "rgb_array"):
-            raise ValueError(f"render_mode of a vector environment must be 'rgb_array' or None, got {render_mode!r}")
-        self.metadata = {**RENDERING, "render_modes": ["rgb_array"], "autoreset_mode": self.autoreset_mode}
+            raise ValueError(
+                f"render_mode of a vector environment must be 'rgb_array' or None, got {render_mode!r}"
+            )
+        self.metadata = {
+            **RENDERING,
+            "render_modes": ["rgb_array"],
+            "autoreset_mode": self.autoreset_mode,
+        }
         self.render_mode = render_mode
-        self._renderers = [Renderer(self.config, render_mode, slot) for slot in range(self.num_envs)] if render_mode else []
+        self._renderers = (
+            [Renderer(self.config, render_mode, slot) for slot in range(self.num_envs)]
+            if render_mode
+            else []
+        )
         self._joint = JointActions(self.config, flat_actions)
         self.single_observation_space = joint_observation_space(self.network)
         self.single_action_space = self._joint.space
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
 
-    def reset(self, *, seed: int | list[int] | None = None, options: dict[str, Any] | None = None) -> tuple[Arrays, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | list[int] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Arrays, dict[str, Any]]:
         """Start B episodes; an int seed s gives slot k the seed s + k. Seeds are not stored: see `Network.reset`.
 
         Raises:
@@ -73,13 +87,17 @@ class RRMVectorEnv(FixedSettings, VectorEnv[Arrays, NDArray[Any], NDArray[Any]])
         check_reset_options(options, ["reset_mask"])
         mask = (options or {}).get("reset_mask")
         if mask is not None and np.shape(mask) != (self.num_envs,):
-            raise ValueError(f"options['reset_mask'] must have one entry per episode, {(self.num_envs,)}, got {np.shape(mask)}")
+            raise ValueError(
+                f"options['reset_mask'] must have one entry per episode, {(self.num_envs,)}, got {np.shape(mask)}"
+            )
         if mask is not None and not np.all(mask):
             raise ValueError("options['reset_mask'] must select all episodes: they run in step")
         self._reset(seed)
         return self._observation(), self._infos()
 
-    def step(self, actions: ArrayLike) -> tuple[Arrays, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+    def step(
+        self, actions: ArrayLike
+    ) -> tuple[Arrays, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
         """One step of all episodes.
 
         Args:
@@ -102,7 +120,13 @@ class RRMVectorEnv(FixedSettings, VectorEnv[Arrays, NDArray[Any], NDArray[Any]])
             final = {"final_obs": self._observation(), "final_info": self._infos()}
             final |= {"_final_obs": yes.copy(), "_final_info": yes.copy()}
             self._reset()
-        return self._observation(), rewards.astype(np.float64), no, yes if done else no.copy(), {**self._infos(), **final}
+        return (
+            self._observation(),
+            rewards.astype(np.float64),
+            no,
+            yes if done else no.copy(),
+            {**self._infos(), **final},
+        )
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """A picture (720, 1120, 3) of every episode in mode ``rgb_array``."""

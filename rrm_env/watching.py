@@ -22,7 +22,9 @@ from rrm_env.scheduler import Scheduler, require_scheduler
 VIDEO_FORMATS = (".gif", ".mp4")
 
 
-def watch(scheduler: Scheduler, config: RRMConfig | None = None, seed: int = 0, title: str = "rrm-v0") -> None:
+def watch(
+    scheduler: Scheduler, config: RRMConfig | None = None, seed: int = 0, title: str = "rrm-v0"
+) -> None:
     """Show one episode in a window, until it ends or the window is closed.
 
     Args:
@@ -40,7 +42,13 @@ def watch(scheduler: Scheduler, config: RRMConfig | None = None, seed: int = 0, 
         pass
 
 
-def record(path: str | Path, scheduler: Scheduler, config: RRMConfig | None = None, seed: int = 0, title: str = "rrm-v0") -> None:
+def record(
+    path: str | Path,
+    scheduler: Scheduler,
+    config: RRMConfig | None = None,
+    seed: int = 0,
+    title: str = "rrm-v0",
+) -> None:
     """Write what `watch` shows as a GIF or MP4, whole or not at all. The other arguments are those of `watch`.
 
     Raises:
@@ -51,8 +59,12 @@ def record(path: str | Path, scheduler: Scheduler, config: RRMConfig | None = No
     target = check_video(path)
     frames = _pictures(scheduler, config, seed, title, "rgb_array")
     if target.suffix.lower() == ".gif":
-        content = io.BytesIO()  # the encoder tries again and complains where it meets a full disk itself
-        _encode(content, frames, format="gif", duration=1000 / FRAMES_PER_SECOND, loop=0)  # milliseconds; again and again
+        content = (
+            io.BytesIO()
+        )  # the encoder tries again and complains where it meets a full disk itself
+        _encode(
+            content, frames, format="gif", duration=1000 / FRAMES_PER_SECOND, loop=0
+        )  # milliseconds; again and again
         write_whole(target, lambda file: file.write(content.getbuffer()))
     else:
         write_whole_at(target, lambda temporary: _encode_video(temporary, frames))
@@ -63,7 +75,9 @@ def check_video(path: str | Path, name: str = "path") -> Path:
     target = check_writable(name, path)
     if target.suffix.lower() not in VIDEO_FORMATS:
         raise ValueError(f"{name} = {str(target)!r} must end in {' or '.join(VIDEO_FORMATS)}")
-    encoders = ["imageio.v2"] if target.suffix.lower() == ".gif" else ["imageio.v2", "imageio_ffmpeg"]
+    encoders = (
+        ["imageio.v2"] if target.suffix.lower() == ".gif" else ["imageio.v2", "imageio_ffmpeg"]
+    )
     required("videos need", *encoders, extra="render", error=DependencyNotInstalled)
     return target
 
@@ -99,7 +113,9 @@ def _encode_video(path: Path, frames: Iterator[NDArray[np.uint8] | None]) -> Non
         raise OSError("ffmpeg left it incomplete, as on a full disk")
 
 
-def _encode(target: Path | io.BytesIO, frames: Iterator[NDArray[np.uint8] | None], **options: Any) -> int:
+def _encode(
+    target: Path | io.BytesIO, frames: Iterator[NDArray[np.uint8] | None], **options: Any
+) -> int:
     """Write the frames and say how many there were."""
     import imageio.v2
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from gymnasium.error import DependencyNotInstalled
 
 from rrm_env.optional import required
-from rrm_env.version import shared_import_name
+from rrm_env.provenance import shared_import_name
 
 if TYPE_CHECKING:
     import pygame
@@ -26,7 +26,9 @@ class NoDisplayError(OSError):
 def import_pygame() -> Any:
     """pygame, without its greeting (DependencyNotInstalled: it is missing or cannot be imported)."""
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-    return required("rendering needs", "pygame", "pygame.gfxdraw", extra="render", error=DependencyNotInstalled)
+    return required(
+        "rendering needs", "pygame", "pygame.gfxdraw", extra="render", error=DependencyNotInstalled
+    )
 
 
 def check_windows() -> None:
@@ -51,7 +53,9 @@ def check_windows() -> None:
     except pygame.error as error:
         found, reason = False, str(error)
     if not found:
-        raise NoDisplayError(f"no display ({reason}): use --video, rrm_env.watching.record or render_mode='rgb_array'")
+        raise NoDisplayError(
+            f"no display ({reason}): use --video, rrm_env.watching.record or render_mode='rgb_array'"
+        )
 
 
 class Window:

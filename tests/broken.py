@@ -19,7 +19,9 @@ REASONS = {
 
 def forget(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the library be imported anew; pytest puts back what was there."""
-    for module in [module for module in sys.modules if module == name or module.startswith(f"{name}.")]:
+    for module in [
+        module for module in sys.modules if module == name or module.startswith(f"{name}.")
+    ]:
         monkeypatch.delitem(sys.modules, module)
 
 

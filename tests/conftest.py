@@ -12,7 +12,11 @@ from baselines import __main__ as command
 from rrm_env.compile_notice import ANNOUNCER
 
 # Learners need torch, which is an extra and missing where only the environment is tested.
-collect_ignore_glob = [] if importlib.util.find_spec("torch") else ["test_marl_*.py"]
+collect_ignore_glob = (
+    []
+    if importlib.util.find_spec("torch")
+    else ["test_marl/*", "test_examples/*", "test_reliability/test_marl_*", "test_docs/test_marl_*"]
+)
 
 # Shared machines stall at random, and the first example of a test may compile kernels: no deadline.
 settings.register_profile("default", deadline=None, max_examples=60, print_blob=True)
@@ -30,7 +34,9 @@ if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_I
 
 
 @pytest.fixture
-def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[[list[str], str], None]:
+def refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[list[str], str], None]:
     """Checks that ``python -m baselines`` refuses arguments with a message and status 2, and writes nothing."""
 
     def check(arguments: list[str], message: str) -> None:

@@ -13,8 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parent.parent
+from folders import ROOT, SCRIPTS
 
 OLD = '{"versions": {"rrm_env": "0.0"}}'
 """The content of an earlier file of results, which a command may replace."""
@@ -22,7 +21,10 @@ OLD = '{"versions": {"rrm_env": "0.0"}}'
 
 def mounted(*options: str) -> bool:
     """Whether the system lets this process mount."""
-    return sys.platform == "linux" and subprocess.run(["mount", *options], capture_output=True, check=False).returncode == 0
+    return (
+        sys.platform == "linux"
+        and subprocess.run(["mount", *options], capture_output=True, check=False).returncode == 0
+    )
 
 
 class SmallDisk:
@@ -56,8 +58,12 @@ class SmallDisk:
 
     @staticmethod
     def _limit(size: int) -> None:
-        resource = pytest.importorskip("resource", reason="neither a disk of its own nor a limit on files can be had")
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+        resource = pytest.importorskip(
+            "resource", reason="neither a disk of its own nor a limit on files can be had"
+        )
+        resource.setrlimit(
+            resource.RLIMIT_FSIZE, (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1])
+        )
 
 
 @contextmanager
@@ -104,11 +110,22 @@ def hidden(folder: Path) -> list[str]:
 
 def started(program: str, *arguments: object) -> subprocess.Popen[str]:
     """A Python process that runs the program, whose output is read by the test."""
-    folders = (ROOT, ROOT / "tests", ROOT / "examples", os.environ.get("PYTHONPATH", ""))
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(folder) for folder in folders if str(folder))}
+    folders = (
+        ROOT,
+        ROOT / "tests",
+        ROOT / "tests" / "reliability",
+        *SCRIPTS,
+        os.environ.get("PYTHONPATH", ""),
+    )
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(str(folder) for folder in folders if str(folder)),
+    }
     command = [sys.executable, "-c", textwrap.dedent(program), *map(str, arguments)]
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment)
+    return subprocess.Popen(
+        command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment
+    )
 
 
 def says(process: subprocess.Popen[str], line: str) -> None:
@@ -127,7 +144,9 @@ def go_on(process: subprocess.Popen[str]) -> None:
     process.stdin.flush()
 
 
-def until(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 180) -> None:
+def until(
+    condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 180
+) -> None:
     """Wait for something that a process does."""
     deadline = time.monotonic() + seconds
     while not condition():

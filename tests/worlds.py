@@ -14,7 +14,7 @@ from torch import Tensor
 
 from marl import Learner, LearnerConfig, Team
 from marl.config import Algorithm, Paradigm
-from marl.transitions import Transitions
+from marl.data.transitions import Transitions
 
 Floats = NDArray[np.float64]
 Backup = Callable[[Floats], Floats]
@@ -89,7 +89,12 @@ class World:
 
     def legal_joint(self) -> NDArray[np.bool_]:
         """(X, A^I)."""
-        return np.array([[all(mask[i, a] for i, a in enumerate(action)) for action in self.joint] for mask in self.legal])
+        return np.array(
+            [
+                [all(mask[i, a] for i, a in enumerate(action)) for action in self.joint]
+                for mask in self.legal
+            ]
+        )
 
     def central(self) -> Problem:
         """As one decision maker faces it."""
@@ -103,7 +108,9 @@ class World:
         for a in range(self.team.n_actions):
             weights = whole.legal * (own == a)
             weights = weights / np.maximum(weights.sum(-1, keepdims=True), 1)
-            columns.append(((weights * whole.reward).sum(-1), (weights[..., None] * whole.onward).sum(1)))
+            columns.append(
+                ((weights * whole.reward).sum(-1), (weights[..., None] * whole.onward).sum(1))
+            )
         reward, onward = (np.stack(parts, 1) for parts in zip(*columns, strict=True))
         return Problem(reward, onward, self.legal[:, agent])
 
@@ -126,7 +133,9 @@ class World:
             (self.legal[following], np.uint8),
             (self.terminates[x, j], np.float32),
         )
-        return Transitions(*(torch.from_numpy(values.astype(kind)).unsqueeze(0) for values, kind in fields))
+        return Transitions(
+            *(torch.from_numpy(values.astype(kind)).unsqueeze(0) for values, kind in fields)
+        )
 
 
 def random_world(seed: int, n_states: int = 4, n_actions: int = 3) -> World:
@@ -146,11 +155,19 @@ def random_world(seed: int, n_states: int = 4, n_actions: int = 3) -> World:
 def additive_world(seed: int, n_local: int = 3, n_actions: int = 3) -> World:
     """Two agents in worlds of their own, each seeing its own alone; the team's reward is the sum of theirs."""
     generator = np.random.default_rng(seed)
-    reward, follows = generator.normal(size=(2, n_local, n_actions)), generator.integers(n_local, size=(2, n_local, n_actions))
-    states, joint = list(product(range(n_local), repeat=2)), list(product(range(n_actions), repeat=2))
+    reward, follows = (
+        generator.normal(size=(2, n_local, n_actions)),
+        generator.integers(n_local, size=(2, n_local, n_actions)),
+    )
+    states, joint = (
+        list(product(range(n_local), repeat=2)),
+        list(product(range(n_actions), repeat=2)),
+    )
     local_legal = np.ones((2, n_local, n_actions), bool)
     local_legal[0, 0, -1] = local_legal[1, 1, 0] = False
-    successors = [[follows[0, x, a] * n_local + follows[1, y, b] for a, b in joint] for x, y in states]
+    successors = [
+        [follows[0, x, a] * n_local + follows[1, y, b] for a, b in joint] for x, y in states
+    ]
     return World(
         reward=np.array([[reward[0, x, a] + reward[1, y, b] for a, b in joint] for x, y in states]),
         successors=np.array(successors)[..., None].repeat(2, -1),
@@ -163,11 +180,19 @@ def additive_world(seed: int, n_local: int = 3, n_actions: int = 3) -> World:
 # --- Learners ---
 
 
-def make_learner(paradigm: Paradigm, algorithm: Algorithm, team: Team, seeds: Sequence[int] = (0,), **changes: Any) -> Learner:
+def make_learner(
+    paradigm: Paradigm,
+    algorithm: Algorithm,
+    team: Team,
+    seeds: Sequence[int] = (0,),
+    **changes: Any,
+) -> Learner:
     """A small learner; `changes` go to its config, but for ``device``."""
     device = changes.pop("device", "cpu")
     values = {"hidden_sizes": (8,), "batch_size": 16, "normalise_observations": False, **changes}
-    return Learner(LearnerConfig(paradigm=paradigm, algorithm=algorithm, **values), team, seeds, device)
+    return Learner(
+        LearnerConfig(paradigm=paradigm, algorithm=algorithm, **values), team, seeds, device
+    )
 
 
 def outputs(learner: Learner, observation: Tensor) -> Tensor:
@@ -188,7 +213,9 @@ def joint_table(learner: Learner, world: World) -> Floats:
     heads = head_tables(learner, world)[0].numpy().astype(float)
     if learner.heads.joint:
         return np.asarray(heads[0])
-    return np.stack([sum(heads[i, :, a] for i, a in enumerate(action)) for action in world.joint], -1)
+    return np.stack(
+        [sum(heads[i, :, a] for i, a in enumerate(action)) for action in world.joint], -1
+    )
 
 
 def random_mask(generator: torch.Generator, *shape: int) -> Tensor:
@@ -201,11 +228,16 @@ def random_mask(generator: torch.Generator, *shape: int) -> Tensor:
 def random_batch(team: Team, n_seeds: int, n: int, seed: int = 0) -> Transitions:
     """A batch (S, n) of transitions with legal actions, one in four of them terminal."""
     generator, lead = torch.Generator().manual_seed(seed), (n_seeds, n)
-    mask, next_mask = (random_mask(generator, *lead, team.n_agents, team.n_actions) for _ in range(2))
+    mask, next_mask = (
+        random_mask(generator, *lead, team.n_agents, team.n_actions) for _ in range(2)
+    )
     return Transitions(
         observation=torch.randn(*lead, team.n_agents, team.n_features, generator=generator),
         mask=mask,
-        action=mask.flatten(0, 2).float().multinomial(1, generator=generator).view(*lead, team.n_agents),
+        action=mask.flatten(0, 2)
+        .float()
+        .multinomial(1, generator=generator)
+        .view(*lead, team.n_agents),
         reward=torch.randn(*lead, generator=generator),
         next_observation=torch.randn(*lead, team.n_agents, team.n_features, generator=generator),
         next_mask=next_mask,

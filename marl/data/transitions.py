@@ -1,0 +1,67 @@
+"""Transitions as tensors, and which of them an update sees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Transitions(NamedTuple):
+    """Transitions of a team of I agents with D features and A actions each; leading dimensions (n,) where stored, (S, B) in a batch."""
+
+    observation: Tensor
+    """(..., I, D) float32."""
+    mask: Tensor
+    """(..., I, A) uint8, 1 where an action is legal."""
+    action: Tensor
+    """(..., I) int64."""
+    reward: Tensor
+    """(...,) float32, shared by the team."""
+    next_observation: Tensor
+    """(..., I, D) float32, the real next observation, also where the episode ended."""
+    next_mask: Tensor
+    """(..., I, A) uint8."""
+    terminated: Tensor
+    """(...,) float32, 1 where nothing follows. Truncated episodes are not terminated: their next observation has a value."""
+
+    def batch(self, index: Tensor) -> Transitions:
+        """Those at index (S, B) of the first dimension."""
+        flat = index.flatten()
+        return Transitions(
+            *(field.index_select(0, flat).view(*index.shape, *field.shape[1:]) for field in self)
+        )
+
+
+def check_values(fields: Mapping[str, Tensor]) -> None:
+    """Refuse transitions that no environment gives (ValueError): not finite, flags other than 0 and 1, no legal action or an illegal one.
+
+    Args:
+        fields: those of `Transitions` by name, (n, ...) each and of shapes that fit; others are left alone.
+    """
+    for name in ("observation", "reward", "next_observation"):
+        if not (finite := torch.isfinite(fields[name])).all():
+            raise ValueError(f"{name} must be finite, got {fields[name][~finite][0].item()}")
+    for name in ("mask", "next_mask", "terminated", "truncated"):
+        if (
+            name in fields
+            and (wrong := fields[name][(fields[name] != 0) & (fields[name] != 1)]).numel()
+        ):
+            raise ValueError(f"{name} must be 0 or 1, got {wrong.max().item():g}")
+    for name in ("mask", "next_mask"):
+        if not fields[name].any(-1).all():
+            raise ValueError(f"{name} must leave every agent a legal action")
+    action, mask = fields["action"], fields["mask"]
+    low, high = int(action.min()), int(action.max())
+    if low < 0 or high >= mask.shape[-1]:
+        raise ValueError(
+            f"action must be from 0 to {mask.shape[-1] - 1}, got {low if low < 0 else high}"
+        )
+    legal = mask.gather(-1, action.unsqueeze(-1).long()).squeeze(-1)
+    if not legal.all():
+        row, agent = (legal == 0).nonzero()[0].tolist()
+        raise ValueError(
+            f"action[{row}, {agent}] = {int(action[row, agent])} is illegal under mask {mask[row, agent].tolist()}"
+        )

@@ -1,0 +1,31 @@
+"""Run independent tasks in this process, on this machine's cores or on a Ray cluster."""
+
+from __future__ import annotations
+
+from marl.engines.base import Engine, Listen, Serial
+
+
+def open_engine(
+    kind: str | None,
+    workers: int | None = None,
+    address: str | None = None,
+    listen: Listen | None = None,
+) -> Engine:
+    """The engine that a command's options name: local, ray, or this process where None.
+
+    Raises:
+        ValueError: options that do not go together, Ray is not installed, or no cluster answers.
+    """
+    if address is not None and kind != "ray":
+        raise ValueError(f"--address = {address!r} is a Ray cluster's and needs --engine ray")
+    if workers is not None and kind is None:
+        raise ValueError(f"--workers = {workers} needs --engine local or ray")
+    if kind == "ray":
+        from marl.engines.ray import Ray
+
+        return Ray(address, workers, listen)
+    if kind == "local":
+        from marl.engines.local import Local
+
+        return Local(workers, listen)
+    return Serial(listen)

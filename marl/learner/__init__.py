@@ -1,0 +1,1 @@
+"""One learner for every scheme: networks, heads, losses and random numbers."""

@@ -1,0 +1,181 @@
+"""A sweep: a grid over options of collect, train and evaluate, and over seeds, declared in TOML or Python; `marl.sweep.run` runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from itertools import product
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from marl.config import TrainingConfig
+from marl.data.collect import MAX_SEED, MAX_SEEDS
+from marl.sweep.cells import OPTIONS, Cell, Point, check_options, make_point
+from rrm_env.checks import bounded_integer, nearest, shown
+
+MAX_POINTS = 10_000
+"""Of a grid."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A grid of learners. A value that is a list is an axis; ``hidden_sizes``, a list itself, is one as a list of lists.
+
+    Args:
+        train: options of ``python -m marl train``, spelled with underscores; ``set`` is a mapping of network fields.
+        collect: options of ``collect``, which makes the data. Where None, ``train``'s ``dataset`` is the data, or else training is online.
+        evaluate: options of ``evaluate``.
+        seeds: training seeds: which, or how many from 0 on.
+        seeds_per_cell: how many of them one learner trains side by side; all where None.
+
+    Raises:
+        TypeError, ValueError: an option that does not exist (the nearest that does is given), or a value that its command would refuse; the
+            message names section, option, value and what is allowed.
+    """
+
+    train: Mapping[str, Any] = field(default_factory=dict)
+    collect: Mapping[str, Any] | None = None
+    evaluate: Mapping[str, Any] = field(default_factory=dict)
+    seeds: int | Sequence[int] = 1
+    seeds_per_cell: int | None = None
+
+    def __post_init__(self) -> None:
+        for section in OPTIONS:
+            check_options(section, self._section(section))
+        if self.seeds_per_cell is not None:
+            bounded_integer("seeds_per_cell", self.seeds_per_cell)
+        size = prod(len(values) for values in self._axes.values())
+        if size > MAX_POINTS:
+            axes = " × ".join(
+                f"{len(values)} of {name}" for (_, name), values in self._axes.items()
+            )
+            raise ValueError(
+                f"the grid has {size:,} points, allowed: up to {MAX_POINTS:,}; it is {axes}"
+            )
+        _ = self.all_seeds, self.points  # made, and thereby checked, now
+
+    @classmethod
+    def read(cls, path: str | Path) -> Sweep:
+        """A sweep declared in TOML: seeds and seeds_per_cell, then the sections collect, train and evaluate.
+
+        Raises:
+            TypeError, ValueError: no such file, no TOML, or as for the class.
+        """
+        try:
+            import tomllib
+        except ImportError:  # before Python 3.11
+            import tomli as tomllib  # type: ignore[no-redef,import-not-found,unused-ignore]
+
+        known = [item.name for item in fields(cls)]
+        try:
+            declared = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+            for name in declared:
+                if name not in known:
+                    raise ValueError(f"unknown section or option {nearest(name, known)}")
+            return cls(**declared)
+        except OSError as error:
+            raise ValueError(f"{str(path)!r} cannot be read: {error.strerror or error}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{str(path)!r} is no TOML: {error}") from None
+        except RecursionError:
+            raise ValueError(
+                f"{str(path)!r} cannot be read: values are nested too deeply"
+            ) from None
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{str(path)!r}: {error}") from None
+
+    @cached_property
+    def points(self) -> tuple[Point, ...]:
+        """The grid; the last axis varies fastest."""
+        return tuple(self._point(values) for values in product(*self._axes.values()))
+
+    @cached_property
+    def all_seeds(self) -> tuple[int, ...]:
+        """The training seeds."""
+        if isinstance(self.seeds, (list, tuple)):
+            seeds = tuple(bounded_integer("seeds", seed, MAX_SEED, lowest=0) for seed in self.seeds)
+            if not seeds or len(set(seeds)) < len(seeds):
+                raise ValueError(f"seeds must be at least one, all different, got {self.seeds}")
+            return seeds
+        return tuple(range(bounded_integer("seeds", self.seeds, MAX_SEEDS)))
+
+    def cells(self, point: Point) -> list[Cell]:
+        """A point's cells, which hold its seeds in order."""
+        size = self.seeds_per_cell or len(self.all_seeds)
+        return [
+            Cell(point, self.all_seeds[start : start + size])
+            for start in range(0, len(self.all_seeds), size)
+        ]
+
+    @property
+    def varied(self) -> list[str]:
+        """Names of the options that vary."""
+        return [self._label(*axis) for axis in self._axes]
+
+    @property
+    def device(self) -> str:
+        """Where to train, cpu or cuda."""
+        return str(self.train.get("device", TrainingConfig.device))
+
+    # --- Inside ---
+
+    def _section(self, name: str) -> Mapping[str, Any]:
+        section: Mapping[str, Any] | None = getattr(self, name)
+        return {} if section is None else section
+
+    @cached_property
+    def _axes(self) -> dict[tuple[str, str], Sequence[Any]]:
+        """Values by section and option."""
+        return {
+            (section, name): _axis(section, name, values)
+            for section in OPTIONS
+            for name, values in self._section(section).items()
+            if _is_axis(name, values)
+        }
+
+    def _label(self, section: str, name: str) -> str:
+        return f"{section}.{name}" if sum(other == name for _, other in self._axes) > 1 else name
+
+    def _point(self, values: tuple[Any, ...]) -> Point:
+        chosen = dict(zip(self._axes, values, strict=True))
+        options = {
+            section: {
+                **self._section(section),
+                **{name: value for (of, name), value in chosen.items() if of == section},
+            }
+            for section in OPTIONS
+        }
+        varied = {self._label(*axis): value for axis, value in chosen.items()}
+        return make_point(
+            varied,
+            options["collect"] if self.collect is not None else None,
+            options["train"],
+            options["evaluate"],
+        )
+
+
+def _is_axis(name: str, value: Any) -> bool:
+    """Whether a value stands for several."""
+    is_list = isinstance(value, (list, tuple))
+    return is_list and (
+        name != "hidden_sizes" or any(isinstance(item, (list, tuple)) for item in value)
+    )
+
+
+def _axis(section: str, name: str, values: Sequence[Any]) -> Sequence[Any]:
+    if name == "device":
+        raise ValueError(
+            f"[{section}] device must be one for all cells, got {list(values)}: where a cell runs is no property of it"
+        )
+    if not values:
+        raise ValueError(f"[{section}] {name} is an axis without values: give at least one")
+    if len(values) > MAX_POINTS:  # before they are compared with each other
+        raise ValueError(
+            f"[{section}] {name} has {len(values):,} values, allowed: up to {MAX_POINTS:,}"
+        )
+    for k, value in enumerate(values):
+        if value in values[:k]:
+            raise ValueError(f"[{section}] {name} holds {shown(value)} twice")
+    return values

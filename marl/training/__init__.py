@@ -1,0 +1,1 @@
+"""The loop around the learner, and trained policies at work."""

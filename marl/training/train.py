@@ -1,0 +1,312 @@
+"""Trains a learner, from a dataset or in an environment: feeding, logging, evaluation, checkpoints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from marl.config import LearnerConfig, TrainingConfig
+from marl.data.collect import MAX_SEED, MAX_SEEDS
+from marl.data.dataset import Dataset
+from marl.data.sources import MakeEnv, NetworkSource, ParallelSource, Source
+from marl.learner.learner import Learner
+from marl.policy import Policy
+from marl.runs import checkpoint
+from marl.runs.description import RunError, is_online, steps_taken
+from marl.team import Team, team_of
+from marl.torch_state import known_torch
+from marl.training.feeders import Offline, Online, Updates
+from marl.training.rollout import CURVE_SEED, curve_point, episode_returns
+from marl.training.tensorboard import tensorboard
+from rrm_env import RRMConfig
+from rrm_env.checks import bounded_integer
+from rrm_env.files import WriteError
+from rrm_env.provenance import revision, versions
+
+Report = Callable[[int, dict[str, Any]], None]
+"""Called with the updates done and the newest record of the log."""
+
+
+@known_torch
+def train(
+    run: str | Path,
+    config: LearnerConfig,
+    training: TrainingConfig | None = None,
+    *,
+    seeds: Sequence[int] = (0,),
+    dataset: Dataset | None = None,
+    network: RRMConfig | None = None,
+    make: MakeEnv | None = None,
+    resume: bool = False,
+    report: Report | None = None,
+) -> Path:
+    """Train one learner per seed, side by side, and leave log and checkpoint in the folder ``run``.
+
+    Settings of torch that the program has made, such as a default dtype, inference mode or autocast, neither change the outcome nor
+    are changed (`marl.torch_state`); the number of torch threads is the caller's.
+
+    Args:
+        run: a folder to make, or with ``resume`` one to go on with.
+        config: the scheme.
+        training: how long and how; the defaults where None.
+        seeds: one per learner, each 0 ... 2^30 - 1.
+        dataset: transitions to learn from; online where None.
+        network: the network to act and to be evaluated in; the dataset's, or the preset ``paper``, where None.
+        make: makes another parallel environment to act and to be evaluated in instead.
+        resume: continue from the last checkpoint; the outcome is that of a run never interrupted.
+        report: called after every record.
+
+    Returns:
+        The folder.
+
+    Raises:
+        TypeError, ValueError: something else than the above, or things that do not go together.
+        RunError: a run stands there already, the one to resume is missing or was another, or another process trains it.
+        WriteError: the system refuses to store something, a full disk say; the last checkpoint before that stays.
+        DivergenceError: a loss is no longer finite; the last checkpoint before that stays.
+        RuntimeError: called inside ``torch.func.vmap`` or ``grad``, or where torch makes no real tensors.
+        MemoryError: learners or replay do not fit into memory.
+    """
+    training = TrainingConfig() if training is None else training
+    if len(seeds) > MAX_SEEDS:
+        raise ValueError(f"seeds must be at most {MAX_SEEDS:,}, got {len(seeds):,}")
+    seeds = [bounded_integer("seeds", seed, MAX_SEED, lowest=0) for seed in seeds]
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds must be at least one, all different, got {seeds}")
+    if config.algorithm == "bc" and dataset is None:
+        raise ValueError("algorithm = 'bc' needs a dataset: it clones what is recorded there")
+    if dataset is None:
+        config = replace(config, cql_alpha=0.0)
+    world = _World(dataset, network, make, training)
+    try:
+        return _Run(Path(run), config, training, seeds, world, resume=resume, report=report).go()
+    except RuntimeError as error:
+        if "allocate" not in str(error):  # torch has no error of its own for that
+            raise
+        raise MemoryError(
+            f"{len(seeds)} learners with hidden_sizes = {config.hidden_sizes} do not fit into memory: {error}"
+        ) from None
+
+
+class _World:
+    """The environment of a run: the network, or another one."""
+
+    def __init__(
+        self,
+        dataset: Dataset | None,
+        network: RRMConfig | None,
+        make: MakeEnv | None,
+        training: TrainingConfig,
+    ) -> None:
+        self.dataset, self.make, self._training = dataset, make, training
+        if network is not None and make is not None:
+            raise ValueError("give either network or make, not both")
+        recorded = dataset.environment if dataset else {}
+        if (
+            network is None
+            and make is None
+            and (dataset is None or recorded.get("kind") == "network")
+        ):
+            network = RRMConfig(**recorded.get("config", {}))
+        self.network = network
+        if make is not None:
+            self.environment: dict[str, Any] = {
+                "kind": "parallel",
+                "name": str(make().metadata.get("name", "unknown")),
+            }
+        elif network is not None:
+            self.environment = {"kind": "network", "config": network.as_dict()}
+        else:
+            self.environment = recorded
+        self.team = self._team()
+
+    def _team(self) -> Team:
+        own = (
+            team_of(self.network)
+            if self.network
+            else ParallelSource(self.make, 1).team
+            if self.make
+            else None
+        )
+        recorded = self.dataset.team if self.dataset else own
+        if own is not None and own != recorded:
+            raise ValueError(f"the dataset is of {recorded}, the environment of {own}")
+        assert recorded is not None
+        return recorded
+
+    def source(self) -> Source:
+        """New environments for one seed."""
+        if self.make is not None:
+            return ParallelSource(self.make, self._training.envs_per_seed)
+        assert self.network is not None
+        return NetworkSource(self.network, self._training.envs_per_seed)
+
+    def curve(self, policy: Policy) -> dict[str, float]:
+        """Mean KPIs on the held-out episodes; nothing for a recorded environment that is not at hand."""
+        if self.network is not None:
+            return curve_point(policy, self.network, self._training.evaluation_episodes)
+        if self.make is not None:
+            return {
+                "return": float(
+                    np.mean(
+                        episode_returns(
+                            policy, self.make, self._training.evaluation_episodes, CURVE_SEED
+                        )
+                    )
+                )
+            }
+        return {}
+
+
+class _Run:
+    """One run: the loop around the learner, and its folder."""
+
+    def __init__(
+        self,
+        folder: Path,
+        config: LearnerConfig,
+        training: TrainingConfig,
+        seeds: list[int],
+        world: _World,
+        *,
+        resume: bool,
+        report: Report | None,
+    ) -> None:
+        self._folder, self._training, self._world, self._report = folder, training, world, report
+        self._description = {
+            "scheme": config.scheme(offline=world.dataset is not None),
+            "learner": config.as_dict(),
+            "training": asdict(training),
+            "seeds": seeds,
+            "team": asdict(world.team),
+            "environment": world.environment,
+            "data": _described(world.dataset),
+            "versions": versions("torch", "safetensors"),
+            "revision": revision(),
+        }
+        checkpoint.described(self._description)  # refuses what no reader would take
+        self._learner = Learner(config, world.team, seeds, training.device)
+        self._resume, self._saved = resume, 0
+        if resume:
+            checkpoint.check_same(folder, self._description)
+        self._feeder: Offline | Online = (
+            Offline(world.dataset, self._learner)
+            if world.dataset is not None
+            else Online(self._learner, training, world.source)
+        )
+
+    def go(self) -> Path:
+        if not self._resume:
+            checkpoint.check_new(self._folder)
+            checkpoint.make_folder(self._folder)
+        with checkpoint.held(self._folder):
+            self._saved = self._continue() if self._resume else self._start()
+            try:
+                self._train(self._saved)
+            except (KeyboardInterrupt, WriteError) as stopped:
+                stopped.args = ("; ".join(filter(None, (str(stopped), self._kept()))),)
+                raise
+        return self._folder
+
+    def _train(self, updates: int) -> None:
+        self._feeder.restart(updates)
+        step, began, since = Updates(self._learner, self._feeder), time.perf_counter(), updates
+        with tensorboard(self._folder) as board:
+            while updates < self._training.updates:
+                self._feeder.before_update(updates)
+                step()
+                updates += 1
+                if updates % self._training.log_every == 0 or updates == self._training.updates:
+                    record = self._record(updates, since, time.perf_counter() - began)
+                    checkpoint.append_record(self._folder, record)
+                    board(record)
+                    if self._report is not None:
+                        self._report(updates, record)
+                    since = updates
+                if (
+                    updates % self._training.checkpoint_every == 0
+                    or updates == self._training.updates
+                ):
+                    self._save(updates)
+
+    def _kept(self) -> str:
+        """What a run that is stopped keeps, and how to go on."""
+        folder, saved = str(self._folder), self._saved
+        kept = (
+            f"{folder!r} keeps its checkpoint of update {saved:,}"
+            if saved
+            else f"{folder!r} has no checkpoint yet"
+        )
+        return f"{kept} (of {self._training.updates:,}): go on with --resume"
+
+    def _start(self) -> int:
+        """Say what the run is; another process may have begun one here in the meantime."""
+        checkpoint.check_new(self._folder)
+        checkpoint.write_description(self._folder, self._description)
+        return 0
+
+    def _continue(self) -> int:
+        """Load the last checkpoint, if the run was not killed before the first, and drop what the log says of later updates."""
+        updates = checkpoint.updates_done(self._folder)
+        if updates == 0:
+            checkpoint.cut_log(self._folder, 0)
+            return 0
+        if updates > self._training.updates:
+            raise RunError(
+                f"{str(self._folder)!r} has done {updates} updates already; updates = {self._training.updates} asks for fewer"
+            )
+        learner, replay = checkpoint.load_tensors(
+            self._folder, with_replay=isinstance(self._feeder, Online)
+        )
+        try:
+            self._learner.load(learner)
+            if isinstance(self._feeder, Online) and replay is not None:
+                self._feeder.replay.load(replay)
+        except ValueError as error:
+            raise RunError(f"{str(self._folder)!r} cannot be resumed: {error}") from None
+        checkpoint.remove_other_replays(self._folder, updates)
+        checkpoint.cut_log(self._folder, updates)
+        checkpoint.write_description(self._folder, self._description)
+        return updates
+
+    def _record(self, updates: int, since: int, seconds: float) -> dict[str, Any]:
+        self._learner.check()
+        means = (self._learner.sums / (updates - since)).cpu()
+        self._learner.sums.zero_()
+        record: dict[str, Any] = {"update": updates, "seconds": round(seconds, 3)}
+        if is_online(self._description):
+            record["environment_steps"] = steps_taken(self._description, updates)
+        record |= {part: row.tolist() for part, row in zip(self._learner.parts, means, strict=True)}
+        if updates % self._training.evaluate_every == 0 or updates == self._training.updates:
+            self._learner.check_finite()
+            curves = [
+                self._world.curve(Policy.of_learner(self._learner, k))
+                for k in range(len(self._learner.seeds))
+            ]
+            if curves[0]:
+                record["evaluation"] = {kpi: [curve[kpi] for curve in curves] for kpi in curves[0]}
+        return record
+
+    def _save(self, updates: int) -> None:
+        self._learner.check_finite()
+        replay = self._feeder.replay.tensors() if isinstance(self._feeder, Online) else None
+        checkpoint.save_tensors(
+            self._folder, self._description, self._learner.tensors(), replay, updates
+        )
+        self._saved = updates
+        self._feeder.restart(updates)
+
+
+def _described(dataset: Dataset | None) -> dict[str, Any] | None:
+    if dataset is None:
+        return None
+    return {
+        "transitions": len(dataset),
+        "behaviours": dataset.metadata.get("behaviours", []),
+        "fingerprint": dataset.fingerprint(),
+    }

@@ -1,0 +1,44 @@
+"""What engines tell, and processes that come and go."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from marl.engines.base import Event
+
+
+def wait_until(condition: Any, seconds: float = 120) -> None:
+    """Long enough for a machine that is busy with other things."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that waits to be buried does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{pid}/status")
+    return not status.exists() or "\nState:\tZ" not in status.read_text()
+
+
+class Ears:
+    """Hears an engine's events."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def __call__(self, event: Event) -> None:
+        """Keep it."""
+        if event.kind != "waiting":
+            self.events.append(event)
+
+    def heard(self, kind: str) -> list[tuple[str, int]]:
+        """Tasks and attempts."""
+        return [(event.task, event.attempt) for event in self.events if event.kind == kind]
