@@ -54,16 +54,18 @@ def main(options: Options) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     remove_run(run)
     print(f"1. {options.transitions:,} transitions of {options.scheduler}")
-    Collect(data, scheduler=options.scheduler, transitions=options.transitions).run()
+    Collect(out=data, scheduler=options.scheduler, transitions=options.transitions).run()
     print(
         f"2. C-MARL-CQL (SAC), {options.updates:,} updates; now and then on 32 held-out episodes:"
     )
     training = TrainingConfig(updates=options.updates, evaluate_every=500)
-    Train(run, data, seeds=options.seeds, learner=LearnerConfig(), training=training).run()
+    Train(
+        out=run, dataset=data, seeds=options.seeds, learner=LearnerConfig(), training=training
+    ).run()
     print(f"3. against all baselines on {options.episodes} unseen episodes")
     comparison = options.out / "comparison.json"
     Evaluate(
-        (run,),
+        runs=(run,),
         episodes=options.episodes,
         schedulers="all",
         json=comparison,

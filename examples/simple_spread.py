@@ -26,9 +26,9 @@ from marl import (
     train,
 )
 from marl.config import Paradigm
+from marl.environment import Environment, acting
 from marl.runs.checkpoint import remove_run
 from marl.training.curves import write_curves
-from marl.training.rollout import acting
 from rrm_env import metrics
 from rrm_env.exit_status import status_of
 
@@ -74,7 +74,12 @@ def main(options: Options) -> None:
     for run in runs.values():
         remove_run(run)
     train(
-        runs["online"], config, training, seeds=[options.seed], make=make, report=_report("online")
+        runs["online"],
+        config,
+        training,
+        seeds=[options.seed],
+        environment=Environment.of_factory(make),
+        report=_report("online"),
     )
     dataset = _record(options, Policy.load(runs["online"], sample=True))
     dataset.write(options.out / "data.safetensors")
@@ -83,7 +88,7 @@ def main(options: Options) -> None:
         config,
         training,
         seeds=[options.seed],
-        make=make,
+        environment=Environment.of_factory(make),
         dataset=dataset,
         report=_report("offline"),
     )

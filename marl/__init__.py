@@ -4,6 +4,7 @@ from marl import _libraries  # noqa: F401 - says what is missing, so it comes fi
 from marl.config import PRESETS, LearnerConfig, TrainingConfig
 from marl.data.collect import collect, collect_parallel
 from marl.data.dataset import Dataset, DatasetError
+from marl.environment import Environment, episode_returns
 from marl.exchange.card import dataset_card
 from marl.exchange.d3rlpy import from_mdp_arrays, mdp_arrays, read_mdp_arrays
 from marl.exchange.minari import from_minari, to_minari
@@ -12,7 +13,6 @@ from marl.learner.learner import DivergenceError, Learner
 from marl.policy import Policy, UnfinishedRunWarning, load_policies
 from marl.runs.description import RunError
 from marl.team import Team
-from marl.training.rollout import episode_returns
 from marl.training.train import train
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Dataset",
     "DatasetError",
     "DivergenceError",
+    "Environment",
     "Heads",
     "Learner",
     "LearnerConfig",

@@ -6,10 +6,8 @@ import math
 import numbers
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
-
-import torch
 
 from rrm_env.checks import bounded_integer, nearest, shown
 
@@ -217,6 +215,18 @@ class LearnerConfig:
         """The fields as plain values that JSON can hold."""
         return {**asdict(self), "hidden_sizes": list(self.hidden_sizes)}
 
+    def for_data(self, *, offline: bool) -> LearnerConfig:
+        """The scheme that learns from a dataset, or online, where there is no penalty.
+
+        Raises:
+            ValueError: behaviour cloning without a dataset.
+        """
+        if offline:
+            return self
+        if self.algorithm == "bc":
+            raise ValueError("algorithm = 'bc' needs a dataset: it clones what is recorded there")
+        return replace(self, cql_alpha=0.0)
+
     def scheme(self, *, offline: bool) -> str:
         """The name in output, the paper's where it has one: "CTDE-MARL-CQL (SAC)", "C-MARL (DQN)"."""
         penalised = offline and self.cql_alpha > 0 and self.algorithm != "bc"
@@ -266,13 +276,6 @@ class TrainingConfig:
             r"cpu|cuda(:\d{1,3})?", self.device, re.ASCII
         ):
             raise ValueError(f"device must be cpu, cuda or cuda:N, got {shown(self.device)}")
-        if (
-            self.device != "cpu"
-            and int(self.device.partition(":")[2] or 0) >= torch.cuda.device_count()
-        ):
-            raise ValueError(
-                f"device = {self.device!r} is not available: torch {torch.__version__} finds {_cuda_devices()}"
-            )
 
 
 def environment_steps(updates: int, learner: LearnerConfig, training: TrainingConfig) -> int:
@@ -283,8 +286,3 @@ def environment_steps(updates: int, learner: LearnerConfig, training: TrainingCo
     """
     random_steps = -(-learner.learning_starts // training.envs_per_seed)
     return training.envs_per_seed * (random_steps + -(-updates // training.updates_per_step))
-
-
-def _cuda_devices() -> str:
-    count = torch.cuda.device_count()
-    return f"{count} CUDA devices" if count else "no CUDA device"

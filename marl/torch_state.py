@@ -167,3 +167,13 @@ def _flushes() -> bool:
 
 def _is_transformed() -> bool:
     return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def require_device(device: str) -> None:
+    """Refuse a device that this process does not find (ValueError)."""
+    count = torch.cuda.device_count()
+    if device != "cpu" and int(device.partition(":")[2] or 0) >= count:
+        found = f"{count} CUDA devices" if count else "no CUDA device"
+        raise ValueError(
+            f"device = {device!r} is not available: torch {torch.__version__} finds {found}"
+        )

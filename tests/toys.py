@@ -23,6 +23,7 @@ from torch import Tensor
 from baselines import RandomWalk
 from marl import Dataset, Heads, LearnerConfig, Policy, Team, TrainingConfig, collect, train
 from marl.__main__ import main
+from marl.environment import Environment
 from marl.learner.networks import initialise, layer_sizes
 from rrm_env import RRMConfig
 
@@ -270,8 +271,7 @@ def trained(
     **options: Any,
 ) -> Path:
     """A small run, in the network `SMALL` where nothing else is given."""
-    if "make" not in options:
-        options = {"network": SMALL, **options}
+    options = {"environment": SMALL, **options}
     return train(
         run, small_learner(**(learner or {})), small_training(**(training or {})), **options
     )
@@ -341,7 +341,7 @@ def furnished(folder: Path) -> Path:
     dataset.write(folder / "data.safetensors")
     trained(folder / "sac", seeds=(0, 1), dataset=dataset)
     trained(folder / "bc", {"algorithm": "bc"}, dataset=dataset)
-    trained(folder / "match", seeds=(0, 1), make=Match)
+    trained(folder / "match", seeds=(0, 1), environment=Environment.of_factory(Match))
     return folder
 
 

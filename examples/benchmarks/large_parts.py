@@ -167,7 +167,8 @@ def learner_row(changes: Row, dataset_path: Path, updates: int, episodes: int, t
 
     torch.set_num_threads(threads)
     dataset = Dataset.read(dataset_path)
-    network = RRMConfig(**dataset.environment["config"])
+    network = dataset.environment.network
+    assert network is not None
     learner = Learner(LearnerConfig(**changes), dataset.team, [0])
     update = Updates(learner, Offline(dataset, learner))
     before = evaluate(Policy.of_learner(learner, 0), network, episodes)

@@ -247,7 +247,9 @@ class Study:
         sources = BEHAVIOURS.get(behaviour, (behaviour,))
         share = -(-transitions // len(sources))
         parts = [
-            collect_run(self.run(source), share, sample=source == "online-sac", config=self.network)
+            collect_run(
+                self.run(source), share, sample=source == "online-sac", environment=self.network
+            )
             if source in ONLINE
             else collect(parse_scheduler(source, REGISTRY), self.network, share, name=source)
             for source in sources
@@ -269,7 +271,7 @@ class Study:
                 training,
                 seeds=range(scale.seeds),
                 dataset=dataset,
-                network=self.network,
+                environment=self.network,
                 resume=(folder / "config.json").exists(),
                 report=report,
             )

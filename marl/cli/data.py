@@ -2,82 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
 import tyro
 from rich.console import Console
 
-from baselines import REGISTRY
-from baselines.comparison import parse_scheduler
+from marl.checks import check_text
 from marl.cli.info import dataset_table, run_tables
 from marl.cli.progress import progress
-from marl.cli.shared import PRESET, EngineOptions, Settings, default_is
-from marl.data.collect import collect, collect_parallel
+from marl.cli.shared import EngineOptions
 from marl.data.dataset import Dataset, check_dataset_path
-from marl.data.metadata import check_text
-from marl.data.sources import make_env
-from marl.engines.base import Engine
 from marl.exchange.card import check_card, dataset_card
 from marl.exchange.d3rlpy import from_mdp_arrays, mdp_arrays, read_mdp_arrays
 from marl.exchange.minari import check_minari_name, from_minari, to_minari
-from marl.training.rollout import collect_run
-from rrm_env import RRMConfig, parse_settings
+from marl.options import PRESET, NetworkOptions, RecordingOptions, Settings, default_is
 from rrm_env.files import check_apart, check_writable, write_whole
 from rrm_env.provenance import facts
 
-DEFAULT_SCHEDULER = "itlinq"
-"""Whose actions are recorded where nobody is named."""
 
-
-@dataclass(frozen=True)
-class Collect:
+@dataclass(frozen=True, kw_only=True)
+class Collect(RecordingOptions):
     """Record what a scheduler, or a trained policy, does: a dataset for offline training."""
 
+    dashes: ClassVar[str] = "--"
     out: Path
     """File to write, such as data.safetensors."""
-    scheduler: Annotated[str | None, default_is(DEFAULT_SCHEDULER)] = None
-    """Whose actions to record: a scheduler of python -m baselines, with options after colons (itlinq:tolerance_db=0,
-    random_walk:silence=true)."""
-    policy: Annotated[Path | None, default_is("record the scheduler")] = None
-    """Folder of a training run to record instead of a scheduler; all its seeds contribute equally."""
-    sample: bool = False
-    """Draw the policy's actions from its actor instead of taking the most probable ones."""
-    transitions: int = 100_000
-    """How many transitions to record."""
-    seed: int = 0
-    """Which episodes; different seeds share none."""
-    network: Annotated[str | None, default_is("paper", PRESET)] = None
-    """Preset of the network: paper, correlated, wide or dense."""
-    settings: Settings = ()
-    """Fields of the network to change, such as n_ues=10."""
-    env: Annotated[str | None, default_is("the network")] = None
-    """Another PettingZoo environment by module, with options after colons (mpe2.simple_spread_v3:max_cycles=50). Random legal actions
-    are recorded there, or the policy's."""
     where: Annotated[EngineOptions, tyro.conf.OmitArgPrefixes] = field(
         default_factory=EngineOptions
     )
     """Where the work is done."""
 
     def run(self) -> None:
-        """Do it."""
+        """Record and write the dataset."""
         out = check_dataset_path("--out", self.out)
         if self.env and self.where != EngineOptions():
             raise ValueError(
                 "--engine shares out the network's episodes and does not go with --env"
             )
-        if self.scheduler is not None and (self.policy or self.env):
-            raise ValueError(
-                f"--scheduler does not go with {'--policy' if self.policy else '--env'}, which says who acts"
-            )
-        if self.env and (self.settings or self.network is not None):
-            raise ValueError(
-                f"{'--set' if self.settings else '--network'} is of the network and does not go with --env"
-            )
+        self.check()
         with (
             progress("transitions", self.transitions) as bar,
             self.where.open(bar.losses) as engine,
@@ -86,40 +52,6 @@ class Collect:
         dataset.write(out)
         Console().print(dataset_table(dataset, str(out)))
         print(f"wrote {out}")
-
-    def record(self, advance: Callable[[int], None], engine: Engine) -> Dataset:
-        """The dataset, in memory; ``advance`` is told of transitions just recorded."""
-        if self.policy:
-            where = {"make": make_env(self.env)} if self.env else {"config": self._config()}
-            return collect_run(
-                self.policy,
-                self.transitions,
-                self.seed,
-                sample=self.sample,
-                progress=advance,
-                engine=engine,
-                **where,
-            )
-        if self.sample:
-            raise ValueError("--sample needs --policy: a scheduler has no actor to draw from")
-        if self.env:
-            return collect_parallel(
-                make_env(self.env), None, self.transitions, self.seed, progress=advance
-            )
-        name = self.scheduler or DEFAULT_SCHEDULER
-        scheduler = parse_scheduler(name, REGISTRY)
-        return collect(
-            scheduler,
-            self._config(),
-            self.transitions,
-            self.seed,
-            name=name,
-            progress=advance,
-            engine=engine,
-        )
-
-    def _config(self) -> RRMConfig:
-        return RRMConfig.preset(self.network or "paper", **parse_settings(self.settings))
 
 
 @dataclass(frozen=True)
@@ -189,10 +121,11 @@ class Export:
             )
 
 
-@dataclass(frozen=True)
-class Import:
+@dataclass(frozen=True, kw_only=True)
+class Import(NetworkOptions):
     """Take a dataset over: from Minari, or from arrays as d3rlpy's MDPDataset takes them."""
 
+    dashes: ClassVar[str] = "--"
     source: tyro.conf.Positional[str]
     """A local Minari dataset's name, such as rrm/itlinq-v0, or an .npz file of arrays."""
     out: Path
@@ -203,17 +136,18 @@ class Import:
     """For arrays: fields of that network that differ from the preset's, such as n_ues=10."""
 
     def run(self) -> None:
-        """Do it."""
+        """Read the source and write the dataset."""
         out = check_dataset_path("--out", self.out)
         if self.source.endswith(".npz"):
-            config = RRMConfig.preset(self.network or "paper", **parse_settings(self.settings))
-            dataset = from_mdp_arrays(read_mdp_arrays(self.source), config, Path(self.source).stem)
+            dataset = from_mdp_arrays(
+                read_mdp_arrays(self.source), self.config(), Path(self.source).stem
+            )
+        elif given := self.of_network:
+            raise ValueError(
+                f"--{given[-1]} is of arrays in an .npz file: {self.source!r} says itself what it was"
+                " recorded in"
+            )
         else:
-            for name, given in (("--network", self.network), ("--set", self.settings)):
-                if given:
-                    raise ValueError(
-                        f"{name} is of arrays in an .npz file: {self.source!r} says itself what it was recorded in"
-                    )
             dataset = from_minari(self.source)
         dataset.write(out)
         Console().print(dataset_table(dataset, str(out)))

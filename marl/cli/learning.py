@@ -5,25 +5,24 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 import tyro
 
-from baselines import REGISTRY
-from baselines.comparison import check_picture, parse_scheduler, publish, warm_up
+from baselines.comparison import check_picture, publish, warm_up
 from marl.cli.progress import progress, training_progress
-from marl.cli.shared import PRESET, Settings, default_is, network_of
+from marl.cli.shared import trained_in
 from marl.config import LearnerConfig, TrainingConfig
 from marl.data.collect import MAX_SEEDS
 from marl.data.dataset import Dataset
-from marl.data.sources import MakeEnv, make_env
+from marl.environment import Environment
+from marl.options import PRESET, EvaluationOptions, NetworkOptions, TrainingOptions, default_is
 from marl.policy import Policy, load_policies
 from marl.runs.checkpoint import updates_done
 from marl.runs.description import describe, experience
-from marl.training.rollout import episode_returns
 from marl.training.train import train
-from rrm_env import Evaluation, RRMConfig, Scheduler, evaluate, metrics, parse_settings
+from rrm_env import Evaluation, evaluate, metrics
 from rrm_env.checks import bounded_integer
 from rrm_env.files import check_apart, check_results, check_writable, readable, write_whole
 from rrm_env.provenance import versions
@@ -44,28 +43,20 @@ class _UncheckedTraining(TrainingConfig):
         """Leave checking to `Train.checked`."""
 
 
-@dataclass(frozen=True)
-class Train:
+@dataclass(frozen=True, kw_only=True)
+class Train(TrainingOptions):
     """Train a scheme of the paper, offline from a dataset or online, several seeds at once."""
 
+    dashes: ClassVar[str] = "--"
     out: Path
     """Folder for the run: config.json, log.jsonl, checkpoint.safetensors."""
-    dataset: Annotated[Path | None, default_is("train online")] = None
-    """Learn from the transitions of this file."""
     seeds: int = 1
     """Independent learners, trained side by side."""
     first_seed: int = 0
     """Seed of the first; the others follow."""
     resume: bool = False
-    """Go on from the last checkpoint in the folder; give the same options as before (updates may grow)."""
-    preset: str = "tuned"
-    """Hyperparameters to start from: tuned, or paper (Table III). Options of the learner change single ones."""
-    network: Annotated[str | None, default_is("the dataset's network; online paper")] = None
-    """Preset of the network to act and be evaluated in: paper, correlated, wide or dense."""
-    settings: Settings = ()
-    """Fields of the network to change, such as n_ues=10."""
-    env: Annotated[str | None, default_is("the network")] = None
-    """Another PettingZoo environment by module, with options after colons (mpe2.simple_spread_v3:max_cycles=50)."""
+    """Go on from the last checkpoint in the folder; give the same options as before (updates may
+    grow)."""
     learner: Annotated[
         LearnerConfig, tyro.conf.OmitArgPrefixes, tyro.conf.arg(constructor=_UncheckedLearner)
     ] = field(default_factory=LearnerConfig)
@@ -86,15 +77,7 @@ class Train:
     def run(self) -> None:
         """Do it."""
         dataset = Dataset.read(self.dataset) if self.dataset else None
-        if self.env and (self.settings or self.network):
-            raise ValueError(
-                f"{'--set' if self.settings else '--network'} is of the network and does not go with --env"
-            )
-        network = (
-            RRMConfig.preset(self.network or "paper", **parse_settings(self.settings))
-            if self.network or self.settings
-            else None
-        )
+        environment = self.environment_given()
         with training_progress(self.training.updates) as report:
             train(
                 self.out,
@@ -105,38 +88,22 @@ class Train:
                     self.first_seed + bounded_integer("seeds", self.seeds, MAX_SEEDS, lowest=0),
                 ),
                 dataset=dataset,
-                network=network,
-                make=make_env(self.env) if self.env else None,
+                environment=environment,
                 resume=self.resume,
                 report=report,
             )
         print(f"wrote {self.out}")
 
 
-@dataclass(frozen=True)
-class Evaluate:
-    """Compare trained policies with each other and with schedulers, on episodes that no training saw."""
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(EvaluationOptions):
+    """Compare trained policies with each other and with schedulers, on unseen episodes."""
 
+    dashes: ClassVar[str] = "--"
     runs: Annotated[
         tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(help_behavior_hint="(at least one)")
     ]
     """Folders of training runs."""
-    episodes: int = 128
-    """Episodes per policy."""
-    seed: int = 0
-    """Which evaluation episodes."""
-    schedulers: Annotated[str, default_is("none")] = ""
-    """Schedulers to set beside them, comma-separated, as in python -m baselines; "all" for all."""
-    act_on: Annotated[str | None, default_is("as trained")] = None
-    """Make sac policies greedy on their actor or on their critic."""
-    sample: bool = False
-    """Draw actions from the actor instead of taking the most probable ones."""
-    network: Annotated[str | None, default_is("the first run's network", PRESET)] = None
-    """Preset of the network to evaluate in: paper, correlated, wide or dense."""
-    settings: Settings = ()
-    """Fields of the network to change, such as n_ues=10."""
-    env: Annotated[str | None, default_is("the network")] = None
-    """For runs in another PettingZoo environment: its module, as in training."""
     json: Annotated[Path | None, default_is("write none")] = None
     """Write config, versions, KPIs with intervals and per-episode values to this file."""
     plot: Annotated[Path | None, default_is("draw none")] = None
@@ -151,8 +118,10 @@ class Evaluate:
         check_apart(json=json_path, plot=plot_path)
         if plot_path:
             check_picture(plot_path)
-        if self.env:
-            self._returns(make_env(self.env), json_path)
+        if other := self.other_environment():
+            if self.plot:
+                raise ValueError("--plot is of the network and does not go with --env")
+            self._returns(other, json_path)
             return
         evaluations = self._evaluations()
         first = next(iter(evaluations.values()))
@@ -168,13 +137,8 @@ class Evaluate:
             name: load_policies(run, act_on=self.act_on, sample=self.sample)
             for name, run in self._names().items()
         }
-        names = (
-            [*REGISTRY]
-            if self.schedulers == "all"
-            else [name for name in self.schedulers.split(",") if name]
-        )
-        schedulers: dict[str, Scheduler] = {name: parse_scheduler(name, REGISTRY) for name in names}
-        config = network_of(self.runs[0], self.network, self.settings)
+        schedulers = self.named_schedulers()
+        config = self.config(None if self.network else trained_in(self.runs[0]))
         evaluations = {}
         total = (
             (sum(map(len, policies.values())) + len(schedulers))
@@ -205,17 +169,15 @@ class Evaluate:
             for run, scheme in schemes.items()
         }
 
-    def _returns(self, make: MakeEnv, json_path: Path | None) -> None:
-        for name in ("schedulers", "network", "settings", "plot"):
-            if getattr(self, name):
-                raise ValueError(
-                    f"--{name if name != 'settings' else 'set'} is of the network and does not go with --env"
-                )
+    def _returns(self, environment: Environment, json_path: Path | None) -> None:
         result, lines = {}, []
         for name, run in self._names().items():
             policies = load_policies(run, act_on=self.act_on, sample=self.sample)
             returns = np.array(
-                [episode_returns(policy, make, self.episodes, self.seed) for policy in policies]
+                [
+                    environment.evaluate(policy, self.episodes, self.seed)["return"]
+                    for policy in policies
+                ]
             )
             low, high = metrics.mean_interval(returns)
             lines.append(
@@ -242,10 +204,11 @@ class Evaluate:
             print("\n".join(lines))
 
 
-@dataclass(frozen=True)
-class Watch:
+@dataclass(frozen=True, kw_only=True)
+class Watch(NetworkOptions):
     """Watch a trained policy for one unseen episode, in a window or as a video."""
 
+    dashes: ClassVar[str] = "--"
     path: tyro.conf.Positional[Path]
     """Folder of a training run."""
     video: Annotated[Path | None, default_is("open a window")] = None
@@ -260,12 +223,10 @@ class Watch:
     """Draw actions from the actor instead of taking the most probable ones."""
     network: Annotated[str | None, default_is("the run's network", PRESET)] = None
     """Preset of the network to watch it in: paper, correlated, wide or dense."""
-    settings: Settings = ()
-    """Fields of the network to change, such as n_ues=10."""
 
     def run(self) -> None:
         """Do it."""
-        config = network_of(self.path, self.network, self.settings)
+        config = self.config(None if self.network else trained_in(self.path))
         policy = Policy.load(self.path, self.policy_seed, act_on=self.act_on, sample=self.sample)
         title = str(describe(self.path)["scheme"])
         if self.video:

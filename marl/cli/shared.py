@@ -1,36 +1,17 @@
-"""What several commands share: how help states defaults, the network's options, where tasks run."""
+"""What several commands share: where tasks run, and the network of a run."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-import tyro
+from typing import Annotated, Literal
 
 from marl.engines import open_engine
 from marl.engines.base import Engine, Listen
+from marl.environment import Environment
+from marl.options import default_is
 from marl.runs.description import describe
-from rrm_env import RRMConfig, parse_settings
-
-
-def default_is(meaning: str, *aliases: str, **more: Any) -> Any:
-    """How help texts state a default: by what it means where the value itself, None or nothing, says little."""
-
-    def hint(value: str) -> str:
-        return f"(default: {meaning if value in ('None', '', repr('')) else value})"
-
-    return tyro.conf.arg(help_behavior_hint=hint, aliases=aliases or None, **more)
-
-
-PRESET = "--preset"
-"""Understood for --network, as for ``python -m baselines``; not where --preset names hyperparameters."""
-
-
-_settings = default_is("change none", name="set", metavar="FIELD=VALUE")
-
-
-Settings = Annotated[tuple[str, ...], _settings]
+from rrm_env import RRMConfig
 
 
 @dataclass(frozen=True)
@@ -51,14 +32,11 @@ class EngineOptions:
         return open_engine(self.engine, self.workers, self.address, listen)
 
 
-def network_of(run: Path, preset: str | None, settings: tuple[str, ...]) -> RRMConfig:
-    """The network named, or else the one a run was trained in, with fields changed."""
-    changes = parse_settings(settings)
-    if preset:
-        return RRMConfig.preset(preset, **changes)
-    environment = describe(run)["environment"]
-    if environment.get("kind") != "network":
+def trained_in(run: Path) -> RRMConfig:
+    """The network that a run was trained in (ValueError: it was another environment)."""
+    environment = Environment.from_dict(describe(run)["environment"])
+    if environment.network is None:
         raise ValueError(
-            f"{str(run)!r} was trained in {environment.get('name')!r}: name it with --env MODULE"
+            f"{str(run)!r} was trained in {environment.name!r}: name it with --env MODULE"
         )
-    return RRMConfig(**{**environment["config"], **changes})
+    return environment.network

@@ -13,7 +13,8 @@ from baselines.comparison import (
     print_whole,
 )
 from marl.cli.progress import progress
-from marl.cli.shared import EngineOptions, default_is
+from marl.cli.shared import EngineOptions
+from marl.options import default_is
 from marl.sweep.grid import Sweep
 from marl.sweep.report import table, write_results
 from marl.sweep.run import PICTURE, RESULTS, SweepRun

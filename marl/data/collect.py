@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from marl.checks import check_text
 from marl.data.dataset import Dataset
-from marl.data.metadata import check_text
 from marl.data.replay import bytes_per_transition
-from marl.data.sources import MakeEnv, NetworkSource, ParallelSource, Source
 from marl.data.storage import free_bytes
 from marl.engines.base import Engine, Serial, Task
+from marl.environment import MAX_SEED, Act, Environment
+from marl.sources import MakeEnv, NetworkSource, ParallelSource, Source
 from marl.team import team_of
 from marl.torch_state import known_torch
 from rrm_env import SILENT, Network, RRMConfig, Scheduler, metrics
@@ -30,12 +31,8 @@ SHARD_TRANSITIONS = 25_000
 _SMALLEST_SHARD = 16
 """Fewer rows per matrix product make BLAS round differently, and a policy could then choose otherwise than in a wider shard."""
 
-MAX_SEED = 2**30 - 1
 MAX_SEEDS = 10_000
 """Of one training."""
-
-Act = Callable[[NDArray[np.float32], NDArray[np.uint8]], NDArray[Any]]
-"""Maps observations (B, I, D) and masks (B, I, A) to legal actions (B, I)."""
 
 
 @known_torch
@@ -164,7 +161,7 @@ class Recording:
         ended = sorted(
             self._ended, key=lambda episode: (episode.row % self._steps, episode.row)
         )  # as they ended, all slots in step
-        environment = {"kind": "network", "config": self._config.as_dict()}
+        environment = Environment.of_network(self._config)
         return _dataset(
             self._columns,
             environment,
@@ -250,8 +247,8 @@ def collect_parallel(
     first_episode = bounded_integer("first_episode", first_episode, 2**31, lowest=0)
     name = name or ("policy" if policy else "random actions")
     check_text("name", name)
-    environment = {"kind": "parallel", "name": str(make().metadata.get("name", "unknown"))}
-    check_text("environment: name", environment["name"])
+    environment = Environment.of_factory(make)
+    check_text("environment: name", environment.name)
     generator = np.random.default_rng(seed)
 
     def random(observation: NDArray[np.float32], mask: NDArray[np.uint8]) -> NDArray[Any]:  # noqa: ARG001 - the interface of a policy
@@ -358,7 +355,7 @@ def _kpis(ended: list[_Ended], n: int, config: RRMConfig | None = None) -> dict[
 
 def _dataset(
     columns: dict[str, NDArray[Any]],
-    environment: dict[str, Any],
+    environment: Environment,
     name: str,
     seed: int,
     kpis: dict[str, float],
@@ -371,5 +368,5 @@ def _dataset(
     return Dataset(
         **rows,
         behaviour=torch.zeros(n, dtype=torch.int32),
-        metadata={"environment": environment, "behaviours": [behaviour]},
+        metadata={"environment": environment.as_dict(), "behaviours": [behaviour]},
     )

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from marl.data.metadata import check_behaviours, check_environment, check_versions
+from marl.data.metadata import check_behaviours, check_versions
 from marl.data.storage import (
     MAX_TEXT,
     checksum,
@@ -21,6 +21,7 @@ from marl.data.storage import (
     serialised,
 )
 from marl.data.transitions import Transitions, check_values
+from marl.environment import Environment
 from marl.team import Team
 from marl.torch_state import known_torch
 from rrm_env import RRMConfig
@@ -135,8 +136,7 @@ class Dataset:
             check_values(self.tensors())
             if int(self.behaviour.min()) < 0:
                 raise ValueError(f"behaviour must be at least 0, got {int(self.behaviour.min())}")
-            if "environment" in self.metadata:
-                check_environment(self.metadata["environment"], self.team)
+            self.environment.require(self.team)
             check_behaviours(self.metadata.get("behaviours", []), int(self.behaviour.max()))
             check_versions(self.metadata.get("versions", {}))
         except (TypeError, ValueError) as error:
@@ -151,14 +151,9 @@ class Dataset:
         return Team(self.observation.shape[1], self.observation.shape[2], self.mask.shape[2])
 
     @property
-    def environment(self) -> dict[str, Any]:
-        """Kind and config of what was recorded; network options younger than the recording are at their defaults."""
-        recorded: dict[str, Any] = self.metadata.get("environment", {})
-        return (
-            {**recorded, "config": RRMConfig(**recorded["config"]).as_dict()}
-            if recorded.get("kind") == "network"
-            else recorded
-        )
+    def environment(self) -> Environment:
+        """What was recorded; nothing is known of it where the metadata does not say."""
+        return Environment.from_dict(self.metadata.get("environment", {}))
 
     def tensors(self) -> dict[str, Tensor]:
         """The arrays by name."""
@@ -179,13 +174,9 @@ class Dataset:
         Of a network's config only what differs from the defaults counts, so that it outlives options added later.
         """
         described = {key: value for key, value in self.metadata.items() if key != "versions"}
-        if self.environment.get("kind") == "network":
+        if (network := self.environment.network) is not None:
             defaults = RRMConfig().as_dict()
-            changed = {
-                key: value
-                for key, value in self.environment["config"].items()
-                if value != defaults[key]
-            }
+            changed = {k: value for k, value in network.as_dict().items() if value != defaults[k]}
             described["environment"] = {"kind": "network", "config": changed}
         return checksum(
             {name: tensor.contiguous() for name, tensor in self.tensors().items()},

@@ -2,32 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from marl.team import Team, team_of
-from rrm_env import RRMConfig
+from marl.checks import check_mapping, check_number, check_text
 from rrm_env.checks import bounded_integer, shown
-from rrm_env.files import is_utf8
-
-
-def check_environment(environment: Any, team: Team) -> None:
-    """Refuse what describes no environment, or a network of other sizes (ValueError, TypeError)."""
-    if not check_mapping("environment", environment):
-        return
-    kind = environment.get("kind")
-    if kind not in ("network", "parallel"):
-        raise ValueError(f"environment: kind must be 'network' or 'parallel', got {shown(kind)}")
-    if kind == "parallel":
-        check_text("environment: name", environment.get("name"))
-        return
-    try:
-        found = team_of(RRMConfig(**check_mapping("config", environment.get("config"))))
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"environment: {error}") from None
-    if found != team:
-        raise ValueError(f"environment: its config is of {found}, the arrays are of {team}")
 
 
 def check_behaviours(behaviours: Any, highest: int) -> None:
@@ -66,29 +45,3 @@ def check_versions(versions: Any) -> None:
 
 
 # --- Equal descriptions ---
-
-
-# --- Kinds of values ---
-
-
-def check_mapping(name: str, value: Any) -> Mapping[str, Any]:
-    """The value, if it is a mapping of names (TypeError)."""
-    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise TypeError(f"{name} must be a mapping of names, got {shown(value)}")
-    return value
-
-
-def check_text(name: str, value: Any) -> None:
-    """Refuse what is no text (TypeError), or one that UTF-8 cannot hold (ValueError)."""
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be a text, got {shown(value)}")
-    if not is_utf8(value):
-        raise ValueError(f"{name} must be a text that UTF-8 can hold, got {shown(value)}")
-
-
-def check_number(name: str, value: Any) -> None:
-    """Refuse what is no number (TypeError), or none that is finite (ValueError)."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a finite number, got {shown(value)}")
-    if not -1e300 < value < 1e300 or not math.isfinite(value):
-        raise ValueError(f"{name} must be a finite number, got {shown(value)}")

@@ -17,9 +17,9 @@ def open_engine(
         ValueError: options that do not go together, Ray is not installed, or no cluster answers.
     """
     if address is not None and kind != "ray":
-        raise ValueError(f"--address = {address!r} is a Ray cluster's and needs --engine ray")
+        raise ValueError(f"address = {address!r} is a Ray cluster's and needs engine = 'ray'")
     if workers is not None and kind is None:
-        raise ValueError(f"--workers = {workers} needs --engine local or ray")
+        raise ValueError(f"workers = {workers} needs engine = 'local' or 'ray'")
     if kind == "ray":
         from marl.engines.ray import Ray
 

@@ -69,7 +69,7 @@ class Ray(Engine):
             self._ray.init(address=address, **options)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise ValueError(
-                f"--address = {address!r}: no Ray cluster there: {_first_line(error)}"
+                f"address = {address!r}: no Ray cluster there: {_first_line(error)}"
             ) from None
 
     def _submit(self, task: Task) -> Hashable | None:
@@ -122,7 +122,7 @@ class Ray(Engine):
 
 
 def _imported() -> Any:
-    return required("--engine ray needs", "ray", extra="ray")
+    return required("engine = 'ray' needs", "ray", extra="ray")
 
 
 def _require_answer(address: str) -> None:
@@ -131,13 +131,11 @@ def _require_answer(address: str) -> None:
         return
     host, separator, port = address.removeprefix("ray://").rpartition(":")
     if not separator or not port.isdigit():
-        raise ValueError(f"--address must be HOST:PORT, ray://HOST:PORT or auto, got {address!r}")
+        raise ValueError(f"address must be HOST:PORT, ray://HOST:PORT or auto, got {address!r}")
     try:
         socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
     except (OSError, OverflowError) as error:
-        raise ValueError(
-            f"--address = {address!r}: no Ray cluster answers there: {error}"
-        ) from None
+        raise ValueError(f"address = {address!r}: no Ray cluster answers there: {error}") from None
 
 
 def _first_line(error: BaseException) -> str:

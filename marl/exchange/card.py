@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from marl.data.dataset import Dataset
-from marl.exchange.d3rlpy import episode_ends, network_config
+from marl.exchange.d3rlpy import episode_ends
 from rrm_env import RRMConfig, metrics
 from rrm_env.files import check_replaceable
 
@@ -77,14 +77,14 @@ def dataset_card(dataset: Dataset, file: str = "data.safetensors") -> str:
         dataset: what to describe. Everything said of it comes from its arrays and its metadata.
         file: the name of its file.
     """
-    config = network_config(dataset)
+    config = dataset.environment.network
     names = list(
         dict.fromkeys(behaviour.name.partition(", seed")[0] for behaviour in behaviours(dataset))
     )
     what = (
         "Radio resource management"
         if config
-        else str(dataset.environment.get("name", "Multi-agent reinforcement learning"))
+        else str(dataset.environment.name or "Multi-agent reinforcement learning")
     )
     title = f"{what}: {', '.join(names)}, {len(dataset):,} transitions"
     licence = "mit" if config else "unknown"
@@ -134,7 +134,7 @@ def _details(dataset: Dataset, config: RRMConfig | None, licence: str) -> str:
             f"serves one of up to {config.n_candidates} candidates per step or stays silent, for one shared reward."
         )
     else:
-        about = f"Transitions of {team.n_agents} agents in the PettingZoo environment `{dataset.environment.get('name', 'unknown')}`."
+        about = f"Transitions of {team.n_agents} agents in the PettingZoo environment `{dataset.environment.name or 'unknown'}`."
     source = (
         "\n\n### Dataset Sources\n\n- **Paper:** arXiv 2501.12991 (the task; the recordings are not its authors')"
         if config
@@ -181,7 +181,7 @@ def _structure(dataset: Dataset, file: str) -> str:
         "behaviour": "which of the behaviours below acted",
     }
     observed = "Of the network, an observation is log10 SINR and log10 weight of each candidate, and what else its options add.\n\n"
-    observed = observed if network_config(dataset) else ""
+    observed = observed if dataset.environment.network else ""
     tensors = dataset.tensors()
     rows = "\n".join(
         f"| `{name}` | {_shape(tensors[name])} | {str(tensors[name].dtype)[6:]} | {text} |"
@@ -251,7 +251,7 @@ def _environment(dataset: Dataset, config: RRMConfig | None) -> str:
     )
     with_what = f" with {made}" if made else ""
     if not config:
-        return f"Recorded in `{dataset.environment.get('name', 'unknown')}`{with_what}; rewards are means over agents."
+        return f"Recorded in `{dataset.environment.name or 'unknown'}`{with_what}; rewards are means over agents."
     defaults = RRMConfig().as_dict()
     changed = {name: value for name, value in config.as_dict().items() if value != defaults[name]}
     network = (

@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from marl.checks import check_text
 from marl.data.dataset import Dataset, DatasetError
-from marl.data.metadata import check_text
 from marl.data.storage import opened
+from marl.environment import Environment
 from marl.learner.heads import MAX_JOINT_ACTIONS, Heads
 from marl.team import Team, team_of
 from marl.torch_state import known_torch
@@ -48,12 +49,6 @@ def episode_ends(dataset: Dataset) -> NDArray[np.bool_]:
     ends[:-1] |= dataset.behaviour[:-1] != dataset.behaviour[1:]
     ends[-1] = True
     return ends.numpy()
-
-
-def network_config(dataset: Dataset) -> RRMConfig | None:
-    """The network that was recorded; None of another environment."""
-    environment = dataset.environment
-    return RRMConfig(**environment["config"]) if environment.get("kind") == "network" else None
 
 
 @known_torch
@@ -130,7 +125,7 @@ def from_mdp_arrays(
     }
     behaviour = {"name": name, "transitions": int(kept.sum()), "kpis": {}}
     metadata = {
-        "environment": {"kind": "network", "config": config.as_dict()},
+        "environment": Environment.of_network(config).as_dict(),
         "behaviours": [behaviour],
     }
     return Dataset(**{key: torch.from_numpy(row) for key, row in rows.items()}, metadata=metadata)

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from marl.data.dataset import Dataset, DatasetError
 from marl.data.storage import parse_json, read_json, require_file
-from marl.exchange.d3rlpy import check_expansion, episode_ends, network_config
+from marl.environment import Environment
+from marl.exchange.d3rlpy import check_expansion, episode_ends
 from marl.team import Team
 from marl.torch_state import known_torch
 from rrm_env import Network, rrm_v0
@@ -298,7 +299,7 @@ def _episode(dataset: Dataset, start: int, stop: int) -> Any:
 
 def _spaces(dataset: Dataset) -> tuple[Box[Any], MultiDiscrete[Any]]:
     """Of the joint view; observations have bounds where the network is what was recorded."""
-    team, config = dataset.team, network_config(dataset)
+    team, config = dataset.team, dataset.environment.network
     unbounded = Box(-np.inf, np.inf, (team.n_agents, team.n_features), np.float32)
     return joint_observation_space(Network(config)) if config else unbounded, MultiDiscrete(
         [team.n_actions] * team.n_agents
@@ -307,7 +308,7 @@ def _spaces(dataset: Dataset) -> tuple[Box[Any], MultiDiscrete[Any]]:
 
 def _environment_spec(dataset: Dataset) -> EnvSpec | None:
     """What Minari makes the joint view from; of the network only, other environments have none."""
-    config = network_config(dataset)
+    config = dataset.environment.network
     return (
         dataclasses.replace(gymnasium.spec(rrm_v0.ENV_ID), kwargs=config.as_dict())
         if config
@@ -393,21 +394,18 @@ def _columns(episode: Any, layout: _Layout, name: str) -> dict[str, NDArray[Any]
 
 def _foreign_metadata(data: Any, returns: list[float]) -> dict[str, Any]:
     """Of a dataset that another program recorded, perhaps in our joint view."""
-    environment: dict[str, Any] = {
-        "kind": "parallel",
-        "name": data.env_spec.id if data.env_spec else data.id,
-    }
-    if environment["name"] == rrm_v0.ENV_ID and isinstance(data.action_space, MultiDiscrete):
+    environment = Environment(known_name=data.env_spec.id if data.env_spec else data.id)
+    if environment.known_name == rrm_v0.ENV_ID and isinstance(data.action_space, MultiDiscrete):
         # Minari would make the environment, and call for it whatever the file names.
         options = {
             name: value
             for name, value in data.env_spec.kwargs.items()
             if name not in ("flat_actions", "render_mode")
         }
-        environment = {"kind": "network", "config": rrm_v0.config_of(**options).as_dict()}
+        environment = Environment.of_network(rrm_v0.config_of(**options))
     kpis = {"episodes": float(len(returns)), "return": float(np.mean(returns))}
     name = data.storage.metadata.get("algorithm_name") or data.id
     return {
-        "environment": environment,
+        "environment": environment.as_dict(),
         "behaviours": [{"name": name, "transitions": data.total_steps, "kpis": kpis}],
     }

@@ -27,7 +27,6 @@ from marl.runs.description import (
     RunError,
     check_record,
     check_run,
-    completed,
     describe,
     differences,
     identity,
@@ -108,7 +107,7 @@ def write_description(run: Path, description: Mapping[str, Any]) -> None:
 def check_same(run: Path, description: Mapping[str, Any]) -> None:
     """Refuse to resume a run that was something else (RunError naming the first difference), or a folder without one."""
     try:
-        old, new = (completed(identity(of)) for of in (describe(run), description))
+        old, new = (identity(of) for of in (describe(run), description))
     except RunError as error:
         if (run / DESCRIPTION).exists():
             raise
@@ -247,7 +246,7 @@ def signature(
 def read_tensors(
     path: Path, description: Mapping[str, Any], updates: int | None = None
 ) -> dict[str, Tensor]:
-    """All tensors of a file of a run, verified; without a `signature`, as older versions wrote them, they are taken as they are.
+    """All tensors of a file of a run, verified; without the right `signature` they are refused.
 
     Args:
         path: the file.
@@ -261,8 +260,6 @@ def read_tensors(
         path, lambda reason: RunError(f"{str(path)!r} cannot be read: {reason}")
     )
     tensors = dict(sorted(content.items()))
-    if not metadata:
-        return tensors
     if missing := {"checksum", "description"} - metadata.keys():
         raise RunError(
             f"{str(path)!r} cannot be read: it is no file of a run, its metadata lack {', '.join(sorted(missing))}"
@@ -276,8 +273,8 @@ def read_tensors(
         done = bounded_integer("updates", written.pop("updates", None), 2**63 - 1, lowest=0)
     except (TypeError, ValueError) as error:
         raise RunError(f"{str(path)!r} belongs to no run: {error}") from None
-    if (before := completed(written)) != (now := completed(identity(description))):
-        changes = "; ".join(differences("", before, now))
+    if written != (now := identity(description)):
+        changes = "; ".join(differences("", written, now))
         raise RunError(
             f"{str(path)!r} belongs to another run than {DESCRIPTION} beside it describes: {changes}"
         )

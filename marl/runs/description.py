@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from marl.checks import check_mapping, check_number, check_text
 from marl.config import LearnerConfig, TrainingConfig, environment_steps
-from marl.data.metadata import (
-    check_environment,
-    check_mapping,
-    check_number,
-    check_text,
-    check_versions,
-)
+from marl.data.metadata import check_versions
 from marl.data.storage import read_json
+from marl.environment import Environment
 from marl.learner.heads import Heads
 from marl.team import Team
-from rrm_env import RRMConfig
 from rrm_env.checks import bounded_integer, shown
 
 _SECTIONS = ("scheme", "learner", "training", "seeds", "team", "environment", "data")
@@ -53,7 +48,9 @@ def check_run(description: Any) -> None:
         **{name: bounded_integer(f"team: {name}", size, 2**31 - 1) for name, size in sizes.items()}
     )
     Heads(learner.paradigm, team, learner.common_features)
-    check_environment(description["environment"], team)
+    if not description["environment"]:
+        raise ValueError("environment: kind must be 'network' or 'parallel', got None")
+    Environment.from_dict(description["environment"]).require(team)
     if description["data"] is not None:
         check_mapping("data", description["data"])
     check_versions(description.get("versions", {}))
@@ -64,7 +61,7 @@ def _check_training(options: Mapping[str, Any]) -> None:
     if unknown := [name for name in options if name not in known]:
         raise ValueError(f"unknown training field {shown(unknown[0])}; allowed: {', '.join(known)}")
     check_text("device", options.get("device", "cpu"))
-    TrainingConfig(**{**options, "device": "cpu"})  # where it was trained need not be here
+    TrainingConfig(**options)
 
 
 def check_record(record: Any, last: int) -> None:
@@ -94,7 +91,7 @@ def is_online(description: Mapping[str, Any]) -> bool:
 def steps_taken(description: Mapping[str, Any], updates: int) -> int:
     """Environment steps that each seed of an online run has taken after so many updates."""
     learner = LearnerConfig.from_dict(description["learner"])
-    training = TrainingConfig(**{**description["training"], "device": "cpu"})
+    training = TrainingConfig(**description["training"])
     return environment_steps(updates, learner, training)
 
 
@@ -113,20 +110,6 @@ def identity(description: Mapping[str, Any]) -> dict[str, Any]:
         json.dumps({**{name: description[name] for name in _SECTIONS}, "training": training})
     )
     return kept
-
-
-def completed(description: Mapping[str, Any]) -> dict[str, Any]:
-    """An identity with the options that did not exist yet when it was written, at their defaults: those are what it did."""
-    environment = description["environment"]
-    if environment.get("kind") == "network":
-        environment = {**environment, "config": RRMConfig(**environment["config"]).as_dict()}
-    defaults = {name: value for name, value in asdict(TrainingConfig()).items() if name not in FREE}
-    return {
-        **description,
-        "learner": LearnerConfig.from_dict(description["learner"]).as_dict(),
-        "training": {**defaults, **description["training"]},
-        "environment": environment,
-    }
 
 
 def differences(name: str, before: Any, now: Any) -> list[str]:

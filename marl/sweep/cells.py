@@ -11,21 +11,19 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import MISSING, asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from baselines import REGISTRY
 from baselines.comparison import parse_scheduler
-from marl.cli.data import DEFAULT_SCHEDULER, Collect
-from marl.cli.learning import Evaluate, Train
 from marl.config import LearnerConfig, TrainingConfig
-from marl.data.collect import MAX_SEED
 from marl.data.dataset import Dataset
-from marl.data.sources import make_env
+from marl.environment import MAX_SEED, Environment
+from marl.options import EvaluationOptions, NetworkOptions, RecordingOptions, TrainingOptions
 from marl.policy import Policy
 from marl.runs.description import CHECKPOINT, DESCRIPTION, describe
 from marl.team import team_of
@@ -38,24 +36,20 @@ _LEARNER, _TRAINING = (
 )
 
 
-def _of_command(command: type, *without: str) -> dict[str, Any]:
-    """A command's options as a sweep spells them, but for the files and folders, which are the sweep's own, and where to run."""
-    names = {
-        item.name: item
-        for item in fields(command)
-        if item.name not in (*without, "where", "learner", "training")
-    }
+def _of_command(options: type) -> dict[str, Any]:
+    """The options of a command as a sweep spells them."""
+    names = {item.name: item for item in fields(options) if item.name not in ("changes",)}
     return {"set" if name == "settings" else name: item for name, item in names.items()}
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
-    "collect": _of_command(Collect, "out"),
+    "collect": _of_command(RecordingOptions),
     "train": {
-        **_of_command(Train, "out", "seeds", "first_seed", "resume"),
+        **_of_command(TrainingOptions),
         **_LEARNER,
         **_TRAINING,
     },
-    "evaluate": _of_command(Evaluate, "runs", "json", "plot"),
+    "evaluate": _of_command(EvaluationOptions),
 }
 """What each section may set: the options of the command of that name."""
 
@@ -63,6 +57,12 @@ Description = dict[str, Any]
 
 CHANGED = "changed since the sweep was declared; the same command declares it again"
 """What is said of a file that no longer is what the cells' names say."""
+
+
+def _named(environment: Environment) -> Description:
+    """What names say of an environment."""
+    network = environment.network
+    return {"network": network.as_dict() if network else None, "env": environment.module}
 
 
 def digest(description: Description) -> str:
@@ -78,12 +78,12 @@ class Data:
     description: Description
     label: str
     """Of it in names, for people."""
-    network: RRMConfig | None
-    """What was recorded; None for another environment."""
+    environment: Environment
+    """What is recorded."""
     file: Path | None = None
     """An existing dataset."""
-    recording: Collect | None = None
-    """Or the command that records it; its ``out`` is not used."""
+    recording: RecordingOptions | None = None
+    """Or what to record."""
 
     @cached_property
     def name(self) -> str:
@@ -106,14 +106,13 @@ class Evaluating:
     seed: int
     act_on: str | None
     sample: bool
-    network: RRMConfig | None
-    """None in another environment."""
-    env: str | None
+    environment: Environment
 
     @property
     def description(self) -> Description:
         """All of it, as JSON can hold it."""
-        return {**vars(self), "network": self.network.as_dict() if self.network else None}
+        own = {name: getattr(self, name) for name in ("episodes", "seed", "act_on", "sample")}
+        return {**own, **_named(self.environment)}
 
 
 @dataclass(frozen=True)
@@ -126,8 +125,7 @@ class Point:
     learner: LearnerConfig
     training: TrainingConfig
     """On the CPU: another machine may be the one with the GPU."""
-    network: RRMConfig | None
-    env: str | None
+    environment: Environment
     evaluating: Evaluating
     schedulers: tuple[str, ...]
     """To set beside it."""
@@ -155,8 +153,7 @@ class Cell:
             "training": {
                 name: value for name, value in asdict(point.training).items() if name != "device"
             },
-            "network": point.network.as_dict() if point.network else None,
-            "env": point.env,
+            **_named(point.environment),
             "seeds": list(self.seeds),
         }
 
@@ -196,7 +193,7 @@ class Reference:
             "scheduler": self.scheduler,
             "episodes": chosen.episodes,
             "seed": chosen.seed,
-            "network": chosen.network.as_dict() if chosen.network else None,
+            "network": _named(chosen.environment)["network"],
         }
 
     @cached_property
@@ -244,18 +241,19 @@ def make_point(
                 raise ValueError(
                     "there must be either this section or dataset in [train], not both"
                 )
-            data = _recorded(_completed("collect", collect))
+            data = _recorded(_options(RecordingOptions, "collect", collect))
     with _section("train"):
-        options = _completed("train", train)
-        if options["dataset"] is not None:
-            data = _existing(Path(options["dataset"]))
-        learner, training = _learning(train, options["preset"], data)
-        network, env = _world(options, data)
+        learning = _options(TrainingOptions, "train", train)
+        if learning.dataset is not None:
+            data = _existing(learning.dataset)
+        learner, training = _learning(train, learning.preset, data)
+        environment = _environment(learning, data)
     with _section("evaluate"):
-        options = _completed("evaluate", evaluate)
-        evaluating, schedulers = _evaluating(options, network, env)
-        _check_policy(learner, network, evaluating)
-    return Point(varied, data, learner, training, network, env, evaluating, schedulers)
+        judging = _options(EvaluationOptions, "evaluate", evaluate)
+        evaluating = _evaluating(judging, environment)
+        schedulers = tuple(judging.named_schedulers())
+        _check_policy(learner, environment, evaluating)
+    return Point(varied, data, learner, training, environment, evaluating, schedulers)
 
 
 @contextmanager
@@ -267,67 +265,54 @@ def _section(name: str) -> Iterator[None]:
         raise type(error)(f"[{name}] {error}") from None
 
 
-def _completed(section: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """With the command's defaults; texts, truth values and tables are of their kinds."""
-    complete = {
-        name: {} if name == "set" else item.default
-        for name, item in OPTIONS[section].items()
-        if item.default is not MISSING
-    }
-    for name, value in options.items():
-        kind = str(OPTIONS[section][name].type).removeprefix("Annotated[")
+Kind = TypeVar("Kind", bound=NetworkOptions)
+
+
+def _options(kind: type[Kind], section: str, given: Mapping[str, Any]) -> Kind:
+    """Options as given, the others at their defaults; texts, flags and tables must be such."""
+    own = {item.name for item in fields(kind)}
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        declared = str(OPTIONS[section][name].type).removeprefix("Annotated[")
         if name == "set":
             if not isinstance(value, Mapping):
                 raise TypeError(
                     f"set must be a table of network fields, such as {{ n_ues = 10 }}, got {shown(value)}"
                 )
-        elif kind == "bool" and not isinstance(value, bool):
+            values["changes"] = value
+            continue
+        if declared == "bool" and not isinstance(value, bool):
             raise TypeError(f"{name} must be true or false, got {shown(value)}")
-        elif kind.startswith(("str", "Path")) and not (
-            isinstance(value, (str, Path)) or (value is None and "None" in kind)
-        ):
-            raise TypeError(f"{name} must be a text, got {shown(value)}")
-    return {**complete, **options}
+        if declared.startswith(("str", "Path")):
+            if not isinstance(value, (str, Path)) and not (value is None and "None" in declared):
+                raise TypeError(f"{name} must be a text, got {shown(value)}")
+            value = Path(value) if value and declared.startswith("Path") else value
+        if name in own:
+            values[name] = value
+    return kind(**values)
 
 
-def _recorded(options: dict[str, Any]) -> Data:
+def _recorded(options: RecordingOptions) -> Data:
     """A recording still to be made."""
-    transitions = bounded_integer("transitions", options["transitions"])
-    seed = bounded_integer("seed", options["seed"], MAX_SEED, lowest=0)
-    if options["sample"] and not options["policy"]:
-        raise ValueError("sample = true needs policy: a scheduler has no actor to draw from")
-    network = None
-    if options["env"]:
-        make_env(options["env"])
-        if options["set"] or options["network"]:
-            raise ValueError("network and set are of the network and do not go with env")
-    else:
-        network = RRMConfig.preset(options["network"] or "paper", **options["set"])
-    if options["scheduler"] is not None and (options["policy"] or options["env"]):
-        raise ValueError("scheduler does not go with policy or env, which say who acts")
-    if options["policy"]:
-        who = {"policy": _identity(str(options["policy"])), "sample": options["sample"]}
-        label = f"{describe(options['policy'])['scheme']}{' sampled' if options['sample'] else ''}"
-    elif options["env"]:
+    transitions = bounded_integer("transitions", options.transitions)
+    seed = bounded_integer("seed", options.seed, MAX_SEED, lowest=0)
+    options.check()
+    environment = options.environment()
+    who: Description
+    if options.policy:
+        who = {"policy": _identity(str(options.policy)), "sample": options.sample}
+        label = f"{describe(options.policy)['scheme']}{' sampled' if options.sample else ''}"
+    elif options.env:
         who, label = {"policy": None}, "random actions"
     else:
-        label = options["scheduler"] or DEFAULT_SCHEDULER
+        label = options.behaviour
         parse_scheduler(label, REGISTRY)
         who = {"scheduler": label}
-    where: Description = {"env": options["env"], "network": network.as_dict() if network else None}
-    settings = tuple(f"{name}={value}" for name, value in options["set"].items())
-    rest = {name: value for name, value in options.items() if name not in ("set", "policy")}
-    recording = Collect(
-        out=Path(),
-        settings=settings,
-        policy=Path(options["policy"]) if options["policy"] else None,
-        **rest,
-    )
     return Data(
-        {**who, **where, "transitions": transitions, "seed": seed},
+        {**who, **_named(environment), "transitions": transitions, "seed": seed},
         f"{label}-{transitions}",
-        network,
-        recording=recording,
+        environment,
+        recording=options,
     )
 
 
@@ -364,12 +349,10 @@ def _existing(path: Path) -> Data:
 @lru_cache(maxsize=256)
 def _existing_at(path: Path, stamp: tuple[int, ...]) -> Data:  # noqa: ARG001 - the interface asks for it
     dataset = Dataset.read(path)
-    recorded = dataset.environment
-    network = RRMConfig(**recorded["config"]) if recorded.get("kind") == "network" else None
     return Data(
         {"fingerprint": dataset.fingerprint(), "transitions": len(dataset)},
         path.stem,
-        network,
+        dataset.environment,
         file=path.absolute(),
     )
 
@@ -387,73 +370,46 @@ def _learning(
         raise ValueError(
             f"device must be cpu or cuda, whichever is free, got {shown(given['device'])}"
         )
-    if data is None:
-        if learner.algorithm == "bc":
-            raise ValueError("algorithm = 'bc' needs data: a section [collect], or dataset")
-        learner = replace(learner, cql_alpha=0.0)  # online there is no penalty
-    return learner, training
+    return learner.for_data(offline=data is not None), training
 
 
-def _world(options: dict[str, Any], data: Data | None) -> tuple[RRMConfig | None, str | None]:
-    """The network to train in, or the environment."""
-    named = bool(options["network"] or options["set"])
-    if options["env"]:
-        if named:
-            raise ValueError("network and set are of the network and do not go with env")
-        make_env(options["env"])
-        return None, options["env"]
-    recorded = data.network if data else RRMConfig()
-    network = (
-        RRMConfig.preset(options["network"] or "paper", **options["set"]) if named else recorded
-    )
-    if network is None:
-        raise ValueError("env must name the environment that the data were recorded in")
-    if recorded is not None and data is not None and team_of(recorded) != team_of(network):
-        raise ValueError(f"the data are of {team_of(recorded)}, the network of {team_of(network)}")
-    return network, None
+def _environment(options: TrainingOptions, data: Data | None) -> Environment:
+    """Where to train: what is named, else what the data were recorded in, else ``paper``."""
+    given, recorded = options.environment_given(), data.environment if data else None
+    if given is None:
+        if recorded is not None and recorded.network is None:
+            raise ValueError("env must name the environment that the data were recorded in")
+        return recorded or Environment.of_network(RRMConfig())
+    if given.network and recorded and recorded.network and recorded.team != given.team:
+        raise ValueError(f"the data are of {recorded.team}, the network of {given.team}")
+    return given
 
 
-def _evaluating(
-    options: dict[str, Any], network: RRMConfig | None, env: str | None
-) -> tuple[Evaluating, tuple[str, ...]]:
-    if options["env"] and options["env"] != env:
-        raise ValueError(f"env must be that of training, {env!r}, got {shown(options['env'])}")
-    if network is None:
-        for name in ("schedulers", "network", "set"):
-            if options[name]:
-                raise ValueError(f"{name} is of the network and does not go with env")
-    elif options["network"]:
-        network = RRMConfig.preset(options["network"], **options["set"])
-    else:
-        network = RRMConfig(**{**network.as_dict(), **options["set"]})
-    schedulers = (
-        tuple(REGISTRY)
-        if options["schedulers"] == "all"
-        else tuple(name for name in options["schedulers"].split(",") if name)
-    )
-    for name in schedulers:
-        parse_scheduler(name, REGISTRY)
-    episodes = bounded_integer("episodes", options["episodes"], MAX_EPISODES)
-    seed = bounded_integer("seed", options["seed"], MAX_SEED, lowest=0)
-    return Evaluating(
-        episodes, seed, options["act_on"], options["sample"], network, env
-    ), schedulers
+def _evaluating(options: EvaluationOptions, environment: Environment) -> Evaluating:
+    if options.env and options.env != environment.module:
+        allowed = f"env must be that of training, {environment.module!r}"
+        raise ValueError(f"{allowed}, got {shown(options.env)}")
+    if environment.network is not None:
+        environment = Environment.of_network(options.config(environment.network))
+    elif given := options.of_network:
+        raise ValueError(f"{given[0]} is of the network and does not go with env")
+    episodes = bounded_integer("episodes", options.episodes, MAX_EPISODES)
+    seed = bounded_integer("seed", options.seed, MAX_SEED, lowest=0)
+    return Evaluating(episodes, seed, options.act_on, options.sample, environment)
 
 
-def _check_policy(
-    learner: LearnerConfig, trained_in: RRMConfig | None, evaluating: Evaluating
-) -> None:
+def _check_policy(learner: LearnerConfig, trained_in: Environment, evaluating: Evaluating) -> None:
     """Refuse ways to act that the learner has no network for, and networks that it could not act in."""
-    if trained_in is None or evaluating.network is None:
+    if trained_in.network is None or evaluating.environment.network is None:
         return
     nothing = torch.zeros(1, 1, 1, 1, 1)
     options = {"act_on": evaluating.act_on, "sample": evaluating.sample}
     policy = Policy(
         learner,
-        team_of(trained_in),
+        team_of(trained_in.network),
         [(nothing, nothing)],
         nothing[0],
         nothing[0],
         **options,  # type: ignore[arg-type]
     )
-    policy.require(team_of(evaluating.network))
+    policy.require(team_of(evaluating.environment.network))

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from marl.config import TrainingConfig
-from marl.data.collect import MAX_SEED, MAX_SEEDS
+from marl.data.collect import MAX_SEEDS
+from marl.environment import MAX_SEED
 from marl.sweep.cells import OPTIONS, Cell, Point, check_options, make_point
 from rrm_env.checks import bounded_integer, nearest, shown
 

@@ -18,17 +18,16 @@ from baselines import REGISTRY
 from baselines.comparison import mean_with_interval, parse_scheduler
 from marl.config import LearnerConfig, TrainingConfig, environment_steps
 from marl.data.dataset import Dataset, DatasetError
-from marl.data.sources import make_env
 from marl.data.storage import dump_json
 from marl.engines.base import Engine, Event, LostError, Task
+from marl.environment import Environment
 from marl.policy import load_policies
 from marl.runs.checkpoint import LOG, read_log
 from marl.runs.description import DESCRIPTION
 from marl.sweep.cells import CHANGED, Cell, Data, Description, Evaluating, Point, Reference
 from marl.sweep.grid import Sweep
-from marl.training.rollout import episode_returns
 from marl.training.train import train
-from rrm_env import RRMConfig, Scheduler, evaluate, metrics
+from rrm_env import Scheduler
 from rrm_env.files import append_line, check_utf8, write_whole
 from rrm_env.provenance import origin
 
@@ -64,8 +63,7 @@ class Training:
     training: TrainingConfig
     device: str
     seeds: tuple[int, ...]
-    network: RRMConfig | None
-    env: str | None
+    environment: Environment
     evaluations: tuple[tuple[str, Description, Evaluating], ...]
     """Still to be made: name of the file, what it is of, and how."""
 
@@ -173,19 +171,19 @@ class SweepRun:
 
     def _make_folders(self) -> None:
         """Make what is missing; refuse a folder whose files are of something else."""
-        check_utf8("--out", self.out)
+        check_utf8("out", self.out)
         inside = [name for name in (DATASETS, RUNS, REFERENCES) if (self.out / name).is_dir()]
         taken = [name for name in (RESULTS, PICTURE, ORIGIN, EVENTS) if (self.out / name).exists()]
         if taken and not inside:
             raise ValueError(
-                f"--out = {str(self.out)!r} holds {taken[0]} of something else: choose another folder"
+                f"out = {str(self.out)!r} holds {taken[0]} of something else: choose another folder"
             )
         try:
             for name in (DATASETS, RUNS, REFERENCES):
                 (self.out / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ValueError(
-                f"--out = {str(self.out)!r} cannot be made: {error.strerror or error}"
+                f"out = {str(self.out)!r} cannot be made: {error.strerror or error}"
             ) from None
 
     def _load(self) -> None:
@@ -295,8 +293,7 @@ class SweepRun:
             point.training,
             self.sweep.device,
             cells[0].seeds,
-            point.network,
-            point.env,
+            point.environment,
             tuple((cell.evaluation, cell.description, cell.point.evaluating) for cell in cells),
         )
 
@@ -412,8 +409,7 @@ def train_and_evaluate(task: Training) -> list[Values]:
         replace(task.training, device=task.device),
         seeds=task.seeds,
         dataset=_dataset(task),
-        network=task.network,
-        make=make_env(task.env) if task.env else None,
+        environment=task.environment,
         resume=(task.folder / DESCRIPTION).exists(),
     )
     made = []
@@ -436,12 +432,6 @@ def _dataset(task: Training) -> Dataset | None:
 
 def _evaluated(run: Path, how: Evaluating) -> Values:
     policies = load_policies(run, act_on=how.act_on, sample=how.sample)
-    if how.network is None:
-        assert how.env is not None
-        make = make_env(how.env)
-        return {
-            "return": [episode_returns(policy, make, how.episodes, how.seed) for policy in policies]
-        }
     return _together([_played(policy, how) for policy in policies])
 
 
@@ -453,8 +443,7 @@ def evaluate_scheduler(path: Path, reference: Reference) -> list[Values]:
 
 
 def _played(scheduler: Scheduler, how: Evaluating) -> Values:
-    evaluation = evaluate(scheduler, how.network, how.episodes, how.seed)
-    return {kpi: getattr(evaluation, kpi).tolist() for kpi in metrics.LEARNERS_KPIS}
+    return how.environment.evaluate(scheduler, how.episodes, how.seed)
 
 
 def _together(of_seeds: Iterable[Values]) -> Values:

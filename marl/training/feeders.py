@@ -12,9 +12,9 @@ from torch import Tensor
 from marl.config import TrainingConfig, environment_steps
 from marl.data.dataset import Dataset
 from marl.data.replay import Replay
-from marl.data.sources import Source
 from marl.data.transitions import Transitions
 from marl.learner.learner import Learner
+from marl.sources import Source
 
 
 class Feeder(Protocol):

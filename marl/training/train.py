@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from marl.config import LearnerConfig, TrainingConfig
-from marl.data.collect import MAX_SEED, MAX_SEEDS
+from marl.data.collect import MAX_SEEDS
 from marl.data.dataset import Dataset
-from marl.data.sources import MakeEnv, NetworkSource, ParallelSource, Source
+from marl.environment import MAX_SEED, Environment, environment_of
 from marl.learner.learner import Learner
 from marl.policy import Policy
 from marl.runs import checkpoint
 from marl.runs.description import RunError, is_online, steps_taken
-from marl.team import Team, team_of
-from marl.torch_state import known_torch
+from marl.torch_state import known_torch, require_device
 from marl.training.feeders import Offline, Online, Updates
-from marl.training.rollout import CURVE_SEED, curve_point, episode_returns
+from marl.training.rollout import curve_point
 from marl.training.tensorboard import tensorboard
 from rrm_env import RRMConfig
 from rrm_env.checks import bounded_integer
@@ -40,8 +38,7 @@ def train(
     *,
     seeds: Sequence[int] = (0,),
     dataset: Dataset | None = None,
-    network: RRMConfig | None = None,
-    make: MakeEnv | None = None,
+    environment: Environment | RRMConfig | None = None,
     resume: bool = False,
     report: Report | None = None,
 ) -> Path:
@@ -56,8 +53,8 @@ def train(
         training: how long and how; the defaults where None.
         seeds: one per learner, each 0 ... 2^30 - 1.
         dataset: transitions to learn from; online where None.
-        network: the network to act and to be evaluated in; the dataset's, or the preset ``paper``, where None.
-        make: makes another parallel environment to act and to be evaluated in instead.
+        environment: where to act and to be evaluated: a network's configuration, or another
+            environment; where None what the dataset was recorded in, or the preset ``paper``.
         resume: continue from the last checkpoint; the outcome is that of a run never interrupted.
         report: called after every record.
 
@@ -78,13 +75,13 @@ def train(
     seeds = [bounded_integer("seeds", seed, MAX_SEED, lowest=0) for seed in seeds]
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds must be at least one, all different, got {seeds}")
-    if config.algorithm == "bc" and dataset is None:
-        raise ValueError("algorithm = 'bc' needs a dataset: it clones what is recorded there")
-    if dataset is None:
-        config = replace(config, cql_alpha=0.0)
-    world = _World(dataset, network, make, training)
+    config = config.for_data(offline=dataset is not None)
+    require_device(training.device)
+    place = _environment(environment, dataset)
     try:
-        return _Run(Path(run), config, training, seeds, world, resume=resume, report=report).go()
+        return _Run(
+            Path(run), config, training, seeds, dataset, place, resume=resume, report=report
+        ).go()
     except RuntimeError as error:
         if "allocate" not in str(error):  # torch has no error of its own for that
             raise
@@ -93,74 +90,18 @@ def train(
         ) from None
 
 
-class _World:
-    """The environment of a run: the network, or another one."""
+def _environment(given: Environment | RRMConfig | None, dataset: Dataset | None) -> Environment:
+    """Where to act and to evaluate: what is given, else what was recorded, else ``paper``.
 
-    def __init__(
-        self,
-        dataset: Dataset | None,
-        network: RRMConfig | None,
-        make: MakeEnv | None,
-        training: TrainingConfig,
-    ) -> None:
-        self.dataset, self.make, self._training = dataset, make, training
-        if network is not None and make is not None:
-            raise ValueError("give either network or make, not both")
-        recorded = dataset.environment if dataset else {}
-        if (
-            network is None
-            and make is None
-            and (dataset is None or recorded.get("kind") == "network")
-        ):
-            network = RRMConfig(**recorded.get("config", {}))
-        self.network = network
-        if make is not None:
-            self.environment: dict[str, Any] = {
-                "kind": "parallel",
-                "name": str(make().metadata.get("name", "unknown")),
-            }
-        elif network is not None:
-            self.environment = {"kind": "network", "config": network.as_dict()}
-        else:
-            self.environment = recorded
-        self.team = self._team()
-
-    def _team(self) -> Team:
-        own = (
-            team_of(self.network)
-            if self.network
-            else ParallelSource(self.make, 1).team
-            if self.make
-            else None
-        )
-        recorded = self.dataset.team if self.dataset else own
-        if own is not None and own != recorded:
-            raise ValueError(f"the dataset is of {recorded}, the environment of {own}")
-        assert recorded is not None
-        return recorded
-
-    def source(self) -> Source:
-        """New environments for one seed."""
-        if self.make is not None:
-            return ParallelSource(self.make, self._training.envs_per_seed)
-        assert self.network is not None
-        return NetworkSource(self.network, self._training.envs_per_seed)
-
-    def curve(self, policy: Policy) -> dict[str, float]:
-        """Mean KPIs on the held-out episodes; nothing for a recorded environment that is not at hand."""
-        if self.network is not None:
-            return curve_point(policy, self.network, self._training.evaluation_episodes)
-        if self.make is not None:
-            return {
-                "return": float(
-                    np.mean(
-                        episode_returns(
-                            policy, self.make, self._training.evaluation_episodes, CURVE_SEED
-                        )
-                    )
-                )
-            }
-        return {}
+    Raises:
+        ValueError: the dataset is of other sizes.
+    """
+    if given is None:
+        given = RRMConfig() if dataset is None else dataset.environment
+    found = environment_of(given)
+    if dataset is not None and found.team not in (None, dataset.team):
+        raise ValueError(f"the dataset is of {dataset.team}, the environment of {found.team}")
+    return found
 
 
 class _Run:
@@ -172,32 +113,38 @@ class _Run:
         config: LearnerConfig,
         training: TrainingConfig,
         seeds: list[int],
-        world: _World,
+        dataset: Dataset | None,
+        environment: Environment,
         *,
         resume: bool,
         report: Report | None,
     ) -> None:
-        self._folder, self._training, self._world, self._report = folder, training, world, report
+        self._folder, self._training, self._report = folder, training, report
+        self._environment = environment
+        team = environment.team if dataset is None else dataset.team
+        assert team is not None  # nobody can act in what is known by name alone
         self._description = {
-            "scheme": config.scheme(offline=world.dataset is not None),
+            "scheme": config.scheme(offline=dataset is not None),
             "learner": config.as_dict(),
             "training": asdict(training),
             "seeds": seeds,
-            "team": asdict(world.team),
-            "environment": world.environment,
-            "data": _described(world.dataset),
+            "team": asdict(team),
+            "environment": environment.as_dict(),
+            "data": _described(dataset),
             "versions": versions("torch", "safetensors"),
             "revision": revision(),
         }
         checkpoint.described(self._description)  # refuses what no reader would take
-        self._learner = Learner(config, world.team, seeds, training.device)
+        self._learner = Learner(config, team, seeds, training.device)
         self._resume, self._saved = resume, 0
         if resume:
             checkpoint.check_same(folder, self._description)
         self._feeder: Offline | Online = (
-            Offline(world.dataset, self._learner)
-            if world.dataset is not None
-            else Online(self._learner, training, world.source)
+            Offline(dataset, self._learner)
+            if dataset is not None
+            else Online(
+                self._learner, training, partial(environment.source, training.envs_per_seed)
+            )
         )
 
     def go(self) -> Path:
@@ -285,7 +232,11 @@ class _Run:
         if updates % self._training.evaluate_every == 0 or updates == self._training.updates:
             self._learner.check_finite()
             curves = [
-                self._world.curve(Policy.of_learner(self._learner, k))
+                curve_point(
+                    Policy.of_learner(self._learner, k),
+                    self._environment,
+                    self._training.evaluation_episodes,
+                )
                 for k in range(len(self._learner.seeds))
             ]
             if curves[0]:

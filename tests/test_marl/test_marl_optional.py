@@ -17,8 +17,8 @@ from folders import ROOT
 from toys import Match, assert_same_outcome, made_up, run, trained
 
 from marl import from_minari, to_minari
-from marl.data.sources import ParallelSource, make_env
 from marl.engines import open_engine
+from marl.sources import ParallelSource, make_env
 from marl.training.tensorboard import tensorboard
 from rrm_env import optional
 
@@ -139,7 +139,7 @@ def test_an_environment_that_cannot_be_imported_is_named(
 ) -> None:
     break_library("somewhere", kind, tmp_path, monkeypatch)
     with pytest.raises(
-        ValueError, match=rf"^--env = 'somewhere' cannot be imported: {kind}: \w[^\n]*$"
+        ValueError, match=rf"^env = 'somewhere' cannot be imported: {kind}: \w[^\n]*$"
     ):
         make_env("somewhere")
 

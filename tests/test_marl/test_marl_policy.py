@@ -44,7 +44,7 @@ from marl import (
     episode_returns,
     load_policies,
 )
-from marl.data.sources import make_env
+from marl.sources import make_env
 from marl.team import team_of
 from rrm_env import SILENT, Network, RRMConfig, Scheduler, evaluate, parallel_env
 

@@ -13,6 +13,7 @@ from toys import SMALL, Match, run, small_learner, small_training, trained
 
 from baselines import RandomWalk
 from marl import Dataset, collect, collect_parallel, from_mdp_arrays, mdp_arrays, train
+from marl.environment import Environment
 from marl.exchange.d3rlpy import read_mdp_arrays
 from marl.runs.checkpoint import append_record, read_log
 from rrm_env.provenance import origin
@@ -52,7 +53,12 @@ def test_names_that_are_not_utf8_are_refused_before_the_work(
         lambda: collect_parallel(Unnameable, None, 10),
         lambda: from_mdp_arrays(arrays, SMALL, NO_TEXT),
         lambda: Dataset(**data.tensors(), metadata=renamed(data, name=NO_TEXT)),
-        lambda: train(tmp_path / "run", small_learner(), small_training(), make=Unnameable),
+        lambda: train(
+            tmp_path / "run",
+            small_learner(),
+            small_training(),
+            environment=Environment.of_factory(Unnameable),
+        ),
     ):
         with pytest.raises(ValueError, match="name must be a text that UTF-8 can hold"):
             work()
@@ -111,7 +117,7 @@ def test_replay_keeps_nothing_that_a_resumed_run_would_refuse(tmp_path: Path) ->
             return observations, dict.fromkeys(rewards, float("inf")), *rest
 
     with pytest.raises(ValueError, match="reward must be finite"):
-        trained(tmp_path / "run", make=Broken)
+        trained(tmp_path / "run", environment=Environment.of_factory(Broken))
 
 
 @pytest.mark.parametrize(

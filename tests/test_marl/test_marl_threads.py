@@ -15,8 +15,8 @@ import pytest
 from toys import SMALL, random_policy
 
 from marl import LearnerConfig, Policy
+from marl.environment import acting
 from marl.team import team_of
-from marl.training.rollout import acting
 from rrm_env import Network, evaluate
 
 SHARED = LearnerConfig(paradigm="i", hidden_sizes=(16,), share_parameters=True)

@@ -17,6 +17,7 @@ from toys import SMALL, Match, assert_same_outcome, small_learner, trained
 
 from baselines import RandomWalk
 from marl import Dataset, Learner, Policy, collect, collect_parallel, episode_returns, load_policies
+from marl.environment import Environment
 from marl.exchange.d3rlpy import from_mdp_arrays, mdp_arrays
 from marl.training.rollout import collect_run
 from rrm_env import evaluate
@@ -189,7 +190,7 @@ def test_data_are_equal_and_everything_is_left_as_it_was(
     def work(folder: Path) -> list[Any]:
         dataset.write(folder / "data.safetensors")
         read = Dataset.read(folder / "data.safetensors")
-        recorded = collect_run(expected["sac"], 60, seed=3, sample=True, config=SMALL)
+        recorded = collect_run(expected["sac"], 60, seed=3, sample=True, environment=SMALL)
         outcomes = [
             read,
             recorded,
@@ -215,7 +216,11 @@ def test_data_are_equal_and_everything_is_left_as_it_was(
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_policies_act_alike(name: str, expected: dict[str, Path], tmp_path: Path) -> None:
-    (alone,) = load_policies(trained(tmp_path / "match", make=Match, training={"updates": 2}))
+    (alone,) = load_policies(
+        trained(
+            tmp_path / "match", environment=Environment.of_factory(Match), training={"updates": 2}
+        )
+    )
     returns = episode_returns(alone, Match, 5)
     plain = Policy.load(expected["online"], sample=True)
     rates = evaluate(plain, SMALL, 5).ue_rates

@@ -218,7 +218,7 @@ def test_training_is_that_of_the_library(
         small_training(),
         seeds=(7, 8),
         dataset=Dataset.read(home / "data.safetensors") if offline else None,
-        network=None if offline else SMALL,
+        environment=None if offline else SMALL,
     )
     assert_same_outcome(tmp_path / "run", expected)
     descriptions = [

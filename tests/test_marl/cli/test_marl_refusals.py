@@ -68,12 +68,12 @@ def there(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("evaluate match --env toys --episodes 2 --network paper", "network"),
         (
             "collect --out new --env rrm_env.metrics",
-            "--env = 'rrm_env.metrics' must be a module with parallel_env()",
+            "env = 'rrm_env.metrics' must be a module with parallel_env()",
         ),
-        ("collect --out new --env no_such_module", "--env = 'no_such_module' cannot be imported"),
+        ("collect --out new --env no_such_module", "env = 'no_such_module' cannot be imported"),
         (
             "collect --out new --env toys:size",
-            "--env: expected FIELD=VALUE after a colon, got 'size'",
+            "env: expected FIELD=VALUE after a colon, got 'size'",
         ),
         ("collect --out new --env toys:size=3", "unexpected keyword argument 'size'"),
         (
@@ -112,7 +112,7 @@ def there(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             "train --out new --env toys --network paper",
             "--network is of the network and does not go with --env",
         ),
-        ("train --out new --env mpe2", "--env = 'mpe2' must be a module with parallel_env()"),
+        ("train --out new --env mpe2", "env = 'mpe2' must be a module with parallel_env()"),
         (
             "train --out sac --dataset data.safetensors",
             "'sac' holds a run already; resume it, or choose another folder",
@@ -202,7 +202,14 @@ def test_what_cannot_be_parsed_is_named(
 
 
 def documented(kind: type) -> dict[str, str]:
-    """Every field of a dataclass with the string under it."""
+    """Every field of a dataclass, inherited ones too, with the string under it."""
+    texts: dict[str, str] = {}
+    for parent in reversed(kind.__mro__[:-1]):
+        texts |= documented_itself(parent)
+    return texts
+
+
+def documented_itself(kind: type) -> dict[str, str]:
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     assert isinstance(definition, ast.ClassDef)
     texts: dict[str, str] = {}
@@ -232,7 +239,7 @@ def test_help_documents_every_option(
     assert stopped.value.code == 0
     text = printed(capsys)
     flat = {"learner": LearnerConfig, "training": TrainingConfig, "where": EngineOptions}
-    every = {field.name: kind for field in fields(kind)}
+    every = {field.name: kind for field in fields(kind) if field.name != "changes"}
     for name_of_part, part in flat.items():
         if every.pop(name_of_part, None):
             every |= {field.name: part for field in fields(part)}

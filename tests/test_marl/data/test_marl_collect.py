@@ -15,8 +15,8 @@ from toys import SMALL, episodes, random_policy
 
 from baselines import TDM, Greedy, ITLinQ, ProportionalFair, RandomWalk
 from marl import Dataset, LearnerConfig, Policy, collect
-from marl.data.collect import MAX_SEED
-from marl.data.sources import NetworkSource
+from marl.environment import MAX_SEED
+from marl.sources import NetworkSource
 from marl.team import team_of
 from rrm_env import SILENT, Network, RRMConfig, Scheduler, evaluate
 from rrm_env.network import EVALUATION_SEEDS

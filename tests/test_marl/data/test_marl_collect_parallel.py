@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from toys import Unlike, episodes
 
 from marl import Dataset, collect_parallel
-from marl.data.sources import make_env
+from marl.sources import make_env
 
 
 def segments(dataset: Dataset, num_envs: int) -> list[slice]:

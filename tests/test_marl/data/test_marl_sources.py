@@ -12,7 +12,7 @@ from replay import CONFIGS
 from toys import SMALL, Match, Unlike
 
 from marl import Team
-from marl.data.sources import AlikeAgents, NetworkSource, ParallelSource
+from marl.sources import AlikeAgents, NetworkSource, ParallelSource
 from marl.team import team_of
 from rrm_env import Network, RRMConfig, metrics, parallel_env
 from rrm_env.network import EVALUATION_SEEDS

@@ -272,8 +272,8 @@ def test_a_gpu_task_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ((None, 2, None), "--workers = 2 needs --engine local or ray"),
-        (("local", None, "auto"), "--address = 'auto' is a Ray cluster's and needs --engine ray"),
+        ((None, 2, None), "workers = 2 needs engine = 'local' or 'ray'"),
+        (("local", None, "auto"), "address = 'auto' is a Ray cluster's and needs engine = 'ray'"),
         (("local", 0, None), "workers must be an integer of at least 1 and at most 4096, got 0"),
     ],
 )
@@ -296,8 +296,8 @@ def test_ray_is_asked_for_by_name_where_it_is_missing(monkeypatch: pytest.Monkey
     ("address", "message"),
     [
         ("127.0.0.1:1", "no Ray cluster answers there"),
-        ("127.0.0.1", "--address must be HOST:PORT, ray://HOST:PORT or auto, got '127.0.0.1'"),
-        ("host:port", "--address must be HOST:PORT"),
+        ("127.0.0.1", "address must be HOST:PORT, ray://HOST:PORT or auto, got '127.0.0.1'"),
+        ("host:port", "address must be HOST:PORT"),
     ],
 )
 def test_a_cluster_that_is_not_there_is_one_line_at_once(

@@ -30,6 +30,7 @@ from marl import (
     read_mdp_arrays,
     to_minari,
 )
+from marl.environment import Environment
 from marl.exchange.d3rlpy import episode_ends
 from rrm_env import RRMConfig
 from rrm_env.provenance import install_hint
@@ -367,7 +368,7 @@ def test_minari_recordings_of_our_joint_view_are_datasets_of_the_network(minari:
             "some-v0", buffers, env=env, algorithm_name="half silent"
         )
     found = from_minari("some-v0")
-    assert found.environment == {"kind": "network", "config": CROWDED_OUT.as_dict()}
+    assert found.environment == Environment.of_network(CROWDED_OUT)
     assert found.metadata["behaviours"][0]["name"] == "half silent"
     assert found.metadata["behaviours"][0]["kpis"]["return"] == pytest.approx(
         found.reward.sum().item() / 2

@@ -44,7 +44,7 @@ def test_centralised_training_of_32_access_points_is_refused_before_anything_is_
             tmp_path / "run",
             LearnerConfig(paradigm="c"),
             TrainingConfig(updates=1),
-            network=NETWORK,
+            environment=NETWORK,
         )
     assert not (tmp_path / "run").exists()
 
@@ -118,7 +118,7 @@ def test_a_replay_that_does_not_fit_is_named_with_what_would(
             tmp_path / "run",
             LearnerConfig(paradigm="i"),
             TrainingConfig(updates=10**6),
-            network=NETWORK,
+            environment=NETWORK,
         )
     assert not (tmp_path / "run").exists()
 

@@ -18,6 +18,7 @@ from marl import (
     load_policies,
     train,
 )
+from marl.environment import Environment
 
 EASY: dict[str, Any] = {
     "hidden_sizes": (32,),
@@ -44,7 +45,14 @@ def final_returns(
         checkpoint_every=updates,
         **ACTING,
     )
-    train(run, LearnerConfig(**EASY, **scheme), training, seeds=(0, 1), dataset=dataset, make=Match)
+    train(
+        run,
+        LearnerConfig(**EASY, **scheme),
+        training,
+        seeds=(0, 1),
+        dataset=dataset,
+        environment=Environment.of_factory(Match),
+    )
     returns = [
         float(np.mean(episode_returns(policy, Match, 40, seed=7))) for policy in load_policies(run)
     ]

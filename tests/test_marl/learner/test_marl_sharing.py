@@ -126,7 +126,7 @@ def test_learning_from_common_features_runs_from_data_to_evaluation(tmp_path: Pa
         {"common_features": 4},
         {"updates": 2},
         dataset=collect(RandomWalk(), config, 60),
-        network=config,
+        environment=config,
     )
     assert evaluate(Policy.load(run), config, episodes=2).ue_rates.shape == (2, 6)
 

@@ -20,6 +20,7 @@ from toys import SMALL, Unlike, assert_same_outcome, checkpoint, records, traine
 from baselines import RandomWalk
 from marl import Dataset, RunError, collect
 from marl.__main__ import main
+from marl.environment import Environment
 from rrm_env import RRMConfig
 
 
@@ -236,13 +237,13 @@ def test_killed_command_resumes_to_the_same_outcome(
         (
             {},
             {},
-            {"network": RRMConfig(**{**SMALL.as_dict(), "n_ues": 9})},
+            {"environment": RRMConfig(**{**SMALL.as_dict(), "n_ues": 9})},
             "with another environment: n_ues was 6, now 9",
         ),
         (
             {},
             {},
-            {"make": Unlike},
+            {"environment": Environment.of_factory(Unlike)},
             "with another team: n_features was 4, now 5; n_actions was 3, now 4",
         ),
         ({}, {"updates": 15}, {}, "has done 20 updates already; updates = 15 asks for fewer"),

@@ -27,6 +27,7 @@ from sweeps import (
 from toys import SMALL, Match, assert_same_outcome, run
 from workers import is_alive, wait_until
 
+import marl.environment
 import marl.sweep.run
 from baselines import TDM, RandomWalk
 from marl import (
@@ -121,8 +122,8 @@ def test_what_is_done_is_not_done_again(finished: Path, monkeypatch: pytest.Monk
 
     before = stamps(finished)
     content = (finished / "results.json").read_bytes()
-    for name in ("train", "evaluate"):
-        monkeypatch.setattr(marl.sweep.run, name, refuse)
+    monkeypatch.setattr(marl.sweep.run, "train", refuse)
+    monkeypatch.setattr(marl.environment, "evaluate", refuse)
     monkeypatch.setattr(Collect, "record", refuse)
     done(small(), finished)
     changed = {path for path, stamp in stamps(finished).items() if before[path] != stamp}
@@ -395,7 +396,7 @@ def test_a_file_where_the_folder_should_be_is_refused(
     assert "--out must be a folder, got the file 'study.toml'" in capsys.readouterr().err
     assert run("sweep", "study.toml", "--out", "study.toml/x") == 2
     assert re.search(
-        r"^error: --out = '\S+study\.toml/x' cannot be made: Not a directory$",
+        r"^error: out = '\S+study\.toml/x' cannot be made: Not a directory$",
         capsys.readouterr().err,
         re.MULTILINE,
     )

@@ -17,8 +17,8 @@ from toys import SMALL, Match, run, trained
 
 from baselines import REGISTRY, RandomWalk
 from marl import LearnerConfig, TrainingConfig, collect
-from marl.cli.data import DEFAULT_SCHEDULER
 from marl.cli.learning import Evaluate, Train
+from marl.options import DEFAULT_SCHEDULER
 from marl.sweep.cells import OPTIONS, digest
 from marl.sweep.grid import MAX_POINTS, Sweep
 from rrm_env import RRMConfig
@@ -50,7 +50,7 @@ def test_grid_is_every_combination_and_the_last_axis_varies_fastest() -> None:
         assert point.learner.discount == 0.5
         assert point.data is not None
         assert point.data.description["transitions"] == point.varied["transitions"]
-        assert point.network == point.evaluating.network == SMALL
+        assert point.environment.network == point.evaluating.environment.network == SMALL
         assert [cell.seeds for cell in sweep.cells(point)] == [(0, 1)]
 
 
@@ -63,7 +63,8 @@ def test_a_list_of_sizes_is_a_value_and_options_of_one_name_are_told_apart() -> 
     assert sweep.varied == ["collect.seed", "evaluate.seed", "set"]
     assert {point.learner.hidden_sizes for point in sweep.points} == {(16, 8)}
     assert [
-        point.evaluating.network and point.evaluating.network.n_ues for point in sweep.points
+        point.evaluating.environment.network and point.evaluating.environment.network.n_ues
+        for point in sweep.points
     ] == [6, 8] * 4
 
 
@@ -90,14 +91,14 @@ def test_presets_and_networks_are_those_of_the_commands() -> None:
     assert point.learner == LearnerConfig.preset(
         "paper", algorithm="dqn", discount=0.5, cql_alpha=0.0
     )
-    assert point.network == RRMConfig.preset("correlated")
+    assert point.environment.network == RRMConfig.preset("correlated")
     assert point.training == TrainingConfig()
     assert (point.evaluating.episodes, point.evaluating.seed) == (Evaluate.episodes, Evaluate.seed)
     assert point.data is None
     (point,) = Sweep({}, {"transitions": 50}, {"schedulers": "all"}).points
     assert point.data is not None
     assert point.data.description["scheduler"] == DEFAULT_SCHEDULER
-    assert point.network == RRMConfig()
+    assert point.environment.network == RRMConfig()
     assert point.schedulers == tuple(REGISTRY)
     assert set(OPTIONS["train"]) >= {
         "preset",
@@ -145,7 +146,7 @@ def test_a_sweep_in_toml_is_the_one_in_python(tmp_path: Path) -> None:
 
 def test_names_are_the_same_in_other_processes() -> None:
     """Whatever order sets and dictionaries have there."""
-    code = "from test_marl_sweep import *; print([cell.name for cell in all_cells(small())], names_of_data(small()))"
+    code = "from sweeps import *; print([cell.name for cell in all_cells(small())], names_of_data(small()))"
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path]),
@@ -290,16 +291,16 @@ def test_data_are_known_by_their_content_not_by_where_they_lie(tmp_path: Path) -
             {"train": {"set": "n_ues=3"}},
             r"\[train\] set must be a table of network fields, such as .*, got 'n_ues=3'",
         ),
-        ({"train": {"algorithm": "bc"}}, r"\[train\] algorithm = 'bc' needs data"),
+        ({"train": {"algorithm": "bc"}}, r"\[train\] algorithm = 'bc' needs a dataset"),
         ({"train": {"dataset": "missing"}}, r"\[train\] 'missing' cannot be read"),
         ({"train": {"dataset": 3}}, r"\[train\] dataset must be a text, got 3"),
         (
             {"train": {"env": "no_such_module"}},
-            r"\[train\] --env = 'no_such_module' cannot be imported",
+            r"\[train\] env = 'no_such_module' cannot be imported",
         ),
         (
             {"train": {"env": "toys", "network": "paper"}},
-            r"\[train\] network and set are of the network and do not go with env",
+            r"\[train\] network is of the network and does not go with env",
         ),
         (
             {"train": {"log_every": 7}},
@@ -319,12 +320,12 @@ def test_data_are_known_by_their_content_not_by_where_they_lie(tmp_path: Path) -
             r"\[collect\] transitions must be an integer of at least 1, got 0",
         ),
         ({"collect": {"seed": -1}}, r"\[collect\] seed must be an integer of at least 0"),
-        ({"collect": {"sample": True}}, r"\[collect\] sample = true needs policy"),
+        ({"collect": {"sample": True}}, r"\[collect\] sample needs policy"),
         ({"collect": {"sample": "yes"}}, r"\[collect\] sample must be true or false, got 'yes'"),
         ({"collect": {"policy": "missing"}}, r"\[collect\] 'missing' holds no run"),
         (
             {"collect": {"env": "toys", "set": {"n_ues": 3}}},
-            r"\[collect\] network and set are of the network and do not go with env",
+            r"\[collect\] set is of the network and does not go with env",
         ),
         (
             {"collect": {"env": "toys"}},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,6 +26,7 @@ from toys import (
     trained,
 )
 
+import marl.environment
 from baselines import RandomWalk
 from marl import (
     Dataset,
@@ -42,8 +42,9 @@ from marl import (
     load_policies,
     train,
 )
-from marl.data.sources import NetworkSource
+from marl.environment import Environment
 from marl.learner.learner import PARTS
+from marl.sources import NetworkSource
 from marl.team import Team, team_of
 from marl.training.rollout import CURVE_SEED
 from rrm_env import Network, RRMConfig, evaluate
@@ -120,7 +121,13 @@ def test_agents_that_differ_are_trained(
     paradigm: str, offline: bool, parallel_dataset: Dataset, tmp_path: Path
 ) -> None:
     data = parallel_dataset if offline else None
-    run = trained(tmp_path / "run", {"paradigm": paradigm}, seeds=(0, 1), dataset=data, make=Unlike)
+    run = trained(
+        tmp_path / "run",
+        {"paradigm": paradigm},
+        seeds=(0, 1),
+        dataset=data,
+        environment=Environment.of_factory(Unlike),
+    )
     check_records(run, "sac", {"return"})
     last = [
         np.mean(episode_returns(policy, Unlike, 2, seed=CURVE_SEED))
@@ -132,7 +139,7 @@ def test_agents_that_differ_are_trained(
 def test_recorded_environment_that_is_not_at_hand_is_trained_without_a_curve(
     parallel_dataset: Dataset, tmp_path: Path
 ) -> None:
-    run = trained(tmp_path / "run", {"paradigm": "i"}, dataset=parallel_dataset, network=None)
+    run = trained(tmp_path / "run", {"paradigm": "i"}, dataset=parallel_dataset, environment=None)
     check_records(run, "sac", set(), n_seeds=1)
     assert Policy.load(run).team == Team(2, 5, 4)
 
@@ -234,7 +241,9 @@ def test_offline_runs_repeat_to_the_bit(algorithm: str, dataset: Dataset, tmp_pa
 
 @pytest.mark.parametrize(("algorithm", "where"), ONLINE)
 def test_online_runs_repeat_to_the_bit(algorithm: str, where: str, tmp_path: Path) -> None:
-    options: dict[str, Any] = {"make": Unlike} if where == "parallel" else {}
+    options: dict[str, Any] = (
+        {"environment": Environment.of_factory(Unlike)} if where == "parallel" else {}
+    )
     assert_same_outcome(
         *(trained(tmp_path / k, {"algorithm": algorithm}, seeds=(3, 1), **options) for k in "ab")
     )
@@ -245,7 +254,9 @@ def test_online_runs_repeat_to_the_bit(algorithm: str, where: str, tmp_path: Pat
 def test_seeds_side_by_side_learn_what_each_learns_alone(
     paradigm: str, algorithm: str, where: str, tmp_path: Path
 ) -> None:
-    options: dict[str, Any] = {"make": Unlike} if where == "parallel" else {}
+    options: dict[str, Any] = (
+        {"environment": Environment.of_factory(Unlike)} if where == "parallel" else {}
+    )
     learner = {"algorithm": algorithm, "paradigm": paradigm}
     together = trained(tmp_path / "together", learner, seeds=(3, 1), **options)
     for k, seed in enumerate((3, 1)):
@@ -318,13 +329,15 @@ def test_replay_holds_what_happened(seed: int, tmp_path: Path) -> None:
 
 
 def test_termination_is_remembered(tmp_path: Path) -> None:
-    ends = load_file(trained(tmp_path / "match", make=Match) / "replay-20.safetensors")[
-        "terminated"
-    ]
+    ends = load_file(
+        trained(tmp_path / "match", environment=Environment.of_factory(Match))
+        / "replay-20.safetensors"
+    )["terminated"]
     assert ends.all()
-    ends = load_file(trained(tmp_path / "unlike", make=Unlike) / "replay-20.safetensors")[
-        "terminated"
-    ]
+    ends = load_file(
+        trained(tmp_path / "unlike", environment=Environment.of_factory(Unlike))
+        / "replay-20.safetensors"
+    )["terminated"]
     assert 0.05 < ends.mean() < 0.25  # episodes have 3 or 4 steps, and about half of them terminate
 
 
@@ -348,7 +361,7 @@ def test_no_episode_is_played_twice_and_none_is_an_evaluations(
     monkeypatch.setattr(Policy, "schedule", spy_schedule)
     config = RRMConfig(**{**SMALL.as_dict(), "episode_length": episode_length})
     seeds = (0, 1, 2**30 - 1)
-    run = trained(tmp_path / "run", seeds=seeds, network=config)
+    run = trained(tmp_path / "run", seeds=seeds, environment=config)
     assert len(set(played)) == len(played) == 3 * 2 * {1: 28, 10: 3}[episode_length]
     assert {seed // 2**32 for seed in played} == set(seeds)
     assert max(played) < EVALUATION_SEEDS <= min(evaluated)
@@ -376,8 +389,8 @@ def test_no_episode_of_a_parallel_environment_is_trained_and_evaluated_on(
 ) -> None:
     Noted.seeds.clear()
     with monkeypatch.context() as without_curve:
-        without_curve.setattr(sys.modules[train.__module__], "episode_returns", lambda *_: [0.0])
-        run = trained(tmp_path / "run", seeds=(0, 1), make=Noted)
+        without_curve.setattr(marl.environment, "episode_returns", lambda *_: [0.0])
+        run = trained(tmp_path / "run", seeds=(0, 1), environment=Environment.of_factory(Noted))
     training = set(Noted.seeds)
     assert len(training) >= 2 * 2
     for seed in (CURVE_SEED, 0, 1):
@@ -421,7 +434,9 @@ def test_divergence_between_records_is_found_before_anything_is_written(
     assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
 
 
-@pytest.mark.parametrize(("options", "evaluate_every"), [({}, 20), ({"make": Unlike}, 1)])
+@pytest.mark.parametrize(
+    ("options", "evaluate_every"), [({}, 20), ({"environment": Environment.of_factory(Unlike)}, 1)]
+)
 def test_parameters_that_are_not_finite_are_neither_acted_on_nor_saved(
     options: Any, evaluate_every: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -445,7 +460,7 @@ def test_diverged_learner_acts_legally_until_it_is_found(algorithm: str, tmp_pat
         trained(
             tmp_path / "run",
             {"algorithm": algorithm, "epsilon_final": 0.0, "exploration_updates": 1, **rates},
-            make=Unlike,
+            environment=Environment.of_factory(Unlike),
         )
 
 
@@ -518,22 +533,17 @@ WIDE = RRMConfig(**{**SMALL.as_dict(), "n_aps": 3})
             "device must be cpu, cuda or cuda:N, got 'meta'",
         ),
         (
-            lambda run: trained(run, make=Match, network=SMALL),
-            ValueError,
-            "give either network or make, not both",
-        ),
-        (
-            lambda run: trained(run, network=WIDE, dataset=made_up()),
+            lambda run: trained(run, environment=WIDE, dataset=made_up()),
             ValueError,
             "the dataset is of Team(n_agents=2, n_features=3",
         ),
         (
-            lambda run: trained(run, make=Match, dataset=made_up()),
+            lambda run: trained(run, environment=Environment.of_factory(Match), dataset=made_up()),
             ValueError,
             "the environment of Team(n_agents=2, n_features=3",
         ),
         (
-            lambda run: trained(run, {"paradigm": "c"}, network=RRMConfig(n_aps=9)),
+            lambda run: trained(run, {"paradigm": "c"}, environment=RRMConfig(n_aps=9)),
             ValueError,
             "4^9 = 262,144 joint actions",
         ),
@@ -549,11 +559,12 @@ def test_bad_arguments_are_refused_by_name_and_write_nothing(
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_missing_cuda_device_is_named() -> None:
+def test_missing_cuda_device_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"device = 'cuda:1' is not available: torch .* finds no CUDA device"
     ):
-        small_training(device="cuda:1")
+        trained(tmp_path / "run", {}, {"device": "cuda:1"})
+    assert not (tmp_path / "run").exists()
 
 
 def test_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:

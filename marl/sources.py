@@ -32,16 +32,16 @@ def make_env(text: str) -> MakeEnv:
     name, *options = text.split(":")
     module, why = attempt(name)
     if module is None:
-        raise ValueError(f"--env = {name!r} cannot be imported: {why}")
+        raise ValueError(f"env = {name!r} cannot be imported: {why}")
     if not hasattr(module, "parallel_env"):
         raise ValueError(
-            f"--env = {name!r} must be a module with parallel_env(), as PettingZoo's have"
+            f"env = {name!r} must be a module with parallel_env(), as PettingZoo's have"
         )
     arguments = {}
     for option in options:
         key, separator, value = option.partition("=")
         if not separator:
-            raise ValueError(f"--env: expected FIELD=VALUE after a colon, got {option!r}")
+            raise ValueError(f"env: expected FIELD=VALUE after a colon, got {option!r}")
         try:
             arguments[key] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
