@@ -97,7 +97,7 @@ def test_trainings_that_overlap_leave_the_hook_for_threads_as_it_was(
 
 
 ASKED: dict[str, tuple[str, Callable[[], object], str]] = {
-    "ray": ("ray", lambda: open_engine("ray"), "--engine ray needs ray"),
+    "ray": ("ray", lambda: open_engine("ray"), "engine = 'ray' needs ray"),
     "minari": ("minari", lambda: to_minari(made_up(), "a/b-v0"), "to_minari needs minari"),
     "h5py": ("h5py", lambda: from_minari("a/b-v0"), "from_minari needs h5py"),
     "pillow": ("PIL", lambda: from_minari("a/b-v0"), "from_minari needs PIL"),
