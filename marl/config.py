@@ -6,13 +6,17 @@ import math
 import numbers
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, get_args
+from dataclasses import Field, asdict, dataclass, field, fields, replace
+from functools import cache
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from rrm_env.checks import bounded_integer, nearest, shown
 
 Paradigm = Literal["c", "i", "ctde"]
 Algorithm = Literal["sac", "dqn", "bc"]
+Reduction = Literal["sum", "mean"]
+TDLoss = Literal["half_squared", "huber"]
+ActOn = Literal["actor", "critic"]
 
 PRESETS: dict[str, dict[str, Any]] = {
     "tuned": {},
@@ -33,27 +37,60 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """What each preset changes of the defaults. ``paper``: Table III; its two learning rates are read as actor's and critic's."""
 
-_POSITIVE = (
-    "discount",
-    "critic_learning_rate",
-    "actor_learning_rate",
-    "temperature_learning_rate",
-    "target_rate",
-    "reward_scale",
-    "initial_temperature",
-)
-_WORDS = {
-    "paradigm": get_args(Paradigm),
-    "algorithm": get_args(Algorithm),
-    "cql_reduction": ("sum", "mean"),
-    "td_loss": ("half_squared", "huber"),
-    "act_on": ("actor", "critic"),
-}
-_AT_MOST_ONE = ("discount", "target_rate", "entropy_ratio", "epsilon_final")
 _SMALLEST, _LARGEST = 1e-30, 1e30
 """Of positive numbers: networks compute in float32, which neither loses nor overflows these."""
 _MOST = 2**53
 """Of integers: update counters are int64, and this is as far as JSON's readers agree."""
+
+
+def _number(default: float, low: float = 0.0, high: float = _LARGEST) -> Any:
+    """A field that holds a number from ``low`` to ``high``."""
+    return field(default=default, metadata={"low": low, "high": high})
+
+
+def _positive(default: float, high: float = _LARGEST) -> Any:
+    return _number(default, _SMALLEST, high)
+
+
+def _integer(default: int, low: int = 1) -> Any:
+    """A field that holds an integer of at least ``low``."""
+    return field(default=default, metadata={"low": low, "high": _MOST})
+
+
+@cache
+def _words() -> dict[str, tuple[str, ...]]:
+    """The fields of `LearnerConfig` that hold a word, and the words that each allows."""
+    kinds = get_type_hints(LearnerConfig)
+    return {name: get_args(kind) for name, kind in kinds.items() if get_origin(kind) is Literal}
+
+
+def _checked(item: Field[Any], value: Any) -> Any:
+    """A value of a field, a number as plain Python (TypeError, ValueError: what is allowed)."""
+    if words := _words().get(item.name):
+        if not isinstance(value, str) or value not in words:
+            raise ValueError(f"{item.name} must be one of {', '.join(words)}, got {shown(value)}")
+    elif isinstance(item.default, bool):
+        if not isinstance(value, bool):
+            raise TypeError(f"{item.name} must be True or False, got {shown(value)}")
+    elif isinstance(item.default, int):
+        return bounded_integer(item.name, value, item.metadata["high"], item.metadata["low"])
+    elif isinstance(item.default, float):
+        return _checked_float(item, value)
+    return value
+
+
+def _checked_float(item: Field[Any], value: Any) -> float:
+    low, high = item.metadata["low"], item.metadata["high"]
+    allowed = f"a finite number of at least {low:g} and at most {high:g}"
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{item.name} must be {allowed}, got {shown(value)}")
+    try:
+        number = float(value)
+    except OverflowError:  # an integer beyond float
+        number = math.inf
+    if not low <= number <= high:
+        raise ValueError(f"{item.name} must be {allowed}, got {shown(value)}")
+    return number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,66 +106,63 @@ class LearnerConfig:
     and the sum of their Q-values is trained (Eqs. 23, 24)."""
     algorithm: Algorithm = "sac"
     """sac: discrete soft actor-critic; dqn: deep Q-network; bc: behaviour cloning, the floor for offline results."""
-    cql_alpha: float = 1.0
+    cql_alpha: float = _number(1.0)
     """Offline: weight of the conservative penalty (Eqs. 26-28); 0 leaves it out. Online there is none."""
-    cql_reduction: Literal["sum", "mean"] = "sum"
+    cql_reduction: Reduction = "sum"
     """How the penalties of several agents combine: sum (Eq. 28) or mean."""
-    discount: float = 0.9
+    discount: float = _positive(0.9, high=1.0)
     """Discount factor. The paper's 0.99 works too, but scores less here: weights already carry the past, and steps far ahead add noise."""
-    batch_size: int = 256
+    batch_size: int = _integer(256)
     """Transitions per update."""
     hidden_sizes: tuple[int, ...] = (256, 256)
     """Widths of the hidden ReLU layers of every network."""
-    critic_learning_rate: float = 3e-4
+    critic_learning_rate: float = _positive(3e-4)
     """Adam's step size for Q-networks."""
-    actor_learning_rate: float = 3e-4
+    actor_learning_rate: float = _positive(3e-4)
     """Adam's step size for policy networks."""
-    temperature_learning_rate: float = 3e-4
+    temperature_learning_rate: float = _positive(3e-4)
     """Adam's step size for the logarithm of the temperature, where it is automatic."""
-    n_critics: int = 2
+    n_critics: int = _integer(2)
     """Q-networks per head; targets and policies use the smallest of their values."""
-    target_rate: float = 0.005
+    target_rate: float = _positive(0.005, high=1.0)
     """Share of the online Q-networks that flows into the target networks at each target update."""
-    target_period: int = 1
+    target_period: int = _integer(1)
     """Updates between target updates."""
     share_parameters: bool = False
     """i, ctde: one network for all agents, so that the policy runs with any number of them."""
-    common_features: int = 0
+    common_features: int = _integer(0, low=0)
     """c: see only so many features, the last of an observation, that all agents observe alike (messages); every agent can then run the
     network itself, and all agree. 0: see all observations."""
     automatic_temperature: bool = True
     """sac: adapt the temperature until the policy's entropy is entropy_ratio * log(number of legal actions)."""
-    initial_temperature: float = 0.5
+    initial_temperature: float = _positive(0.5)
     """sac: the temperature at the start, or throughout where it is not automatic."""
-    entropy_ratio: float = 0.3
+    entropy_ratio: float = _number(0.3, high=1.0)
     """sac: target entropy as a share of that of uniformly random legal actions."""
     soft_backup: bool = True
     """sac: count the next state's entropy in the target, or only in the actor's loss as in the paper (Eqs. 17, 19, 21 and 24)."""
     double_q: bool = True
     """dqn: the online network chooses the next action and the target network judges it, or the target network does both."""
-    td_loss: Literal["half_squared", "huber"] = "half_squared"
+    td_loss: TDLoss = "half_squared"
     """Loss of a temporal-difference error d: d^2 / 2, or Huber's, which is linear beyond 1."""
-    reward_scale: float = 0.1
+    reward_scale: float = _positive(0.1)
     """Factor on rewards; it sets how strong a penalty of weight cql_alpha is."""
     normalise_observations: bool = True
     """Shift and scale each observation feature to mean 0 and standard deviation 1 over the dataset, or over the first replay."""
-    act_on: Literal["actor", "critic"] = "actor"
+    act_on: ActOn = "actor"
     """sac: the trained policy is greedy on the actor (Algorithm 3) or on the Q-networks (Eq. 25)."""
-    epsilon_final: float = 0.05
+    epsilon_final: float = _number(0.05, high=1.0)
     """dqn online: share of random actions after exploration_updates; it starts at 1 and falls linearly."""
-    exploration_updates: int = 3000
+    exploration_updates: int = _integer(3000, low=0)
     """dqn online: updates until epsilon_final is reached."""
-    replay_capacity: int = 100_000
+    replay_capacity: int = _integer(100_000)
     """online: transitions kept per seed."""
-    learning_starts: int = 2000
+    learning_starts: int = _integer(2000, low=0)
     """online: transitions per seed, of uniformly random legal actions, before the first update."""
 
     def __post_init__(self) -> None:
-        for name, allowed in _WORDS.items():
-            if not isinstance(word := getattr(self, name), str) or word not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {shown(word)}")
         for item in fields(self):
-            object.__setattr__(self, item.name, self._checked(item.name, getattr(self, item.name)))
+            object.__setattr__(self, item.name, _checked(item, getattr(self, item.name)))
         if not isinstance(self.hidden_sizes, (tuple, list)):
             raise TypeError(
                 f"hidden_sizes must be integers of at least 1, one per hidden layer, got {shown(self.hidden_sizes)}"
@@ -150,40 +184,6 @@ class LearnerConfig:
             raise ValueError(
                 f"learning_starts = {self.learning_starts} must not exceed replay_capacity = {self.replay_capacity}"
             )
-
-    def _checked(self, name: str, value: Any) -> Any:
-        """The value, a number as plain Python, or an error that names the field, the value and what is allowed."""
-        default = getattr(type(self), name)
-        if isinstance(default, bool):
-            if not isinstance(value, bool):
-                raise TypeError(f"{name} must be True or False, got {shown(value)}")
-        elif isinstance(default, int):
-            return bounded_integer(
-                name,
-                value,
-                _MOST,
-                0 if name in ("exploration_updates", "learning_starts", "common_features") else 1,
-            )
-        elif isinstance(default, float):
-            return self._checked_float(name, value)
-        return value
-
-    @staticmethod
-    def _checked_float(name: str, value: Any) -> float:
-        low, high = (
-            _SMALLEST if name in _POSITIVE else 0.0,
-            1.0 if name in _AT_MOST_ONE else _LARGEST,
-        )
-        allowed = f"a finite number of at least {low:g} and at most {high:g}"
-        if isinstance(value, bool) or not isinstance(value, numbers.Real):
-            raise TypeError(f"{name} must be {allowed}, got {shown(value)}")
-        try:
-            number = float(value)
-        except OverflowError:  # an integer beyond float
-            number = math.inf
-        if not low <= number <= high:
-            raise ValueError(f"{name} must be {allowed}, got {shown(value)}")
-        return number
 
     @classmethod
     def preset(cls, name: str = "tuned", **overrides: Any) -> LearnerConfig:

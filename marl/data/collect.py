@@ -14,6 +14,7 @@ from marl.checks import check_text
 from marl.data.dataset import Dataset
 from marl.data.replay import bytes_per_transition
 from marl.data.storage import free_bytes
+from marl.data.transitions import COLUMNS
 from marl.engines.base import Engine, Serial, Task
 from marl.environment import MAX_SEED, Act, Environment
 from marl.sources import MakeEnv, NetworkSource, ParallelSource, Source
@@ -299,19 +300,10 @@ def _record(
     """Columns (B, steps, ...) of B environments, and the episodes that ended."""
     source.reset(seed, first_episode)
     batch, team = len(source.observation), source.team
-    observed, masked = (team.n_agents, team.n_features), (team.n_agents, team.n_actions)
-    shapes: dict[str, tuple[tuple[int, ...], Any]] = {
-        "observation": (observed, np.float32),
-        "mask": (masked, np.uint8),
-        "action": ((team.n_agents,), np.int32),
-        "reward": ((), np.float32),
-        "next_observation": (observed, np.float32),
-        "next_mask": (masked, np.uint8),
-        "terminated": ((), np.uint8),
-        "truncated": ((), np.uint8),
-    }
     columns = {
-        name: np.empty((batch, steps, *shape), kind) for name, (shape, kind) in shapes.items()
+        name: np.empty((batch, steps, *column.shape(team)), column.dtype)
+        for name, column in COLUMNS.items()
+        if name != "behaviour"
     }
     running, ended = np.zeros(batch), []
     for t in range(steps):
@@ -361,12 +353,8 @@ def _dataset(
     kpis: dict[str, float],
 ) -> Dataset:
     """Of columns (n, ...); the recording ends with the last row."""
-    rows = {key: torch.from_numpy(column) for key, column in columns.items()}
-    rows["truncated"][-1] = 1 - rows["terminated"][-1]
-    n = len(rows["reward"])
+    columns["truncated"][-1] = 1 - columns["terminated"][-1]
+    n = len(columns["reward"])
     behaviour = {"name": name, "seed": seed, "transitions": n, "kpis": kpis}
-    return Dataset(
-        **rows,
-        behaviour=torch.zeros(n, dtype=torch.int32),
-        metadata={"environment": environment.as_dict(), "behaviours": [behaviour]},
-    )
+    metadata = {"environment": environment.as_dict(), "behaviours": [behaviour]}
+    return Dataset.from_arrays(columns, metadata)

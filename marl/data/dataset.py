@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from marl.data.metadata import check_behaviours, check_versions
@@ -20,7 +22,7 @@ from marl.data.storage import (
     read_safetensors,
     serialised,
 )
-from marl.data.transitions import Transitions, check_values
+from marl.data.transitions import COLUMNS, Transitions, check_values, learned_dtype
 from marl.environment import Environment
 from marl.team import Team
 from marl.torch_state import known_torch
@@ -33,17 +35,6 @@ SCHEMA = 1
 """Version of the file's layout; raised when a reader of the old one would misread the new one."""
 
 _KIND = "rrm_env transitions"
-_TYPES = {
-    "observation": torch.float32,
-    "mask": torch.uint8,
-    "action": torch.int32,
-    "reward": torch.float32,
-    "next_observation": torch.float32,
-    "next_mask": torch.uint8,
-    "terminated": torch.uint8,
-    "truncated": torch.uint8,
-    "behaviour": torch.int32,
-}
 
 
 def check_dataset_path(name: str, path: str | Path) -> Path:
@@ -63,7 +54,7 @@ class DatasetError(ValueError):
     """A file or a set of arrays that is no dataset; the message says what is wrong."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """n transitions of a team of I agents with D observation features and A actions each.
 
@@ -99,23 +90,16 @@ class Dataset:
     def __post_init__(self) -> None:
         if not isinstance(self.metadata, Mapping):
             raise DatasetError(f"metadata must be a mapping, got {shown(self.metadata)}")
-        n, agents, features, actions = self._sizes()
-        shapes = {
-            "observation": (n, agents, features),
-            "mask": (n, agents, actions),
-            "action": (n, agents),
-            "next_observation": (n, agents, features),
-            "next_mask": (n, agents, actions),
-        }
-        for name, kind in _TYPES.items():
-            tensor, shape = getattr(self, name), shapes.get(name, (n,))
+        n, team = self._sizes()
+        for name, column in COLUMNS.items():
+            tensor, shape = getattr(self, name), (n, *column.shape(team))
+            kind = getattr(torch, column.dtype)
             if tensor.dtype != kind or tensor.shape != shape:
-                raise DatasetError(
-                    f"{name} must be {kind} of shape {shape}, got {tensor.dtype} of shape {tuple(tensor.shape)}"
-                )
+                found = f"{tensor.dtype} of shape {tuple(tensor.shape)}"
+                raise DatasetError(f"{name} must be {kind} of shape {shape}, got {found}")
         self._check_content()
 
-    def _sizes(self) -> tuple[int, int, int, int]:
+    def _sizes(self) -> tuple[int, Team]:
         for name in ("observation", "mask"):
             if getattr(self, name).ndim != 3:
                 raise DatasetError(
@@ -129,7 +113,7 @@ class Dataset:
                 f"observation and mask must have at least one agent, feature and action, got shapes {shapes[0]} and {shapes[1]}"
             )
         n, agents, features = self.observation.shape
-        return n, agents, features, self.mask.shape[-1]
+        return n, Team(agents, features, self.mask.shape[-1])
 
     def _check_content(self) -> None:
         try:
@@ -157,14 +141,16 @@ class Dataset:
 
     def tensors(self) -> dict[str, Tensor]:
         """The arrays by name."""
-        return {name: getattr(self, name) for name in _TYPES}
+        return {name: getattr(self, name) for name in COLUMNS}
 
     @known_torch
     def transitions(self, device: torch.device | str = "cpu") -> Transitions:
         """What learners read, on ``device``."""
-        moved = {name: getattr(self, name).to(device) for name in Transitions._fields}
         return Transitions(
-            **{**moved, "action": moved["action"].long(), "terminated": moved["terminated"].float()}
+            **{
+                name: getattr(self, name).to(device).to(learned_dtype(name))
+                for name in Transitions._fields
+            }
         )
 
     @known_torch
@@ -182,6 +168,18 @@ class Dataset:
             {name: tensor.contiguous() for name, tensor in self.tensors().items()},
             json.dumps(described, sort_keys=True),
         )
+
+    @classmethod
+    def from_arrays(
+        cls, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]
+    ) -> Dataset:
+        """A dataset from arrays by name, of any number type; behaviour is 0 where it is left out."""
+        given = {"behaviour": np.zeros(len(arrays["reward"])), **arrays}
+        tensors = {
+            name: torch.from_numpy(np.ascontiguousarray(given[name], column.dtype))
+            for name, column in COLUMNS.items()
+        }
+        return cls(**tensors, metadata=metadata)
 
     # --- Parts and unions ---
 
@@ -223,7 +221,7 @@ class Dataset:
                 raise DatasetError(f"datasets[{k}] is of another environment than datasets[0]")
             columns.append({**dataset.tensors(), "behaviour": dataset.behaviour + len(behaviours)})
             behaviours += dataset.metadata.get("behaviours", [])
-        joined = {name: torch.cat([column[name] for column in columns]) for name in _TYPES}
+        joined = {name: torch.cat([column[name] for column in columns]) for name in COLUMNS}
         return Dataset(**joined, metadata={**first.metadata, "behaviours": behaviours})
 
     @staticmethod
@@ -293,9 +291,9 @@ class Dataset:
             raise DatasetError(
                 f"{where} has schema {found}, this version reads {SCHEMA}: collect it again"
             )
-        if missing := sorted(_TYPES.keys() - tensors.keys()):
+        if missing := sorted(COLUMNS.keys() - tensors.keys()):
             raise DatasetError(f"{where} lacks {', '.join(missing)}")
-        tensors = {name: tensors[name] for name in _TYPES}
+        tensors = {name: tensors[name] for name in COLUMNS}
         described = metadata.get("description", "")
         if metadata.get("checksum") != checksum(tensors, described):
             raise DatasetError(

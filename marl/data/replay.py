@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from marl.data.storage import free_bytes, require_like
-from marl.data.transitions import Transitions, check_values
+from marl.data.transitions import COLUMNS, Transitions, check_values, learned_dtype
 from marl.team import Team
 
 
@@ -103,15 +103,11 @@ def bytes_per_transition(team: Team) -> int:
 
 
 def _zeros(team: Team, rows: int, device: torch.device) -> Transitions:
-    def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        return torch.zeros(rows, *shape, dtype=dtype, device=device)
-
     return Transitions(
-        observation=zeros(team.n_agents, team.n_features),
-        mask=zeros(team.n_agents, team.n_actions, dtype=torch.uint8),
-        action=zeros(team.n_agents, dtype=torch.int64),
-        reward=zeros(),
-        next_observation=zeros(team.n_agents, team.n_features),
-        next_mask=zeros(team.n_agents, team.n_actions, dtype=torch.uint8),
-        terminated=zeros(),
+        **{
+            name: torch.zeros(
+                rows, *COLUMNS[name].shape(team), dtype=learned_dtype(name), device=device
+            )
+            for name in Transitions._fields
+        }
     )

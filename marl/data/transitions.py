@@ -1,4 +1,4 @@
-"""Transitions as tensors, and which of them an update sees."""
+"""Transitions: the table of their columns, the tensors that learners read, and checks of values."""
 
 from __future__ import annotations
 
@@ -7,6 +7,48 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from marl.team import Team
+
+
+class Column(NamedTuple):
+    """A column of a dataset, of n rows."""
+
+    axes: str
+    """Further axes: I agents, D features of an observation, A actions."""
+    dtype: str
+    """As it is stored; numpy and torch share the names."""
+    meaning: str
+
+    def shape(self, team: Team) -> tuple[int, ...]:
+        """The shape of a row."""
+        sizes = {"I": team.n_agents, "D": team.n_features, "A": team.n_actions}
+        return tuple(sizes[axis] for axis in self.axes)
+
+
+COLUMNS = {
+    "observation": Column("ID", "float32", "what each agent saw"),
+    "mask": Column("IA", "uint8", "1 where an action was legal"),
+    "action": Column("I", "int32", "what each agent did, legal"),
+    "reward": Column("", "float32", "shared by all agents"),
+    "next_observation": Column("ID", "float32", "what followed, also where the episode ended"),
+    "next_mask": Column("IA", "uint8", "its mask"),
+    "terminated": Column("", "uint8", "1 where nothing follows by the environment's rules"),
+    "truncated": Column(
+        "", "uint8", "1 where the recording of an episode stops for another reason"
+    ),
+    "behaviour": Column("", "int32", "which of the behaviours below acted"),
+}
+"""All that is known of a transition, in the order in which datasets store it."""
+
+LEARNED = {"action": torch.int64, "terminated": torch.float32}
+"""Columns that learners read in another type than the one they are stored in."""
+
+
+def learned_dtype(name: str) -> torch.dtype:
+    """The type in which learners read a column."""
+    found: torch.dtype = LEARNED.get(name, getattr(torch, COLUMNS[name].dtype))
+    return found
 
 
 class Transitions(NamedTuple):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from marl.data.dataset import Dataset
+from marl.data.transitions import COLUMNS
 from marl.exchange.d3rlpy import episode_ends
 from rrm_env import RRMConfig, metrics
 from rrm_env.files import check_replaceable
@@ -169,23 +170,12 @@ Conclusions about a deployed network or about people: everything here is simulat
 
 
 def _structure(dataset: Dataset, file: str) -> str:
-    meanings = {
-        "observation": "what each agent saw",
-        "mask": "1 where an action was legal",
-        "action": "what each agent did, legal",
-        "reward": "shared by all agents",
-        "next_observation": "what followed, also where the episode ended",
-        "next_mask": "its mask",
-        "terminated": "1 where nothing follows by the environment's rules",
-        "truncated": "1 where the recording of an episode stops for another reason",
-        "behaviour": "which of the behaviours below acted",
-    }
     observed = "Of the network, an observation is log10 SINR and log10 weight of each candidate, and what else its options add.\n\n"
     observed = observed if dataset.environment.network else ""
     tensors = dataset.tensors()
     rows = "\n".join(
-        f"| `{name}` | {_shape(tensors[name])} | {str(tensors[name].dtype)[6:]} | {text} |"
-        for name, text in meanings.items()
+        f"| `{name}` | {_shape(tensors[name])} | {column.dtype} | {column.meaning} |"
+        for name, column in COLUMNS.items()
     )
     return f"""## Dataset Structure
 

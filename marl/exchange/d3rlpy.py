@@ -115,20 +115,19 @@ def from_mdp_arrays(
     rows = {
         "observation": seen[kept],
         "mask": mask[kept],
-        "action": action.numpy().astype(np.int32),
+        "action": action.numpy(),
         "reward": columns["rewards"][kept],
         "next_observation": seen[following],
         "next_mask": mask[following],
-        "terminated": terminal[kept].astype(np.uint8),
-        "truncated": truncated.astype(np.uint8),
-        "behaviour": np.zeros(int(kept.sum()), np.int32),
+        "terminated": terminal[kept],
+        "truncated": truncated,
     }
     behaviour = {"name": name, "transitions": int(kept.sum()), "kpis": {}}
     metadata = {
         "environment": Environment.of_network(config).as_dict(),
         "behaviours": [behaviour],
     }
-    return Dataset(**{key: torch.from_numpy(row) for key, row in rows.items()}, metadata=metadata)
+    return Dataset.from_arrays(rows, metadata)
 
 
 def read_mdp_arrays(path: str | Path) -> dict[str, NDArray[Any]]:

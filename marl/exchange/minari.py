@@ -240,14 +240,13 @@ def _transitions(data: Any) -> Dataset:
         raise DatasetError(f"Minari dataset {data.id!r} holds no episode")
     episodes = [_columns(episode, layout, data.id) for episode in data.iterate_episodes()]
     columns = {
-        name: torch.from_numpy(np.concatenate([episode[name] for episode in episodes]))
-        for name in episodes[0]
+        name: np.concatenate([episode[name] for episode in episodes]) for name in episodes[0]
     }
     ours = data.storage.metadata.get(_OURS)
     if ours is None:
         returns = [float(episode["reward"].sum(dtype=np.float64)) for episode in episodes]
-        return Dataset(**columns, metadata=_foreign_metadata(data, returns))
-    dataset = Dataset(**columns, metadata=ours["metadata"])
+        return Dataset.from_arrays(columns, _foreign_metadata(data, returns))
+    dataset = Dataset.from_arrays(columns, ours["metadata"])
     whole = np.array_equal(data.episode_indices, np.arange(data.storage.total_episodes))
     if whole and dataset.fingerprint() != ours["checksum"]:
         raise DatasetError(
@@ -378,9 +377,8 @@ def _columns(episode: Any, layout: _Layout, name: str) -> dict[str, NDArray[Any]
     return {
         "observation": seen[:-1],
         "mask": mask[:-1],
-        "action": (
-            np.asarray(episode.actions, np.int64).reshape(n, team.n_agents) - layout.first_action
-        ).astype(np.int32),
+        "action": np.asarray(episode.actions, np.int64).reshape(n, team.n_agents)
+        - layout.first_action,
         "reward": np.asarray(episode.rewards, np.float32),
         "next_observation": seen[1:],
         "next_mask": mask[1:],
