@@ -4,6 +4,7 @@ from marl import _libraries  # noqa: F401 - says what is missing, so it comes fi
 from marl.config import PRESETS, LearnerConfig, TrainingConfig
 from marl.data.collect import collect, collect_parallel
 from marl.data.dataset import Dataset, DatasetError
+from marl.engines import open_engine
 from marl.environment import Environment, episode_returns
 from marl.exchange.card import dataset_card
 from marl.exchange.d3rlpy import from_mdp_arrays, mdp_arrays, read_mdp_arrays
@@ -12,6 +13,8 @@ from marl.learner.heads import Heads
 from marl.learner.learner import DivergenceError, Learner
 from marl.policy import Policy, UnfinishedRunWarning, load_policies
 from marl.runs.description import RunError
+from marl.sweep.grid import Sweep
+from marl.sweep.run import SweepRun
 from marl.team import Team
 from marl.training.train import train
 
@@ -26,6 +29,8 @@ __all__ = [
     "LearnerConfig",
     "Policy",
     "RunError",
+    "Sweep",
+    "SweepRun",
     "Team",
     "TrainingConfig",
     "UnfinishedRunWarning",
@@ -37,6 +42,7 @@ __all__ = [
     "from_minari",
     "load_policies",
     "mdp_arrays",
+    "open_engine",
     "read_mdp_arrays",
     "to_minari",
     "train",

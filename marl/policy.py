@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from marl.config import LearnerConfig
-from marl.learner.heads import Heads, preference, tame
+from marl.learner.heads import Heads, preference, without_divergence
 from marl.learner.learner import Learner
 from marl.learner.networks import Layers, Workspace, layer_sizes, multiply_adds
 from marl.runs.checkpoint import read_tensors
@@ -208,7 +208,7 @@ class Policy:
         legal = torch.from_numpy(np.array(mask, np.uint8)).unsqueeze(0)
         workspace = self._workspace(heads.n_heads, len(observation))
         stacked = workspace.forward(heads.inputs((observed - self._shift) * self._scale))
-        outputs = tame(preference(stacked, mixes=heads.mixes)) + heads.bias(legal)
+        outputs = without_divergence(preference(stacked, mixes=heads.mixes)) + heads.bias(legal)
         if self.sample:
             if uniform is None:
                 needed = len(observation), self.n_uniform_of(n_agents)

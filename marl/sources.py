@@ -139,7 +139,7 @@ class ParallelSource:
 
     def __init__(self, make: MakeEnv, num_envs: int, *, evaluates: bool = False) -> None:
         supersuit = required("other environments than the network need", "supersuit", extra="marl")
-        env = AlikeAgents(make())
+        env = UniformAgents(make())
         self.team, self._num_envs = env.team, num_envs
         self._first_seed = 2**30 if evaluates else 0
         self._envs = supersuit.concat_vec_envs_v1(
@@ -179,7 +179,7 @@ class ParallelSource:
         return np.ascontiguousarray(rows[..., :features]), rows[..., features:].astype(np.uint8)
 
 
-class AlikeAgents(BaseParallelWrapper[Any, Any, Any]):
+class UniformAgents(BaseParallelWrapper[Any, Any, Any]):
     """Gives all agents one observation and one action space: flat observations padded with zeros, followed by the action mask.
 
     The mask comes from ``infos[agent]["action_mask"]`` or ``observation["action_mask"]`` where the environment has one; actions that

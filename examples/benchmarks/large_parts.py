@@ -163,14 +163,14 @@ def learner_row(changes: Row, dataset_path: Path, updates: int, episodes: int, t
     import torch
 
     from marl import Dataset, Learner, LearnerConfig
-    from marl.training.feeders import Offline, Updates
+    from marl.training.stores import DatasetStore, Updates
 
     torch.set_num_threads(threads)
     dataset = Dataset.read(dataset_path)
     network = dataset.environment.network
     assert network is not None
     learner = Learner(LearnerConfig(**changes), dataset.team, [0])
-    update = Updates(learner, Offline(dataset, learner))
+    update = Updates(learner, DatasetStore(dataset, learner))
     before = evaluate(Policy.of_learner(learner, 0), network, episodes)
     taken, processor, losses, errors = [], [], [], []
     for _ in range(updates):

@@ -41,7 +41,7 @@ if "--peer-worker" not in sys.argv:  # the peer's interpreter has none of these
     from baselines import REGISTRY
     from marl import Dataset, Learner, LearnerConfig, collect
     from marl.learner.networks import multiply_adds
-    from marl.training.feeders import Offline, Updates
+    from marl.training.stores import DatasetStore, Updates
     from rrm_env.exit_status import status_of
     from rrm_env.files import check_results, write_whole
     from rrm_env.provenance import machine, versions
@@ -53,9 +53,9 @@ PRODUCTS = LARGE, SMALL = "large torch.mm", "30 x 256³ torch.bmm"
 """Matrix products in float32: the most the device reaches, and as many small ones as ten seeds of three networks have."""
 
 FORMULA = (
-    "Multiply-adds per update = seeds x heads x batch x (trained x P + judging x P + trained x (2 P - F)): trained networks forward on s, "
-    "judging networks forward on s', trained networks backward without the gradient of their inputs. P = sum over layers of inputs x "
-    "outputs, F = the first layer's. Trained: sac C critics and an actor, dqn C critics; judging: sac the actor and C targets, double dqn "
+    "Multiply-adds per update = seeds x heads x batch x (trained x P + on_next x P + trained x (2 P - F)): trained networks forward on s, "
+    "target networks forward on s', trained networks backward without the gradient of their inputs. P = sum over layers of inputs x "
+    "outputs, F = the first layer's. Trained: sac C critics and an actor, dqn C critics; on_next: sac the actor and C targets, double dqn "
     "C critics and C targets. Elementwise work is left out."
 )
 
@@ -151,8 +151,8 @@ def update_multiply_adds(learner: Learner) -> int:
         multiply_adds(learner.sizes[:1]),
         learner.n_trained,
     )
-    judging = learner.n_critics + (1 if learner.has_actor else learner.n_critics)
-    per_input = trained * one + judging * one + trained * (2 * one - first)
+    on_next = learner.n_critics + (1 if learner.has_actor else learner.n_critics)
+    per_input = trained * one + on_next * one + trained * (2 * one - first)
     return len(learner.seeds) * learner.heads.n_heads * learner.config.batch_size * per_input
 
 
@@ -161,7 +161,7 @@ def learner_row(
 ) -> tuple[Row, Learner]:
     """The training loop's update, offline."""
     learner = Learner(LearnerConfig(**scheme.changes), dataset.team, list(range(seeds)), device)
-    update = Updates(learner, Offline(dataset, learner))
+    update = Updates(learner, DatasetStore(dataset, learner))
     n = max(updates, CUDA_UPDATES) if device == "cuda" else max(1, updates // seeds)
     references = (f"d3rlpy {scheme.peer}", f"d3rlpy {scheme.peer}, update alone", *PRODUCTS)
     return Row(

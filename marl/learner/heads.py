@@ -122,7 +122,7 @@ class Heads:
         return torch.stack(digits[::-1], -1)
 
 
-def tame(preferred: Tensor) -> Tensor:
+def without_divergence(preferred: Tensor) -> Tensor:
     """Values or logits of networks gone astray, such that with `Heads.bias` added a legal action still has the largest."""
     return preferred.nan_to_num(0.0).clamp_(-DIVERGED, DIVERGED)
 

@@ -12,7 +12,7 @@ from marl.config import LearnerConfig
 from marl.data.storage import require_like
 from marl.data.transitions import Transitions
 from marl.learner import losses
-from marl.learner.heads import DIVERGED, Heads, preference, tame
+from marl.learner.heads import DIVERGED, Heads, preference, without_divergence
 from marl.learner.networks import Layers, Workspace, initialise, layer_sizes, roles
 from marl.learner.random import random_bits, random_uniform
 from marl.team import Team
@@ -30,7 +30,7 @@ class Learner:
     """S independent learners of one scheme, trained side by side.
 
     The roles of the networks are, in this order: C critics, the actor, C target critics (dqn has no actor, bc only an actor).
-    One update runs trained roles on s and judging roles on s', each a contiguous slice. A learner belongs to one thread at a time;
+    One update runs the trained networks on s and those of the target on s', each a contiguous slice. A learner belongs to one thread at a time;
     `policy` gives policies that any number of threads may use.
 
     Args:
@@ -70,10 +70,10 @@ class Learner:
         self._trained = Workspace(
             roles(self.layers, slice(self.n_trained)), n_heads, config.batch_size, trains=True
         )
-        judging = slice(
+        on_next = slice(
             0 if config.algorithm == "dqn" and config.double_q else self.n_critics, None
         )
-        self._judging = Workspace(roles(self.layers, judging), n_heads, config.batch_size)
+        self._on_next = Workspace(roles(self.layers, on_next), n_heads, config.batch_size)
         shape = len(self.seeds), n_heads
         self.log_temperature = (
             torch.full(shape, config.initial_temperature, device=self.device).log().requires_grad_()
@@ -189,7 +189,7 @@ class Learner:
     def _next_value(self, batch: Transitions) -> Tensor:
         """V(s') from the target critics, per head (S, K, B) or of the sum over heads (S, 1, B)."""
         config, critics, mixes = self.config, self.n_critics, self.heads.mixes
-        outputs = self._judging.forward(self.head_inputs(batch.next_observation)) + self.heads.bias(
+        outputs = self._on_next.forward(self.head_inputs(batch.next_observation)) + self.heads.bias(
             batch.next_mask
         )
         if self.has_actor:
@@ -263,7 +263,7 @@ class Learner:
             outputs[-1] + gumbel if self.has_actor else preference(outputs, mixes=self.heads.mixes)
         )
         chosen = torch.where(
-            deviates, (gumbel + bias).argmax(-1), (tame(preferred) + bias).argmax(-1)
+            deviates, (gumbel + bias).argmax(-1), (without_divergence(preferred) + bias).argmax(-1)
         )  # legal until divergence is found
         return self.heads.actions(chosen)
 

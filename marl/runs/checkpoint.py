@@ -25,7 +25,7 @@ from marl.runs.description import (
     CHECKPOINT,
     DESCRIPTION,
     RunError,
-    check_record,
+    check_entry,
     check_run,
     describe,
     differences,
@@ -181,10 +181,10 @@ def updates_done(run: Path) -> int:
     return int(load_tensors(run, with_replay=False)[0]["updates"])
 
 
-def append_record(run: Path, record: Mapping[str, Any]) -> None:
+def append_entry(run: Path, record: Mapping[str, Any]) -> None:
     """Add a record to the log; `read_log` would refuse others (TypeError, ValueError)."""
     text = dump_json(record)
-    check_record(parse_json(text), -1)
+    check_entry(parse_json(text), -1)
     append_line(run / LOG, text)
 
 
@@ -201,7 +201,7 @@ def read_log(run: Path) -> Iterator[dict[str, Any]]:
                 number += 1
                 if line.endswith(b"\n"):
                     record = parse_json(line)
-                    check_record(record, last)
+                    check_entry(record, last)
                     last = record["update"]
                     yield record
                 elif len(line) == MAX_TEXT:

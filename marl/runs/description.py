@@ -64,7 +64,7 @@ def _check_training(options: Mapping[str, Any]) -> None:
     TrainingConfig(**options)
 
 
-def check_record(record: Any, last: int) -> None:
+def check_entry(record: Any, last: int) -> None:
     """Refuse what is no record of a run's log, one after the update ``last`` (ValueError, TypeError)."""
     values = dict(check_mapping("record", record))
     if (update := bounded_integer("update", values.pop("update", None), 2**63 - 1)) <= last:

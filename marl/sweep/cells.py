@@ -249,9 +249,9 @@ def make_point(
         learner, training = _learning(train, learning.preset, data)
         environment = _environment(learning, data)
     with _section("evaluate"):
-        judging = _options(EvaluationOptions, "evaluate", evaluate)
-        evaluating = _evaluating(judging, environment)
-        schedulers = tuple(judging.named_schedulers())
+        judged = _options(EvaluationOptions, "evaluate", evaluate)
+        evaluating = _evaluating(judged, environment)
+        schedulers = tuple(judged.named_schedulers())
         _check_policy(learner, environment, evaluating)
     return Point(varied, data, learner, training, environment, evaluating, schedulers)
 

@@ -52,7 +52,7 @@ Values = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingTask:
     """All that a worker needs to know to make a run's folder and its evaluations."""
 
     folder: Path
@@ -283,9 +283,9 @@ class SweepRun:
     def _keep_traceback(self, names: list[str], text: str) -> None:
         append_line(self.out / EVENTS, json.dumps({"failed": names, "traceback": text}))
 
-    def _training(self, cells: list[Cell]) -> Training:
+    def _training(self, cells: list[Cell]) -> TrainingTask:
         point, data = cells[0].point, cells[0].point.data
-        return Training(
+        return TrainingTask(
             self.out / RUNS / cells[0].run,
             None if data is None else data.file or self.out / DATASETS / data.name,
             None if data is None else data.description.get("fingerprint"),
@@ -401,7 +401,7 @@ def _readable(path: Path) -> bool:
 # --- What workers do ---
 
 
-def train_and_evaluate(task: Training) -> list[Values]:
+def train_and_evaluate(task: TrainingTask) -> list[Values]:
     """Make the run's folder, or go on with it, and its evaluations; their values."""
     train(
         task.folder,
@@ -420,7 +420,7 @@ def train_and_evaluate(task: Training) -> list[Values]:
     return made
 
 
-def _dataset(task: Training) -> Dataset | None:
+def _dataset(task: TrainingTask) -> Dataset | None:
     """What the task's cells learn from (DatasetError where the file is no longer the one that they are named after)."""
     if task.dataset is None:
         return None

@@ -18,8 +18,8 @@ from marl.policy import Policy
 from marl.runs import checkpoint
 from marl.runs.description import RunError, is_online, steps_taken
 from marl.torch_state import known_torch, require_device
-from marl.training.feeders import Offline, Online, Updates
 from marl.training.rollout import curve_point
+from marl.training.stores import DatasetStore, ReplayStore, Updates
 from marl.training.tensorboard import tensorboard
 from rrm_env import RRMConfig
 from rrm_env.checks import bounded_integer
@@ -139,10 +139,10 @@ class _Run:
         self._resume, self._saved = resume, 0
         if resume:
             checkpoint.check_same(folder, self._description)
-        self._feeder: Offline | Online = (
-            Offline(dataset, self._learner)
+        self._store: DatasetStore | ReplayStore = (
+            DatasetStore(dataset, self._learner)
             if dataset is not None
-            else Online(
+            else ReplayStore(
                 self._learner, training, partial(environment.source, training.envs_per_seed)
             )
         )
@@ -161,16 +161,16 @@ class _Run:
         return self._folder
 
     def _train(self, updates: int) -> None:
-        self._feeder.restart(updates)
-        step, began, since = Updates(self._learner, self._feeder), time.perf_counter(), updates
+        self._store.restart(updates)
+        step, began, since = Updates(self._learner, self._store), time.perf_counter(), updates
         with tensorboard(self._folder) as board:
             while updates < self._training.updates:
-                self._feeder.before_update(updates)
+                self._store.before_update(updates)
                 step()
                 updates += 1
                 if updates % self._training.log_every == 0 or updates == self._training.updates:
                     record = self._record(updates, since, time.perf_counter() - began)
-                    checkpoint.append_record(self._folder, record)
+                    checkpoint.append_entry(self._folder, record)
                     board(record)
                     if self._report is not None:
                         self._report(updates, record)
@@ -208,12 +208,12 @@ class _Run:
                 f"{str(self._folder)!r} has done {updates} updates already; updates = {self._training.updates} asks for fewer"
             )
         learner, replay = checkpoint.load_tensors(
-            self._folder, with_replay=isinstance(self._feeder, Online)
+            self._folder, with_replay=isinstance(self._store, ReplayStore)
         )
         try:
             self._learner.load(learner)
-            if isinstance(self._feeder, Online) and replay is not None:
-                self._feeder.replay.load(replay)
+            if isinstance(self._store, ReplayStore) and replay is not None:
+                self._store.replay.load(replay)
         except ValueError as error:
             raise RunError(f"{str(self._folder)!r} cannot be resumed: {error}") from None
         checkpoint.remove_other_replays(self._folder, updates)
@@ -245,12 +245,12 @@ class _Run:
 
     def _save(self, updates: int) -> None:
         self._learner.check_finite()
-        replay = self._feeder.replay.tensors() if isinstance(self._feeder, Online) else None
+        replay = self._store.replay.tensors() if isinstance(self._store, ReplayStore) else None
         checkpoint.save_tensors(
             self._folder, self._description, self._learner.tensors(), replay, updates
         )
         self._saved = updates
-        self._feeder.restart(updates)
+        self._store.restart(updates)
 
 
 def _described(dataset: Dataset | None) -> dict[str, Any] | None:

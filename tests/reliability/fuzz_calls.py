@@ -29,7 +29,7 @@ from fuzz_workers import HangError
 from baselines import ITLinQ
 from marl import Dataset, DivergenceError, Learner, LearnerConfig, Policy, TrainingConfig, collect
 from marl.config import PRESETS, Algorithm, Paradigm
-from marl.training.feeders import Offline, Updates
+from marl.training.stores import DatasetStore, Updates
 from rrm_env import RRMConfig
 
 SECONDS, MEGABYTES = 30.0, 2048
@@ -285,7 +285,7 @@ def judge_learner(rng: Random) -> tuple[str, str]:
         config = LearnerConfig.preset(rng.choice([*PRESETS]), **values)
         dataset = _dataset()
         learner = Learner(config, dataset.team, rng.sample(range(2**30), rng.randint(1, 3)))
-        update = Updates(learner, Offline(dataset, learner))
+        update = Updates(learner, DatasetStore(dataset, learner))
         for _ in range(4):
             update()
         learner.check()

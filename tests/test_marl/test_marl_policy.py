@@ -493,7 +493,7 @@ import sys, types
 package = types.ModuleType("marl")
 package.__path__ = {list(marl.__path__)!r}
 sys.modules["marl"] = package
-for name in ("learner", "training", "feeders", "replay", "checkpoint", "losses", "collect", "dataset", "sources", "commands"):
+for name in ("learner", "training", "stores", "replay", "checkpoint", "losses", "collect", "dataset", "sources", "commands"):
     sys.modules["marl." + name] = None
 from marl.policy import Policy
 from rrm_env import RRMConfig, evaluate

@@ -15,7 +15,7 @@ from baselines import RandomWalk
 from marl import Dataset, collect, collect_parallel, from_mdp_arrays, mdp_arrays, train
 from marl.environment import Environment
 from marl.exchange.d3rlpy import read_mdp_arrays
-from marl.runs.checkpoint import append_record, read_log
+from marl.runs.checkpoint import append_entry, read_log
 from rrm_env.provenance import origin
 
 NO_TEXT = "b\udcff"
@@ -105,8 +105,8 @@ def test_records_that_no_reader_takes_end_the_training_by_name(tmp_path: Path) -
         {"update": 1, "evaluation": {"return": [float("inf")]}},
     ):
         with pytest.raises(ValueError, match="must be a finite number"):
-            append_record(tmp_path, record)
-    append_record(tmp_path, {"update": 1, "loss": 2.0})
+            append_entry(tmp_path, record)
+    append_entry(tmp_path, {"update": 1, "loss": 2.0})
     assert list(read_log(tmp_path)) == [{"update": 1, "loss": 2.0}]
 
 

@@ -12,7 +12,7 @@ from replay import CONFIGS
 from toys import SMALL, Match, Unlike
 
 from marl import Team
-from marl.sources import AlikeAgents, NetworkSource, ParallelSource
+from marl.sources import NetworkSource, ParallelSource, UniformAgents
 from marl.team import team_of
 from rrm_env import Network, RRMConfig, metrics, parallel_env
 from rrm_env.network import EVALUATION_SEEDS
@@ -84,7 +84,7 @@ def test_network_source_restarts_where_it_is_told_and_stays_below_evaluations() 
 
 @pytest.mark.parametrize("masks", ["infos", "observations", "nowhere"])
 def test_agents_are_made_alike(masks: str) -> None:
-    env, bare = AlikeAgents(Unlike(masks)), Unlike(masks)
+    env, bare = UniformAgents(Unlike(masks)), Unlike(masks)
     assert env.team == Team(2, 5, 4)
     assert env.action_space("short") == env.action_space("long") == Discrete(4)
     assert (
@@ -155,7 +155,7 @@ def test_actions_that_are_not_discrete_from_zero_on_are_refused_with_the_agent(
 def test_observations_of_any_kind_are_flattened(
     space: Space[Any], observation: Any, features: list[float]
 ) -> None:
-    env = AlikeAgents(Odd(space, Discrete(2)))
+    env = UniformAgents(Odd(space, Discrete(2)))
     assert env.team == Team(2, len(features), 2)
     assert env.row("first", observation, {}).tolist() == [*features, 1, 1]
     assert env.row("first", observation, {"action_mask": np.array([0, 1], np.int8)}).tolist() == [

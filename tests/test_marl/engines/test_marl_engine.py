@@ -287,7 +287,7 @@ def test_options_that_do_not_go_together_are_refused(
 def test_ray_is_asked_for_by_name_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(
-        ValueError, match=re.escape('engine = \'ray\' needs ray: pip install -e ".[ray]"')
+        ValueError, match=re.escape("engine = 'ray' needs ray: pip install -e \".[ray]\"")
     ):
         open_engine("ray")
 

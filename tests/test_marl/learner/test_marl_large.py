@@ -33,7 +33,7 @@ def nothing_is_made(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
 
     if "refused" in request.function.__name__:
         monkeypatch.setattr("marl.learner.learner.initialise", made)
-        monkeypatch.setattr("marl.training.feeders.Online", made)
+        monkeypatch.setattr("marl.training.stores.ReplayStore", made)
 
 
 def test_centralised_training_of_32_access_points_is_refused_before_anything_is_made(

@@ -1,4 +1,4 @@
-"""What brings transitions to a learner, offline and online, and the update that draws from them."""
+"""What updates draw from: a dataset, or a replay that the learner fills; and the update itself."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from marl.learner.learner import Learner
 from marl.sources import Source
 
 
-class Feeder(Protocol):
-    """Makes the transitions of the next update available."""
+class Store(Protocol):
+    """The transitions that the next update may draw from."""
 
     stored: Transitions
     size: Tensor
@@ -31,7 +31,7 @@ class Feeder(Protocol):
         """Continue in a way that a run resumed after ``updates`` repeats."""
 
 
-class Offline:
+class DatasetStore:
     """All seeds learn from one dataset, resident on the device."""
 
     def __init__(self, dataset: Dataset, learner: Learner) -> None:
@@ -47,7 +47,7 @@ class Offline:
         """Nothing to do: batches depend on seed and update alone."""
 
 
-class Online:
+class ReplayStore:
     """Every seed acts in environments of its own and learns from a replay of its own."""
 
     def __init__(
@@ -108,8 +108,8 @@ class Online:
 class Updates:
     """Calls `Learner.update_from`; on CUDA it is captured once and replayed as one graph."""
 
-    def __init__(self, learner: Learner, feeder: Feeder) -> None:
-        self._learner, self._feeder = learner, feeder
+    def __init__(self, learner: Learner, store: Store) -> None:
+        self._learner, self._store = learner, store
         self._graph: Any = None
 
     def __call__(self) -> None:
@@ -122,7 +122,7 @@ class Updates:
         self._graph.replay()
 
     def _update(self) -> None:
-        self._learner.update_from(self._feeder.stored, self._feeder.size, self._feeder.first)
+        self._learner.update_from(self._store.stored, self._store.size, self._store.first)
 
     def _capture(self) -> None:
         """Warm up on a side stream, as capture demands, and undo what the warm-up learned."""
