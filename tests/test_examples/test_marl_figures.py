@@ -20,7 +20,7 @@ import study
 import torch
 from claims import PAPER_BASELINES, Above, Alike, Claim
 from figure import SCHEDULERS, STYLES, Figure, Options, Report, main
-from folders import ROOT, examples
+from folders import EXAMPLES, examples
 from matplotlib.figure import Figure as Canvas
 from study import OFFLINE, ONLINE, QUICK, Scale, Study
 
@@ -432,7 +432,7 @@ def test_kept_rows_are_drawn_as_they_were() -> None:
 
 def imported(name: str) -> ModuleType:
     """A script of the examples."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / "paper" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
