@@ -1,7 +1,7 @@
-"""The learners in an environment that is not ours: mpe2's simple_spread, three agents that should cover three landmarks.
+"""The learners in another environment: mpe2's simple_spread, where three agents cover landmarks.
 
-Trains online, then offline from what random play recorded together with what the online learner does, and compares both with random play on
-episodes that neither saw. ``--help`` shows the options.
+Trains a learner online, then one offline from transitions of random play and of the online learner,
+and compares both with random play on episodes that neither saw. ``--help`` shows the options.
 """
 
 from __future__ import annotations
@@ -35,29 +35,29 @@ from rrm_env.exit_status import status_of
 
 @dataclass(frozen=True)
 class Options:
-    """How much to train and where to put it."""
+    """How much to train, and where to put the results."""
 
     paradigm: Paradigm = "c"
-    """c, i or ctde."""
+    """Paradigm of the learners: centralised, independent or CTDE."""
     updates: int = 5000
-    """Updates online, and as many offline."""
+    """Updates of each learner."""
     transitions: int = 20_000
-    """Size of the offline dataset, half random play and half the online learner's, sampled."""
+    """Size of the offline dataset: half random play, half drawn from the online policy."""
     episodes: int = 200
     """Episodes of 25 steps for the final comparison."""
     seed: int = 0
-    """Of learners and environments."""
+    """Seed of learners and environments."""
     out: Path = Path("runs/simple_spread")
-    """Folder for runs and picture; an earlier call's are replaced."""
+    """Folder for runs and picture; those of an earlier call are replaced."""
 
 
 def make() -> Any:
-    """One environment."""
+    """Make one environment."""
     return simple_spread_v3.parallel_env(max_cycles=25)
 
 
 def main(options: Options) -> None:
-    """Train online, record, train offline, compare."""
+    """Train online, record, train offline, and compare."""
     require_drawing("the picture")
     options.out.mkdir(parents=True, exist_ok=True)
     config = LearnerConfig(
@@ -103,7 +103,8 @@ def main(options: Options) -> None:
         )
         low, high = metrics.mean_interval(returns)
         print(
-            f"{name}: return {returns.mean():.2f} ({low:.2f}…{high:.2f}) over {options.episodes} unseen episodes"
+            f"{name}: return {returns.mean():.2f} ({low:.2f}…{high:.2f}) "
+            f"over {options.episodes} unseen episodes"
         )
     write_curves(options.out / "learning_curve.png", runs, recorded)
     print(f"wrote {options.out / 'learning_curve.png'}")

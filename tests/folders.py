@@ -9,15 +9,20 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
+RELIABILITY = ROOT / "tests" / "reliability"
 SCRIPTS = [EXAMPLES, *(EXAMPLES / name for name in ("paper", "trainers", "benchmarks"))]
 """Folders whose scripts import each other by name."""
 
 
 @contextmanager
-def examples() -> Iterator[None]:
-    """Within it example scripts can be imported by name, also by processes that are started there."""
+def examples(*folders: Path) -> Iterator[None]:
+    """Import example scripts by name, also in processes that are started meanwhile.
+
+    Args:
+        folders: where to look (default: `SCRIPTS`).
+    """
     before = sys.path[:]
-    sys.path[:0] = map(str, SCRIPTS)
+    sys.path[:0] = map(str, folders or SCRIPTS)
     try:
         yield
     finally:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import study
 import torch
 from gymnasium.spaces import Box, Dict, Discrete, Space
 from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 from safetensors.torch import load_file
-from study import Scale, Study
 from torch import Tensor
 
 from baselines import RandomWalk
@@ -307,22 +304,6 @@ def assert_same_outcome(run: Path, other: Path) -> None:
     assert left.keys() == right.keys()
     for name, tensor in left.items():
         assert torch.equal(tensor, right[name]), name
-
-
-@contextmanager
-def small_study(folder: Path) -> Iterator[Study]:
-    """A study of one seed in a small network, of learners as small as those of `small_learner`."""
-    scale = Scale(
-        seeds=1,
-        online_updates=300,
-        offline_updates=300,
-        evaluate_every=100,
-        curve_episodes=2,
-        episodes=3,
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(study, "LearnerConfig", small_learner)
-        yield Study(folder, scale, SMALL)
 
 
 def edit_json(path: Path, change: Callable[[Any], object]) -> None:

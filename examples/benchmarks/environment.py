@@ -2,9 +2,10 @@
 
     python examples/benchmarks/environment.py [--rounds 15] [--json benchmark.json]
 
-The peer, mobile-env, comes with ``pip install -e ".[bench]"``; without it its rows are left out. Machines differ and stall:
-compare ratios rather than absolute rates. Rows take turns; a row's figure in a round is the median over its calls, so that a stall
-of the machine counts little, and a ratio is the median over rounds.
+The peer, mobile-env, comes with ``pip install -e ".[bench]"``; without it its rows are left out.
+Machines differ and stall, so compare ratios rather than absolute rates. Rows take turns. A row's
+figure in a round is the median over its calls, so that a stall of the machine counts little; a
+ratio is the median over rounds.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from rrm_env.provenance import versions
 
 @dataclass
 class Options:
-    """What is measured, and how long."""
+    """What to measure, and how long."""
 
     rounds: int = field(
         default=15, metadata={"help": "rounds over all rows; figures are medians over rounds"}
@@ -52,7 +53,10 @@ class Options:
 
 @dataclass
 class Row:
-    """Something to time: after `prepare`, `call` with each of `inputs`, every call making `env_steps` environment steps."""
+    """Something to time: after `prepare`, one `call` with each of `inputs`.
+
+    Every call makes `env_steps` steps of environments.
+    """
 
     name: str
     prepare: Callable[[], object]
@@ -60,11 +64,11 @@ class Row:
     inputs: Sequence[Any]
     env_steps: int
     peer: str | None = None
-    """The row its speed is compared with."""
+    """Row that its speed is compared with."""
 
 
 def legal_actions(network: Network, steps: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """(steps, B, I) random legal actions; a replay from seed 0 meets the same masks."""
+    """(steps, B, I) random legal actions of episodes from seed 0."""
     generator, drawn = np.random.default_rng(0), []
     network.reset(0)
     for _ in range(steps):
@@ -78,21 +82,21 @@ def legal_actions(network: Network, steps: int) -> np.ndarray[Any, np.dtype[np.i
 def network_row(
     name: str, config: RRMConfig, batch: int, steps: int, threads: int = 1, peer: str | None = None
 ) -> Row:
-    """`Network.step_actions`: rates, reward, channels, reports, observations and masks."""
+    """Row of `Network.step_actions`: rates, reward, channels, reports, observations, masks."""
     network = Network(config, batch, threads)
     actions = legal_actions(network, steps)
     return Row(name, lambda: network.reset(0), network.step_actions, list(actions), batch, peer)
 
 
 def vector_row(name: str, config: RRMConfig, batch: int, steps: int, peer: str) -> Row:
-    """`RRMVectorEnv.step`, no reset among the steps."""
+    """Row of `RRMVectorEnv.step`, without a reset among the steps."""
     env = RRMVectorEnv(batch, config)
     actions = legal_actions(env.network, steps)
     return Row(name, lambda: env.reset(seed=0), env.step, list(actions), batch, peer)
 
 
 def parallel_row(name: str, config: RRMConfig, steps: int, peer: str | None = None) -> Row:
-    """`parallel_env`, dictionaries in and out."""
+    """Row of `parallel_env`, with dictionaries in and out."""
     env = parallel_env(config=config)
     drawn = legal_actions(env.network, steps)[:, 0].tolist()
     actions = [dict(zip(env.possible_agents, row, strict=True)) for row in drawn]
@@ -100,7 +104,7 @@ def parallel_row(name: str, config: RRMConfig, steps: int, peer: str | None = No
 
 
 def picture_row(name: str, config: RRMConfig, steps: int, peer: str) -> Row | None:
-    """`parallel_env` with a picture after every step, or None where pygame is not installed."""
+    """Row of `parallel_env` with a picture after every step, or None if pygame is missing."""
     try:
         env = parallel_env(config=config, render_mode="rgb_array")
     except DependencyNotInstalled:
@@ -115,25 +119,27 @@ def picture_row(name: str, config: RRMConfig, steps: int, peer: str) -> Row | No
 
 
 def mobile_env_lacks() -> str | None:
-    """Why the peer cannot be timed; importing it registers its environments."""
+    """Why the peer cannot be timed, or None; importing it registers its environments."""
     return lacking("mobile_env", extra="bench")
 
 
 def peer_row(name: str, steps: int) -> Row | None:
-    """mobile-env with 7 stations and 15 users, or None where it is not installed."""
+    """Row of mobile-env with 7 stations and 15 users, or None if it is missing."""
     if mobile_env_lacks() is not None:
         return None
     env = gymnasium.make("mobile-medium-central-v0")
     env.action_space.seed(0)
-    actions = [
-        env.action_space.sample() for _ in range(min(steps, 99))
-    ]  # its episodes have 100 steps
+    # Its episodes have 100 steps.
+    actions = [env.action_space.sample() for _ in range(min(steps, 99))]
     return Row(name, lambda: env.reset(seed=0), env.step, actions, 1)
 
 
 @njit(nogil=True, error_model="numpy", fastmath={"contract"})
 def _arithmetic(links: Any, ues: Any, key: Any) -> None:
-    """One step's transcendental work as long flat loops: a draw, two log2 and an exp2 per link; a rate and two log2 per UE."""
+    """Compute one step's transcendental functions in long flat loops.
+
+    They are a draw, two log2 and an exp2 per link, and a rate and two log2 per UE.
+    """
     quarter = links.size // 4
     key0, key1 = key
     row0, row1, row2, row3 = (
@@ -157,8 +163,8 @@ def _arithmetic(links: Any, ues: Any, key: Any) -> None:
 
 
 def arithmetic_row(name: str, config: RRMConfig, batch: int, steps: int, peer: str) -> Row:
-    """A floor: what the arithmetic alone would take if it ran through all episodes without a pause."""
-    part = max(1, batch // 16)  # what fits the first caches
+    """Row of a lower bound: the arithmetic alone, through all episodes without a pause."""
+    part = max(1, batch // 16)  # fits the first caches
     links, ues = (
         np.zeros(part * config.n_aps * config.n_ues, np.float32),
         np.zeros(part * config.n_ues, np.float32),
@@ -168,7 +174,7 @@ def arithmetic_row(name: str, config: RRMConfig, batch: int, steps: int, peer: s
 
 
 def reset_row(name: str, config: RRMConfig, batch: int) -> Row:
-    """`Network.reset`, its cost spread over the steps of the episodes it starts."""
+    """Row of `Network.reset`, its cost spread over the steps of the episodes it starts."""
     network = Network(config, batch)
     return Row(
         name,
@@ -181,7 +187,12 @@ def reset_row(name: str, config: RRMConfig, batch: int) -> Row:
 
 
 def time_rows(rows: list[Row], rounds: int) -> dict[str, dict[str, Any]]:
-    """Per row its median seconds per environment step and, where it has a peer, the median over rounds of the ratio of speeds."""
+    """Time all rows, in turns.
+
+    Returns:
+        per row the median time of a step and, if it has a peer, the median over rounds of the ratio
+        of speeds.
+    """
     seconds: dict[str, list[float]] = {row.name: [] for row in rows}
     for round_ in range(rounds + 1):
         for row in rows:
@@ -209,7 +220,7 @@ def time_rows(rows: list[Row], rounds: int) -> dict[str, dict[str, Any]]:
 
 
 def speed_rows(options: Options) -> list[Row]:
-    """The rows of the first table."""
+    """Rows of the first table."""
     paper, seven = RRMConfig(), RRMConfig(n_aps=7, n_ues=15)
     batch, steps = options.batch, min(options.steps, paper.episode_length - 1)
     base, larger, peer = "Network, 1 thread", "Network, 1 thread, 8 x batch", "mobile-env, 7 x 15"
@@ -247,7 +258,7 @@ def speed_rows(options: Options) -> list[Row]:
 
 
 def growth_figures(options: Options) -> list[dict[str, Any]]:
-    """Cost against size, with the same number of links in flight at every size."""
+    """Cost against the network's size, with about the same number of links at every size."""
     sizes = ((4, 20), (8, 40), (16, 80), (32, 160), (64, 640))
     configs = [RRMConfig(n_aps=i, n_ues=j, area_side_m=100 * (i / 4) ** 0.5) for i, j in sizes]
     batches = [max(1, options.batch * 80 // (config.n_aps * config.n_ues)) for config in configs]
@@ -270,9 +281,13 @@ def growth_figures(options: Options) -> list[dict[str, Any]]:
 
 
 def startup_figures() -> dict[str, float]:
-    """Seconds of ``import rrm_env`` and of the first reset and step, in new processes with an empty and then a filled numba cache."""
+    """Seconds of ``import rrm_env`` and of the first reset and step in a new process.
+
+    The numba cache is empty at first, and filled the second time.
+    """
     program = (
-        "import time; a = time.perf_counter(); import rrm_env; b = time.perf_counter(); env = rrm_env.parallel_env(); env.reset(seed=0); "
+        "import time; a = time.perf_counter(); import rrm_env; b = time.perf_counter(); "
+        "env = rrm_env.parallel_env(); env.reset(seed=0); "
         "env.step({agent: 0 for agent in env.agents}); c = time.perf_counter(); print(b - a, c - b)"
     )
     with tempfile.TemporaryDirectory() as cache:
@@ -300,7 +315,7 @@ def print_figures(
     growth: list[dict[str, Any]],
     startup: dict[str, float],
 ) -> None:
-    """Three tables."""
+    """Print the tables of speed, growth and start."""
     grid = Table(
         "",
         "env-steps/s",
@@ -321,10 +336,10 @@ def print_figures(
             row.get("peer", ""),
         )
     console.print(grid)
-    if "times_as_fast" in speed["Network.reset, per step"]:
-        console.print(
-            f"Reset costs {100 / speed['Network.reset, per step']['times_as_fast']:.1f} % of an episode's steps.\n"
-        )
+    reset = speed["Network.reset, per step"]
+    if "times_as_fast" in reset:
+        share = 100 / reset["times_as_fast"]
+        console.print(f"Reset costs {share:.1f} % of an episode's steps.\n")
     grid = Table(
         "I x J",
         "batch",
@@ -350,7 +365,7 @@ def print_figures(
 
 
 def parse_options() -> Options:
-    """The command line, from the fields of `Options`."""
+    """Read the command line, which follows from the fields of `Options`."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     for item in fields(Options):
         kind = int if isinstance(item.default, int) else str
@@ -368,7 +383,7 @@ def parse_options() -> Options:
 
 
 def main() -> None:
-    """Measure, print, and write what was measured."""
+    """Measure, print the figures, and write them to the file."""
     options = parse_options()
     path = check_results("--json", options.json) if options.json else None
     rows = speed_rows(options)

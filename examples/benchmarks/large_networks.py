@@ -1,19 +1,25 @@
-"""Large networks: what the network, the schedulers and the learners cost there, and what stands in for what cannot run there.
+"""Cost of the network, the schedulers and the learners in large networks.
 
-``python examples/benchmarks/large_networks.py`` measures, the network's and the learners' rows in processes of their own for the sake of their memory:
+``python examples/benchmarks/large_networks.py`` measures the following. Rows of the network and of
+learners run in processes of their own, so that their memory can be told.
 
-- the network up to 64 access points x 1,280 users x 256 episodes, whole episodes, with one thread and two. Access points are as dense as
-  in the preset ``paper``, 4 in 100 m x 100 m, so the square has a side of 50 sqrt(I) metres;
-- every scheduler at the largest size;
-- `GreedyMaxWeight` against the exhaustive search of `MaxWeight`, where both run: the objective decision by decision, and the KPIs;
-- learners of 32 access points and 160 users, independent and CTDE, with networks of their own and shared ones, by SAC and DQN: speed,
-  memory, and what the temporal-difference loss does in a short training on one thread. Useful means: 5,000 updates in less
-  than an hour of one core;
-- what the centralised form, the exhaustive search and a replay that does not fit say.
+- The network, up to 64 access points x 1,280 users x 256 episodes: whole episodes with one thread
+  and two. Access points are as dense as in the preset ``paper``, 4 in 100 m x 100 m, so the square
+  has a side of 50 sqrt(I) metres.
+- Every scheduler at the largest size.
+- `GreedyMaxWeight` against the exhaustive search of `MaxWeight`, where both run: the objective
+  decision by decision, and the KPIs.
+- Learners of 32 access points and 160 users, independent and CTDE, with their own networks and with
+  shared ones, by SAC and DQN: speed, memory, and the temporal-difference loss in a short training
+  on one thread. A learner is called useful if 5,000 updates take less than an hour of one core.
+- The errors with which the centralised form, the exhaustive search and a replay that does not fit
+  are refused.
 
-Clock times are of the machine as it is; processor times are the process's own, which other programs lengthen little, over all its threads.
+Clock times are of the machine as it is. Processor times are of all threads of the process, and
+other programs lengthen them little.
 
-Writes docs/results/large_networks.json; ``--quick`` does the same in miniature and writes nothing unless told where.
+Writes docs/results/large_networks.json; ``--quick`` does the same in miniature and writes a file
+only if ``--json`` names one.
 """
 
 from __future__ import annotations
@@ -50,26 +56,29 @@ SIZES = ((4, 20), (16, 320), (32, 160), (32, 640), (64, 1280))
 LARGEST = SIZES[-1]
 LEARNERS_AT = 32, 160
 BEHAVIOUR = "random_walk:silence=true"
-"""Whose actions the learners of a large network learn from: all legal ones, so that they need no conservative penalty."""
+"""Scheduler that learners of a large network learn from.
+
+It takes all legal actions, so that they need no conservative penalty.
+"""
 USEFUL_MINUTES = 60.0
-"""Of one core, for 5,000 updates."""
+"""Minutes of one core for 5,000 updates, below which a learner is called useful."""
 REFERENCES = (
     "greedy_max_weight",
     "greedy_max_weight:starts=1",
     "greedy_max_weight:csi=large_scale",
     "max_weight",
 )
-"""Evaluated on the first 256 unseen episodes of the preset ``paper``, for docs/baselines.md."""
+"""Schedulers evaluated on 256 unseen episodes of the preset ``paper``, for docs/baselines.md."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """How much to do and where to put it."""
+    """How much to measure, and where to put it."""
 
     quick: bool = False
-    """The same in miniature, in seconds."""
+    """Measure the same in miniature, in seconds."""
     only: tuple[str, ...] = ()
-    """These sections alone: network, references, gap, schedulers, refusals, learners."""
+    """Measure these sections alone: network, references, gap, schedulers, refusals, learners."""
     updates: int = 150
     """Updates per learner."""
     threads: int = 1
@@ -77,17 +86,17 @@ class Options:
     workers: int = 2
     """Learners that train at the same time."""
     json: Path | None = None
-    """Results; docs/results/large_networks.json without, or no file with --quick."""
+    """File of the results (default: docs/results/large_networks.json, or none with --quick)."""
 
 
 def apart(function: Callable[..., Row], *arguments: Any) -> Row:
-    """The row, made in a new process."""
+    """The row that the function returns in a new process."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
 
 
 def network_rows(options: Options) -> list[Row]:
-    """Cost against size."""
+    """Cost of the network against its size."""
     sizes, episodes = (SIZES[:2], 8) if options.quick else (SIZES, 256)
     fields = {"episode_length": 5} if options.quick else {}
     return [
@@ -113,7 +122,7 @@ def scheduler_rows(options: Options) -> list[Row]:
 
 
 def gap_rows(options: Options) -> list[Row]:
-    """What the substitute loses, where exhaustive search runs."""
+    """Loss of `GreedyMaxWeight` where exhaustive search runs."""
     paper = RRMConfig()
     settings: list[tuple[RRMConfig, str, int]] = [
         (paper, csi, starts) for csi in ("reported", "large_scale") for starts in (1, 8)
@@ -133,7 +142,7 @@ def gap_rows(options: Options) -> list[Row]:
 
 
 def reference_rows(options: Options) -> list[Row]:
-    """Schedulers of this page in the preset paper."""
+    """Schedulers of `REFERENCES` in the preset ``paper``."""
     return [scheduler_row(name, RRMConfig(), 4 if options.quick else 256) for name in REFERENCES]
 
 
@@ -171,7 +180,7 @@ def learner_rows(options: Options) -> list[Row]:
 
 
 def refusals(_: Options) -> list[Row]:
-    """What is said where something cannot be done."""
+    """Errors of what cannot be done in a large network."""
     config = network_of(*LEARNERS_AT)
     team, largest = team_of(config), network_of(*LARGEST)
     attempts: dict[str, Callable[[], object]] = {
@@ -227,7 +236,8 @@ def _mebibytes(row: Row) -> str:
 
 
 def _scheme(row: Row) -> str:
-    return f"{row['paradigm']} {row['algorithm']}, {'shared' if row['share_parameters'] else 'own'} networks"
+    networks = "shared" if row["share_parameters"] else "own"
+    return f"{row['paradigm']} {row['algorithm']}, {networks} networks"
 
 
 _KPIS: dict[str, Cell] = {
@@ -263,7 +273,8 @@ TABLES: dict[str, tuple[str, dict[str, Cell]]] = {
         "GreedyMaxWeight over MaxWeight: the objective per decision, and scores",
         {
             "I x J, N": lambda row: (
-                f"{row['n_aps']} x {row['n_ues']}, {row['n_candidates']} in {row['area_side_m']:.0f} m"
+                f"{row['n_aps']} x {row['n_ues']}, {row['n_candidates']} "
+                f"in {row['area_side_m']:.0f} m"
             ),
             "joint actions": lambda row: f"{row['joint_actions']:,}",
             "csi": lambda row: row["csi"],
@@ -305,7 +316,7 @@ TABLES: dict[str, tuple[str, dict[str, Cell]]] = {
 
 
 def table(section: str, rows: list[Row]) -> Table:
-    """A section for a terminal."""
+    """A section's table for the terminal."""
     title, columns = TABLES[section]
     grid = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
     for k, heading in enumerate(columns):
@@ -316,7 +327,7 @@ def table(section: str, rows: list[Row]) -> Table:
 
 
 def summary(found: Mapping[str, Any]) -> list[str]:
-    """What it comes to, in a line per section."""
+    """Conclusions, one line per section."""
     lines = []
     if "network" in found:
         row = found["network"][-2]
@@ -326,12 +337,14 @@ def summary(found: Mapping[str, Any]) -> list[str]:
         )
         cost = f"{row['processor_ns_per_link']:.2f} ns of the processor per link"
         lines.append(
-            f"network: {size}, {row['steps']} steps in {seconds}, {cost}, {_mebibytes(row)} MiB at most"
+            f"network: {size}, {row['steps']} steps in {seconds}, {cost}, "
+            f"{_mebibytes(row)} MiB at most"
         )
     if "gap" in found:
         lowest = 100 * min(row["ratio_mean"] for row in found["gap"] if row["starts"] > 1)
         lines.append(
-            f"gap: from 8 starts the substitute reaches {lowest:.2f} % of exhaustive search's objective or more, on average"
+            f"gap: from 8 starts the substitute reaches {lowest:.2f} % "
+            "of exhaustive search's objective or more, on average"
         )
     if "learners" in found:
         rows = found["learners"]
@@ -339,15 +352,17 @@ def summary(found: Mapping[str, Any]) -> list[str]:
             max(row["minutes_for_5000_updates"] for row in rows),
             sum(row["td_loss"][1] < row["td_loss"][0] for row in rows),
         )
-        verdict = f"{'useful' if slowest < USEFUL_MINUTES else 'not useful'}, allowed: {USEFUL_MINUTES:.0f}"
+        verdict = "useful" if slowest < USEFUL_MINUTES else "not useful"
         lines.append(
-            f"learners: 5,000 updates take {slowest:.0f} minutes of a core or less ({verdict}); the loss falls in {falls} of {len(rows)}"
+            f"learners: 5,000 updates take {slowest:.0f} minutes of a core or less "
+            f"({verdict}, allowed: {USEFUL_MINUTES:.0f}); "
+            f"the loss falls in {falls} of {len(rows)}"
         )
     return lines
 
 
 def main(options: Options) -> None:
-    """Measure, print, write."""
+    """Measure, print the tables, and write the results."""
     for name in options.only:
         if name not in SECTIONS:
             raise ValueError(f"only must name sections, {', '.join(SECTIONS)}, got {name!r}")

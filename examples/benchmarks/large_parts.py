@@ -1,4 +1,4 @@
-"""What examples/benchmarks/large_networks.py measures, a function per row."""
+"""The measurements of large_networks.py, one function per kind of row."""
 
 from __future__ import annotations
 
@@ -17,18 +17,21 @@ from rrm_env import SILENT, Network, RRMConfig, evaluate, metrics
 
 Row = dict[str, Any]
 SIDE_PER_ROOT_AP_M = 50.0
-"""Side of the square over the root of the number of access points: the density of the preset paper, 4 in 100 m x 100 m."""
+"""Side of the square over the root of the number of access points.
+
+It gives the density of the preset ``paper``, 4 access points in 100 m x 100 m.
+"""
 
 
 def network_of(n_aps: int, n_ues: int, **fields: Any) -> RRMConfig:
-    """As dense in access points as the preset paper."""
+    """A network as dense in access points as the preset ``paper``."""
     return RRMConfig(
         n_aps=n_aps, n_ues=n_ues, area_side_m=SIDE_PER_ROOT_AP_M * n_aps**0.5, **fields
     )
 
 
 def peak_bytes() -> int | None:
-    """The most resident memory this process has had; None where the system does not tell."""
+    """Peak resident memory of this process in bytes, or None if the system does not tell."""
     status = Path("/proc/self/status")
     if not status.exists():
         return None
@@ -37,7 +40,7 @@ def peak_bytes() -> int | None:
 
 
 def network_row(config: RRMConfig, episodes: int, threads: int) -> Row:
-    """Whole episodes side by side under random actions, legal or not."""
+    """Time whole episodes side by side under random actions, legal or not."""
     before, network, generator = (
         peak_bytes() or 0,
         Network(config, episodes, threads),
@@ -75,7 +78,7 @@ def network_row(config: RRMConfig, episodes: int, threads: int) -> Row:
 
 
 def scheduler_row(name: str, config: RRMConfig, episodes: int) -> Row:
-    """Its KPIs on the first unseen episodes, and its speed, the network's time included."""
+    """KPIs and speed of a scheduler on the first unseen episodes, network included."""
     scheduler = parse_scheduler(name, REGISTRY)
     evaluate(scheduler, config, 1)  # compiles
     evaluation = evaluate(scheduler, config, episodes)
@@ -93,7 +96,7 @@ def scheduler_row(name: str, config: RRMConfig, episodes: int) -> Row:
 def weighted_rates(
     network: Network, gain: NDArray[np.float32], served: NDArray[np.int64], exponent: float
 ) -> NDArray[np.float64]:
-    """(B,) the objective of Eq. 15 of joint actions."""
+    """(B,) objective of joint actions (Eq. 15)."""
     transmits, ues = served != SILENT, np.maximum(served, 0)
     received = (
         np.take_along_axis(gain.astype(np.float64), ues[:, None, :].repeat(served.shape[1], 1), 2)
@@ -109,7 +112,10 @@ def weighted_rates(
 
 
 def gap_row(config: RRMConfig, csi: str, starts: int, episodes: int) -> Row:
-    """`GreedyMaxWeight` against exhaustive search: the objective per decision in the states that exhaustive search meets, and the KPIs."""
+    """Compare `GreedyMaxWeight` with exhaustive search, by the objective and by KPIs.
+
+    The objective is compared decision by decision, in the states that exhaustive search meets.
+    """
     exact = MaxWeight(csi)
     greedy = parse_scheduler(f"greedy_max_weight:csi={csi}:starts={starts}", REGISTRY)
     network, ratios, seconds = Network(config, episodes), [], {"exact": 0.0, "greedy": 0.0}
@@ -159,7 +165,7 @@ def gap_row(config: RRMConfig, csi: str, starts: int, episodes: int) -> Row:
 
 
 def learner_row(changes: Row, dataset_path: Path, updates: int, episodes: int, threads: int) -> Row:
-    """A learner trained offline for a short time: speed, memory, and what it learned."""
+    """Train a learner offline for a short time: speed, memory, and what it learned."""
     import torch
 
     from marl import Dataset, Learner, LearnerConfig

@@ -1,16 +1,18 @@
-"""How fast the learners train, as ratios measured in one run: to d3rlpy, and to the device's own matrix products.
+"""How fast the learners train, as ratios to d3rlpy and to matrix products, measured in one run.
 
-Timed is the training loop's whole update: drawing a batch, gathering it from the resident dataset, forward and backward passes,
-optimiser, target networks and the sums behind the log. On CUDA that is one captured graph, replayed.
+The training loop's whole update is timed: drawing a batch, gathering it from the resident dataset,
+forward and backward passes, optimiser, target networks and the sums for the log. On CUDA that is
+one captured graph, which is replayed.
 
-The peer, d3rlpy, runs in a virtual environment of its own, trains on the same transitions with networks of the same sizes, and answers
-from a process that stays. Machines differ and stall, so rows take turns; a figure is the median over rounds, and a ratio the median,
-lowest and highest over rounds of the ratio within a round.
+The peer, d3rlpy, runs in a virtual environment of its own, and trains on the same transitions with
+networks of the same sizes. Machines differ and stall, so rows take turns. A figure is the median
+over rounds, and a ratio the median, lowest and highest over rounds of the ratio within a round.
 
-What it does not compare like with like: we mask illegal actions, normalise observations and keep the log on the device; d3rlpy does none
-of that, and reads every loss back. Its DiscreteSAC has no conservative penalty, ours has. It trains one seed at a time.
+The comparison is unequal in three points. Our learners mask illegal actions, normalise observations
+and keep the log on the device; d3rlpy does none of that, and reads every loss back. Its DiscreteSAC
+has no conservative penalty, ours has one. And d3rlpy trains one seed at a time.
 
-The results in docs/results/benchmark_learners.json come from ``python examples/benchmarks/learners.py --json FILE``.
+The option ``--json FILE`` made docs/results/benchmark_learners.json.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-if "--peer-worker" not in sys.argv:  # the peer's interpreter has none of these
+if "--peer-worker" not in sys.argv:  # d3rlpy's interpreter has none of these
     import tyro
     from rich import box
     from rich.console import Console
@@ -50,34 +52,40 @@ TRANSITIONS, SEED_COUNTS = 20_000, (1, 10)
 CUDA_UPDATES = 2000  # where an update takes less than a millisecond
 PEER_PACKAGES = ("d3rlpy>=2.8,<2.9", "torch>=2.6,<2.14")
 PRODUCTS = LARGE, SMALL = "large torch.mm", "30 x 256³ torch.bmm"
-"""Matrix products in float32: the most the device reaches, and as many small ones as ten seeds of three networks have."""
+"""Matrix products in float32.
+
+The large one shows the most that the device reaches; the small ones are as many as ten seeds of
+three networks have.
+"""
 
 FORMULA = (
-    "Multiply-adds per update = seeds x heads x batch x (trained x P + on_next x P + trained x (2 P - F)): trained networks forward on s, "
-    "target networks forward on s', trained networks backward without the gradient of their inputs. P = sum over layers of inputs x "
-    "outputs, F = the first layer's. Trained: sac C critics and an actor, dqn C critics; on_next: sac the actor and C targets, double dqn "
-    "C critics and C targets. Elementwise work is left out."
+    "Multiply-adds per update = seeds x heads x batch x (trained x P + target x P + trained x "
+    "(2 P - F)): trained networks forward on s, networks of the target forward on s', trained "
+    "networks backward without the gradient of their inputs. P = sum over layers of inputs x "
+    "outputs, F = the first layer's. Trained: sac C critics and an actor, dqn C critics; target: "
+    "sac the actor and C targets, double dqn C critics and C targets. Elementwise work is left out."
 )
+"""How multiply-adds are counted."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What is measured, and how long."""
+    """What to measure, and how long."""
 
     rounds: int = 11
     """Rounds over all rows; figures are medians over rounds."""
     updates: int = 100
-    """Updates timed per row and round, shared among the seeds; on CUDA at least 2,000 of all seeds."""
+    """Updates per row and round, shared among the seeds; on CUDA at least 2,000 of all seeds."""
     threads: int = 0
-    """Torch's threads, here and in the peer; 0 leaves torch's choice."""
+    """Torch's threads, here and in d3rlpy; 0 leaves torch's choice."""
     device: Literal["cpu", "cuda", "all"] = "all"
-    """Where; all: on the CPU, and on CUDA where torch finds it."""
+    """Device to measure on; all: the CPU, and CUDA if torch finds it."""
     peer_venv: Path | None = None
-    """Virtual environment that holds d3rlpy 2.8; where none is given, pip makes one for this run."""
+    """Virtual environment that holds d3rlpy 2.8 (default: pip makes one for this run)."""
     no_peer: bool = False
     """Leave d3rlpy out."""
     json: Path | None = None
-    """Write the figures to this file."""
+    """File to write the figures to."""
 
     def __post_init__(self) -> None:
         for name, low in (("rounds", 1), ("updates", 1), ("threads", 0)):
@@ -91,7 +99,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Scheme:
-    """A scheme to time, and the peer's algorithm of the same kind, where it has one."""
+    """A scheme to time, and d3rlpy's algorithm of the same kind, if it has one."""
 
     name: str
     changes: dict[str, Any]
@@ -107,30 +115,33 @@ SAC = Scheme(
     "C-MARL-CQL (SAC)", {"paradigm": "c", "algorithm": "sac", "n_critics": 2}, "DiscreteSAC"
 )
 CTDE = Scheme("CTDE-MARL-CQL (SAC)", {"paradigm": "ctde", "algorithm": "sac", "n_critics": 2})
-"""With as many critics as the peer's algorithms have."""
+"""Each scheme has as many critics as d3rlpy's algorithm."""
 
 
 @dataclass
 class Row:
-    """Something to time: `seconds(n)` is how long n updates, or matrix products, took."""
+    """Something to time: `seconds(n)` runs n updates or matrix products and returns the time."""
 
     name: str
     device: str
     n: int
-    """How many are timed per round."""
+    """Updates or products timed per round."""
     seconds: Callable[[int], float]
     seeds: int = 1
     multiply_adds: int = 0
-    """Of one update or product; 0 where they are not counted."""
+    """Multiply-adds of one update or product; 0 if they are not counted."""
     references: tuple[str, ...] = ()
-    """Rows on the same device that it is compared with: products in multiply-adds per second, others in seed-updates per second."""
+    """Rows on the same device that it is compared with.
+
+    Products are compared in multiply-adds per second, others in seed-updates per second.
+    """
 
 
 # --- Rows of our own ---
 
 
 def timer(call: Callable[[], object], device: str) -> Callable[[int], float]:
-    """The seconds of n calls, until the device has done them."""
+    """A function that makes n calls, and returns the seconds until the device has done them."""
     wait: Callable[[], None] = torch.cuda.synchronize if device == "cuda" else lambda: None
 
     def seconds(n: int) -> float:
@@ -145,21 +156,21 @@ def timer(call: Callable[[], object], device: str) -> Callable[[int], float]:
 
 
 def update_multiply_adds(learner: Learner) -> int:
-    """Multiply-adds of one update of all seeds, by `FORMULA`."""
+    """Multiply-adds of one update of all seeds, counted as in `FORMULA`."""
     one, first, trained = (
         multiply_adds(learner.sizes),
         multiply_adds(learner.sizes[:1]),
         learner.n_trained,
     )
-    on_next = learner.n_critics + (1 if learner.has_actor else learner.n_critics)
-    per_input = trained * one + on_next * one + trained * (2 * one - first)
+    target = learner.n_critics + (1 if learner.has_actor else learner.n_critics)
+    per_input = trained * one + target * one + trained * (2 * one - first)
     return len(learner.seeds) * learner.heads.n_heads * learner.config.batch_size * per_input
 
 
 def learner_row(
     scheme: Scheme, seeds: int, dataset: Dataset, device: str, updates: int
 ) -> tuple[Row, Learner]:
-    """The training loop's update, offline."""
+    """Row of the training loop's update, offline."""
     learner = Learner(LearnerConfig(**scheme.changes), dataset.team, list(range(seeds)), device)
     update = Updates(learner, DatasetStore(dataset, learner))
     n = max(updates, CUDA_UPDATES) if device == "cuda" else max(1, updates // seeds)
@@ -176,7 +187,7 @@ def learner_row(
 
 
 def product_rows(device: str) -> list[Row]:
-    """`PRODUCTS`."""
+    """Rows of `PRODUCTS`."""
     side, n_large, n_small = (8192, 20, CUDA_UPDATES) if device == "cuda" else (2048, 2, 20)
     large, small = (
         torch.randn(2, side, side, device=device),
@@ -205,12 +216,13 @@ def product_rows(device: str) -> list[Row]:
 
 
 def peer_worker(data: str, threads: str) -> None:
-    """What the peer's interpreter runs: to each line "algorithm device part n" it answers with the seconds of n updates.
+    """Answer each line "algorithm device part n" with the seconds of n updates.
 
-    Part ``fit`` is d3rlpy's training loop, ``update`` its `update` alone, on one batch drawn before.
+    d3rlpy's interpreter runs this. Part ``fit`` is its training loop; ``update`` is its `update`
+    alone, on one batch.
     """
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what the peer prints must not mix with the answers
+    os.dup2(2, 1)  # d3rlpy's own lines must not mix with the answers
     import d3rlpy
     import structlog
 
@@ -262,9 +274,8 @@ def peer_worker(data: str, threads: str) -> None:
         else:
             for _ in range(n):
                 algorithm.update(batch)
-        print(
-            time.perf_counter() - began, file=answers
-        )  # each update has waited for the device to read its losses
+        # No need to wait for the device: each update has read its losses from there.
+        print(time.perf_counter() - began, file=answers)
 
 
 class Peer:
@@ -303,7 +314,7 @@ class Peer:
         return seconds
 
     def rows(self, devices: list[str], updates: int) -> list[Row]:
-        """Its training loops, and its updates alone, on those devices that its torch has."""
+        """Rows of its training loops and of its updates alone, on devices that its torch has."""
         rows = []
         for device in devices:
             for name in (
@@ -325,7 +336,7 @@ class Peer:
 
 @contextmanager
 def started_peer(options: Options, dataset: Dataset) -> Iterator[Peer | None]:
-    """The peer, holding the dataset; None with ``--no-peer``."""
+    """Start d3rlpy with the dataset, and end it afterwards; None with ``--no-peer``."""
     if options.no_peer:
         yield None
         return
@@ -336,11 +347,11 @@ def started_peer(options: Options, dataset: Dataset) -> Iterator[Peer | None]:
         try:
             yield peer
         finally:
-            peer.process.communicate()  # its input ends, and so does it
+            peer.process.communicate()  # closes its input, which ends it
 
 
 def export(dataset: Dataset, path: Path) -> None:
-    """The transitions as one agent sees them, and the networks' sizes, for the peer."""
+    """Write the transitions as one agent sees them, and the networks' sizes, for d3rlpy."""
     team = dataset.team
     np.savez(
         path,
@@ -358,12 +369,13 @@ def export(dataset: Dataset, path: Path) -> None:
 
 
 def peer_python(venv: Path | None, folder: Path) -> Path:
-    """The interpreter of the peer's virtual environment, which is made in ``folder`` where none is given."""
+    """Interpreter of d3rlpy's virtual environment, which is made in ``folder`` if none is given."""
     if venv is not None:
         return venv / "bin" / "python"
     python = folder / "venv" / "bin" / "python"
     print(
-        f"installing {' and '.join(PEER_PACKAGES)} for this run; --peer-venv uses an environment that is there, --no-peer does without"
+        f"installing {' and '.join(PEER_PACKAGES)} for this run; "
+        "--peer-venv uses an environment that is there, --no-peer does without"
     )
     try:
         subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
@@ -377,7 +389,7 @@ def peer_python(venv: Path | None, folder: Path) -> Path:
 
 
 def time_rows(rows: list[Row], rounds: int) -> list[dict[str, Any]]:
-    """Per row its rates, medians over rounds, and how it compares with its references round by round."""
+    """Time all rows, in turns; the figures of each row."""
     taken: list[list[float]] = [[] for _ in rows]
     for round_ in range(rounds + 1):
         for row, times in zip(rows, taken, strict=True):
@@ -390,7 +402,7 @@ def time_rows(rows: list[Row], rounds: int) -> list[dict[str, Any]]:
 def figure(
     row: Row, times: list[float], rows: list[Row], taken: list[list[float]]
 ) -> dict[str, Any]:
-    """One row's part of the results."""
+    """A row's rates, medians over rounds, and its ratios to its references, round by round."""
     seconds, ratios = median(times), {}
     for other, theirs in zip(rows, taken, strict=True):
         if other.name in row.references and other.device == row.device:
@@ -422,7 +434,7 @@ def figure(
 
 
 def hardware() -> dict[str, Any]:
-    """Processor, threads, and the GPU where there is one."""
+    """Processor, threads, and the GPU if there is one."""
     found: dict[str, Any] = {**machine(), "threads": torch.get_num_threads()}
     if torch.cuda.is_available():
         found |= {
@@ -435,7 +447,7 @@ def hardware() -> dict[str, Any]:
 
 
 def aims(figures: list[dict[str, Any]]) -> list[str]:
-    """What was aimed at, and what was reached."""
+    """Aims, and what was reached, as lines."""
     rows, lines = {(row["name"], row["device"], row["seeds"]): row for row in figures}, []
     for scheme in (DQN, SAC):
         ratio = rows.get((scheme.name, "cpu", 1), {"times": {}})["times"].get(
@@ -443,18 +455,20 @@ def aims(figures: list[dict[str, Any]]) -> list[str]:
         )
         reached = f"{ratio['median']:.2f}" if ratio else "not measured"
         lines.append(
-            f"Aim: {scheme.name} on the CPU, one seed, at least 1.5 times as fast as d3rlpy {scheme.peer}. Reached: {reached}."
+            f"Aim: {scheme.name} on the CPU, one seed, at least 1.5 times as fast as "
+            f"d3rlpy {scheme.peer}. Reached: {reached}."
         )
     fast = rows.get((DQN.name, "cuda", 10))
     reached = f"{fast['seed_updates_per_second']:,.0f}" if fast else "not measured"
     return [
         *lines,
-        f"Aim: {DQN.name} on an H200, ten seeds, at least 20,000 seed-updates/s. Reached: {reached}.",
+        f"Aim: {DQN.name} on an H200, ten seeds, at least 20,000 seed-updates/s. "
+        f"Reached: {reached}.",
     ]
 
 
 def print_figures(console: Console, figures: list[dict[str, Any]]) -> None:
-    """Two tables."""
+    """Print the tables of updates and of arithmetic."""
     columns = [
         "device",
         "",
@@ -510,7 +524,7 @@ def print_figures(console: Console, figures: list[dict[str, Any]]) -> None:
 
 
 def main(options: Options) -> None:
-    """Measure, print, and write what was measured."""
+    """Measure, print the figures, and write them to the file."""
     path = check_results("--json", options.json) if options.json else None
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -549,10 +563,11 @@ def main(options: Options) -> None:
 def write(
     path: Path, options: Options, software: dict[str, Any], figures: list[dict[str, Any]]
 ) -> None:
-    """Write what was measured, with the options and the machine."""
+    """Write the figures with the options and the machine."""
+    # Paths mean something on this machine alone.
     asked = {
         name: value for name, value in asdict(options).items() if name not in ("peer_venv", "json")
-    }  # paths are of this machine
+    }
     result = {
         "options": asked,
         "machine": hardware(),

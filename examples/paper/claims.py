@@ -1,7 +1,8 @@
 """Claims about learners and schedulers, judged by one rule from evaluations on the same episodes.
 
-The rule: a comparison holds if its whole 95 % bootstrap interval, over training seeds and episodes, lies where the claim says. A claim
-holds if all its comparisons do, holds in part if some do, and does not hold if none does.
+A comparison holds if its whole 95 % bootstrap interval, over training seeds and episodes, lies
+where the claim says. A claim holds if all its comparisons do, holds in part if some do, and does
+not hold if none does.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from rrm_env import Evaluation, metrics
 
 
 class Comparison(Protocol):
-    """Something an evaluation shows or does not."""
+    """A statement about KPIs that evaluations support or do not support."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The rows that it compares."""
+        """Rows that it compares."""
 
     def judge(self, evaluations: Mapping[str, Evaluation]) -> dict[str, Any]:
-        """``text``, ``mean``, ``low``, ``high`` (what was measured, with its interval) and ``holds``."""
+        """The comparison as ``text``, measured ``mean``, ``low`` and ``high``, and ``holds``."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,11 @@ class Above:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """As `Comparison`."""
+        """Rows that it compares."""
         return self.first, self.second
 
     def judge(self, evaluations: Mapping[str, Evaluation]) -> dict[str, Any]:
-        """Of the difference, paired by episode."""
+        """Measure the difference, paired by episode."""
         first, second = (getattr(evaluations[name], self.kpi) for name in (self.first, self.second))
         low, high = metrics.difference_interval(first, self.factor * second)
         times = "" if self.factor == 1 else f"{self.factor:g} times "
@@ -64,17 +65,21 @@ class Alike:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """As `Comparison`."""
+        """Rows that it compares."""
         return self.first, self.second
 
     def judge(self, evaluations: Mapping[str, Evaluation]) -> dict[str, Any]:
-        """Of the difference as a share of the second's mean (as it is where that mean is 0), paired by episode."""
+        """Measure the difference, paired by episode, as a share of the second's mean.
+
+        Where that mean is 0, it is the difference itself, and holds only if it is 0.
+        """
         first, second = (getattr(evaluations[name], self.kpi) for name in (self.first, self.second))
         unit = float(second.mean()) or 1.0
         low, high = (bound / unit for bound in metrics.difference_interval(first, second))
         allowed = self.within if second.mean() else 0.0
         return {
-            "text": f"{self.kpi}: ({self.first} minus {self.second}) / {self.second}, alike within {self.within:.0%}",
+            "text": f"{self.kpi}: ({self.first} minus {self.second}) / {self.second}, "
+            f"alike within {self.within:.0%}",
             "mean": float((first.mean() - second.mean()) / unit),
             "low": float(low),
             "high": float(high),
@@ -84,7 +89,7 @@ class Alike:
 
 @dataclass(frozen=True)
 class About:
-    """The mean KPI is ``value``, give or take ``within`` of it."""
+    """The mean KPI differs from ``value`` by at most ``within`` of it."""
 
     kpi: str
     name: str
@@ -93,11 +98,11 @@ class About:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """As `Comparison`."""
+        """Rows that it compares."""
         return (self.name,)
 
     def judge(self, evaluations: Mapping[str, Evaluation]) -> dict[str, Any]:
-        """Of the mean."""
+        """Measure the mean."""
         values = getattr(evaluations[self.name], self.kpi)
         low, high = metrics.mean_interval(values)
         return {
@@ -113,18 +118,22 @@ class About:
 
 @dataclass(frozen=True)
 class Claim:
-    """What the paper says, and the comparisons that would show it."""
+    """A claim of the paper, and the comparisons that decide it."""
 
     words: str
     comparisons: tuple[Comparison, ...]
 
     @property
     def names(self) -> set[str]:
-        """The rows that it needs an evaluation of."""
+        """Rows that its comparisons need."""
         return {name for comparison in self.comparisons for name in comparison.names}
 
     def judge(self, evaluations: Mapping[str, Evaluation]) -> dict[str, Any]:
-        """The words, the verdict and the evidence; every name in the comparisons must have an evaluation."""
+        """The claim's words, verdict and evidence.
+
+        Args:
+            evaluations: by name, of every row in `names`.
+        """
         evidence = [comparison.judge(evaluations) for comparison in self.comparisons]
         holding = sum(item["holds"] for item in evidence)
         verdict = (
@@ -134,14 +143,14 @@ class Claim:
 
 
 def ordered(kpi: str, *names: str) -> tuple[Above, ...]:
-    """The comparisons of a ranking, best first: each name above the next."""
+    """Comparisons of a ranking, best first: each name is above the next."""
     return tuple(Above(kpi, first, second) for first, second in pairwise(names))
 
 
 def over(
     kpi: str, firsts: Iterable[str], seconds: Iterable[str], factor: float = 1.0
 ) -> tuple[Above, ...]:
-    """Each of the first above ``factor`` times each of the second."""
+    """Comparisons of each of the first with ``factor`` times each other one of the second."""
     return tuple(
         Above(kpi, first, second, factor)
         for first, second in product(firsts, seconds)
@@ -153,7 +162,7 @@ PAPER_BASELINES = ("random_walk", "greedy", "tdm", "itlinq")
 """The four schedulers of the paper; ITLinQ at the tolerance of the literature, 25 dB."""
 
 BEST_ITLINQ = "itlinq:tolerance_db=-10"
-"""ITLinQ at the best tolerance of a sweep on the preset ``paper`` (examples/paper/figure_4.py)."""
+"""ITLinQ at the best tolerance of the sweep in figure_4.py, on the preset ``paper``."""
 
 CLASSICAL = (
     Claim(

@@ -1,8 +1,9 @@
-"""Where the paper's picture holds: its claims, judged in settings that differ in what the paper leaves open.
+"""Map of the paper's claims: verdicts in settings that differ in what the paper leaves open.
 
-``python examples/paper/claims_map.py`` trains the paper's online and offline learners in every setting, compares final checkpoints and
-schedulers on 256 unseen episodes, judges the claims of Figures 4 to 7, and writes docs/results/claims_map.json and .png.
-``--quick`` runs the first two settings in miniature, ``--only SETTING`` recomputes single settings and prints them.
+``python examples/paper/claims_map.py`` trains the paper's online and offline learners in every
+setting, compares final checkpoints and schedulers on 256 unseen episodes, judges the claims of
+Figures 4 to 7, and writes docs/results/claims_map.json and .png. ``--quick`` runs the first two
+settings in miniature; ``--only SETTING`` recomputes single settings and prints them.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ import figure_5
 import figure_6
 import figure_7
 import tyro
-from figure import PICTURE_DPI, SCHEDULERS, StudyOptions, origin
+from pictures import PICTURE_DPI
 from rich.console import Console
 from rich.table import Table
-from study import QUICK, Scale, Study
+from study import QUICK, SCHEDULERS, Scale, Study
+from study_options import StudyOptions, origin
 
 from baselines.comparison import require_drawing, summarise, write_figure
 from rrm_env import Evaluation, RRMConfig, metrics
@@ -32,12 +34,12 @@ from rrm_env.files import check_writable, write_whole
 
 @dataclass(frozen=True)
 class Setting:
-    """One way to settle what the paper leaves open."""
+    """One choice of what the paper leaves open."""
 
     network: Mapping[str, Any] = field(default_factory=dict)
-    """What changes of the preset ``paper``."""
+    """Fields of the preset ``paper`` that change."""
     random_walk: str = "random_walk"
-    """What the paper's random walk is: over the candidates, or over candidates and silence."""
+    """The scheduler that stands for the paper's random walk, with or without silence."""
 
 
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -54,11 +56,14 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "no shadowing": {"shadowing_std_db": 0.0},
     "shadowing 10 dB": {"shadowing_std_db": 10.0},
 }
-"""What each network changes of the preset ``paper``, which has noise of -104 dBm, csi_delay 1, iid fading, steps of 50 ms, eta 0.05 and
-shadowing of 7 dB."""
+"""What each network changes of the preset ``paper``.
+
+The preset has noise of -104 dBm, csi_delay 1, iid fading, steps of 50 ms, eta 0.05 and shadowing of
+7 dB.
+"""
 
 BOTH_WALKS = ("paper", "noise +10 dB", "csi_delay 0")
-"""The networks that are judged with either reading of the paper's random walk."""
+"""Networks that are judged with both readings of the paper's random walk."""
 
 SETTINGS = {
     **{name: Setting(changes) for name, changes in NETWORKS.items()},
@@ -67,7 +72,7 @@ SETTINGS = {
         for name in BOTH_WALKS
     },
 }
-"""Every network, and some with the other reading of the paper's random walk."""
+"""All networks, and some again with the other reading of the paper's random walk."""
 
 DATA = figure_6.DATA
 _FIGURES = {"Figure 4": figure_4, "Figure 5": figure_5, "Figure 6": figure_6, "Figure 7": figure_7}
@@ -75,7 +80,7 @@ CLAIMS = {
     figure: tuple(claim for claim in module.CLAIMS if "not in the paper" not in claim.words)
     for figure, module in _FIGURES.items()
 }
-"""The paper's claims, by its figures."""
+"""The paper's claims, by figure."""
 
 _JUDGED = {name for claims in CLAIMS.values() for claim in claims for name in claim.names}
 LEARNERS = tuple(
@@ -83,10 +88,13 @@ LEARNERS = tuple(
     for run in dict.fromkeys(run for module in _FIGURES.values() for run in module.FIGURE.runs)
     if run in _JUDGED
 )
-"""Trained in every network: what the claims are about, offline learners from data of the network's own online learners."""
+"""Runs that the claims are about, trained in every network.
+
+The data of offline learners comes from the online learners of the same network.
+"""
 
 MAP = Scale(seeds=3, online_updates=3000, offline_updates=1500)
-"""Less than the figures do: after this many updates learning curves in ``paper`` have levelled off."""
+"""Fewer updates than in the figures; learning curves in ``paper`` have levelled off by then."""
 
 LETTERS = {"holds": "Y", "holds in part": "P", "does not hold": "N"}
 SHADES = {"holds": "#56B4E9", "holds in part": "#F0E442", "does not hold": "#D55E00"}
@@ -94,19 +102,19 @@ SHADES = {"holds": "#56B4E9", "holds in part": "#F0E442", "does not hold": "#D55
 
 @dataclass(frozen=True)
 class Options(StudyOptions):
-    """How much of the map to draw and where to put it."""
+    """How much of the map to draw, and where to put it."""
 
     seeds: int = MAP.seeds
     """Independent learners per row."""
 
     @property
     def scale(self) -> Scale:
-        """How much to do."""
+        """Seeds, updates, episodes and sizes of datasets."""
         return QUICK if self.quick else replace(MAP, seeds=self.seeds)
 
 
 def main(options: Options) -> None:
-    """Train what is missing, evaluate, judge, write."""
+    """Train missing runs, evaluate, judge the claims, and write the results."""
     require_drawing("the picture")
     options.check_only(SETTINGS)
     paths = (options.results(f"claims_map.{ending}") for ending in ("json", "png"))
@@ -125,7 +133,14 @@ def main(options: Options) -> None:
 def judged(
     name: str, options: Options, learned: dict[Path, dict[str, Evaluation]]
 ) -> dict[str, Any]:
-    """Everyone's KPIs, and the claims' verdicts by figure, in one setting; ``learned`` keeps what settings of one network share."""
+    """KPIs of all rows and verdicts on all claims in one setting.
+
+    Args:
+        name: of the setting.
+        options: scale, folder and device.
+        learned: evaluations of learners by folder, which settings of one network share; those of
+            this setting are added.
+    """
     setting = SETTINGS[name]
     network = RRMConfig(**setting.network)
     study = Study(folder_of(options.folder, setting), options.scale, network, options.device)
@@ -157,7 +172,7 @@ def judged(
 
 
 def folder_of(out: Path, setting: Setting) -> Path:
-    """Where a setting's runs are; settings of one network share them."""
+    """Folder of a setting's runs; settings of one network share it."""
     changes = (
         f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
         for key, value in setting.network.items()
@@ -166,7 +181,7 @@ def folder_of(out: Path, setting: Setting) -> Path:
 
 
 def agreement(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """How many claims hold, hold in part and do not hold in each setting, and the claims that hold nowhere."""
+    """Count of verdicts in each setting, and the claims that hold in no and in every setting."""
     found = {name: _verdicts(setting) for name, setting in settings.items()}
     words = list(next(iter(found.values())))
     return {
@@ -218,7 +233,10 @@ def _show(
 
 
 def write_picture(path: Path, settings: Mapping[str, Mapping[str, Any]]) -> None:
-    """Claims down, settings across, each verdict a colour and a letter; above, how many hold."""
+    """Draw every verdict as a colour and a letter: claims down, settings across.
+
+    The number of claims that hold stands above each setting.
+    """
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
@@ -255,7 +273,8 @@ def write_picture(path: Path, settings: Mapping[str, Mapping[str, Any]]) -> None
     )
     axes.set(xlim=(-0.5, len(settings) - 0.5), ylim=(len(rows) - 0.5, -1.6))
     canvas.suptitle(
-        "Which claims of the paper hold in which setting; bold: how many hold. In brackets: the figure.",
+        "Which claims of the paper hold in which setting; bold: how many hold. "
+        "In brackets: the figure.",
         fontsize="medium",
     )
     axes.tick_params(length=0)

@@ -1,7 +1,8 @@
-"""Records the datasets behind the figures, and writes their card.
+"""Records the datasets of the figures, and writes a table about them.
 
-``python examples/paper/datasets.py sac-16000`` records that dataset into the study's folder, bit for bit the one that the figures use, training
-first what its behaviour needs; names are those of `study`. With ``--card`` it also writes docs/datasets_table.md: what each dataset
+``python examples/paper/datasets.py sac-16000`` records that dataset into the study's folder, bit
+for bit the one that the figures use, and first trains what its behaviour needs; study.py explains
+the names. ``--card docs/datasets_table.md`` also writes the table in the docs: what each dataset
 holds, how well its behaviours did, its checksum.
 """
 
@@ -33,23 +34,23 @@ NAMES = (
 
 _KPI_HEADINGS = " | ".join(metrics.KPIS[kpi].heading for kpi in metrics.PAPER_KPIS)
 HEADING = f"| dataset | transitions | behaviour | {_KPI_HEADINGS} | checksum |"
-"""The first line of the card's table."""
+"""First line of the table, by which a file is recognised as one."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What to record and where to put it."""
+    """Which datasets to record, and where to put them."""
 
     names: tyro.conf.Positional[tuple[str, ...]] = NAMES
-    """Datasets; those of all figures without."""
+    """Datasets (default: those of all figures)."""
     out: Path = Path("study")
     """Folder of runs and datasets."""
     card: Path | None = None
-    """Write the card's table to this file."""
+    """File to write the table to."""
 
 
 def main(options: Options) -> None:
-    """Record what is missing; say what each dataset is."""
+    """Record missing datasets, and print the size and checksum of each."""
     card = (
         check_replaceable("--card", options.card, "card's table", _is_table)
         if options.card
@@ -71,7 +72,7 @@ def _is_table(path: Path) -> bool:
 
 
 def _line(name: str, dataset: Dataset) -> str:
-    """A row of the card; the seeds of a learner are one behaviour there, with their mean KPIs."""
+    """A row of the table; all seeds of a learner are one behaviour there, with their mean KPIs."""
     behaviours: dict[str, list[dict[str, float]]] = {}
     for behaviour in dataset.metadata["behaviours"]:
         behaviours.setdefault(behaviour["name"].partition(", seed")[0], []).append(

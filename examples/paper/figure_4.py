@@ -1,7 +1,8 @@
 """Figure 4: centralised SAC and DQN, trained online, against the classical schedulers.
 
-``python examples/paper/figure_4.py`` trains five seeds of each for 12,000 updates, compares final checkpoints with the schedulers on 256 unseen
-episodes, judges the paper's claims and writes docs/results/figure_4.json and .png. ``--quick`` runs the same in miniature.
+``python examples/paper/figure_4.py`` trains five seeds of each for 12,000 updates, compares final
+checkpoints with the schedulers on 256 unseen episodes, judges the paper's claims, and writes
+docs/results/figure_4.json and .png. ``--quick`` runs the same in miniature.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 from claims import BEST_ITLINQ, CLASSICAL, PAPER_BASELINES, About, Above, Claim, over
-from figure import SCHEDULERS, Figure, curves_and_levels, main
-from study import ONLINE, Study
+from figure import Figure, main
+from pictures import curves_and_levels
+from study import ONLINE, SCHEDULERS, Study
 
 ITLINQ_SWEEP = tuple(f"itlinq:tolerance_db={tolerance}" for tolerance in range(-30, 31, 5))
 
@@ -48,7 +50,7 @@ CLAIMS = (
 
 
 def sweep(study: Study) -> dict[str, Any]:
-    """ITLinQ's tolerances on held-out episodes, others than those of the table."""
+    """Mean KPIs of ITLinQ at every tolerance, on held-out episodes that the table does not use."""
     return {"itlinq_sweep": {name: study.level(name) for name in ITLINQ_SWEEP}}
 
 

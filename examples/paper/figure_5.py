@@ -1,13 +1,16 @@
-"""Figure 5: conservative SAC and DQN, centralised, trained offline on 16,000 transitions of the online SAC of Figure 4.
+"""Figure 5: conservative SAC and DQN, centralised, offline, from 16,000 transitions of online SAC.
 
-``python examples/paper/figure_5.py`` trains what is missing (Figure 4's learners too), compares final checkpoints on 256 unseen episodes,
-judges the paper's claims and writes docs/results/figure_5.json and .png. ``--quick`` runs the same in miniature.
+The transitions are those of Figure 4's SAC. ``python examples/paper/figure_5.py`` trains what is
+missing (Figure 4's learners too), compares final checkpoints on 256 unseen episodes, judges the
+paper's claims, and writes docs/results/figure_5.json and .png. ``--quick`` runs the same in
+miniature.
 """
 
 from __future__ import annotations
 
 from claims import Above, Claim, over
-from figure import Figure, curves_and_levels, main
+from figure import Figure, main
+from pictures import curves_and_levels
 from study import ONLINE
 
 DATA = "sac-16000"

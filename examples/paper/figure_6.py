@@ -1,7 +1,8 @@
 """Figure 6: conservative SAC, centralised, independent and CTDE, on the data of Figure 5.
 
-``python examples/paper/figure_6.py`` trains what is missing (what the data needs too), compares final checkpoints on 256 unseen episodes,
-judges the paper's claims and writes docs/results/figure_6.json and .png. ``--quick`` runs the same in miniature.
+``python examples/paper/figure_6.py`` trains what is missing (also what the data needs), compares
+final checkpoints on 256 unseen episodes, judges the paper's claims, and writes
+docs/results/figure_6.json and .png. ``--quick`` runs the same in miniature.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from claims import Above, Alike, Claim, gains, ordered
-from figure import Figure, curves_and_levels, main
+from figure import Figure, main
+from pictures import curves_and_levels
 from study import ONLINE, Study
 
 from marl import Policy
@@ -41,7 +43,7 @@ CLAIMS = (
 
 
 def execution_cost(study: Study) -> dict[str, Any]:
-    """What a decision costs at run time; observations and actions travel as 32-bit numbers."""
+    """Bits and multiply-adds of a decision; observations and actions travel as 32-bit numbers."""
     return {
         "execution_cost": {name: Policy.load(study.run(name)).execution_cost() for name in SCHEMES}
     }

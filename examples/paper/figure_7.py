@@ -1,7 +1,8 @@
-"""Figure 7: what quality (a) and quantity (b) of the data do to CTDE-MARL-CQL (SAC), and to C-MARL-CQL (SAC) beside it.
+"""Figure 7: quality (a) and quantity (b) of the data, for CTDE- and C-MARL-CQL (SAC).
 
-``python examples/paper/figure_7.py`` trains what is missing (what the data needs too), compares final checkpoints on 256 unseen episodes,
-judges the paper's claims and writes docs/results/figure_7.json and .png. ``--quick`` runs the same in miniature.
+``python examples/paper/figure_7.py`` trains what is missing (also what the data needs), compares
+final checkpoints on 256 unseen episodes, judges the paper's claims, and writes
+docs/results/figure_7.json and .png. ``--quick`` runs the same in miniature.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 from claims import Above, Alike, Claim, ordered
-from figure import Figure, Report, compare_bars, compare_sizes, main
+from figure import Figure, main
+from pictures import Report, compare_bars, compare_sizes
 
 PAPER, BESIDE = "ctde-cql-sac", "c-cql-sac"
-"""The scheme that the paper's figure and its claims are about, and the one shown beside it."""
+"""The scheme of the paper's figure and claims, and the one shown beside it."""
 
 SIZES = (5_000, 10_000, 20_000, 40_000, 80_000, 160_000, 320_000, 640_000)
 SOURCES = {
@@ -21,16 +23,16 @@ SOURCES = {
     "online DQN's": "dqn",
     "RW, Greedy, TDM, ITLinQ": "baselines",
 }
-"""Whose transitions panel a compares, by what the picture calls them."""
+"""Sources of the transitions that panel a compares, by their names in the picture."""
 
 
 def by_size(scheme: str) -> dict[int, str]:
-    """The runs of panel b."""
+    """Runs of panel b, by number of transitions."""
     return {size: f"{scheme}.sac-{size}" for size in SIZES}
 
 
 def by_source(scheme: str) -> dict[str, str]:
-    """The runs of panel a."""
+    """Runs of panel a, by the source's name in the picture."""
     return {words: f"{scheme}.{source}-320000" for words, source in SOURCES.items()}
 
 
@@ -55,7 +57,7 @@ CLAIMS = (
 
 
 def draw(canvas: Any, report: Report) -> None:
-    """Left: one point per scheme and source of the data. Right: the score over the size, one line per scheme."""
+    """Draw the score by source of the data on the left, and by its size on the right."""
     quality, quantity = canvas.subplots(1, 2)
     sources = {scheme: by_source(scheme) for scheme in (PAPER, BESIDE)}
     bars = {

@@ -1,12 +1,15 @@
-"""How well access points can do on what they see: a search over policies for the score itself, without rewards, critics or data.
+"""How well access points can do on what they see: a search over policies for the score itself.
 
-Decentralised learners stop far below centralised ones. Is that the learner or the information? ``python examples/paper/information_limit.py``
-searches, by the cross-entropy method, small policies that every access point runs on its own observation, for the highest mean score
-over training episodes; where each search ends is evaluated on 256 unseen ones. Given turns by load the same search has the information to
-coordinate, which shows what it can find. Writes docs/results/information_limit.json. ``--quick`` does the same in miniature.
+Decentralised learners stop far below centralised ones. The search shows whether the learner or its
+information is the limit. It uses no rewards, critics or data.
+``python examples/paper/information_limit.py`` searches, by the cross-entropy method, for the small
+policy with the highest mean score over training episodes. Every access point runs this policy on
+its own observation. The result of each search is evaluated on 256 unseen episodes. With turns by
+load the same search has the information to coordinate, which shows what it can find. Writes
+docs/results/information_limit.json. ``--quick`` does the same in miniature.
 
-Reference: R. Rubinstein, "The cross-entropy method for combinatorial and continuous optimization", Methodology and Computing in Applied
-Probability 1 (1999).
+Reference: R. Rubinstein, "The cross-entropy method for combinatorial and continuous optimization",
+Methodology and Computing in Applied Probability 1 (1999).
 """
 
 from __future__ import annotations
@@ -19,8 +22,8 @@ from typing import Any
 
 import numpy as np
 import tyro
-from figure import StudyOptions, origin
 from numpy.typing import NDArray
+from study_options import StudyOptions, origin
 
 from baselines.comparison import show, summarise
 from rrm_env import SILENT, Evaluation, Network, RRMConfig, evaluate, metrics
@@ -34,12 +37,12 @@ ROWS: dict[str, dict[str, Any]] = {
     "own observations, equal turns": {"turns": "equal"},
     "own observations, turns by load": {"turns": "by_load"},
 }
-"""What each row changes of the preset ``paper``."""
+"""Fields of the preset ``paper`` that each row changes."""
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How hard to search."""
+    """Size of a search."""
 
     generations: int = 400
     population: int = 128
@@ -53,9 +56,10 @@ class Effort:
 
 
 class LocalPolicies:
-    """P policies side by side, each run by every access point on its own observation; actions are drawn from a softmax.
+    """P policies side by side, each run by every access point on its own observation.
 
-    Policy p plays episodes p E ... (p + 1) E - 1 of a network of P E episodes.
+    Policy p plays episodes p E to (p + 1) E - 1 of a network of P E episodes. Actions are drawn
+    from a softmax.
 
     Args:
         parameters: (P, `count`) of two layers, tanh between them.
@@ -79,28 +83,26 @@ class LocalPolicies:
 
     @staticmethod
     def _shapes(config: RRMConfig, hidden: int) -> tuple[tuple[int, int], ...]:
-        return (config.n_features + 1, hidden), (
-            hidden + 1,
-            config.n_actions,
-        )  # one more input that is always 1
+        # One more input of each layer, which is always 1, makes the bias.
+        return (config.n_features + 1, hidden), (hidden + 1, config.n_actions)
 
     @classmethod
     def count(cls, config: RRMConfig, hidden: int) -> int:
-        """Parameters of one policy."""
+        """Number of parameters of one policy."""
         return sum(int(np.prod(shape)) for shape in cls._shapes(config, hidden))
 
     def reset(self, network: Network) -> None:
-        """They remember nothing."""
+        """Do nothing: the policies have no memory."""
 
     def schedule(self, network: Network) -> NDArray[np.int64]:
-        """(P E, I) the UEs served."""
+        """(P E, I) UEs that the access points serve."""
         n_policies, n_aps = len(self._layers[0]), network.config.n_aps
         seen = (network.observation - self._shift) * self._scale
-        flowing = seen.reshape(n_policies, -1, network.config.n_features)
+        activations = seen.reshape(n_policies, -1, network.config.n_features)
         for depth, weights in enumerate(self._layers):
-            flowing = np.tanh(flowing) if depth else flowing
-            flowing = flowing @ weights[:, :-1] + weights[:, -1:]
-        preferences = flowing.reshape(network.num_envs, n_aps, -1)
+            activations = np.tanh(activations) if depth else activations
+            activations = activations @ weights[:, :-1] + weights[:, -1:]
+        preferences = activations.reshape(network.num_envs, n_aps, -1)
         drawn = network.uniform(preferences[0].size).reshape(preferences.shape)
         actions = (preferences - np.log(-np.log(drawn))).argmax(-1)[..., None]
         offered = np.concatenate(
@@ -110,7 +112,7 @@ class LocalPolicies:
 
 
 def search(config: RRMConfig, effort: Effort, seed: int) -> LocalPolicies:
-    """The policy at the centre of the last generation."""
+    """Search by the cross-entropy method: the policy at the centre of the last generation."""
     generator = np.random.default_rng(seed)
     shift, scale = _normaliser(config)
     network = Network(config, effort.population * effort.episodes)
@@ -133,19 +135,19 @@ def search(config: RRMConfig, effort: Effort, seed: int) -> LocalPolicies:
         )
         best = tried[scores.argsort()[-effort.elite :]]
         centre = best.mean(0)
-        spread = 0.8 * spread + 0.2 * best.std(
-            0
-        )  # slowly: a spread that collapses early ends the search
+        # The spread follows slowly, because a spread that collapses early ends the search.
+        spread = 0.8 * spread + 0.2 * best.std(0)
         if (generation + 1) % 25 == 0:
             print(
-                f"generation {generation + 1}: mean score {scores.mean():.3f}, best {scores.max():.3f}",
+                f"generation {generation + 1}: "
+                f"mean score {scores.mean():.3f}, best {scores.max():.3f}",
                 flush=True,
             )
     return LocalPolicies(centre[None], config, effort.hidden, shift, scale)
 
 
 def _normaliser(config: RRMConfig) -> tuple[Floats, Floats]:
-    """Mean and one over the standard deviation of observations over an episode in which nobody transmits."""
+    """(D,) mean and inverse standard deviation of observations while no access point transmits."""
     network = Network(config, 16)
     network.reset(0)
     seen = []
@@ -157,7 +159,7 @@ def _normaliser(config: RRMConfig) -> tuple[Floats, Floats]:
 
 
 def main(options: StudyOptions) -> None:
-    """Search, evaluate, write."""
+    """Run the searches, evaluate what they found, and write the results."""
     options.check_only(ROWS)
     path = check_writable("results", options.results("information_limit.json"))
     effort = (

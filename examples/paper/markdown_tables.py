@@ -1,4 +1,4 @@
-"""Results files as Markdown, for the docs."""
+"""Markdown tables of results files."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from rrm_env import metrics
 
 
 def figure_tables(result: Mapping[str, Any]) -> str:
-    """A figure's section: its picture, origin, every row with intervals, every claim with its evidence.
+    """A figure's section of the docs: picture, origin, rows with intervals, claims with evidence.
 
     Args:
-        result: the content of a results file that `figure` wrote.
+        result: content of a results file that the figure's script wrote.
     """
     name = result["figure"]
     parts = [
@@ -30,12 +30,13 @@ def figure_tables(result: Mapping[str, Any]) -> str:
 
 
 def made_by(result: Mapping[str, Any], name: str, hours: float) -> str:
-    """What made a results file, and where it is."""
+    """A sentence on the command, revision, scale, machine and time behind a results file."""
     scale, machine = result["scale"], result["machine"]
     cores = "one core" if machine["cores"] == 1 else f"{machine['cores']} cores"
     return (
-        f"`{result['command']}`, revision {result['revision']}, {scale['seeds']} seeds, {scale['episodes']} unseen episodes; training took "
-        f"{hours:.1f} hours on {cores} ({machine['processor']}), data's included. All numbers: "
+        f"`{result['command']}`, revision {result['revision']}, {scale['seeds']} seeds, "
+        f"{scale['episodes']} unseen episodes; training took {hours:.1f} hours on {cores} "
+        f"({machine['processor']}), data's included. All numbers: "
         f"[results/{name}.json](results/{name}.json)."
     )
 
@@ -44,18 +45,22 @@ KPIS = sorted(metrics.LEARNERS_KPIS, key=lambda name: name != "score")
 """The KPIs in the order of the tables: the score first, beside the name of the row."""
 
 KPI_HEADINGS = " | ".join(metrics.KPIS[name].heading for name in KPIS)
-"""The headings above `kpi_cells`."""
+"""Headings of the columns that `kpi_cells` fills."""
 
 
 def kpi_cells(row: Mapping[str, Any]) -> str:
-    """The KPIs of a row, each with its interval, as cells of a table; empty where results have none of that KPI."""
+    """A row's KPIs with intervals as cells of a table; a KPI that the results lack stays empty."""
     return " | ".join(
         interval(row[name], metrics.KPIS[name].digits) if name in row else "" for name in KPIS
     )
 
 
 def experience_of(learners: Mapping[str, Mapping[str, Any]]) -> str:
-    """Updates and environment steps of a table's learners, from their descriptions by label, to stand under the table."""
+    """A note below a table: updates and environment steps of its learners.
+
+    Args:
+        learners: descriptions of runs, by label.
+    """
     alike: dict[str, list[str]] = {}
     for label, description in learners.items():
         alike.setdefault(experience(description), []).append(label)
@@ -70,8 +75,12 @@ def _rows(rows: Mapping[str, Any]) -> str:
     lines = [f"| | {KPI_HEADINGS} | score, interquartile mean |", "|---" * (len(KPIS) + 2) + "|"]
     for row in rows.values():
         score = row["score"]
-        middle = f"{score['interquartile_mean']:.3f} ({score['interquartile_low']:.3f}…{score['interquartile_high']:.3f})"
-        lines.append(f"| {row['label']} | {kpi_cells(row)} | {middle} |")
+        middle = {
+            "mean": score["interquartile_mean"],
+            "low": score["interquartile_low"],
+            "high": score["interquartile_high"],
+        }
+        lines.append(f"| {row['label']} | {kpi_cells(row)} | {interval(middle, 3)} |")
     return "\n".join(lines)
 
 
@@ -87,7 +96,8 @@ def _claims(claims: list[dict[str, Any]], labels: Mapping[str, str]) -> str:
 
 
 def _labelled(text: str, labels: Mapping[str, str]) -> str:
-    """The text with rows called what the reader knows them as; longer names first, since one may begin another."""
+    """The text with labels instead of the names of rows, and with the KPIs' full names."""
+    # Longer names first: a shorter one may begin a longer one.
     for name in sorted(labels, key=len, reverse=True):
         text = text.replace(name, labels[name]) if name != labels[name] else text
     for name, kpi in metrics.KPIS.items():
@@ -96,7 +106,7 @@ def _labelled(text: str, labels: Mapping[str, str]) -> str:
 
 
 def interval(value: Mapping[str, float], digits: int) -> str:
-    """A mean and its 95 % interval."""
+    """A mean and its 95 % interval as text."""
     return f"{value['mean']:.{digits}f} ({value['low']:.{digits}f}…{value['high']:.{digits}f})"
 
 

@@ -1,8 +1,10 @@
-"""Past the paper: what access points that decide for themselves reach, against the bits they exchange.
+"""Past the paper: score of decentralised learners against the bits that access points exchange.
 
-``python examples/paper/past_the_paper.py`` trains five seeds of every row of `ROWS` offline, evaluates them on 256 unseen episodes, and writes
-docs/results/past_the_paper.json and .png: score against bits per decision, policies trained with 4 access points run with other
-numbers, and how far return and score agree over all policies of the study. ``--quick`` runs the same in miniature.
+``python examples/paper/past_the_paper.py`` trains five seeds of every row of `ROWS` offline,
+evaluates them on 256 unseen episodes, and writes docs/results/past_the_paper.json and .png. They
+hold the score against bits per decision, the score of policies trained with 4 access points when
+run with other numbers, and the agreement of return and score over all policies of the study.
+``--quick`` runs the same in miniature.
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ from typing import Any
 
 import numpy as np
 import tyro
-from figure import PICTURE_DPI, SCHEDULERS, StudyOptions, origin
-from study import Scale, Study
+from pictures import PICTURE_DPI
+from study import SCHEDULERS, Scale, Study
+from study_options import StudyOptions, origin
 
 from baselines import REGISTRY
 from baselines.comparison import (
@@ -39,23 +42,27 @@ BEHAVIOUR = "max_weight:csi=large_scale:exponent=2"
 DATA, MORE_DATA = f"{BEHAVIOUR}-100000", f"{BEHAVIOUR}-320000"
 TURNS, EQUAL_TURNS = "turn_taking-100000", "turn_taking:turns=equal-100000"
 MEASURED = {"measurements": "large_scale", "reward": "utility", "fairness_exponent": 1.5}
-"""Users report their gains from all access points; learners are paid the growth of a utility that values the tail as the score does."""
+"""Network in which users report their gains from all access points.
+
+Learners are paid the growth of a utility that values the tail about as the score does.
+"""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A learner, the network it sees, and what its access points need to know at run time."""
+    """A learner, what its network changes of the preset ``paper``, and what access points know."""
 
     run: str
     network: dict[str, Any]
     information: str
 
 
-def _messages(what: str, bits: int, told: str) -> Row:
+def _messages(what: str, bits: int, content: str) -> Row:
+    """A learner that sees the messages of all access points alone."""
     return Row(
         f"common-cql-sac.{DATA}",
         {"messages": what, "message_bits": bits},
-        f"SINR and weight of {told}, {bits} bit each",
+        f"SINR and weight of {content}, {bits} bit each",
     )
 
 
@@ -97,11 +104,11 @@ ROWS = {
 REFERENCES = (BEHAVIOUR, "max_weight", "turn_taking", "turn_taking:turns=equal", "network_tdm")
 BESIDE = ("turn_taking", "network_tdm", "itlinq")
 SIZES = (2, 4, 8, 16)
-"""Numbers of access points that policies with shared parameters are run with, 5 users each, equally dense."""
+"""Numbers of access points, equally dense and with 5 users each, for policies trained with 4."""
 
 
 def main(options: StudyOptions) -> None:
-    """Train what is missing, evaluate, write."""
+    """Train missing runs, evaluate, and write the results."""
     require_drawing("the picture")
     options.check_only(ROWS)
     scale = options.scale
@@ -111,7 +118,7 @@ def main(options: StudyOptions) -> None:
     )
     studies = {
         name: Study(
-            options.folder / "past_the_paper" / _place(ROWS[name].network),
+            options.folder / "past_the_paper" / _folder_name(ROWS[name].network),
             scale,
             RRMConfig(**ROWS[name].network),
             options.device,
@@ -126,9 +133,8 @@ def main(options: StudyOptions) -> None:
     if options.only:
         show(summary, f"{scale.seeds} seeds, {scale.episodes} unseen episodes")
         for name in studies:
-            print(
-                f"{name}: score of each seed {', '.join(f'{value:.6f}' for value in evaluations[name].score.mean(-1))}"
-            )
+            scores = ", ".join(f"{value:.6f}" for value in evaluations[name].score.mean(-1))
+            print(f"{name}: score of each seed {scores}")
         return
     rows = {
         name: {
@@ -161,12 +167,13 @@ def main(options: StudyOptions) -> None:
     print(f"wrote {json_path}\nwrote {plot_path}")
 
 
-def _place(network: Mapping[str, Any]) -> str:
+def _folder_name(network: Mapping[str, Any]) -> str:
+    """Name of the folder of a network's runs."""
     return "_".join(f"{name}={value}" for name, value in network.items()) or "paper"
 
 
 def _transfer(study: Study, scale: Scale) -> dict[str, Any]:
-    """The policy of turns by load, trained with 4 access points, and schedulers, with other numbers of them."""
+    """KPIs of the policy of turns by load and of schedulers, by number of access points."""
     found = {}
     policies = load_policies(study.run(ROWS["I, turns by load"].run))
     for n_aps in SIZES:
@@ -193,7 +200,10 @@ def _transfer(study: Study, scale: Scale) -> dict[str, Any]:
 
 
 def _agreement(studies: Mapping[str, Study], scale: Scale) -> dict[str, Any]:
-    """Mean score and mean return, by both rewards, of every policy and scheduler, and the rank correlations."""
+    """Mean score and mean returns of every policy and scheduler, and their rank correlation.
+
+    Returns are those of both rewards.
+    """
     everyone: dict[str, tuple[Scheduler, RRMConfig]] = {}
     for name in dict.fromkeys((*SCHEDULERS, *REFERENCES)):
         everyone[name] = parse_scheduler(name, REGISTRY), RRMConfig()
@@ -232,12 +242,12 @@ def _agreement(studies: Mapping[str, Study], scale: Scale) -> dict[str, Any]:
 
 
 def _finished(folder: Path) -> list[Path]:
-    """Runs of the figures in the study's folder, where there are any."""
+    """Finished runs of the figures in the study's folder."""
     return sorted(path.parent for path in folder.glob("*/checkpoint.safetensors"))
 
 
 def _write_picture(path: Path, result: Mapping[str, Any]) -> None:
-    """Left: score over bits per decision. Right: returns by both rewards over the score."""
+    """Draw the score over bits per decision, and returns by both rewards over the score."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(15, 5.5), layout="constrained")

@@ -1,7 +1,9 @@
-"""Which claims depend on what the paper leaves open: the schedulers and C-MARL-CQL (SAC) on variants of the network.
+"""Which claims depend on what the paper leaves open: variants of the network, one change each.
 
-``python examples/paper/sensitivity.py`` records max_weight in each variant, trains five seeds of C-MARL-CQL (SAC) from it, compares everyone on
-256 unseen episodes, judges the paper's claims, and writes docs/results/sensitivity.json and .png. ``--quick`` runs the same in miniature.
+``python examples/paper/sensitivity.py`` records max_weight in each variant, trains five seeds of
+C-MARL-CQL (SAC) from it, compares them with the schedulers on 256 unseen episodes, judges the
+paper's claims, and writes docs/results/sensitivity.json and .png. ``--quick`` runs the same in
+miniature.
 """
 
 from __future__ import annotations
@@ -14,10 +16,11 @@ from typing import Any
 import numpy as np
 import tyro
 from claims import CLASSICAL, Claim, gains, over
-from figure import PICTURE_DPI, SCHEDULERS, StudyOptions, origin
+from pictures import PICTURE_DPI
 from rich.console import Console
 from rich.table import Table
-from study import Scale, Study
+from study import SCHEDULERS, Scale, Study
+from study_options import StudyOptions, origin
 
 from baselines.comparison import require_drawing, summarise, write_figure
 from rrm_env import RRMConfig, metrics
@@ -37,7 +40,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "J = 10": {"n_ues": 10},
     "J = 40": {"n_ues": 40},
 }
-"""What each variant changes of the preset ``paper``: csi_delay 1, iid fading, eta 0.05, shadowing 7 dB, 20 users."""
+"""What each variant changes of the preset ``paper``.
+
+The preset has csi_delay 1, iid fading, eta 0.05, shadowing of 7 dB and 20 users.
+"""
 
 CLAIMS = (
     *CLASSICAL,
@@ -56,7 +62,7 @@ SHADES = {"holds": "#56B4E9", "holds in part": "#F0E442", "does not hold": "#D55
 
 
 def main(options: StudyOptions) -> None:
-    """Train what is missing, evaluate, judge, write."""
+    """Train missing runs, evaluate, judge the claims, and write the results."""
     require_drawing("the picture")
     options.check_only(VARIANTS)
     scale = options.scale
@@ -77,7 +83,7 @@ def main(options: StudyOptions) -> None:
 
 
 def _variant(name: str, options: StudyOptions, scale: Scale) -> dict[str, Any]:
-    """Everyone's KPIs, and the claims' verdicts, in one variant."""
+    """KPIs of all rows and verdicts on all claims in one variant."""
     study = Study(
         options.folder / "sensitivity" / name.replace(" ", "_"),
         scale,
@@ -118,7 +124,7 @@ def _variant(name: str, options: StudyOptions, scale: Scale) -> dict[str, Any]:
 
 
 def _write_picture(path: Path, variants: dict[str, dict[str, Any]]) -> None:
-    """Above: every score, shaded by its share of the variant's best. Below: every claim's verdict."""
+    """Draw all scores, shaded by their share of the variant's best, above all verdicts."""
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 

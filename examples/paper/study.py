@@ -1,9 +1,11 @@
-"""A study: named training runs and datasets in one folder, each made once, gone on with where it was interrupted. Several processes may
-share the folder: who needs what another one is making waits for it.
+"""Named training runs and datasets in one folder, each made once and resumed when interrupted.
 
-Names say everything. A run is ``online-sac``, ``online-dqn``, or ``SCHEME.DATA`` such as ``ctde-cql-sac.sac-16000``; a dataset is
-``BEHAVIOUR-TRANSITIONS`` such as ``sac-16000``, and the behaviour one of `BEHAVIOURS` or a scheduler, ``max_weight-100000``. What a name
-needs is made first: the run above needs the dataset, the dataset needs ``online-sac``.
+Several processes may share the folder: one that needs what another is making waits for it.
+
+A run is ``online-sac``, ``online-dqn``, or ``SCHEME.DATA`` such as ``ctde-cql-sac.sac-16000``. A
+dataset is ``BEHAVIOUR-TRANSITIONS`` such as ``sac-16000``; its behaviour is one of `BEHAVIOURS`, or
+a scheduler as in ``max_weight-100000``. What a run or dataset needs is made first: this run needs
+its dataset, and the dataset needs ``online-sac``.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from claims import PAPER_BASELINES
+from claims import BEST_ITLINQ, PAPER_BASELINES
 
 from baselines import REGISTRY
 from baselines.comparison import parse_scheduler
@@ -34,7 +36,7 @@ from rrm_env import Evaluation, RRMConfig, evaluate
 from rrm_env.checks import nearest
 
 ONLINE: dict[str, dict[str, Any]] = {"online-sac": {}, "online-dqn": {"algorithm": "dqn"}}
-"""Online learners: what their configs change of the defaults."""
+"""Fields of `LearnerConfig` that each online learner changes."""
 
 OFFLINE: dict[str, dict[str, Any]] = {
     "c-cql-sac": {},
@@ -47,7 +49,10 @@ OFFLINE: dict[str, dict[str, Any]] = {
     "common-cql-sac": {},
     "common-cql-dqn": {"algorithm": "dqn"},
 }
-"""Offline learners, likewise; c-sac is without the conservative penalty, common-* see the network's messages alone."""
+"""Fields of `LearnerConfig` that each offline learner changes.
+
+``c-sac`` has no conservative penalty; learners named ``common-*`` see the network's messages alone.
+"""
 
 BEHAVIOURS: dict[str, tuple[str, ...]] = {
     "sac": ("online-sac",),
@@ -55,12 +60,25 @@ BEHAVIOURS: dict[str, tuple[str, ...]] = {
     "mixture": ("online-sac", "online-dqn"),
     "baselines": PAPER_BASELINES,
 }
-"""Whose actions a dataset holds, in equal shares: all seeds of a run (a sac's drawn from its actor, as while training), or a scheduler."""
+"""The sources of a dataset's actions, in equal shares: all seeds of a run, or a scheduler.
+
+Actions of a SAC run are drawn from its actor, as in training.
+"""
+
+SCHEDULERS = (
+    *PAPER_BASELINES,
+    BEST_ITLINQ,
+    "network_tdm",
+    "max_weight",
+    "max_weight:csi=large_scale",
+)
+"""Schedulers beside every figure: the paper's four, ITLinQ at the best tolerance of a sweep, and
+reference points that the paper leaves out."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How much a study does."""
+    """Seeds, updates, episodes and sizes of datasets of a study."""
 
     seeds: int = 5
     """Independent learners per run."""
@@ -71,11 +89,11 @@ class Scale:
     evaluate_every: int = 500
     """Updates between points of learning curves."""
     curve_episodes: int = 32
-    """Held-out episodes behind each such point."""
+    """Held-out episodes behind each point."""
     episodes: int = 256
     """Unseen episodes of the final evaluation."""
     shrink: int = 1
-    """Datasets hold the transitions in their names divided by this."""
+    """Datasets hold the number of transitions in their names, divided by this."""
 
 
 QUICK = Scale(
@@ -87,17 +105,17 @@ QUICK = Scale(
     episodes=16,
     shrink=40,
 )
-"""The same pipeline, too short to learn anything."""
+"""The same pipeline in miniature, too short to learn anything."""
 
 
 class Study:
     """Runs and datasets of one folder.
 
     Args:
-        out: the folder; made where missing.
+        out: the folder; created if missing.
         scale: how much to train and to evaluate.
-        network: the network throughout; the preset ``paper`` where None.
-        device: where to train.
+        network: configuration of the network (default: the preset ``paper``).
+        device: device to train on.
     """
 
     def __init__(
@@ -108,10 +126,11 @@ class Study:
         self._datasets: dict[str, Dataset] = {}
 
     def run(self, name: str) -> Path:
-        """The folder of a finished run; trained now, or to its end, where it is not.
+        """Folder of a finished run, which is trained, or trained to its end, if necessary.
 
         Raises:
-            ValueError: an unknown name, or a run of other seeds or another network under that name.
+            ValueError: the name is unknown, or the run of that name has other seeds or another
+                network.
         """
         scheme, _, data = name.partition(".")
         known = OFFLINE if data else ONLINE
@@ -121,19 +140,19 @@ class Study:
             )
         if not self._is_finished(name):
             with self._alone(name):
-                if not self._is_finished(name):  # by another process in the meantime
+                if not self._is_finished(name):  # another process may have finished it meanwhile
                     self._train(name, self._learner(scheme), self.data(data) if data else None)
         return self.folder(name)
 
     def folder(self, name: str) -> Path:
-        """Where a run is, or will be."""
+        """Folder of a run, whether it exists or not."""
         return self.out / _on_disk(name)
 
     def data(self, name: str) -> Dataset:
-        """A dataset, from its file in the folder; recorded now where there is none.
+        """A dataset, which is recorded first if the folder has no file of it.
 
         Raises:
-            ValueError: an unknown name.
+            ValueError: the name is unknown.
         """
         if name not in self._datasets:
             path = self.out / f"{_on_disk(name)}.safetensors"
@@ -145,29 +164,29 @@ class Study:
         return self._datasets[name]
 
     def evaluation(self, name: str) -> Evaluation:
-        """All seeds of a run on the unseen episodes."""
+        """Evaluation of all seeds of a run on the unseen episodes."""
         policies = load_policies(self.run(name))
         return Evaluation.stack(
             [evaluate(policy, self.network, self.scale.episodes) for policy in policies]
         )
 
     def scheduler(self, name: str) -> Evaluation:
-        """A scheduler, named as in ``python -m baselines``, on the unseen episodes."""
+        """Evaluation of a scheduler of ``python -m baselines`` on the unseen episodes."""
         return evaluate(parse_scheduler(name, REGISTRY), self.network, self.scale.episodes)
 
     def level(self, name: str) -> dict[str, float]:
-        """Mean KPIs of a scheduler on the held-out episodes behind learning curves."""
+        """Mean KPIs of a scheduler on the held-out episodes of learning curves."""
         return curve_point(parse_scheduler(name, REGISTRY), self.network, self.scale.curve_episodes)
 
     def final_level(self, name: str) -> dict[str, float]:
-        """Mean KPIs of a finished run on the same episodes: its learning curve's last point."""
+        """Mean KPIs of a finished run on these episodes, the last point of its learning curve."""
         return {
             kpi: float(values[-1].mean())
             for kpi, values in learning_curve(self.folder(name)).kpis.items()
         }
 
     def needed(self, names: Iterable[str]) -> list[str]:
-        """Runs and the runs that their datasets come from, in the order in which they are made."""
+        """These runs and the runs that their datasets come from, in the order of training."""
         found: dict[str, None] = {}
         for name in names:
             behaviour = name.partition(".")[2].rpartition("-")[0]
@@ -178,11 +197,11 @@ class Study:
         return list(found)
 
     def missing(self, names: Iterable[str]) -> list[str]:
-        """Those of `needed` that are not finished."""
+        """The runs of `needed` that are not finished."""
         return [name for name in self.needed(names) if not self._is_trained(name)]
 
     def description(self, name: str) -> dict[str, Any]:
-        """What a finished run was: learner, data, revision; not the network, which the study has throughout."""
+        """Learner, training, seeds, data and revision of a finished run."""
         described = describe(self.folder(name))
         return {
             key: described[key]
@@ -191,7 +210,7 @@ class Study:
         }
 
     def hours(self, name: str) -> float:
-        """How long a finished run's training took; evaluations along the way included, interruptions not."""
+        """Training time of a finished run in hours, with its evaluations, without interruptions."""
         total, last = 0.0, 0.0
         for record in read_log(self.folder(name)):
             total += record["seconds"] - (last if record["seconds"] >= last else 0.0)
@@ -199,15 +218,15 @@ class Study:
         return total / 3600
 
     def label(self, name: str) -> str:
-        """What the paper calls a finished run's scheme."""
+        """The paper's name for the scheme of a finished run."""
         return str(describe(self.folder(name))["scheme"])
 
-    # --- Inside ---
+    # --- Internals ---
 
     def _learner(self, scheme: str) -> LearnerConfig:
         config = LearnerConfig(**{**ONLINE, **OFFLINE}[scheme])
-        told = self.network.n_aps * self.network.n_message_features
-        return replace(config, common_features=told) if scheme.startswith("common-") else config
+        common = self.network.n_aps * self.network.n_message_features
+        return replace(config, common_features=common) if scheme.startswith("common-") else config
 
     def _updates(self, name: str) -> int:
         return self.scale.offline_updates if "." in name else self.scale.online_updates
@@ -219,7 +238,7 @@ class Study:
         return self._is_trained(name) and self._is_own(self.folder(name))
 
     def _alone(self, name: str) -> AbstractContextManager[None]:
-        """Make a run or a dataset without another process making it too; who comes second waits."""
+        """Lock under which a run or dataset is made; a second process waits for it."""
         self.out.mkdir(parents=True, exist_ok=True)
         return alone(
             self.out / f".{_on_disk(name)}.lock",
@@ -228,7 +247,10 @@ class Study:
         )
 
     def _is_own(self, folder: Path) -> bool:
-        """Whether a finished run is of this study's seeds and network; training it on would be refused with the difference."""
+        """Whether a finished run has the seeds and the network of this study.
+
+        If not, `train` refuses to go on with it and names the difference.
+        """
         found = describe(folder)
         return (
             found["seeds"] == list(range(self.scale.seeds))
@@ -241,7 +263,8 @@ class Study:
             behaviour in BEHAVIOURS or behaviour.partition(":")[0] in REGISTRY
         ):
             raise ValueError(
-                f"unknown dataset {name!r}; allowed: BEHAVIOUR-TRANSITIONS with {', '.join((*BEHAVIOURS, *REGISTRY))}"
+                f"unknown dataset {name!r}; allowed: BEHAVIOUR-TRANSITIONS with "
+                f"{', '.join((*BEHAVIOURS, *REGISTRY))}"
             )
         transitions = max(1, int(count) // self.scale.shrink)
         sources = BEHAVIOURS.get(behaviour, (behaviour,))
@@ -275,12 +298,13 @@ class Study:
                 resume=(folder / "config.json").exists(),
                 report=report,
             )
+        minutes = 60 * self.hours(name)
         print(
-            f"{name}: {scale.seeds} seeds, {updates:,} updates each, {60 * self.hours(name):.1f} minutes",
+            f"{name}: {scale.seeds} seeds, {updates:,} updates each, {minutes:.1f} minutes",
             flush=True,
         )
 
 
 def _on_disk(name: str) -> str:
-    """A name without the characters of scheduler options that some file systems do not allow."""
+    """The name without colons, which some file systems do not allow."""
     return name.replace(":", ",")

@@ -1,12 +1,15 @@
-"""Every kind of learner on the paper's network: online, offline with and without the penalty, behaviour cloning.
+"""Every kind of learner on the paper's network.
 
-``python examples/paper/study_learners.py`` trains five seeds of each, the offline ones on the same transitions of max_weight, compares final
-checkpoints on 256 unseen episodes, and writes docs/results/study_learners.json and .png. ``--quick`` runs the same in miniature.
+They are online SAC and DQN, offline learners with and without the penalty, and behaviour cloning.
+``python examples/paper/study_learners.py`` trains five seeds of each, the offline ones on the same
+transitions of max_weight, compares final checkpoints on 256 unseen episodes, and writes
+docs/results/study_learners.json and .png. ``--quick`` runs the same in miniature.
 """
 
 from __future__ import annotations
 
-from figure import Figure, curves_and_levels, main
+from figure import Figure, main
+from pictures import curves_and_levels
 from study import ONLINE
 
 DATA = "max_weight-100000"

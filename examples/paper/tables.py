@@ -1,4 +1,4 @@
-"""Writes the tables of the docs from the committed results: of the figures, of their sensitivity, and of what lies past the paper."""
+"""Writes the tables in the docs from the committed results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ DOCS = Path("docs")
 
 
 def figures(results: Path) -> str:
-    """All figures' sections, from a folder of results files."""
+    """Sections of all figures.
+
+    Args:
+        results: folder of the results files, here and below.
+    """
     return "\n".join(
         figure_tables(json.loads(path.read_text(encoding="utf-8")))
         for path in sorted(results.glob("figure_?.json"))
@@ -26,7 +30,7 @@ def figures(results: Path) -> str:
 
 
 def sensitivity(results: Path) -> str:
-    """Every scheduler's and learner's score in every variant of the network."""
+    """Table of every scheduler's and the learner's score in every variant of the network."""
     result = _read(results, "sensitivity")
     variants = result["variants"]
     rows = {
@@ -41,7 +45,10 @@ def sensitivity(results: Path) -> str:
 
 
 def claims_map(results: Path) -> str:
-    """Each setting's claims that hold, and the scores and 5-percentile rates that decide them; what holds nowhere."""
+    """Table of how many claims hold in each setting, with the scores and rates that decide them.
+
+    Claims that hold in no setting and in every setting are listed below it.
+    """
     result = _read(results, "claims_map")
     data, settings = result["data"], result["settings"]
     scores = {
@@ -91,7 +98,11 @@ def claims_map(results: Path) -> str:
 
 
 def past_the_paper(results: Path) -> str:
-    """What each row reaches, exchanges, computes and needs to know; other numbers of access points; searches for the score itself."""
+    """Tables of what lies past the paper.
+
+    What each learner reaches, exchanges, computes and knows; its score with other numbers of access
+    points; and the policies found by searching for the score itself.
+    """
     result, limit = _read(results, "past_the_paper"), _read(results, "information_limit")
     agreement, effort = result["return_and_score"], limit["effort"]
     correlations = ", ".join(
@@ -104,11 +115,13 @@ def past_the_paper(results: Path) -> str:
         ),
         _rows_by_bits(result["rows"], result["references"]),
         experience_of({name: row["learner"] for name, row in result["rows"].items()}),
-        "Score of policies that run with other numbers of access points, 5 users each, equally dense:",
+        "Score of policies that run with other numbers of access points, 5 users each, "
+        "equally dense:",
         _other_sizes(result["other_numbers_of_access_points"]),
-        f"Rank correlation of mean return and mean score over {len(agreement['policies'])} policies and schedulers: {correlations}.",
-        f"Searches for the score itself, `{limit['command']}`, {limit['scale']['seeds']} searches, {effort['generations']} generations of "
-        f"{effort['population']} policies:",
+        f"Rank correlation of mean return and mean score over {len(agreement['policies'])} "
+        f"policies and schedulers: {correlations}.",
+        f"Searches for the score itself, `{limit['command']}`, {limit['scale']['seeds']} searches, "
+        f"{effort['generations']} generations of {effort['population']} policies:",
         "\n".join(
             [
                 f"| policies found | {KPI_HEADINGS} |",
@@ -121,7 +134,7 @@ def past_the_paper(results: Path) -> str:
 
 
 def _rule(others: int) -> str:
-    """The line under the heading of a table of all KPIs and that many other columns."""
+    """The line below the heading of a table of all KPIs and ``others`` further columns."""
     return "|---" * (KPI_HEADINGS.count("|") + 1 + others) + "|"
 
 
@@ -132,7 +145,8 @@ def _rows_by_bits(rows: dict[str, Any], references: dict[str, Any]) -> str:
     ]
     for name, row in sorted(rows.items(), key=lambda item: int(item[1]["bits"])):
         lines.append(
-            f"| {name} | {kpi_cells(row)} | {row['bits']} | {row['multiply_adds']:,} | {row['information']} |"
+            f"| {name} | {kpi_cells(row)} | {row['bits']} | {row['multiply_adds']:,} "
+            f"| {row['information']} |"
         )
     return "\n".join(
         lines + [f"| `{name}` | {kpi_cells(row)} | | | |" for name, row in references.items()]
@@ -157,7 +171,7 @@ PAGES: dict[str, Callable[[Path], str]] = {
     "claims_map_table.md": claims_map,
     "past_the_paper_tables.md": past_the_paper,
 }
-"""What each file in docs holds, from a folder of results."""
+"""Functions that make the content of each file in docs from the folder of results."""
 
 
 def _read(results: Path, name: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the examples with other libraries' trainers share: options, policies as schedulers, and the lines that say what they reached."""
+"""Options, scheduler and printed lines that the examples with other libraries' trainers share."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ from rrm_env.exit_status import status_of
 from rrm_env.provenance import versions
 
 REFERENCES = ("random_walk", "itlinq")
-"""Baselines that the closing line puts a trained policy beside."""
+"""Baselines that the closing line compares with."""
 
 Act = Callable[[NDArray[np.float32], NDArray[np.int8]], NDArray[Any]]
-"""Maps observations (B, I, D) and masks (B, I, N + 1) of B episodes to actions (B, I): 0 ... N - 1 a candidate, N silence."""
+"""A policy: maps observations (B, I, D) and masks (B, I, N + 1) of B episodes to actions (B, I).
+
+Actions 0 to N - 1 are candidates, N is silence.
+"""
 
 
 @dataclass(frozen=True)
 class TrainerOptions:
-    """How to train and compare."""
+    """Options of training and comparison."""
 
     steps: int = 200_000
     """Steps of the network; every access point makes a transition of each."""
@@ -33,12 +36,12 @@ class TrainerOptions:
     episodes: int = 128
     """Unseen episodes for the comparison."""
     seed: int = 0
-    """Of learner and networks."""
+    """Seed of learner and networks."""
     quick: bool = False
-    """Some seconds: few steps, 16 episodes."""
+    """Train for seconds only: few steps, 16 episodes."""
 
     least: ClassVar[dict[str, int]] = {"steps": 1, "envs": 1, "episodes": 1, "seed": 0}
-    """The smallest value each number may have."""
+    """Smallest allowed values."""
 
     def __post_init__(self) -> None:
         for name, low in self.least.items():
@@ -52,7 +55,7 @@ _Options = TypeVar("_Options")
 def run_example(
     main: Callable[[_Options], None], options: type[_Options], description: str | None
 ) -> None:
-    """An example's script: read the options and go; wrong ones end it with a line."""
+    """Run an example's script; wrong options end it with one line on standard error."""
     import tyro
 
     sys.exit(
@@ -67,10 +70,11 @@ def run_example(
 class ActingScheduler:
     """A library's policy as a `rrm_env.Scheduler`, one choice per access point.
 
-    Args:
-        act: the policy. What it is given may be kept and written to.
+    A choice that the mask forbids means silence, as in the environment; `illegal_share` counts
+    them.
 
-    A choice that the mask forbids means silence, as in the environment; `illegal_share` counts them.
+    Args:
+        act: the policy; it may keep its arguments and write to them.
     """
 
     def __init__(self, act: Act) -> None:
@@ -78,10 +82,10 @@ class ActingScheduler:
         self._choices = self._illegal = 0
 
     def reset(self, network: Network) -> None:
-        """Nothing to forget: the policy sees the present observation alone."""
+        """Do nothing: the policy sees the present observation alone."""
 
     def schedule(self, network: Network) -> NDArray[np.int64]:
-        """The UE each AP serves in this step: (B, I), one of its candidates or `SILENT`."""
+        """(B, I) UE that each AP serves in this step: one of its candidates, or `SILENT`."""
         mask = network.action_mask.copy()
         actions = np.asarray(self._act(network.observation.copy(), mask), np.int64)[..., None]
         self._choices += actions.size
@@ -97,7 +101,7 @@ class ActingScheduler:
 
 
 def print_versions(*distributions: str) -> None:
-    """One line with the versions of this package, Python, the core dependencies and the ``distributions`` that train."""
+    """Print versions of this package, Python, the core dependencies and these distributions."""
     print(
         "versions: "
         + ", ".join(f"{name} {version}" for name, version in versions(*distributions).items()),
@@ -106,22 +110,27 @@ def print_versions(*distributions: str) -> None:
 
 
 def print_policy(name: str, act: Act, episodes: int, config: RRMConfig | None = None) -> Evaluation:
-    """One line about a policy on the first unseen episodes of the network; returns what it was measured to reach.
+    """Evaluate a policy on the first unseen episodes, and print a line about it.
 
-    ``config`` is what it was trained in where that is not the preset ``paper``: its reward makes the return.
+    Args:
+        name: of the policy, in the line.
+        act: the policy.
+        episodes: how many.
+        config: network, whose reward makes the return (default: the preset ``paper``).
     """
     scheduler = ActingScheduler(act)
     evaluation = evaluate(scheduler, config, episodes)
     print(
-        f"{name}: {_kpis(evaluation)}, return {evaluation.returns.mean():.0f}; {100 * evaluation.silent_share.mean():.0f} % silent, ",
-        end="",
+        f"{name}: {_kpis(evaluation)}, return {evaluation.returns.mean():.0f}; "
+        f"{100 * evaluation.silent_share.mean():.0f} % silent, "
+        f"{100 * scheduler.illegal_share:.1f} % of choices illegal",
+        flush=True,
     )
-    print(f"{100 * scheduler.illegal_share:.1f} % of choices illegal", flush=True)
     return evaluation
 
 
 def print_closing_line(name: str, evaluation: Evaluation, seconds: float) -> None:
-    """One line: what the trained policy reached beside `REFERENCES` on the same episodes, and how long training took."""
+    """Print KPIs of the trained policy and of `REFERENCES` on the same episodes, and the time."""
     entries = {name: evaluation} | {
         reference: evaluate(REGISTRY[reference](), episodes=evaluation.episodes)
         for reference in REFERENCES

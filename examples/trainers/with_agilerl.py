@@ -1,9 +1,11 @@
-"""AgileRL: independent PPO, a network for each access point.
+"""AgileRL: independent PPO, with one network per access point.
 
-``python examples/trainers/with_agilerl.py`` trains with AgileRL's own loop for multi-agent environments. Two faults of its version 2.58 shape this
-example. Where agents share a network, as all of one prefix do, it matches observations with other agents' advantages, so the access points
-are renamed to share none. Masks given as arrays end in an error, so none are given: policies learn that an illegal action means silence.
-Needs ``pip install -e ".[agilerl]"``; ``--help`` shows the options.
+``python examples/trainers/with_agilerl.py`` trains with AgileRL's own loop for multi-agent
+environments. Two faults of its version 2.58 shape this example. Where agents share a network, as
+all agents with one prefix do, it matches observations with other agents' advantages; so the access
+points are renamed. Masks given as arrays end in an error; so none are given, and policies learn
+that an illegal action means silence. Needs ``pip install -e ".[agilerl]"``; ``--help`` shows the
+options.
 """
 
 from __future__ import annotations
@@ -32,22 +34,23 @@ except Exception as error:  # a library whose import fails may raise anything
 
 @dataclass(frozen=True)
 class Options(TrainerOptions):
-    """How to train and compare."""
+    """Options of training and comparison."""
 
     steps: int = 60_000
     """Steps of the network; every access point makes a transition of each."""
     envs: int = 4
     """Networks side by side, each a process."""
     seed: int = 0
-    """Of the learner; AgileRL gives its networks no seeds."""
+    """Seed of the learner; AgileRL gives its networks no seeds."""
     quick: bool = False
-    """Some seconds: 3,200 steps, 16 episodes."""
+    """Train for seconds only: 3,200 steps, 16 episodes."""
 
 
 class OwnNetworks(BaseParallelWrapper[str, Any, int]):
-    """Calls ap_0 ap0, so that AgileRL sees no group, scales rewards to returns of about 1, and leaves infos empty.
+    """Renames ap_0 to ap0, so that AgileRL sees no group, scales rewards, and leaves infos empty.
 
-    IPPO lets its critic move by 0.2 per round of learning and no more, hence the scale.
+    Returns are about 1 after scaling, because IPPO's critic moves by at most 0.2 per round of
+    learning.
     """
 
     reward_scale = 0.01
@@ -59,26 +62,26 @@ class OwnNetworks(BaseParallelWrapper[str, Any, int]):
 
     @property
     def agents(self) -> list[str]:
-        """Those still in the episode."""
+        """Agents that are still in the episode."""
         return [new for new, old in self._names.items() if old in self.env.agents]
 
     def observation_space(self, agent: str) -> Any:
-        """Of the agent that is called so here."""
+        """Observation space of an agent, by its new name."""
         return self.env.observation_space(self._names[agent])
 
     def action_space(self, agent: str) -> Any:
-        """Of the agent that is called so here."""
+        """Action space of an agent, by its new name."""
         return self.env.action_space(self._names[agent])
 
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """A new episode."""
+        """Start a new episode."""
         observations, _ = self.env.reset(seed=seed, options=options)
         return self._renamed(observations), {new: {} for new in self._names}
 
     def step(self, actions: dict[str, Any]) -> Any:
-        """One step of all agents."""
+        """Advance the network by one step."""
         observations, rewards, *ended, _ = self.env.step(
             {self._names[new]: action for new, action in actions.items()}
         )
@@ -92,7 +95,7 @@ class OwnNetworks(BaseParallelWrapper[str, Any, int]):
 
 
 def train(options: Options, steps: int, learner: IPPO) -> None:
-    """One learner, no evolution."""
+    """Train one learner, without evolution."""
     env = AsyncPettingZooVecEnv([lambda: OwnNetworks(parallel_env()) for _ in range(options.envs)])
     train_multi_agent_on_policy(
         env, "rrm_v0", "IPPO", [learner], max_steps=steps, evo_steps=steps, verbose=False
@@ -100,7 +103,7 @@ def train(options: Options, steps: int, learner: IPPO) -> None:
 
 
 def main(options: Options) -> None:
-    """Train and compare."""
+    """Train, and compare with the baselines."""
     steps, episodes = (3_200, 16) if options.quick else (options.steps, options.episodes)
     torch.manual_seed(options.seed)
     env = OwnNetworks(parallel_env())

@@ -1,10 +1,12 @@
-"""d3rlpy: its DiscreteCQL learns from a dataset of ours alone, all access points as one agent.
+"""d3rlpy: DiscreteCQL learns from a dataset of this package, all access points as one agent.
 
-d3rlpy 2.8 pins Gymnasium 1.0.0 and this package needs 1.1, so it runs in a virtual environment of its own, from this same script: it
-reads the arrays of `marl.exchange.d3rlpy.mdp_arrays` from a file and leaves its greedy policy as TorchScript, which torch runs without d3rlpy.
+d3rlpy 2.8 pins Gymnasium 1.0.0, and this package needs 1.1. So this script runs d3rlpy in a virtual
+environment of its own. There it reads the arrays of `marl.exchange.d3rlpy.mdp_arrays` from a file,
+and leaves its greedy policy as TorchScript, which torch runs without d3rlpy.
 
-``python examples/trainers/with_d3rlpy.py`` makes that environment for the run; ``--peer-venv FOLDER`` uses one that is there
-(``pip install 'd3rlpy>=2.8,<2.9' 'torch>=2.6,<2.14'``). Needs ``pip install -e ".[marl]"``; ``--help`` shows the options.
+``python examples/trainers/with_d3rlpy.py`` makes that environment for the run; ``--peer-venv
+FOLDER`` uses an existing one (``pip install 'd3rlpy>=2.8,<2.9' 'torch>=2.6,<2.14'``). Needs
+``pip install -e ".[marl]"``; ``--help`` shows the options.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ WORKER = "--peer-worker"
 STAGES = "untrained", "trained"
 
 if WORKER not in sys.argv:  # d3rlpy's interpreter has none of these
-    from learners import peer_python
+    sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+    from learners import peer_python  # the benchmark of learners uses it too
     from numpy.typing import NDArray
     from report import Act, print_closing_line, print_policy, print_versions, run_example
 
@@ -43,7 +46,7 @@ class Options:
     """What to learn from, how long, and where d3rlpy is."""
 
     scheduler: str = "max_weight"
-    """Whose decisions are recorded, as in python -m baselines."""
+    """Scheduler whose decisions are recorded, as in python -m baselines."""
     transitions: int = 100_000
     """Size of the dataset."""
     updates: int = 10_000
@@ -51,11 +54,11 @@ class Options:
     episodes: int = 128
     """Unseen episodes for the comparison."""
     seed: int = 0
-    """Of dataset and learner."""
+    """Seed of dataset and learner."""
     peer_venv: Path | None = None
-    """Virtual environment that holds d3rlpy 2.8; where none is given, pip makes one for this run."""
+    """Virtual environment that holds d3rlpy 2.8 (default: pip makes one for this run)."""
     quick: bool = False
-    """Some seconds: 10,000 transitions, 500 updates, 16 episodes."""
+    """Train for seconds only: 10,000 transitions, 500 updates, 16 episodes."""
 
     def __post_init__(self) -> None:
         for name, low in (("transitions", 1), ("updates", 1), ("episodes", 1), ("seed", 0)):
@@ -66,7 +69,10 @@ class Options:
 
 
 def peer_worker(folder: Path) -> None:
-    """What d3rlpy's interpreter runs: train on ``arrays.npz`` as ``settings.json`` says, leave a policy of each of `STAGES`."""
+    """Train on ``arrays.npz`` as ``settings.json`` says, and save a policy of each of `STAGES`.
+
+    d3rlpy's interpreter runs this.
+    """
     import d3rlpy
 
     settings = json.loads((folder / "settings.json").read_text())
@@ -104,11 +110,10 @@ def peer_worker(folder: Path) -> None:
 
 
 def train(python: Path, folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """Run `peer_worker`; returns what it left in ``done.json``."""
+    """Run `peer_worker`; return the content of its ``done.json``."""
     (folder / "settings.json").write_text(json.dumps(settings))
-    alone = {
-        name: value for name, value in os.environ.items() if name != "PYTHONPATH"
-    }  # its packages are not ours
+    # d3rlpy's environment must not see this one's packages.
+    alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     result = subprocess.run(
         [python, __file__, WORKER, folder], env=alone, capture_output=True, text=True
     )
@@ -119,7 +124,7 @@ def train(python: Path, folder: Path, settings: dict[str, Any]) -> dict[str, Any
 
 
 def acting(path: Path) -> Act:
-    """The policy in a file of d3rlpy's, which chooses a joint action and knows no masks."""
+    """The policy in a file of d3rlpy, which chooses a joint action and knows no masks."""
     policy = torch.jit.load(path)  # type: ignore[no-untyped-call]
     joint = JointActions(RRMConfig(), flat=True)
 
@@ -131,7 +136,7 @@ def acting(path: Path) -> Act:
 
 
 def main(options: Options) -> None:
-    """Record, train, compare."""
+    """Record a dataset, train, and compare with the baselines."""
     transitions, updates, episodes = (
         (10_000, 500, 16)
         if options.quick

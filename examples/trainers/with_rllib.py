@@ -1,7 +1,8 @@
 """RLlib: PPO with action masks and one policy that all access points share.
 
-``python examples/trainers/with_rllib.py`` trains on RLlib's new API stack, through its wrapper of PettingZoo environments and its own
-action-masking module. Needs ``pip install -e ".[rllib]"``; ``--help`` shows the options.
+``python examples/trainers/with_rllib.py`` trains on RLlib's new API stack, through its wrapper of
+PettingZoo environments and its own action-masking module. Needs ``pip install -e ".[rllib]"``;
+``--help`` shows the options.
 """
 
 from __future__ import annotations
@@ -34,21 +35,22 @@ except Exception as error:  # a library whose import fails may raise anything
     sys.exit(f"error: {error}; this example needs {install_hint('rllib')}")
 
 POLICY = "access_point"
-"""The one policy."""
+"""Name of the shared policy."""
 
 
 @dataclass(frozen=True)
 class Options(TrainerOptions):
-    """How to train and compare."""
+    """Options of training and comparison."""
 
     quick: bool = False
-    """Some seconds: 16,000 steps, 16 episodes."""
+    """Train for seconds only: 16,000 steps, 16 episodes."""
 
 
 class MaskedObservations(BaseParallelWrapper[str, Any, int]):
-    """Puts each mask beside the observation, where RLlib's action-masking module looks for it, and scales rewards to returns of about 10.
+    """Puts each mask beside the observation, and scales rewards to returns of about 10.
 
-    RLlib's modules never see infos. The mask is float: the module takes its logarithm.
+    RLlib's modules never see infos, and its action-masking module looks for the mask there. The
+    mask is float, because the module takes its logarithm.
     """
 
     reward_scale = 0.1
@@ -66,18 +68,18 @@ class MaskedObservations(BaseParallelWrapper[str, Any, int]):
         }
 
     def observation_space(self, agent: str) -> Dict:
-        """Of mask and observation."""
+        """Space of the mask and the observation."""
         return self._spaces[agent]
 
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """A new episode."""
+        """Start a new episode."""
         observations, infos = super().reset(seed=seed, options=options)
         return self._masked(observations, infos), infos
 
     def step(self, actions: dict[str, Any]) -> Any:
-        """One step of all agents."""
+        """Advance the network by one step."""
         observations, rewards, terminations, truncations, infos = super().step(actions)
         scaled = {agent: self.reward_scale * reward for agent, reward in rewards.items()}
         return self._masked(observations, infos), scaled, terminations, truncations, infos
@@ -94,7 +96,7 @@ class MaskedObservations(BaseParallelWrapper[str, Any, int]):
 
 
 def configuration(options: Options) -> PPOConfig:
-    """PPO on the new API stack, everything in this process."""
+    """Configure PPO on the new API stack, with everything in this process."""
     register_env("rrm", lambda _: ParallelPettingZooEnv(MaskedObservations(parallel_env())))
     module = RLModuleSpec(
         module_class=ActionMaskingTorchRLModule,
@@ -127,7 +129,7 @@ def configuration(options: Options) -> PPOConfig:
 
 
 def main(options: Options) -> None:
-    """Train and compare."""
+    """Train, and compare with the baselines."""
     steps, episodes = (16_000, 16) if options.quick else (options.steps, options.episodes)
     print_versions("torch", "ray")
     ray.init(

@@ -1,8 +1,9 @@
-"""Stable-Baselines3 through SuperSuit: PPO with one network that all access points share, with or without action masks.
+"""Stable-Baselines3: PPO with one network that all access points share, through SuperSuit.
 
-``python examples/trainers/with_sb3.py`` trains sb3-contrib's MaskablePPO, ``--algorithm ppo`` Stable-Baselines3's own PPO, which knows no masks and
-learns that an illegal action means silence. Policies that share their parameters and see no neighbours avoid each other by chance alone,
-so they are evaluated as they act in training: by drawing from their distribution.
+``python examples/trainers/with_sb3.py`` trains sb3-contrib's MaskablePPO; ``--algorithm ppo``
+trains Stable-Baselines3's own PPO, which knows no masks and learns that an illegal action means
+silence. Policies that share their parameters and see no neighbours avoid each other by chance
+alone, so they are evaluated as they act in training: by drawing from their distribution.
 
 Needs ``pip install -e ".[sb3]"``; ``--help`` shows the options.
 """
@@ -29,21 +30,21 @@ try:
 except Exception as error:  # a library whose import fails may raise anything
     sys.exit(f"error: {error}; this example needs {install_hint('sb3')}")
 
-DISCOUNT = 0.9  # at 0.99 the policies fall silent: what others earn drowns what a choice earns
+DISCOUNT = 0.9  # at 0.99 policies fall silent: rewards of others drown the effect of a choice
 
 
 @dataclass(frozen=True)
 class Options(TrainerOptions):
-    """How to train and compare."""
+    """Options of training and comparison."""
 
     algorithm: Literal["maskable_ppo", "ppo"] = "maskable_ppo"
-    """With action masks or without."""
+    """Algorithm, with action masks or without."""
     quick: bool = False
-    """Some seconds: 16,000 steps, 16 episodes."""
+    """Train for seconds only: 16,000 steps, 16 episodes."""
 
 
 class Agents(VecEnvWrapper):
-    """What Stable-Baselines3 misses in SuperSuit's environments: masks, time limits and seeds.
+    """Adds masks, time limits and seeds to SuperSuit's environments, for Stable-Baselines3.
 
     Every access point of every network counts as one environment.
     """
@@ -54,18 +55,24 @@ class Agents(VecEnvWrapper):
         self._masks: list[NDArray[np.int8]] = []
 
     def seed(self, seed: int | None = None) -> list[int | None]:
-        """Networks get consecutive seeds from this one on at the next `reset`; SuperSuit's wrapper has no such method."""
+        """Seed the networks at the next `reset`, consecutively from this seed on.
+
+        SuperSuit's wrapper has no such method.
+        """
         self._seed = seed
         return [seed] * self.num_envs
 
     def reset(self) -> Any:
-        """Observations of new episodes."""
+        """Start new episodes and return their observations."""
         observations, infos = self.venv.venv.reset(seed=self._seed)
         self._seed, self._masks = None, [info["action_mask"] for info in infos]
         return observations
 
     def step_wait(self) -> Any:
-        """One step of all networks; an episode's end is marked as a time limit, so that the value of what would follow counts."""
+        """Advance all networks by one step.
+
+        The end of an episode is marked as a time limit, so that learners bootstrap there.
+        """
         observations, rewards, dones, infos = self.venv.step_wait()
         self._masks = [info["action_mask"] for info in infos]
         for info, done in zip(infos, dones, strict=True):
@@ -73,11 +80,11 @@ class Agents(VecEnvWrapper):
         return observations, rewards, dones, infos
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """An attribute of SuperSuit's environment, which cannot be asked for it."""
+        """Values of an attribute of SuperSuit's environment, which lacks this method."""
         return [getattr(self.venv, attr_name)] * len(list(self._get_indices(indices)))
 
     def has_attr(self, attr_name: str) -> bool:
-        """Whether it is there; MaskablePPO asks for ``action_masks``."""
+        """Whether environments have an attribute; MaskablePPO asks for ``action_masks``."""
         return attr_name == "action_masks" or hasattr(self.venv, attr_name)
 
     def env_method(
@@ -87,14 +94,14 @@ class Agents(VecEnvWrapper):
         indices: Any = None,  # noqa: ARG002 - likewise
         **kwargs: Any,  # noqa: ARG002 - likewise
     ) -> list[Any]:
-        """The masks of all environments, what MaskablePPO asks for before every choice."""
+        """Masks of all environments, which MaskablePPO asks for before every choice."""
         if method_name != "action_masks":
             raise AttributeError(method_name)
         return self._masks
 
 
 def environment(options: Options) -> VecNormalize:
-    """Networks whose access points are environments of their own, with rewards scaled to returns of variance 1."""
+    """Networks whose access points are separate environments, with returns scaled to variance 1."""
     agents = supersuit.pettingzoo_env_to_vec_env_v1(parallel_env())
     return VecNormalize(
         Agents(supersuit.concat_vec_envs_v1(agents, options.envs, base_class="stable_baselines3")),
@@ -104,7 +111,7 @@ def environment(options: Options) -> VecNormalize:
 
 
 def main(options: Options) -> None:
-    """Train and compare."""
+    """Train, and compare with the baselines."""
     steps, episodes = (16_000, 16) if options.quick else (options.steps, options.episodes)
     masked = options.algorithm == "maskable_ppo"
     env = environment(options)

@@ -1,11 +1,13 @@
-"""Tianshou: DQN with one network that all access points share, through its `PettingZooEnv`, with action masks.
+"""Tianshou: DQN with one network that all access points share, and with action masks.
 
-``python examples/trainers/with_tianshou.py`` trains and compares. Needs ``pip install -e ".[tianshou]"``; ``--help`` shows the options.
+``python examples/trainers/with_tianshou.py`` trains through Tianshou's `PettingZooEnv`, and
+compares. Needs ``pip install -e ".[tianshou]"``; ``--help`` shows the options.
 
-Tianshou lets agents act one after the other and stores what the next agent sees as what follows an action. Between an agent's observation
-and its next one lie as many steps as there are agents, and exactly one of them carries the reward of all: returns over that many steps
-give each agent its own target. The reward is the utility gained. The paper's also pays a policy that starves users, and an untrained
-greedy network can be one.
+In Tianshou agents act one after the other, and the next agent's observation is stored as the one
+that follows an action. An agent's own next observation comes as many steps later as there are
+agents, and exactly one of these steps carries the reward of all. So returns over that many steps
+give each agent its own target. The reward is the utility gained: the paper's reward also pays a
+policy that starves users, as an untrained greedy network may do.
 """
 
 from __future__ import annotations
@@ -41,29 +43,32 @@ except Exception as error:  # a library whose import fails may raise anything
     sys.exit(f"error: {error}; this example needs {install_hint('tianshou')}")
 
 NETWORK = RRMConfig(reward="utility")
-DISCOUNT = 0.9  # of a step of the network
+DISCOUNT = 0.9  # per step of the network
 REWARD_SCALE = 0.05
 
 
 @dataclass(frozen=True)
 class Options(TrainerOptions):
-    """How to train and compare."""
+    """Options of training and comparison."""
 
     steps: int = 100_000
     """Steps of the network; every access point makes a transition of each."""
     envs: int = 10
     """Networks side by side."""
     quick: bool = False
-    """Some seconds: 3,000 steps, 16 episodes."""
+    """Train for seconds only: 3,000 steps, 16 episodes."""
 
     least: ClassVar[dict[str, int]] = {**TrainerOptions.least, "steps": 1000}
 
 
 class Masked(BaseWrapper[str, Any, Any]):
-    """The network, agents acting one after the other, with masks in the observations, where Tianshou looks for them."""
+    """Puts masks into the observations, where Tianshou looks for them, and scales rewards.
+
+    Agents act one after the other.
+    """
 
     def observation_space(self, agent: str) -> Space[Any]:
-        """What the agent sees, and its mask."""
+        """Space of the agent's observation and mask."""
         return Dict(
             {
                 "observation": self.env.observation_space(agent),
@@ -72,7 +77,7 @@ class Masked(BaseWrapper[str, Any, Any]):
         )
 
     def observe(self, agent: str) -> dict[str, NDArray[Any]]:
-        """What the agent sees, and its mask."""
+        """The agent's observation and mask."""
         return {
             "observation": self.env.observe(agent),
             "action_mask": self.env.infos[agent]["action_mask"],
@@ -80,17 +85,17 @@ class Masked(BaseWrapper[str, Any, Any]):
 
     @property
     def rewards(self) -> dict[str, float]:
-        """Scaled, so that values are of the size that networks start from."""
+        """Rewards, scaled to the size of values that networks start with."""
         return {agent: REWARD_SCALE * reward for agent, reward in self.env.rewards.items()}
 
 
 def environment() -> PettingZooEnv:
-    """The network as Tianshou's collector plays it."""
+    """Make one network for Tianshou's collector."""
     return PettingZooEnv(Masked(rrm(reward=NETWORK.reward)))
 
 
 def learner() -> tuple[MultiAgentOffPolicyAlgorithm, DiscreteQLearningPolicy[Any]]:
-    """One DQN in the place of every agent's, and its policy."""
+    """One DQN for all agents, and its policy."""
     one = environment()
     space, n_agents = one.env.unwrapped.observation_space(one.agents[0]), len(one.agents)
     net = Net(state_shape=space.shape, action_shape=int(one.action_space.n), hidden_sizes=(64, 64))
@@ -108,7 +113,7 @@ def learner() -> tuple[MultiAgentOffPolicyAlgorithm, DiscreteQLearningPolicy[Any
 
 
 def train(algorithm: MultiAgentOffPolicyAlgorithm, steps: int, options: Options) -> None:
-    """Play and update in turns: one update per fifty transitions."""
+    """Collect and update alternately, with one update per fifty transitions."""
     envs = DummyVectorEnv([environment] * options.envs)
     envs.seed(options.seed)
     collector: Collector[Any] = Collector(
@@ -132,7 +137,7 @@ def train(algorithm: MultiAgentOffPolicyAlgorithm, steps: int, options: Options)
 
 
 def main(options: Options) -> None:
-    """Train and compare."""
+    """Train, and compare with the baselines."""
     steps, episodes = (3000, 16) if options.quick else (options.steps, options.episodes)
     random.seed(options.seed)
     np.random.seed(options.seed)  # noqa: NPY002 - Tianshou explores with it

@@ -1,7 +1,8 @@
-"""TorchRL: multi-agent PPO with action masks, one actor that all access points share, and one critic that sees all observations.
+"""TorchRL: multi-agent PPO with action masks, a shared actor, and a critic that sees everything.
 
-``python examples/trainers/with_torchrl.py`` trains through TorchRL's wrapper of PettingZoo environments, which stacks the access points and
-finds their masks by itself. Needs ``pip install -e ".[torchrl]"``; ``--help`` shows the options.
+``python examples/trainers/with_torchrl.py`` trains through TorchRL's wrapper of PettingZoo
+environments, which stacks the access points and finds their masks by itself. Needs
+``pip install -e ".[torchrl]"``; ``--help`` shows the options.
 """
 
 from __future__ import annotations
@@ -38,25 +39,25 @@ try:
 except Exception as error:  # a library whose import fails may raise anything
     sys.exit(f"error: {error}; this example needs {install_hint('torchrl')}")
 
-# TorchRL is tested with PettingZoo 1.24 and says so of any other.
+# TorchRL is tested with PettingZoo 1.24, and warns of any other version.
 warnings.filterwarnings("ignore", message="PettingZoo in TorchRL is tested", category=UserWarning)
 
 GROUP = "ap"
-"""TorchRL stacks ap_0, ap_1, ... under what their names have in common."""
+"""Name under which TorchRL stacks ap_0, ap_1, ...: the common part of their names."""
 
 
 @dataclass(frozen=True)
 class Options(TrainerOptions):
-    """How to train and compare."""
+    """Options of training and comparison."""
 
     steps: int = 60_000
     """Steps of the network; every access point makes a transition of each."""
     quick: bool = False
-    """Some seconds: 3,200 steps, 16 episodes."""
+    """Train for seconds only: 3,200 steps, 16 episodes."""
 
 
 def environment(options: Options) -> Any:
-    """Networks side by side, with rewards scaled to returns of about 10."""
+    """Make networks side by side, with rewards scaled to returns of about 10."""
     env = SerialEnv(
         options.envs, lambda: PettingZooWrapper(parallel_env(), categorical_actions=True)
     )
@@ -65,7 +66,7 @@ def environment(options: Options) -> Any:
 
 
 def networks(config: RRMConfig) -> tuple[Any, Any]:
-    """Actor and critic."""
+    """Make the shared actor and the central critic."""
     sizes: dict[str, Any] = {
         "n_agents": config.n_aps,
         "share_params": True,
@@ -89,7 +90,7 @@ def networks(config: RRMConfig) -> tuple[Any, Any]:
 
 
 def train(options: Options, steps: int, actor: Any, critic: Any) -> None:
-    """Collect some steps of every network, improve on them, repeat."""
+    """Alternate between collecting steps of all networks and improving on them."""
     loss = MAPPOLoss(actor, critic, clip_epsilon=0.2, entropy_coeff=0.01)
     estimator = MultiAgentGAE(gamma=0.9, lmbda=0.95, value_network=critic)
     keys = {name: (GROUP, name) for name in ("reward", "done", "terminated")} | {
@@ -117,7 +118,7 @@ def train(options: Options, steps: int, actor: Any, critic: Any) -> None:
 
 
 def main(options: Options) -> None:
-    """Train and compare."""
+    """Train, and compare with the baselines."""
     steps, episodes = (3_200, 16) if options.quick else (options.steps, options.episodes)
     torch.manual_seed(options.seed)
     actor, critic = networks(RRMConfig())

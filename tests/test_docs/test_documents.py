@@ -48,13 +48,19 @@ LEFT_OUT = (
     ),
     (r"^pytest\b", "it is this suite"),
     (r"--watch(?!.*--video)", "it opens a window"),
-    (r"examples/benchmark_", "benchmarks take minutes and need their peers"),
     (
-        r"examples/(reliability_(soak|fuzz|kills)|large_networks)\.py(?!.*--quick)",
+        r"examples/benchmarks/(environment|learners)\.py",
+        "benchmarks take minutes and need their peers",
+    ),
+    (
+        r"(tests/reliability/(soak|fuzz|kills)|examples/benchmarks/large_networks)\.py(?!.*--quick)",
         "it takes minutes; its miniature is tested",
     ),
     (r"^ruff\b|^mypy\b|^sphinx-build\b|^python -m build\b", IN_CI),
-    (r"examples/(figure_\d|sensitivity|claims_map|past_the_paper|information_limit)\.py", IN_CI),
+    (
+        r"examples/paper/(figure_\d|sensitivity|claims_map|past_the_paper|information_limit)\.py",
+        IN_CI,
+    ),
 )
 """Commands that are left out of the bash blocks, and why."""
 
@@ -184,7 +190,7 @@ def test_commands_left_to_ci_are_there() -> None:
     assert left_to_ci
     ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     for command in left_to_ci:
-        script = re.search(r"examples/(\w+)\.py", command)
+        script = re.search(r"examples/(?:\w+/)?(\w+)\.py", command)
         assert (script[1] if script else command.split()[0].removeprefix("python -m ")) in ci, (
             command
         )
@@ -443,7 +449,7 @@ def test_install_hints_name_extras_and_work_before_a_release() -> None:
     code = [
         path
         for folder in ("rrm_env", "baselines", "marl", "examples")
-        for path in sorted((ROOT / folder).glob("*.py"))
+        for path in sorted((ROOT / folder).rglob("*.py"))
     ]
     extras = set(
         re.findall(

@@ -1,4 +1,4 @@
-"""Every script of the examples explains itself with --help, and does nothing else then."""
+"""Every script explains itself with --help, and does nothing else then."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import warnings
 from pathlib import Path
 
 import pytest
-from folders import EXAMPLES, examples
+from folders import EXAMPLES, RELIABILITY, examples
 
-SCRIPTS = sorted(EXAMPLES.rglob("*.py"))
-assert SCRIPTS
+SCRIPTS = [*sorted(EXAMPLES.rglob("*.py")), *sorted(RELIABILITY.rglob("*.py"))]
+NAMES = [f"{path.parent.name}-{path.stem}" for path in SCRIPTS]
 
 
 def is_script(path: Path) -> bool:
@@ -19,7 +19,12 @@ def is_script(path: Path) -> bool:
     return 'if __name__ == "__main__":' in path.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_scripts_of_all_folders_are_found() -> None:
+    found = {path.parent.name for path in SCRIPTS if is_script(path)}
+    assert found == {"examples", "paper", "trainers", "benchmarks", "reliability"}
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=NAMES)
 def test_help_of_an_example_runs_nothing(
     script: Path,
     tmp_path: Path,
@@ -29,7 +34,7 @@ def test_help_of_an_example_runs_nothing(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [script.name, "--help"])
     status: object = None
-    with examples(), warnings.catch_warnings():
+    with examples(script.parent), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of libraries that are imported
         try:
             runpy.run_path(str(script), run_name="__main__")
@@ -49,7 +54,9 @@ def test_help_of_an_example_runs_nothing(
 
 
 @pytest.mark.parametrize(
-    "script", [path for path in SCRIPTS if is_script(path)], ids=lambda path: path.stem
+    "script",
+    [path for path in SCRIPTS if is_script(path)],
+    ids=[name for name, path in zip(NAMES, SCRIPTS, strict=True) if is_script(path)],
 )
 def test_an_unknown_option_of_an_example_is_refused(
     script: Path,
@@ -59,7 +66,7 @@ def test_an_unknown_option_of_an_example_is_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [script.name, "--no-such-option", "1"])
-    with examples(), warnings.catch_warnings():
+    with examples(script.parent), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with pytest.raises(SystemExit) as ended:
             runpy.run_path(str(script), run_name="__main__")

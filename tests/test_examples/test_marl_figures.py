@@ -1,8 +1,8 @@
-"""Figures: what a script writes and prints, that its numbers are those of the policies it trained, and that all four scripts agree."""
+"""Scripts of the figures: files, printed lines, options, and numbers of the policies they train."""
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import shutil
 import sys
@@ -17,12 +17,13 @@ import figure
 import numpy as np
 import pytest
 import study
+import study_options
 import torch
 from claims import PAPER_BASELINES, Above, Alike, Claim
-from figure import SCHEDULERS, STYLES, Figure, Options, Report, main
-from folders import ROOT, examples
+from figure import Figure, Options, main
 from matplotlib.figure import Figure as Canvas
-from study import OFFLINE, ONLINE, QUICK, Scale, Study
+from pictures import STYLES, Report, compare_bars, compare_sizes, curves_and_levels
+from study import OFFLINE, ONLINE, QUICK, SCHEDULERS, Scale, Study
 
 from baselines import REGISTRY, Greedy
 from baselines.comparison import parse_scheduler
@@ -54,7 +55,7 @@ FIGURE = Figure(
     name="figure_9",
     title="a miniature",
     runs=(LEARNT, "online-sac"),
-    draw=figure.curves_and_levels,
+    draw=curves_and_levels,
     claims=(
         Claim(
             "greedy is greedy",
@@ -80,7 +81,7 @@ def in_miniature() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(study, "LearnerConfig", small)
         patch.setattr(figure, "Study", partial(Study, network=TINY))
-        patch.setattr(figure, "QUICK", SCALE)
+        patch.setattr(study_options, "QUICK", SCALE)
         yield
 
 
@@ -254,7 +255,8 @@ def test_figure_that_is_not_quick_is_written_among_the_results(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "docs" / "results").mkdir(parents=True)
-    monkeypatch.setattr(figure, "Scale", lambda: replace(SCALE, seeds=7))
+    for module in (figure, study_options):
+        monkeypatch.setattr(module, "Scale", lambda: replace(SCALE, seeds=7))
     small = replace(FIGURE, runs=("online-sac",), curves=("online-sac",), claims=(), extra=None)
     call(small, "--seeds", 1)
     assert {path.name for path in (tmp_path / "docs" / "results").iterdir()} == {
@@ -349,7 +351,7 @@ def test_sizes_are_drawn_with_means_and_intervals_over_the_transitions() -> None
     generator = np.random.default_rng(0)
     report = report_of({name: generator.uniform(1, 9, (2, 6)) for name in sizes.values()})
     axes: Any = Canvas().subplots()
-    figure.compare_sizes(axes, "sum_rate", sizes, report)
+    compare_sizes(axes, "sum_rate", sizes, report)
     (drawn,) = axes.containers
     points = drawn.lines[0]
     assert points.get_xdata().tolist() == [1000, 20_000]
@@ -375,7 +377,7 @@ def test_bars_are_drawn_with_means_intervals_and_names() -> None:
         {"c-cql-sac.sac-40": generator.uniform(1, 9, (2, 6)), "greedy": generator.uniform(1, 9, 6)}
     )
     axes: Any = Canvas().subplots()
-    figure.compare_bars(axes, "sum_rate", bars, report)
+    compare_bars(axes, "sum_rate", bars, report)
     values = [report.evaluations[name].sum_rate for name in bars.values()]
     assert [patch.get_width() for patch in axes.patches] == pytest.approx(
         [value.mean() for value in values]
@@ -430,23 +432,10 @@ def test_kept_rows_are_drawn_as_they_were() -> None:
 # --- The four scripts ---
 
 
-def imported(name: str) -> ModuleType:
-    """A script of the examples."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # where dataclasses look for their annotations
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module", params=[4, 5, 6, 7])
-def script(request: pytest.FixtureRequest) -> Iterator[ModuleType]:
+def script(request: pytest.FixtureRequest) -> ModuleType:
     """One of the scripts, imported."""
-    module = imported(f"figure_{request.param}")
-    yield module
-    del sys.modules[module.__name__]
+    return importlib.import_module(f"figure_{request.param}")
 
 
 def test_claims_of_a_script_are_about_its_rows(script: ModuleType) -> None:
@@ -461,24 +450,18 @@ def test_claims_of_a_script_are_about_its_rows(script: ModuleType) -> None:
 
 
 def test_claims_about_variants_of_the_network_are_about_their_rows() -> None:
-    module = imported("sensitivity")
+    module = importlib.import_module("sensitivity")
     assert_claims_are_about(module.CLAIMS, (module.LEARNER, *SCHEDULERS))
     assert set(module.WORDS) == set(module.SHADES) == {"holds", "holds in part", "does not hold"}
     networks = [RRMConfig(**changes) for changes in module.VARIANTS.values()]
     assert networks[0] == RRMConfig()
     assert len(set(networks)) == len(networks)
-    del sys.modules["sensitivity"]
 
 
 @pytest.fixture(scope="module")
-def claims_map() -> Iterator[ModuleType]:
-    """The script of the map of claims, and the figures that it takes them from."""
-    others = {"figure_4", "figure_5", "figure_6", "figure_7"}
-    with examples():
-        module = imported("claims_map")
-    yield module
-    for name in (*others, "claims_map"):
-        sys.modules.pop(name, None)
+def claims_map() -> ModuleType:
+    """The script of the map of claims, imported."""
+    return importlib.import_module("claims_map")
 
 
 def test_map_judges_all_claims_of_the_paper_in_settings_that_differ(claims_map: ModuleType) -> None:
@@ -607,7 +590,7 @@ def test_script_runs_from_training_to_picture(
     scale = replace(SCALE, shrink=10_000)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)
-        patch.setattr(figure, "QUICK", scale)
+        patch.setattr(study_options, "QUICK", scale)
         patch.setattr(
             metrics,
             "interquartile_mean_interval",

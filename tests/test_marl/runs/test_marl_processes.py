@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 from faults import KILL, go_on, hidden, says, started, stopped, until
+from studies import small_study
 from study import Scale, Study
-from toys import checkpoint, contents, small_study, trained
+from toys import checkpoint, contents, trained
 
 from marl import RunError
 from marl.runs.lock import BusyError, alone
@@ -70,7 +71,7 @@ def test_run_that_another_process_trains_is_refused_at_once_and_a_killed_one_doe
 STUDYING = """
     import sys
     from pathlib import Path
-    from toys import small_study
+    from studies import small_study
 
     print("ready", flush=True)
     sys.stdin.readline()
