@@ -121,6 +121,8 @@ def main(options: Options) -> None:
     json_path, plot_path = (check_writable("results", path) for path in paths)
     learned: dict[Path, dict[str, Evaluation]] = {}
     wanted = options.only or tuple(SETTINGS)[: 2 if options.quick else None]
+    studies = {(study := study_of(SETTINGS[name], options)).out: study for name in wanted}
+    options.train((study, LEARNERS) for study in studies.values())
     settings = {name: judged(name, options, learned) for name in wanted}
     if options.only:
         return
@@ -128,6 +130,12 @@ def main(options: Options) -> None:
     write_whole(json_path, lambda file: file.write(json.dumps(result, indent=1).encode()))
     write_picture(plot_path, settings)
     print(f"wrote {json_path}\nwrote {plot_path}")
+
+
+def study_of(setting: Setting, options: Options) -> Study:
+    """The runs of a setting, which settings of one network share."""
+    network = RRMConfig(**setting.network)
+    return Study(folder_of(options.folder, setting), options.scale, network, options.device)
 
 
 def judged(
@@ -142,8 +150,7 @@ def judged(
             this setting are added.
     """
     setting = SETTINGS[name]
-    network = RRMConfig(**setting.network)
-    study = Study(folder_of(options.folder, setting), options.scale, network, options.device)
+    study = study_of(setting, options)
     if study.out not in learned:
         learned[study.out] = {row: study.evaluation(row) for row in LEARNERS}
     evaluations = {

@@ -84,6 +84,7 @@ def _main(figure: Figure, options: Options) -> None:
     ]
     schedulers = [name for name in figure.schedulers if not options.only or name in options.only]
     _announce(study, committed, runs)
+    options.train([(study, runs)])
     evaluations = {
         **{name: study.evaluation(name) for name in runs},
         **{name: study.scheduler(name) for name in schedulers},

@@ -125,6 +125,7 @@ def main(options: StudyOptions) -> None:
         )
         for name in options.only or ROWS
     }
+    options.train((study, (ROWS[name].run,)) for name, study in studies.items())
     evaluations = {name: study.evaluation(ROWS[name].run) for name, study in studies.items()}
     references = {
         name: evaluate(parse_scheduler(name, REGISTRY), None, scale.episodes) for name in REFERENCES

@@ -70,7 +70,9 @@ def main(options: StudyOptions) -> None:
         check_writable("results", options.results(f"sensitivity.{ending}"))
         for ending in ("json", "png")
     )
-    variants = {name: _variant(name, options, scale) for name in options.only or VARIANTS}
+    wanted = options.only or tuple(VARIANTS)
+    options.train((_study_of(name, options, scale), (LEARNER,)) for name in wanted)
+    variants = {name: _variant(name, options, scale) for name in wanted}
     if options.only:
         return
     result = {
@@ -82,14 +84,15 @@ def main(options: StudyOptions) -> None:
     print(f"wrote {json_path}\nwrote {plot_path}")
 
 
+def _study_of(name: str, options: StudyOptions, scale: Scale) -> Study:
+    """The runs of a variant."""
+    folder = options.folder / "sensitivity" / name.replace(" ", "_")
+    return Study(folder, scale, RRMConfig(**VARIANTS[name]), options.device)
+
+
 def _variant(name: str, options: StudyOptions, scale: Scale) -> dict[str, Any]:
     """KPIs of all rows and verdicts on all claims in one variant."""
-    study = Study(
-        options.folder / "sensitivity" / name.replace(" ", "_"),
-        scale,
-        RRMConfig(**VARIANTS[name]),
-        options.device,
-    )
+    study = _study_of(name, options, scale)
     evaluations = {
         LEARNER: study.evaluation(LEARNER),
         **{scheduler: study.scheduler(scheduler) for scheduler in SCHEDULERS},

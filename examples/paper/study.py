@@ -25,6 +25,7 @@ from marl.cli.progress import training_progress
 from marl.config import LearnerConfig, TrainingConfig
 from marl.data.collect import collect
 from marl.data.dataset import Dataset
+from marl.engines.base import Engine, Task
 from marl.policy import load_policies
 from marl.runs.checkpoint import read_log, updates_done
 from marl.runs.description import describe
@@ -124,6 +125,11 @@ class Study:
         self.out, self.scale, self.device = out, scale, device
         self.network = RRMConfig() if network is None else network
         self._datasets: dict[str, Dataset] = {}
+
+    def task(self, name: str) -> Task:
+        """The training of a run, for an engine; an interrupted one goes on."""
+        folder = self.out.absolute()
+        return Task(name, _train_in, (folder, self.scale, self.network, self.device, name))
 
     def run(self, name: str) -> Path:
         """Folder of a finished run, which is trained, or trained to its end, if necessary.
@@ -303,6 +309,29 @@ class Study:
             f"{name}: {scale.seeds} seeds, {updates:,} updates each, {minutes:.1f} minutes",
             flush=True,
         )
+
+
+def train_missing(wanted: Iterable[tuple[Study, Iterable[str]]], engine: Engine) -> None:
+    """Train the missing runs of studies on an engine, online ones first, since data need them.
+
+    Args:
+        wanted: studies, and the names of their runs.
+        engine: where to train; on a cluster, all nodes must see the studies' folders.
+    """
+    missing = [(study, study.missing(names)) for study, names in wanted]
+    for offline in (False, True):
+        tasks = [
+            study.task(name)
+            for study, names in missing
+            for name in names
+            if (name not in ONLINE) == offline
+        ]
+        for _ in engine.values(tasks):
+            pass
+
+
+def _train_in(folder: Path, scale: Scale, network: RRMConfig, device: str, name: str) -> None:
+    Study(folder, scale, network, device).run(name)
 
 
 def _on_disk(name: str) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from study import QUICK, Scale
+import tyro
+from study import QUICK, Scale, Study, train_missing
 
+from marl.cli.shared import EngineOptions
+from marl.engines.base import Event
 from rrm_env import provenance
 
 
@@ -28,6 +31,10 @@ class StudyOptions:
     """Recompute these rows alone and print them; no results are written."""
     device: str = "cpu"
     """Device to train on."""
+    where: Annotated[EngineOptions, tyro.conf.OmitArgPrefixes] = field(
+        default_factory=EngineOptions
+    )
+    """Where to train what is missing; one run after the other in this process by default."""
 
     @property
     def scale(self) -> Scale:
@@ -45,6 +52,16 @@ class StudyOptions:
         """Path of a results file or picture."""
         return (self.folder if self.quick else Path("docs/results")) / name
 
+    def train(self, wanted: Iterable[tuple[Study, Iterable[str]]]) -> None:
+        """Train the missing runs of several studies on the engine; without one, nothing happens.
+
+        Args:
+            wanted: studies, and the names of their runs.
+        """
+        if self.where.engine is not None:
+            with self.where.open(_tell) as engine:
+                train_missing(wanted, engine)
+
     def check_only(self, known: Collection[str]) -> None:
         """Refuse rows in ``only`` that do not exist (ValueError)."""
         for name in self.only:
@@ -52,6 +69,11 @@ class StudyOptions:
                 raise ValueError(
                     f"only must name rows of the figure, {', '.join(known)}, got {name!r}"
                 )
+
+
+def _tell(event: Event) -> None:
+    if event.kind in ("done", "lost", "failed"):
+        print(f"{event.kind}: {event.task} ({event.detail})", flush=True)
 
 
 def origin(scale: Scale) -> dict[str, Any]:
