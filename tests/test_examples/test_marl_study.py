@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 import study as study_module
-from study import BEHAVIOURS, OFFLINE, ONLINE, Scale, Study
+from study import BEHAVIOURS, OFFLINE, ONLINE, Scale, Study, train_missing
 from toys import assert_same_outcome, checkpoint, records
 
 from baselines import Greedy, ITLinQ
 from marl import Dataset, LearnerConfig, RunError, TrainingConfig, load_policies
+from marl.engines.base import Serial
 from marl.training.rollout import collect_run, curve_point
 from rrm_env import RRMConfig, evaluate
 
@@ -389,3 +390,17 @@ def test_run_that_was_made_under_another_scale_is_not_mistaken(study: Study) -> 
     with pytest.raises(RunError, match=r"cannot be resumed with another seeds"):
         again(study, seeds=3, online_updates=9).run("online-dqn")
     assert stamps(study.out) == before
+
+
+def test_missing_runs_are_trained_on_an_engine_online_ones_first(
+    study: Study, tmp_path: Path
+) -> None:
+    told: list[str] = []
+    elsewhere = Study(tmp_path / "study", SCALE, TINY)
+    with Serial(lambda event: told.append(f"{event.kind} {event.task}")) as engine:
+        train_missing([(elsewhere, [OFFLINE_RUN, "online-dqn"])], engine)
+        train_missing([(elsewhere, [OFFLINE_RUN])], engine)  # nothing is missing any more
+    done = [text for text in told if text.startswith("done")]
+    assert done == ["done online-sac", "done online-dqn", f"done {OFFLINE_RUN}"]
+    for name in ("online-sac", "online-dqn", OFFLINE_RUN):
+        assert_same_outcome(study.run(name), elsewhere.folder(name))
