@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from rrm_env import kernels
 from rrm_env.checks import as_integer, bounded_integer
 from rrm_env.config import TURNS, RRMConfig
-from rrm_env.state import State, allocate, parameters_of, scratch
+from rrm_env.state import State, allocate, allocate_scratch, parameters_of
 from rrm_env.threads import Threads
 
 SILENT = kernels.SILENT
@@ -55,7 +55,7 @@ class Network:
         self._parameters = parameters_of(self.config)
         self._state = allocate(self.config, self.num_envs)
         self._seeds = np.zeros(self.num_envs, np.uint64)
-        self._scratch = [scratch(self.config) for _ in range(self.num_threads)]
+        self._scratch = [allocate_scratch(self.config) for _ in range(self.num_threads)]
         self._threads = Threads(self.num_threads)
         self._t: int | None = None
         self._seeded = False
@@ -286,7 +286,7 @@ class Network:
         vars(self).update(values)
         self._state = State._make(np.require(array, None, _OWN) for array in self._state)
         self._seeds = np.require(self._seeds, None, _OWN)
-        self._scratch = [scratch(self.config) for _ in range(self.num_threads)]
+        self._scratch = [allocate_scratch(self.config) for _ in range(self.num_threads)]
 
     @property
     def _episodes(self) -> State:
