@@ -65,7 +65,7 @@ def policy_uniforms(seed: int, t: int, stream: int, n: int) -> list[float]:
 # --- Once per episode ---
 
 
-def place(
+def draw_position(
     seed: int, stream: int, index: int, obstacles: Sequence[Point], distance: float, side: float
 ) -> Point:
     """The first of a sequence of uniform positions that is farther than `distance` from every obstacle."""
@@ -83,8 +83,8 @@ def deploy(
     """Eqs. 1 and 2: APs more than d0 from each other, UEs more than d1 from every AP."""
     aps: list[Point] = []
     for i in range(n_aps):
-        aps.append(place(seed, AP_POSITION, i, aps, d0, side))
-    return aps, [place(seed, UE_POSITION, j, aps, d1, side) for j in range(n_ues)]
+        aps.append(draw_position(seed, AP_POSITION, i, aps, d0, side))
+    return aps, [draw_position(seed, UE_POSITION, j, aps, d1, side) for j in range(n_ues)]
 
 
 def heading(seed: int, j: int) -> float:
@@ -259,7 +259,7 @@ def turn_holder(association: Sequence[int], n_aps: int, t: int, turns: str) -> i
     return circle[t % len(circle)]
 
 
-def told(value: float, low: float, high: float, bits: int) -> float:
+def quantised(value: float, low: float, high: float, bits: int) -> float:
     """The middle of the value's cell among 2^bits equal cells from low to high; values outside are in the outermost cells."""
     width: float = (high - low) / 2**bits
     cell: int = min(max(math.floor((value - low) / width), 0), 2**bits - 1)

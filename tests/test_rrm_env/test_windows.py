@@ -153,7 +153,7 @@ def test_watching_without_a_display_is_refused_by_name(driver: str, reason: str)
     line = done.stderr.splitlines()[-1]  # the Wayland library may say something before
     assert (
         line
-        == f"error: no display ({reason}): use --video, rrm_env.watching.record or render_mode='rgb_array'"
+        == f"error: no display ({reason}): use --video, rrm_env.record or render_mode='rgb_array'"
     )
 
 
