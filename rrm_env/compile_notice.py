@@ -1,4 +1,4 @@
-"""A notice on standard error while kernels compile, so that the first call does not seem to hang."""
+"""A notice on standard error while kernels compile, so that no first call seems to hang."""
 
 from __future__ import annotations
 

@@ -171,8 +171,8 @@ class RRMConfig:
             )
         if abs(self.link_budget_db) > 150:
             raise ValueError(
-                f"the received SNR at 1 m is {self.link_budget_db:g} dB, allowed: -150 to 150; it is "
-                "tx_power_dbm - (noise_psd_dbm_hz + 10 log10 bandwidth_hz + noise_figure_db) - "
+                f"the received SNR at 1 m is {self.link_budget_db:g} dB, allowed: -150 to 150; "
+                "it is tx_power_dbm - (noise_psd_dbm_hz + 10 log10 bandwidth_hz + noise_figure_db) - "
                 "path_loss_intercept_db - wall_loss_db"
             )
         nearest_db = self.link_budget_db - self.path_loss_slope_db * min(
@@ -182,8 +182,8 @@ class RRMConfig:
         if highest_db > 330:
             raise ValueError(
                 f"the received SNR at min_ue_distance_m = {self.min_ue_distance_m:g} reaches "
-                f"{highest_db:g} dB with shadowing of 7 shadowing_std_db, allowed: up to 330, which "
-                "float32 still holds; raise min_ue_distance_m or lower path_loss_slope_db"
+                f"{highest_db:g} dB with shadowing of 7 shadowing_std_db, allowed: up to 330, "
+                "which float32 still holds; raise min_ue_distance_m or lower path_loss_slope_db"
             )
         if self.fading == "jakes" and self.doppler_hz * self.step_duration_s > 1e6:
             raise ValueError(

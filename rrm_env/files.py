@@ -158,7 +158,7 @@ def readable(path: str | os.PathLike[str]) -> str:
 
 
 def check_utf8(name: str, path: str | os.PathLike[str]) -> None:
-    """Refuse a path that UTF-8 cannot hold, since safetensors writes such files and cannot read them.
+    """Refuse a path that UTF-8 cannot hold: safetensors writes such files and cannot read them.
 
     Raises:
         ValueError: UTF-8 cannot hold it; the error calls it ``name``.
@@ -292,7 +292,7 @@ def _replaced_state(place: Path) -> os.stat_result | None:
 def _inherit(temporary: Path, place: Path, old: os.stat_result) -> None:
     """Give a new file the owner, permissions and attributes of the one that it replaces.
 
-    Refusals are ignored: not all file systems know these, and only administrators may change owners.
+    Refusals are ignored: not all file systems know these, and only administrators change owners.
     """
     if sys.platform == "win32":
         return
@@ -333,7 +333,7 @@ def _temporary(path: Path, old: os.stat_result | None) -> Iterator[Path]:
 
 
 def _claim(path: Path, mode: int) -> tuple[Path, int | None]:
-    """A new temporary file and the descriptor that holds its lock, None where there are no locks."""
+    """A new temporary file and the descriptor that holds its lock; None where none are held."""
     while True:
         temporary = path.with_name(f"{_prefix(path)}{secrets.token_hex(4)}.part{path.suffix}")
         # Not by `tempfile`, whose files only their owner may read.

@@ -163,7 +163,7 @@ class RRMJointEnv(FixedSettings, gymnasium.Env[NDArray[np.float32], Any]):
         self._renderer.close()
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """The present mask in one row, ((N + 1)^I,) or (I (N + 1),), for sb3-contrib's MaskablePPO."""
+        """The present mask, ((N + 1)^I,) or (I (N + 1),), for sb3-contrib's MaskablePPO."""
         return self._joint.mask(self.network.action_mask[0]).astype(np.bool_).ravel()
 
     def _observation(self) -> NDArray[np.float32]:

@@ -678,7 +678,10 @@ def first_out_of_range(actions, n_candidates):
 
 @_compile
 def first_foreign(served, association):
-    """The flat index of the first entry of `served` that is no UE of its AP and not SILENT, or -1."""
+    """The flat index of the first entry of `served` that is neither SILENT nor a UE of its AP.
+
+    It is -1 where there is none.
+    """
     n_envs, n_aps = served.shape
     for b in range(n_envs):
         for i in range(n_aps):

@@ -26,7 +26,7 @@ def available_memory(system: Path | None = None) -> int | None:
     """Bytes of memory that this process can still take; None where the system does not say.
 
     Args:
-        system: the root of a file system with /proc and the control groups; this machine's where None.
+        system: root of a file system with /proc and the control groups; None is this machine's.
     """
     root = SYSTEM if system is None else system
     found = [*_of_machine(root), *_of_groups(root), *(_of_process() if system is None else ())]
@@ -91,13 +91,13 @@ def _quota(folder: Path) -> float | None:
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:
-    """Folders of this process's control groups of both versions, from its own up to the mounted root."""
+    """Folders of this process's control groups, of both versions, up to the mounted root."""
     paths = dict(_memberships(root))
     for kind, mounted, target in _mounts(root, controller):
         if kind not in paths:
             continue
         path, place = PurePosixPath(paths[kind]), PurePosixPath(mounted)
-        # In a container outer groups may be hidden: then the mounted root is the process's own group.
+        # In a container outer groups may be hidden: then the mounted root is the own group.
         inside = path.relative_to(place) if path.is_relative_to(place) else PurePosixPath()
         folder = root / target.lstrip("/")
         for level in (inside, *inside.parents):
@@ -114,7 +114,7 @@ def _memberships(root: Path) -> Iterator[tuple[str, str]]:
 
 
 def _mounts(root: Path, controller: str) -> Iterator[tuple[str, str, str]]:
-    """Controller, mounted group and mount point, for version 2 and for version 1 of a controller."""
+    """Controller, mounted group and mount point, of version 2 and of version 1."""
     for line in _lines(root / "proc" / "self" / "mountinfo"):
         before, _, after = line.partition(" - ")
         kind, _, options = [*after.split(), "", "", ""][:3]

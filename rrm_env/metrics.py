@@ -1,4 +1,4 @@
-"""Key performance indicators per episode (Section II of the paper) and their bootstrap intervals."""
+"""Key performance indicators (KPIs) per episode and their bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def interquartile_mean(values: Floats) -> float:
 def interquartile_mean_interval(
     values: Floats, resamples: int = 2_000, seed: int = 0
 ) -> tuple[float, float]:
-    """Percentile-bootstrap 95 % interval of `interquartile_mean`, resampled as in `mean_interval`."""
+    """Percentile-bootstrap 95 % interval of `interquartile_mean`; see `mean_interval`."""
     values = np.atleast_2d(values)
     generator = np.random.default_rng(seed)
     drawn = np.empty(resamples)

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TextIO, cast
 
 _INSTEAD = {"…": "~", "×": "x", "–": "-", "−": "-", "─": "-"}
-"""Replacements of characters that an encoding lacks, of equal width, so that columns stay aligned."""
+"""Replacements of characters that an encoding lacks, as wide as these, to keep columns aligned."""
 
 
 @contextmanager
@@ -43,7 +43,7 @@ def guarded_output() -> Iterator[Callable[[], OSError | None]]:
 
 
 class _Guarded:
-    """A text stream that drops what it cannot write, and otherwise behaves as the stream it wraps."""
+    """A text stream that drops what it cannot write; all else is left to the stream it wraps."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

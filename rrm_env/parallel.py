@@ -120,7 +120,7 @@ class RRMParallelEnv(FixedSettings, ParallelEnv[str, NDArray[np.float32], int]):
         return stacked
 
     def render(self) -> NDArray[np.uint8] | None:
-        """The picture (720, 1120, 3) of the last step; None in mode ``human``, which shows it itself."""
+        """The picture (720, 1120, 3) of the last step; None in mode ``human``, which shows it."""
         return self._renderer.render()
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ __version__ = "0.1.0"
 
 
 def install_hint(extra: str) -> str:
-    """The command that installs an extra, in a checkout of the repository since there is no release."""
+    """The command that installs an extra, run in a checkout since there is no release."""
     return f'pip install -e ".[{extra}]"'
 
 

@@ -11,7 +11,7 @@ from rrm_env.config import RRMConfig
 
 
 def is_pettingzoo_s_test(options: Any) -> bool:
-    """Whether options are the ``{"options": 1}`` of PettingZoo's `api_test` and its parallel form."""
+    """Whether options are the ``{"options": 1}`` that PettingZoo's API tests pass."""
     is_dict = isinstance(options, Mapping)
     return is_dict and [*options] == ["options"] and as_integer(options["options"]) == 1
 
