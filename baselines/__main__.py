@@ -10,8 +10,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from baselines import REGISTRY
-from baselines.comparison import check_picture, parse_scheduler, publish, warm_up
+from baselines.comparison import publish, warm_up
 from baselines.max_weight import SearchTooLargeError
+from baselines.plots import check_picture
+from baselines.registry import parse_scheduler
 from baselines.scheduler import Baseline
 from rrm_env import PRESETS, Evaluation, RRMConfig, evaluate, parse_settings
 from rrm_env.exit_status import status_of

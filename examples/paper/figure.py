@@ -17,15 +17,8 @@ from rich.console import Console
 from rich.table import Table
 from study import OFFLINE, ONLINE, QUICK, Scale, Study
 
-from baselines.comparison import (
-    COLOURS,
-    draw_bars,
-    mean_with_interval,
-    require_drawing,
-    show,
-    summarise,
-    write_figure,
-)
+from baselines.comparison import mean_with_interval, show, summarise
+from baselines.plots import COLOURS, draw_bars, require_drawing, write_figure
 from marl.training.curves import Curve, draw_curves, learning_curve
 from rrm_env import Evaluation, RRMConfig, metrics, provenance
 from rrm_env.exit_status import GOES_ON, status_of

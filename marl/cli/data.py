@@ -13,7 +13,7 @@ import tyro
 from rich.console import Console
 
 from baselines import REGISTRY
-from baselines.comparison import parse_scheduler
+from baselines.registry import parse_scheduler
 from marl.cli.info import dataset_table, run_tables
 from marl.cli.progress import progress
 from marl.cli.shared import PRESET, EngineOptions, Settings, default_is

@@ -11,7 +11,9 @@ import numpy as np
 import tyro
 
 from baselines import REGISTRY
-from baselines.comparison import check_picture, parse_scheduler, publish, warm_up
+from baselines.comparison import publish, warm_up
+from baselines.plots import check_picture
+from baselines.registry import parse_scheduler
 from marl.cli.progress import progress, training_progress
 from marl.cli.shared import PRESET, Settings, default_is, network_of
 from marl.config import LearnerConfig, TrainingConfig

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from baselines import REGISTRY
-from baselines.comparison import parse_scheduler
+from baselines.registry import parse_scheduler
 from marl.cli.data import DEFAULT_SCHEDULER, Collect
 from marl.cli.learning import Evaluate, Train
 from marl.config import LearnerConfig, TrainingConfig

@@ -25,7 +25,7 @@ from baselines import (
     ProportionalFair,
     RandomWalk,
 )
-from baselines.comparison import parse_scheduler
+from baselines.registry import parse_scheduler
 from baselines.scheduler import Baseline
 from rrm_env import SILENT, Network, RRMConfig, Scheduler, evaluate, parallel_env
 

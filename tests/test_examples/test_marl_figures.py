@@ -25,7 +25,7 @@ from matplotlib.figure import Figure as Canvas
 from study import OFFLINE, ONLINE, QUICK, Scale, Study
 
 from baselines import REGISTRY, Greedy
-from baselines.comparison import parse_scheduler
+from baselines.registry import parse_scheduler
 from marl import LearnerConfig, load_policies
 from marl.training.rollout import curve_point
 from rrm_env import Evaluation, RRMConfig, evaluate, metrics
