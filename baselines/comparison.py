@@ -45,7 +45,7 @@ def summarise(evaluations: Mapping[str, Evaluation]) -> dict[str, dict[str, Any]
 
     Returns:
         by scheduler, an `Interval` for each KPI and for ``pooled_tail_rate`` and
-        ``score_minus_best``; ``silent_share``; ``steps_per_second``; and whether it is the ``best``.
+        ``score_minus_best``; ``silent_share``; ``steps_per_second``; and whether it is ``best``.
     """
     best = max(evaluations, key=lambda name: float(evaluations[name].score.mean()))
     summary: dict[str, dict[str, Any]] = {}

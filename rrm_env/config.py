@@ -172,8 +172,8 @@ class RRMConfig:
         if abs(self.link_budget_db) > 150:
             raise ValueError(
                 f"the received SNR at 1 m is {self.link_budget_db:g} dB, allowed: -150 to 150; "
-                "it is tx_power_dbm - (noise_psd_dbm_hz + 10 log10 bandwidth_hz + noise_figure_db) - "
-                "path_loss_intercept_db - wall_loss_db"
+                "it is tx_power_dbm - (noise_psd_dbm_hz + 10 log10 bandwidth_hz + noise_figure_db)"
+                " - path_loss_intercept_db - wall_loss_db"
             )
         nearest_db = self.link_budget_db - self.path_loss_slope_db * min(
             0.0, math.log10(self.min_ue_distance_m)
