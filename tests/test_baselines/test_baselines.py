@@ -1,4 +1,7 @@
-"""Every baseline against its naive twin, and what each promises: turns, silence, optimality, uniform draws, legal actions."""
+"""Every baseline against its reference implementation, and what each promises.
+
+That is turns, silence, optimality, uniform draws and legal actions.
+"""
 
 from __future__ import annotations
 
@@ -319,7 +322,7 @@ def test_evaluations_are_deterministic_and_a_scheduler_forgets_the_last_one(name
 def acted(
     scheduler: Baseline, env: Any, seed: int
 ) -> Iterator[tuple[NDArray[np.int32], list[int]]]:
-    """Candidates (I, N) and the UEs that a scheduler serves through `act`, at each step of an episode, before it is done."""
+    """Candidates (I, N) and the UEs served through `act`, before each step of an episode."""
     _, infos = env.reset(seed=seed)
     while env.agents:
         actions = scheduler.act(env)

@@ -1,4 +1,4 @@
-"""What observations hold beyond SINR and weight of candidates, measurements, turns and messages, and the reward that grows with utility."""
+"""Measurements, turns and messages in observations, and the reward of growing utility."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole episodes, step by step, against a naive simulation driven by the recorded channels; evaluations against naive KPIs."""
+"""Whole episodes against a naive simulation of the same channels, and KPIs against naive KPIs."""
 
 from __future__ import annotations
 
@@ -79,7 +79,8 @@ class NaiveChannel:
     def fading(self, t: int) -> NDArray[np.float64]:
         """(2, I, J) |h|^2 at step t, and how far a float32 simulation may be off.
 
-        Sums of waves are off by a share of what the amplitudes add up to, since waves may cancel: 1e-6 from float32 sines,
+        Sums of waves are off by a share of what the amplitudes add up to, since waves may cancel:
+        1e-6 from float32 sines,
         and from each step's phase advance 5e-7 of its turns.
         """
         c = self.config

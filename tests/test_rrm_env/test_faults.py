@@ -1,4 +1,7 @@
-"""Files under faults, really done: kills during a write, full disks, read-only folders, several writers, interruptions of commands."""
+"""Files under real faults: kills during a write, full disks, read-only folders, several writers.
+
+Commands are interrupted too.
+"""
 
 from __future__ import annotations
 
@@ -225,7 +228,8 @@ def test_full_disk_leaves_the_old_content_and_says_what_to_do(tmp_path: Path) ->
         reason = "(No space left on device|File too large)"
         with pytest.raises(
             WriteError,
-            match=rf"^'.*out\.json' could not be written: {reason}; what stood there before is untouched; ",
+            match=rf"^'.*out\.json' could not be written: {reason}; "
+            "what stood there before is untouched; ",
         ):
             put(path, bytes(100_000))
         assert path.read_bytes() == b"old"
@@ -346,7 +350,9 @@ WORKING = """
             return super().schedule(network)
 
     command.REGISTRY["tdm"] = Slow
-    sys.exit(command.main(["--schedulers", "tdm", "--episodes", "4", "--set", "episode_length=1000000", "--json", sys.argv[1]]))
+    network = ["--set", "episode_length=1000000"]
+    arguments = ["--schedulers", "tdm", "--episodes", "4", *network, "--json", sys.argv[1]]
+    sys.exit(command.main(arguments))
 """
 
 
@@ -362,7 +368,8 @@ def test_interrupted_command_ends_with_one_line_and_leaves_nothing(
     code, _, errors = stopped(process, number)
     assert code == status
     assert errors == (
-        f"interrupted by {number.name}: files reported as written are whole, nothing else was changed; the same command starts again\n"
+        f"interrupted by {number.name}: files reported as written are whole, "
+        "nothing else was changed; the same command starts again\n"
     )
     assert [file.read_text() for file in tmp_path.iterdir()] == [OLD]
 

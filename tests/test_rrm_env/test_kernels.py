@@ -1,4 +1,7 @@
-"""Each kernel against its plain-Python twin, to 1e-5 relative unless a test states and justifies another bound."""
+"""Each kernel against its reference implementation in plain Python.
+
+They agree to 1e-5 relative unless a test states and justifies another bound.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +90,7 @@ def test_uniform_numbers_are_exact_and_never_0_or_1(word: int) -> None:
     assert 0 < fine == naive.uniform(word) < 1
 
 
-# The bounds below leave half again over the largest errors met on dense grids: float32 rounds at 6e-8.
+# The bounds below are 1.5 times the largest errors on dense grids; float32 rounds at 6e-8.
 
 
 def test_log2_holds_over_all_normal_numbers() -> None:
@@ -264,7 +267,7 @@ def test_jakes_fading_sums_the_waves(generator: np.random.Generator, n_links: in
             (float(amplitude[m, link]), phase[m, link] / 2**32, frequency[m, link] / 2**32)
             for m in range(len(phase))
         ]
-        # Waves may cancel, so the error of |h|^2 is measured against what it would be if they did not.
+        # Waves may cancel, so the error of |h|^2 is relative to its value if none did.
         close(
             fading[link],
             naive.jakes_fading(waves, t),

@@ -144,7 +144,10 @@ def test_lines_of_service_are_as_thick_as_the_rate_of_the_step(
 
 
 def test_interference_is_drawn_within_10_db_only() -> None:
-    """Two access points that serve: a dashed line to each user whose signal is less than ten times what the other sends there."""
+    """Of two access points that serve, each is joined by dashes to a user it disturbs.
+
+    That is a user whose signal is less than ten times the interference.
+    """
     purple, kinds = np.array((204, 121, 167)), set()
     for seed in range(12):
         network, renderer = Network(SPARSE), Renderer(SPARSE, "rgb_array")

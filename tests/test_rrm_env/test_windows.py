@@ -1,4 +1,4 @@
-"""pygame's one window is shared by environments and other libraries, and refused without a screen."""
+"""pygame's one window is shared by environments and libraries, and refused without a screen."""
 
 from __future__ import annotations
 
@@ -172,7 +172,10 @@ def twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
 
 
-CONFLICT = "pygame 2.6.1 and pygame-ce 2.5.9 are both installed as 'pygame' and overwrite each other's files: pip uninstall pygame pygame-ce"
+CONFLICT = (
+    "pygame 2.6.1 and pygame-ce 2.5.9 are both installed as 'pygame' and overwrite each other's "
+    "files: pip uninstall pygame pygame-ce"
+)
 
 
 @pytest.mark.usefixtures("twice")
