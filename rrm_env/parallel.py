@@ -14,7 +14,7 @@ from rrm_env.checks import as_integer
 from rrm_env.config import RRMConfig
 from rrm_env.joint import joint_observation_space
 from rrm_env.network import Network
-from rrm_env.refusals import FixedSettings, check_reset_options, is_pettingzoo_s_test
+from rrm_env.refusals import FixedSettings, check_reset_options, is_option_of_api_tests
 from rrm_env.rendering import RENDERING, Renderer
 
 Observations = dict[str, NDArray[np.float32]]
@@ -76,7 +76,7 @@ class RRMParallelEnv(FixedSettings, ParallelEnv[str, NDArray[np.float32], int]):
         Raises:
             TypeError, ValueError: another seed (`Network.reset`) or option.
         """
-        if not is_pettingzoo_s_test(options):
+        if not is_option_of_api_tests(options):
             check_reset_options(options)
         self.network.reset(seed)
         self._renderer.observe(self.network)

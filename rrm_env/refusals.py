@@ -10,7 +10,7 @@ from rrm_env.checks import as_integer, nearest, shown
 from rrm_env.config import RRMConfig
 
 
-def is_pettingzoo_s_test(options: Any) -> bool:
+def is_option_of_api_tests(options: Any) -> bool:
     """Whether options are the ``{"options": 1}`` that PettingZoo's API tests pass."""
     is_dict = isinstance(options, Mapping)
     return is_dict and [*options] == ["options"] and as_integer(options["options"]) == 1

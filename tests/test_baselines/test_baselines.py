@@ -28,7 +28,7 @@ from baselines import (
     ProportionalFair,
     RandomWalk,
 )
-from baselines.registry import parse_scheduler
+from baselines.registry import parse_scheduler, split_options
 from baselines.scheduler import Baseline
 from rrm_env import SILENT, Network, RRMConfig, Scheduler, evaluate, parallel_env
 
@@ -401,3 +401,15 @@ def test_bad_constructor_arguments_are_refused_by_name(
 ) -> None:
     with pytest.raises(ValueError, match=f"^{named} must be .*, got"):
         kind(**arguments)
+
+
+def test_options_of_schedulers_and_environments_are_split_alike() -> None:
+    assert split_options("tdm") == ("tdm", [])
+    assert split_options("itlinq:tolerance_db=0:exponent=0.5") == (
+        "itlinq",
+        [("tolerance_db", "0"), ("exponent", "0.5")],
+    )
+    assert split_options("mpe2.simple:a=b=c:flag:empty=") == (
+        "mpe2.simple",
+        [("a", "b=c"), ("flag", None), ("empty", "")],
+    )

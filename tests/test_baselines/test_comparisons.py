@@ -1,4 +1,4 @@
-"""Differences, interquartile means and probabilities of improvement, and intervals, against loops."""
+"""Differences, interquartile means and probabilities of improvement, against loops."""
 
 from __future__ import annotations
 

@@ -319,3 +319,17 @@ def test_evaluation_seeds_share_no_episode() -> None:
         evaluate(ProportionalFair(), SMALL, episodes=8, seed=seed).ue_rates for seed in (0, 1)
     )
     assert len(np.unique(np.concatenate([first, second]), axis=0)) == 16
+
+
+def test_evaluations_compare_by_identity_since_they_hold_arrays() -> None:
+    first, second = (evaluate(TDM(), SMALL, episodes=2) for _ in range(2))
+    assert first != second
+    assert len({first, second}) == 2
+
+
+def test_kpis_of_an_evaluation_by_name() -> None:
+    evaluation = evaluate(TDM(), SMALL, episodes=2)
+    for name in metrics.KPIS:
+        assert evaluation.kpi(name).tolist() == getattr(evaluation, name).tolist()
+    with pytest.raises(KeyError, match="sum_rates"):
+        evaluation.kpi("sum_rates")

@@ -6,6 +6,7 @@ Commands are interrupted too.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import pickle
 import signal
@@ -19,7 +20,7 @@ from faults import KILL, OLD, go_on, hidden, read_only, says, small_disk, starte
 import baselines.__main__ as command
 from rrm_env import files
 from rrm_env.exit_status import status_of
-from rrm_env.files import WriteError, append_line, check_writable, write_whole
+from rrm_env.files import WriteError, append_line, check_writable, write_json, write_whole
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL and no mounts there")
 
@@ -90,6 +91,17 @@ HALF = """
 
     write_whole(Path(sys.argv[1]), write)
 """
+
+
+def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path, content = tmp_path / "out.json", {"score": [1.5, None, "ü"], "best": True}
+    write_json(path, content)
+    assert json.loads(path.read_bytes()) == content
+    before = path.read_bytes()
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        write_json(path, {"score": object()})
+    assert path.read_bytes() == before
+    assert [*tmp_path.iterdir()] == [path]
 
 
 def test_write_that_was_killed_leaves_the_old_content_and_a_hidden_file_that_the_next_write_removes(
