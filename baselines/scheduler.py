@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from rrm_env import SILENT, Network
 
 Served = NDArray[np.int64]
-Past = TypeVar("Past")
+Memory = TypeVar("Memory")
 
 
-class PastOf(Generic[Past]):
+class PerNetwork(Generic[Memory]):
     """A scheduler's memory of each network, so that it can serve several, also from threads.
 
     The memory of a network ends with the network. Copies of a scheduler, also in other processes,
@@ -27,15 +27,15 @@ class PastOf(Generic[Past]):
 
     def __init__(self, scheduler: str) -> None:
         self._scheduler = scheduler
-        self._of: weakref.WeakKeyDictionary[Network, Past] = weakref.WeakKeyDictionary()
+        self._of: weakref.WeakKeyDictionary[Network, Memory] = weakref.WeakKeyDictionary()
 
     def __len__(self) -> int:
         return len(self._of)
 
-    def __setitem__(self, network: Network, past: Past) -> None:
-        self._of[network] = past
+    def __setitem__(self, network: Network, memory: Memory) -> None:
+        self._of[network] = memory
 
-    def __getitem__(self, network: Network) -> Past:
+    def __getitem__(self, network: Network) -> Memory:
         """The memory of a network (RuntimeError: there is none yet)."""
         try:
             return self._of[network]
@@ -45,7 +45,7 @@ class PastOf(Generic[Past]):
                 "call reset(network) after Network.reset"
             ) from None
 
-    def __reduce__(self) -> tuple[type[PastOf[Past]], tuple[str]]:
+    def __reduce__(self) -> tuple[type[PerNetwork[Memory]], tuple[str]]:
         return type(self), (self._scheduler,)
 
 

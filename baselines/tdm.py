@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from baselines.scheduler import Baseline, PastOf, Served
+from baselines.scheduler import Baseline, PerNetwork, Served
 from rrm_env import SILENT, Network
 from rrm_env.compiling import compiled
 
@@ -19,13 +19,13 @@ class TDM(Baseline):
     """
 
     @property
-    def _last_served(self) -> PastOf[NDArray[np.int64]]:
+    def _last_served(self) -> PerNetwork[NDArray[np.int64]]:
         """The step in which each UE was served last.
 
         It is made on first use, since the constructor of a subclass need not call this class's.
         """
-        past: PastOf[NDArray[np.int64]] = vars(self).setdefault(
-            "_past", PastOf(type(self).__name__)
+        past: PerNetwork[NDArray[np.int64]] = vars(self).setdefault(
+            "_past", PerNetwork(type(self).__name__)
         )
         return past
 
