@@ -223,10 +223,7 @@ Where the paper is silent or leaves a choice; the field that switches each is in
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Any, TypeVar, get_type_hints
+from typing import Any
 
 import gymnasium
 import pettingzoo
@@ -235,10 +232,11 @@ from pettingzoo import AECEnv
 from pettingzoo.utils import wrappers
 from pettingzoo.utils.conversions import parallel_to_aec
 
+from rrm_env.arguments import NetworkArguments, arguments_shown, config_of
 from rrm_env.checks import as_integer
-from rrm_env.config import RRMConfig, field_table
+from rrm_env.config import field_table
 from rrm_env.joint import RRMJointEnv
-from rrm_env.keywords import ConfigFields, Unpack
+from rrm_env.keywords import Unpack
 from rrm_env.parallel import RRMParallelEnv
 from rrm_env.vector import RRMVectorEnv
 
@@ -247,40 +245,8 @@ __all__ = ["ENV_ID", "env", "joint_env", "parallel_env", "raw_env", "vector_env"
 ENV_ID = "rrm/rrm-v0"
 """The environment's name in PettingZoo's and Gymnasium's registries."""
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
-
-class NetworkArguments(ConfigFields, total=False):
-    """The keyword arguments that describe a network, all of them optional."""
-
-    config: RRMConfig | None
-    """A whole configuration in place of a preset."""
-    preset: str | None
-    """The name of a preset; ``paper`` where None."""
-    max_cycles: int | None
-    """PettingZoo's name for ``episode_length``."""
-
-
-def _arguments_shown(function: _Function) -> _Function:
-    """Let `inspect.signature` and `help` list all `NetworkArguments` in place of ``**network``."""
-    found = inspect.signature(function, eval_str=True)
-    own = [parameter for parameter in found.parameters.values() if parameter.name != "network"]
-    fields_of_config = inspect.signature(RRMConfig).parameters
-    kinds = {
-        name: kind
-        for name, kind in get_type_hints(NetworkArguments).items()
-        if name not in fields_of_config
-    }
-    others = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
-        for name, kind in kinds.items()
-    ]
-    shown = found.replace(parameters=[*own, *others, *fields_of_config.values()])
-    vars(function)["__signature__"] = shown
-    return function
-
-
-@_arguments_shown
+@arguments_shown
 def parallel_env(
     render_mode: str | None = None, **network: Unpack[NetworkArguments]
 ) -> RRMParallelEnv:
@@ -299,7 +265,7 @@ def parallel_env(
     return RRMParallelEnv(config_of(**network), render_mode)
 
 
-@_arguments_shown
+@arguments_shown
 def raw_env(
     render_mode: str | None = None, **network: Unpack[NetworkArguments]
 ) -> AECEnv[str, Any, Any]:
@@ -311,7 +277,7 @@ def raw_env(
     return aec
 
 
-@_arguments_shown
+@arguments_shown
 def env(
     render_mode: str | None = None, **network: Unpack[NetworkArguments]
 ) -> AECEnv[str, Any, Any]:
@@ -334,7 +300,7 @@ class _IntegerActions(wrappers.AssertOutOfBoundsWrapper[str, Any, Any]):
         super().step(action if number is None else number)
 
 
-@_arguments_shown
+@arguments_shown
 def joint_env(
     render_mode: str | None = None,
     *,
@@ -351,7 +317,7 @@ def joint_env(
 vars(joint_env)["metadata"] = RRMJointEnv.metadata  # where gymnasium.make looks up render modes
 
 
-@_arguments_shown
+@arguments_shown
 def vector_env(
     num_envs: int = 1,
     render_mode: str | None = None,
@@ -373,33 +339,6 @@ def vector_env(
         flat_actions=flat_actions,
         render_mode=render_mode,
     )
-
-
-def config_of(
-    config: RRMConfig | None = None,
-    preset: str | None = None,
-    max_cycles: int | None = None,
-    **overrides: Unpack[ConfigFields],
-) -> RRMConfig:
-    """The configuration that the arguments of `parallel_env` describe.
-
-    Raises:
-        TypeError, ValueError: those of `parallel_env`.
-    """
-    if max_cycles is not None:
-        length = overrides.get("episode_length", max_cycles)
-        if length != max_cycles:
-            raise ValueError(
-                f"max_cycles = {max_cycles} contradicts episode_length = {length}; give one"
-            )
-        overrides["episode_length"] = max_cycles
-    if config is None:
-        return RRMConfig.preset("paper" if preset is None else preset, **overrides)
-    if not isinstance(config, RRMConfig):
-        raise TypeError(f"config must be an RRMConfig, got {config!r}")
-    if preset is not None:
-        raise ValueError(f"preset = {preset!r} contradicts config = {config!r}; give one")
-    return replace(config, **overrides)
 
 
 def _register() -> None:

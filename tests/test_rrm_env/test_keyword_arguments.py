@@ -14,7 +14,8 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from rrm_env import RRMConfig, env, parallel_env, raw_env, rrm_v0
+from rrm_env import RRMConfig, env, parallel_env, raw_env
+from rrm_env.arguments import NetworkArguments, config_of
 from rrm_env.keywords import ConfigFields
 from rrm_env.rrm_v0 import joint_env, vector_env
 
@@ -99,5 +100,5 @@ def test_help_shows_fields_with_types_and_defaults(factory: Callable[..., Any]) 
 
 
 def test_keyword_arguments_of_a_call_are_those_of_config_of() -> None:
-    own = {*inspect.signature(rrm_v0.config_of).parameters} - {"overrides"}
-    assert own == {*get_type_hints(rrm_v0.NetworkArguments)} - {*get_type_hints(ConfigFields)}
+    own = {*inspect.signature(config_of).parameters} - {"overrides"}
+    assert own == {*get_type_hints(NetworkArguments)} - {*get_type_hints(ConfigFields)}
