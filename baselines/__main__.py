@@ -1,4 +1,4 @@
-"""``python -m baselines``: how the schedulers compare on the same channels."""
+"""The command ``python -m baselines``, which compares schedulers on the same channels."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from baselines import REGISTRY
-from baselines.comparison import check_picture, parse_scheduler, publish, warm_up
+from baselines.comparison import publish, warm_up
 from baselines.max_weight import SearchTooLargeError
+from baselines.plots import check_picture
+from baselines.registry import parse_scheduler
 from baselines.scheduler import Baseline
 from rrm_env import PRESETS, Evaluation, RRMConfig, evaluate, parse_settings
 from rrm_env.exit_status import status_of
@@ -20,7 +22,10 @@ from rrm_env.provenance import facts
 from rrm_env.watching import check_video, record, watch
 
 EPISODES, THREADS = 128, 1
-"""Defaults of the comparison; the parser keeps None, so that arguments given beside --watch are seen."""
+"""Defaults of the comparison.
+
+The parser's default is None, so that arguments of the comparison beside --watch are noticed.
+"""
 
 _OF_COMPARISON = ("schedulers", "episodes", "threads", "json", "plot")
 
@@ -28,7 +33,8 @@ _OF_COMPARISON = ("schedulers", "episodes", "threads", "json", "plot")
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m baselines",
-        description="Simulate the network under classical schedulers, all on the same channels, and print how they compare.",
+        description="Simulate the network under classical schedulers, all on the same channels, "
+        "and print how they compare.",
     )
     network = parser.add_argument_group("network")
     network.add_argument(
@@ -62,7 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     comparison.add_argument(
         "--schedulers",
         metavar="NAMES",
-        help=f"Comma-separated, of {', '.join(REGISTRY)}. Options follow colons, as in itlinq:tolerance_db=0 (default: all).",
+        help=f"Comma-separated, of {', '.join(REGISTRY)}. Options follow colons, as in "
+        "itlinq:tolerance_db=0 (default: all).",
     )
     comparison.add_argument(
         "--episodes", type=int, metavar="INT", help=f"Episodes per scheduler (default: {EPISODES})."
@@ -92,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and say how it ended, as `status_of` does."""
+    """Run the command and return its exit status (`rrm_env.exit_status.status_of`)."""
     return status_of(lambda: _run(_parser().parse_args(arguments)))
 
 
@@ -138,14 +145,16 @@ def _compare(options: argparse.Namespace) -> None:
     config = RRMConfig.preset(options.network, **parse_settings(options.settings))
     schedulers = _ready(options, config)
     evaluations = _evaluate(schedulers, config, options)
-    title = f"{config.n_aps} APs, {config.n_ues} UEs, {options.episodes} episodes of {config.episode_length} steps, seed {options.seed}"
+    episodes = f"{options.episodes} episodes of {config.episode_length} steps, seed {options.seed}"
+    title = f"{config.n_aps} APs, {config.n_ues} UEs, {episodes}"
     publish(evaluations, title, json_path, plot_path)
 
 
 def _ready(options: argparse.Namespace, config: RRMConfig) -> dict[str, Baseline]:
-    """The schedulers asked for, each warmed up: this refuses what cannot run, and compiles what can.
+    """The chosen schedulers, warmed up: what cannot run is refused, what can run is compiled.
 
-    Of all schedulers (none named), those that cannot search a network of this size are left out with a printed line.
+    Where no scheduler is named, those that cannot search a network of this size are left out, and
+    a line says so.
     """
     schedulers: dict[str, Baseline] = {}
     names = options.schedulers

@@ -17,7 +17,8 @@ from pathlib import Path
 import tyro
 
 from baselines import REGISTRY
-from baselines.comparison import parse_scheduler, require_drawing
+from baselines.plots import require_drawing
+from baselines.registry import parse_scheduler
 from marl.cli.data import Collect
 from marl.cli.learning import Evaluate, Train
 from marl.config import LearnerConfig, TrainingConfig

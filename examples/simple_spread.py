@@ -15,7 +15,7 @@ import numpy as np
 import tyro
 from mpe2 import simple_spread_v3
 
-from baselines.comparison import require_drawing
+from baselines.plots import require_drawing
 from marl import (
     Dataset,
     LearnerConfig,

@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar
 import tyro
 
 from baselines import REGISTRY
-from baselines.comparison import parse_scheduler
+from baselines.registry import parse_scheduler
 from marl.data.collect import collect, collect_parallel
 from marl.data.dataset import Dataset
 from marl.engines.base import Engine

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 from pettingzoo.utils import BaseParallelWrapper
 
+from baselines.registry import split_options
 from marl.team import Team, team_of
 from rrm_env import Network, RRMConfig
 from rrm_env.optional import attempt, required
@@ -29,7 +30,7 @@ def make_env(text: str) -> MakeEnv:
     Raises:
         ValueError: no such module, one without ``parallel_env``, or an option that is no FIELD=VALUE.
     """
-    name, *options = text.split(":")
+    name, options = split_options(text)
     module, why = attempt(name)
     if module is None:
         raise ValueError(f"env = {name!r} cannot be imported: {why}")
@@ -38,10 +39,9 @@ def make_env(text: str) -> MakeEnv:
             f"env = {name!r} must be a module with parallel_env(), as PettingZoo's have"
         )
     arguments = {}
-    for option in options:
-        key, separator, value = option.partition("=")
-        if not separator:
-            raise ValueError(f"env: expected FIELD=VALUE after a colon, got {option!r}")
+    for key, value in options:
+        if value is None:
+            raise ValueError(f"env: expected FIELD=VALUE after a colon, got {key!r}")
         try:
             arguments[key] = ast.literal_eval(value)
         except (ValueError, SyntaxError):

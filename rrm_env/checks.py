@@ -1,4 +1,8 @@
-"""Checks of arguments, and the texts that say what is wrong with them."""
+"""Checks of arguments, and the parts of their error messages.
+
+First come the texts: how values, long texts and misspelt names appear in an error. Then come the
+checks of numbers.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +15,14 @@ from typing import Any
 
 import numpy as np
 
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`name` quoted, with the closest known name suggested where there is one, and all allowed names."""
-    known = list(known)
-    close = difflib.get_close_matches(name[:100], known, n=1, cutoff=0.5)
-    suggestion = f" (did you mean {close[0]!r}?)" if close else ""
-    return f"{shown(name)}{suggestion}; allowed: {', '.join(known)}"
+# --- Texts of error messages ---
 
 
 def shown(value: Any) -> str:
-    """`repr` for error messages: never long, and never an error of its own, as that of an integer of 5000 digits is."""
+    """`repr` of a value for an error message, shortened.
+
+    It raises no error of its own, as `repr` does for an integer of 5000 digits.
+    """
     try:
         text = repr(value)
     except Exception as error:
@@ -29,10 +30,26 @@ def shown(value: Any) -> str:
     return shortened(text)
 
 
-def as_integer(value: Any) -> int | None:
-    """``value`` as an int if it is one integer of any library, and None if it is anything else.
+def shortened(text: str) -> str:
+    """A text for an error message, cut where it is long."""
+    return text if len(text) <= 500 else f"{text[:200]}... ({len(text):,} characters)"
 
-    NumPy scalars and arrays without dimensions are integers here; truth values are not.
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`name` quoted, followed by the closest known name, if there is one, and all known names."""
+    known = list(known)
+    close = difflib.get_close_matches(name[:100], known, n=1, cutoff=0.5)
+    suggestion = f" (did you mean {close[0]!r}?)" if close else ""
+    return f"{shown(name)}{suggestion}; allowed: {', '.join(known)}"
+
+
+# --- Numbers ---
+
+
+def as_integer(value: Any) -> int | None:
+    """`value` as an int if it is one integer of any library, otherwise None.
+
+    NumPy scalars and arrays without dimensions count as integers; truth values do not.
     """
     if type(value) is int:  # the common case, in every step
         return value
@@ -47,13 +64,13 @@ def as_integer(value: Any) -> int | None:
         return None
 
 
-def shortened(text: str) -> str:
-    """A text for an error message, cut where it is long."""
-    return text if len(text) <= 500 else f"{text[:200]}... ({len(text):,} characters)"
-
-
 def bounded_integer(name: str, value: Any, highest: float = math.inf, lowest: int = 1) -> int:
-    """`value` as an int within bounds, or an error that names it."""
+    """`value` as an int within bounds.
+
+    Raises:
+        TypeError: it is no integer; the error calls it `name`.
+        ValueError: it is out of bounds.
+    """
     allowed = f"an integer of at least {lowest}" + (
         f" and at most {highest}" if highest < math.inf else ""
     )
@@ -66,9 +83,13 @@ def bounded_integer(name: str, value: Any, highest: float = math.inf, lowest: in
 
 
 def bounded_number(name: str, value: Any, lowest: float, highest: float) -> float:
-    """`value` as a float within bounds, or an error that names it.
+    """`value` as a float within bounds.
 
     Kernels are compiled for floats; an integer or a float32 would compile them again.
+
+    Raises:
+        TypeError: it is no real number; the error calls it `name`.
+        ValueError: it is out of bounds.
     """
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not is_number:

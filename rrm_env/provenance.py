@@ -1,4 +1,7 @@
-"""The version of the distribution, and of what a result depends on. The build reads `__version__` without importing this file."""
+"""The versions, revision and machine that a result depends on.
+
+The build reads `__version__` without importing this file.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,12 @@ __version__ = "0.1.0"
 
 
 def install_hint(extra: str) -> str:
-    """The command that installs an extra. There is no release yet, so it is run in a checkout of the repository."""
+    """The command that installs an extra, run in a checkout since there is no release."""
     return f'pip install -e ".[{extra}]"'
 
 
 def versions(*distributions: str) -> dict[str, str]:
-    """Versions of this package, Python, the core dependencies and further ``distributions``, for result files."""
+    """Versions of this package, Python, the core dependencies and further ``distributions``."""
     named = ("numpy", "numba", "llvmlite", "pettingzoo", "gymnasium", *distributions)
     return {
         "rrm_env": __version__,
@@ -32,7 +35,7 @@ def versions(*distributions: str) -> dict[str, str]:
 
 
 def revision() -> str | None:
-    """The git revision this code runs from, with ``-dirty`` if the code differs from it; None outside a checkout."""
+    """The git revision of this code, with ``-dirty`` if files differ; None outside a checkout."""
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None
@@ -50,20 +53,15 @@ def revision() -> str | None:
         )
     except OSError:
         return None
-    return (
-        head.stdout.strip() + ("-dirty" if differs.returncode else "")
-        if head.returncode == 0
-        else None
-    )
+    if head.returncode != 0:
+        return None
+    return head.stdout.strip() + ("-dirty" if differs.returncode else "")
 
 
 def machine() -> dict[str, str | int | None]:
-    """The processor in words, and the cores that this process may use."""
-    information = (
-        Path("/proc/cpuinfo").read_text("utf-8", "replace")
-        if Path("/proc/cpuinfo").exists()
-        else ""
-    )
+    """The name of the processor, and the number of cores that this process may use."""
+    file = Path("/proc/cpuinfo")
+    information = file.read_text("utf-8", "replace") if file.exists() else ""
     models = [
         line.partition(":")[2].strip()
         for line in information.splitlines()
@@ -73,7 +71,7 @@ def machine() -> dict[str, str | int | None]:
 
 
 def origin(*distributions: str) -> dict[str, Any]:
-    """What made a results file: command, revision, machine, versions (of further ``distributions`` too)."""
+    """What made a results file: command, revision, machine and `versions`."""
     return {
         "command": shlex.join(["python", *map(readable, sys.argv)]),
         "revision": revision(),
@@ -94,13 +92,14 @@ OPTIONAL = (
     "minari",
     "tensorboard",
 )
-"""Distributions that parts of the package use where they are installed."""
+"""Optional distributions that parts of the package use."""
 
 
 def facts() -> dict[str, str]:
-    """What a bug report should say: versions of all that matters here, and the machine."""
+    """Versions and machine for a bug report."""
     installed = [name for name in OPTIONAL if _is_installed(name)]
-    computer, memory = machine(), available_memory()
+    computer, free = machine(), available_memory()
+    memory = "unknown" if free is None else f"{free / 2**30:.1f} GiB free for this process"
     conflicts = filter(None, map(shared_import_name, OWNERS))
     return {
         **versions(*installed),
@@ -109,9 +108,7 @@ def facts() -> dict[str, str]:
         "platform": platform.platform(),
         "processor": str(computer["processor"]),
         "cores": str(computer["cores"]),
-        "memory": "unknown"
-        if memory is None
-        else f"{memory / 2**30:.1f} GiB free for this process",
+        "memory": memory,
     }
 
 
@@ -120,11 +117,11 @@ OWNERS = {
     "tensorboard": ("tensorboard", "tb-nightly"),
     "PIL": ("pillow", "pillow-simd"),
 }
-"""Import names that several distributions install: two of them overwrite each other's files."""
+"""Import names that several distributions install, whose files then overwrite each other."""
 
 
 def shared_import_name(name: str) -> str:
-    """What to do if two distributions own an import name; empty if one or none does."""
+    """What to do where two distributions own an import name; empty where at most one does."""
     owners = [owner for owner in OWNERS[name] if _is_installed(owner)]
     if len(owners) < 2:
         return ""

@@ -1,6 +1,6 @@
 """A little of everything numba compiles, at sizes that pure Python manages in seconds.
 
-``python modes_smoke.py FILE`` saves the results; `test_numba_modes` runs it under numba's debugging modes.
+``python modes_smoke.py FILE`` saves the results; `test_numba_modes` runs it in numba's debug modes.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def results() -> dict[str, NDArray[Any]]:
 
 
 def _episodes(config: RRMConfig) -> dict[str, NDArray[Any]]:
-    """Two episodes in two slots, by `step_actions` and by `step`, then the first channel of the next two."""
+    """Two episodes in two slots, by `step_actions` and `step`, then the next first channel."""
     network = Network(config, num_envs=2)
     rates: list[tuple[NDArray[Any], NDArray[Any]]] = []
     network.reset([7, 2**62])
@@ -83,7 +83,7 @@ def _element(array: NDArray[Any], index: int) -> Any:
 
 
 def bounds_are_checked() -> bool:
-    """Whether compiled code notices an index out of bounds; without the check it reads what lies behind the array."""
+    """Whether compiled code notices an index out of bounds, or reads what lies behind the array."""
     try:
         _element(np.zeros(8)[:4], 5)
     except IndexError:

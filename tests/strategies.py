@@ -22,8 +22,9 @@ def configs(draw: st.DrawFn, /, **fixed: Any) -> RRMConfig:
 
     Most fields take one of a few telling values: ranges would be explored mostly at their ends.
 
-    Distances are kept to what rejection sampling finds quickly: discs of diameter d0 around the APs cover under 30 % of the
-    square, and so do discs of radius d1. Users move up to 5 m a step, on the smallest square its whole side.
+    Distances are such that rejection sampling is quick: discs of diameter d0 around the APs cover
+    under 30 % of the square, and so do discs of radius d1. Users move up to 5 m a step, which is
+    the side of the smallest square.
     """
 
     def choose(name: str, strategy: st.SearchStrategy[Any]) -> Any:

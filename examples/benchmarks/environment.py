@@ -150,8 +150,8 @@ def _arithmetic(links: Any, ues: Any, key: Any) -> None:
     )
     for block in range(quarter):
         word0, word1, word2, word3 = kernels.philox(np.uint64(block), key0, key0, key0, key0, key1)
-        row0[block], row1[block] = kernels.unit(word0), kernels.unit(word1)
-        row2[block], row3[block] = kernels.unit(word2), kernels.unit(word3)
+        row0[block], row1[block] = kernels.uniform(word0), kernels.uniform(word1)
+        row2[block], row3[block] = kernels.uniform(word2), kernels.uniform(word3)
     for link in range(links.size):
         links[link] = kernels.exp2(kernels.log2(links[link]))
     for link in range(links.size):

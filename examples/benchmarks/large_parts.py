@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baselines import REGISTRY, MaxWeight
-from baselines.comparison import parse_scheduler, summarise
+from baselines.comparison import summarise
+from baselines.registry import parse_scheduler
 from marl import Policy
 from rrm_env import SILENT, Network, RRMConfig, evaluate, metrics
 

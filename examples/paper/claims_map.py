@@ -26,7 +26,8 @@ from rich.table import Table
 from study import QUICK, SCHEDULERS, Scale, Study
 from study_options import StudyOptions, origin
 
-from baselines.comparison import require_drawing, summarise, write_figure
+from baselines.comparison import summarise
+from baselines.plots import require_drawing, write_figure
 from rrm_env import Evaluation, RRMConfig, metrics
 from rrm_env.exit_status import GOES_ON, status_of
 from rrm_env.files import check_writable, write_whole

@@ -18,7 +18,8 @@ from rich.table import Table
 from study import SCHEDULERS, Scale, Study
 from study_options import StudyOptions, origin
 
-from baselines.comparison import require_drawing, show, summarise
+from baselines.comparison import show, summarise
+from baselines.plots import require_drawing
 from marl.training.curves import learning_curve
 from rrm_env import RRMConfig, metrics
 from rrm_env.exit_status import GOES_ON, status_of

@@ -24,14 +24,9 @@ from study import SCHEDULERS, Scale, Study
 from study_options import StudyOptions, origin
 
 from baselines import REGISTRY
-from baselines.comparison import (
-    COLOURS,
-    parse_scheduler,
-    require_drawing,
-    show,
-    summarise,
-    write_figure,
-)
+from baselines.comparison import show, summarise
+from baselines.plots import COLOURS, require_drawing, write_figure
+from baselines.registry import parse_scheduler
 from marl.policy import load_policies
 from rrm_env import Evaluation, RRMConfig, Scheduler, evaluate, metrics
 from rrm_env.config import REWARDS

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from study import OFFLINE, ONLINE, SCHEDULERS
 
-from baselines.comparison import COLOURS, draw_bars, mean_with_interval, write_figure
+from baselines.comparison import mean_with_interval
+from baselines.plots import COLOURS, draw_bars, write_figure
 from marl.training.curves import Curve, draw_curves
 from rrm_env import Evaluation, metrics
 

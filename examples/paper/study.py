@@ -20,7 +20,7 @@ from typing import Any
 from claims import BEST_ITLINQ, PAPER_BASELINES
 
 from baselines import REGISTRY
-from baselines.comparison import parse_scheduler
+from baselines.registry import parse_scheduler
 from marl.cli.progress import training_progress
 from marl.config import LearnerConfig, TrainingConfig
 from marl.data.collect import collect

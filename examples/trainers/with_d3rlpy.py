@@ -34,7 +34,7 @@ if WORKER not in sys.argv:  # d3rlpy's interpreter has none of these
     from report import Act, print_closing_line, print_policy, print_versions, run_example
 
     from baselines import REGISTRY
-    from baselines.comparison import parse_scheduler
+    from baselines.registry import parse_scheduler
     from marl import LearnerConfig, collect
     from marl.exchange.d3rlpy import mdp_arrays
     from rrm_env import RRMConfig

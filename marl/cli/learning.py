@@ -10,7 +10,8 @@ from typing import Annotated, ClassVar
 import numpy as np
 import tyro
 
-from baselines.comparison import check_picture, publish, warm_up
+from baselines.comparison import publish, warm_up
+from baselines.plots import check_picture
 from marl.cli.progress import progress, training_progress
 from marl.cli.shared import trained_in
 from marl.config import LearnerConfig, TrainingConfig

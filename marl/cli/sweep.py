@@ -8,10 +8,8 @@ from typing import Annotated
 
 import tyro
 
-from baselines.comparison import (
-    DRAWING,
-    print_whole,
-)
+from baselines.comparison import print_whole
+from baselines.plots import DRAWING
 from marl.cli.progress import progress
 from marl.cli.shared import EngineOptions
 from marl.options import default_is

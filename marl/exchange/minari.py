@@ -22,6 +22,7 @@ from marl.exchange.d3rlpy import check_expansion, episode_ends
 from marl.team import Team
 from marl.torch_state import known_torch
 from rrm_env import Network, rrm_v0
+from rrm_env.arguments import config_of
 from rrm_env.checks import bounded_integer, shortened, shown
 from rrm_env.joint import joint_observation_space
 from rrm_env.optional import required
@@ -400,7 +401,7 @@ def _foreign_metadata(data: Any, returns: list[float]) -> dict[str, Any]:
             for name, value in data.env_spec.kwargs.items()
             if name not in ("flat_actions", "render_mode")
         }
-        environment = Environment.of_network(rrm_v0.config_of(**options))
+        environment = Environment.of_network(config_of(**options))
     kpis = {"episodes": float(len(returns)), "return": float(np.mean(returns))}
     name = data.storage.metadata.get("algorithm_name") or data.id
     return {

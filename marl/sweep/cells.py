@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import torch
 
 from baselines import REGISTRY
-from baselines.comparison import parse_scheduler
+from baselines.registry import parse_scheduler
 from marl.config import LearnerConfig, TrainingConfig
 from marl.data.dataset import Dataset
 from marl.environment import MAX_SEED, Environment

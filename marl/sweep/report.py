@@ -10,13 +10,8 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from baselines.comparison import (
-    COLOURS,
-    column_heading,
-    draw_bars,
-    shown_with_interval,
-    write_figure,
-)
+from baselines.comparison import column_heading, shown_with_interval
+from baselines.plots import COLOURS, draw_bars, write_figure
 from rrm_env import metrics
 
 _COLUMNS = {

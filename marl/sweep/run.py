@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from baselines import REGISTRY
-from baselines.comparison import mean_with_interval, parse_scheduler
+from baselines.comparison import mean_with_interval
+from baselines.registry import parse_scheduler
 from marl.config import LearnerConfig, TrainingConfig, environment_steps
 from marl.data.dataset import Dataset, DatasetError
 from marl.data.storage import dump_json

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from baselines.comparison import COLOURS, write_figure
+from baselines.plots import COLOURS, write_figure
 from marl.runs.checkpoint import read_log
 from marl.runs.description import describe, is_online, steps_taken
 from rrm_env.metrics import KPIS, axis_label, mean_interval

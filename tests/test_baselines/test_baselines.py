@@ -1,4 +1,7 @@
-"""Every baseline against its naive twin, and what each promises: turns, silence, optimality, uniform draws, legal actions."""
+"""Every baseline against its reference implementation, and what each promises.
+
+That is turns, silence, optimality, uniform draws and legal actions.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ from baselines import (
     ProportionalFair,
     RandomWalk,
 )
-from baselines.comparison import parse_scheduler
+from baselines.registry import parse_scheduler, split_options
 from baselines.scheduler import Baseline
 from rrm_env import SILENT, Network, RRMConfig, Scheduler, evaluate, parallel_env
 
@@ -319,7 +322,7 @@ def test_evaluations_are_deterministic_and_a_scheduler_forgets_the_last_one(name
 def acted(
     scheduler: Baseline, env: Any, seed: int
 ) -> Iterator[tuple[NDArray[np.int32], list[int]]]:
-    """Candidates (I, N) and the UEs that a scheduler serves through `act`, at each step of an episode, before it is done."""
+    """Candidates (I, N) and the UEs served through `act`, before each step of an episode."""
     _, infos = env.reset(seed=seed)
     while env.agents:
         actions = scheduler.act(env)
@@ -398,3 +401,15 @@ def test_bad_constructor_arguments_are_refused_by_name(
 ) -> None:
     with pytest.raises(ValueError, match=f"^{named} must be .*, got"):
         kind(**arguments)
+
+
+def test_options_of_schedulers_and_environments_are_split_alike() -> None:
+    assert split_options("tdm") == ("tdm", [])
+    assert split_options("itlinq:tolerance_db=0:exponent=0.5") == (
+        "itlinq",
+        [("tolerance_db", "0"), ("exponent", "0.5")],
+    )
+    assert split_options("mpe2.simple:a=b=c:flag:empty=") == (
+        "mpe2.simple",
+        [("a", "b=c"), ("flag", None), ("empty", "")],
+    )

@@ -1,4 +1,7 @@
-"""The comparison as a terminal shows it: columns that fit, whole numbers and names, no trailing blanks, speeds without compilation."""
+"""The comparison in a terminal: columns that fit, whole numbers and names, no trailing blanks.
+
+Speeds do not count compilation.
+"""
 
 from __future__ import annotations
 
@@ -123,7 +126,7 @@ def test_output_that_is_no_terminal_is_80_wide_or_as_columns_says(
 
 
 class Compiling(Greedy):
-    """Takes half a second for the first step with a batch size and a number of threads, as if it were being compiled."""
+    """Takes half a second for the first step of each batch size and number of threads."""
 
     seen: ClassVar[set[tuple[int, int]]] = set()
 

@@ -1,4 +1,4 @@
-"""Differences, interquartile means and probabilities of improvement against loops, and their intervals over seeds and episodes."""
+"""Differences, interquartile means and probabilities of improvement, against loops."""
 
 from __future__ import annotations
 
@@ -222,9 +222,7 @@ def test_probability_of_improvement_compares_within_episodes() -> None:
     )
 
 
-def test_interval_of_the_probability_of_improvement_resamples_episodes_together_and_seeds_apart() -> (
-    None
-):
+def test_interval_of_the_probability_of_improvement_resamples_episodes_together() -> None:
     first, second = learner(5, 12, 18), learner(3, 12, 19)
     first[:, :5] += 9  # so that it matters which episodes are drawn
 

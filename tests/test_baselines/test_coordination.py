@@ -1,4 +1,4 @@
-"""What observations hold beyond SINR and weight of candidates, measurements, turns and messages, and the reward that grows with utility."""
+"""Measurements, turns and messages in observations, and the reward of growing utility."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def test_turn_and_messages_follow_the_candidates(config: RRMConfig, seed: int, n
                         float(high - low) / 2**config.message_bits,
                     )
                     near = (
-                        naive.told(value - 1e-5, low, high, config.message_bits),
-                        naive.told(value + 1e-5, low, high, config.message_bits),
+                        naive.quantised(value - 1e-5, low, high, config.message_bits),
+                        naive.quantised(value + 1e-5, low, high, config.message_bits),
                     )
                     assert (
                         min(near) - 1e-6 * max(width, 1)

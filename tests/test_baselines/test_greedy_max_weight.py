@@ -1,4 +1,7 @@
-"""The substitute for an exhaustive search: it follows its twin, ends in local optima, and is bounded by the exhaustive search."""
+"""Greedy max-weight equals its reference implementation and ends in local optima.
+
+Exhaustive search bounds it.
+"""
 
 from __future__ import annotations
 

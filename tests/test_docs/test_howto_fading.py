@@ -30,6 +30,7 @@ def test_the_changes_of_the_page_make_a_fading_model(tmp_path: Path) -> None:
     folder = copy_of("rrm_env", tmp_path)
     assert apply_changes("fading.md", folder) == [
         "rrm_env/config.py",
+        "rrm_env/keywords.py",
         "rrm_env/state.py",
         "rrm_env/kernels.py",
         "rrm_env/rrm_v0.py",

@@ -56,7 +56,7 @@ def test_it_is_evaluated_and_plays_the_parallel_environment(threshold: type[Base
 def test_the_changes_of_the_page_give_it_a_name_on_the_command_line(tmp_path: Path) -> None:
     folder = copy_of("baselines", tmp_path)
     (folder / "baselines" / "threshold.py").write_text(SOURCE, encoding="utf-8")
-    assert apply_changes("scheduler.md", folder) == ["baselines/__init__.py"]
+    assert apply_changes("scheduler.md", folder) == ["baselines/registry.py"]
     told = run(
         folder,
         "-m",

@@ -22,7 +22,7 @@ from claims import (
 from numpy.typing import NDArray
 
 from baselines import REGISTRY
-from baselines.comparison import parse_scheduler
+from baselines.registry import parse_scheduler
 from rrm_env import Evaluation, RRMConfig, metrics
 
 CONFIG = RRMConfig(n_aps=2, n_ues=4, n_candidates=1)

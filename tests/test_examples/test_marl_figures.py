@@ -26,7 +26,7 @@ from pictures import STYLES, Report, compare_bars, compare_sizes, curves_and_lev
 from study import OFFLINE, ONLINE, QUICK, SCHEDULERS, Scale, Study
 
 from baselines import REGISTRY, Greedy
-from baselines.comparison import parse_scheduler
+from baselines.registry import parse_scheduler
 from marl import LearnerConfig, load_policies
 from marl.training.rollout import curve_point
 from rrm_env import Evaluation, RRMConfig, evaluate, metrics

@@ -1,4 +1,4 @@
-"""A refused call names what is wrong with it and changes nothing: the episode goes on as if it had never been made."""
+"""A refused call names what is wrong and changes nothing: the episode goes on without it."""
 
 from __future__ import annotations
 

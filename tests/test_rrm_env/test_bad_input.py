@@ -1,4 +1,4 @@
-"""Bad input is refused before anything runs, by an error that names the field, the value and what is allowed."""
+"""Bad input is refused before anything runs; the error names field, value and what is allowed."""
 
 from __future__ import annotations
 
@@ -63,7 +63,8 @@ OUT_OF_RANGE: dict[str, tuple[Any, ...]] = {
 
 def refusal(name: str, value: Any) -> str:
     """What a refused field's message must look like: its name, what is allowed, and the value."""
-    return rf"^{name} must be an? (integer|finite number) (from|above) \S+ up to \S+(, or None)?, got {re.escape(repr(value))}$"
+    allowed = r"an? (integer|finite number) (from|above) \S+ up to \S+(, or None)?"
+    return rf"^{name} must be {allowed}, got {re.escape(repr(value))}$"
 
 
 # --- Configuration ---
@@ -179,7 +180,8 @@ def test_unknown_preset_is_refused_with_the_nearest_name(
 ) -> None:
     with pytest.raises(
         ValueError,
-        match=rf"unknown preset '{name}' \(did you mean '{nearest}'\?\); allowed: {', '.join(PRESETS)}",
+        match=rf"unknown preset '{name}' \(did you mean '{nearest}'\?\); "
+        rf"allowed: {', '.join(PRESETS)}",
     ):
         make(name)
 
@@ -220,7 +222,8 @@ def test_fading_of_another_type_is_refused(value: Any) -> None:
 def test_unknown_field_is_refused_with_the_nearest_name(key: str, nearest: str, make: Any) -> None:
     with pytest.raises(
         TypeError,
-        match=rf"unknown config field '{key}' \(did you mean '{nearest}'\?\); allowed: n_aps, n_ues",
+        match=rf"unknown config field '{key}' \(did you mean '{nearest}'\?\); "
+        "allowed: n_aps, n_ues",
     ):
         make(**{key: 3})
 
@@ -247,7 +250,8 @@ def test_derived_values_cannot_be_given() -> None:
         ),
         (
             {"n_aps": 50, "min_ap_distance_m": 50},
-            r"min_ap_distance_m = 50 admits no deployment of n_aps = 50 .*area_side_m = 100: at most \d+",
+            r"min_ap_distance_m = 50 admits no deployment of n_aps = 50 "
+            r".*area_side_m = 100: at most \d+",
         ),
         (
             {
@@ -272,7 +276,8 @@ def test_derived_values_cannot_be_given() -> None:
         ),
         (
             {"min_ue_distance_m": 142},
-            r"min_ue_distance_m = 142 leaves users no place .*area_side_m = 100; allowed: below 141.421",
+            r"min_ue_distance_m = 142 leaves users no place "
+            r".*area_side_m = 100; allowed: below 141.421",
         ),
     ],
 )
@@ -506,7 +511,10 @@ def test_deployment_without_a_place_is_given_up_and_leaves_no_episode(
     fields: dict[str, Any], what: str
 ) -> None:
     config = RRMConfig(**fields)
-    message = rf"^no place found for {what} in 10000 draws \(seed SEED, area_side_m = 100\); allow a smaller distance, fewer APs or a larger"
+    message = (
+        rf"^no place found for {what} in 10000 draws \(seed SEED, area_side_m = 100\); "
+        "allow a smaller distance, fewer APs or a larger"
+    )
     for num_envs in (1, 3):
         network = Network(config, num_envs)
         with pytest.raises(DeploymentError, match=message.replace("SEED", "5")):

@@ -38,7 +38,7 @@ def thrice(x):
 
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
-    """Imports, each time anew, a module of two compiled functions, cached in `tmp_path / "cache"`."""
+    """Imports a module of two compiled functions anew each time, cached in `tmp_path / "cache"`."""
     path = tmp_path / "doubled.py"
     path.write_text(SOURCE)
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
@@ -77,8 +77,8 @@ def test_without_a_place_code_is_compiled_in_memory_and_one_line_says_so(
     assert (loaded.twice(3), loaded.thrice(3)) == (6, 9)
     (line,) = caplog.messages
     assert (
-        "compiled code cannot be kept on the disk (cannot cache function 'twice': no locator available"
-        in line
+        "compiled code cannot be kept on the disk "
+        "(cannot cache function 'twice': no locator available" in line
     )
     assert "\n" not in line
 

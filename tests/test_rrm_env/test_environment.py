@@ -1,4 +1,4 @@
-"""The PettingZoo environment: its API, its episodes from end to end, and that it is the network and nothing else."""
+"""The PettingZoo environment: its API, its whole episodes, and that it equals the network."""
 
 from __future__ import annotations
 

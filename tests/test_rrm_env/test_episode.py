@@ -1,4 +1,4 @@
-"""Whole episodes, step by step, against a naive simulation driven by the recorded channels; evaluations against naive KPIs."""
+"""Whole episodes against a naive simulation of the same channels, and KPIs against naive KPIs."""
 
 from __future__ import annotations
 
@@ -79,7 +79,8 @@ class NaiveChannel:
     def fading(self, t: int) -> NDArray[np.float64]:
         """(2, I, J) |h|^2 at step t, and how far a float32 simulation may be off.
 
-        Sums of waves are off by a share of what the amplitudes add up to, since waves may cancel: 1e-6 from float32 sines,
+        Sums of waves are off by a share of what the amplitudes add up to, since waves may cancel:
+        1e-6 from float32 sines,
         and from each step's phase advance 5e-7 of its turns.
         """
         c = self.config
@@ -318,3 +319,17 @@ def test_evaluation_seeds_share_no_episode() -> None:
         evaluate(ProportionalFair(), SMALL, episodes=8, seed=seed).ue_rates for seed in (0, 1)
     )
     assert len(np.unique(np.concatenate([first, second]), axis=0)) == 16
+
+
+def test_evaluations_compare_by_identity_since_they_hold_arrays() -> None:
+    first, second = (evaluate(TDM(), SMALL, episodes=2) for _ in range(2))
+    assert first != second
+    assert len({first, second}) == 2
+
+
+def test_kpis_of_an_evaluation_by_name() -> None:
+    evaluation = evaluate(TDM(), SMALL, episodes=2)
+    for name in metrics.KPIS:
+        assert evaluation.kpi(name).tolist() == getattr(evaluation, name).tolist()
+    with pytest.raises(KeyError, match="sum_rates"):
+        evaluation.kpi("sum_rates")

@@ -1,8 +1,12 @@
-"""Files under faults, really done: kills during a write, full disks, read-only folders, several writers, interruptions of commands."""
+"""Files under real faults: kills during a write, full disks, read-only folders, several writers.
+
+Commands are interrupted too.
+"""
 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import pickle
 import signal
@@ -16,7 +20,7 @@ from faults import KILL, OLD, go_on, hidden, read_only, says, small_disk, starte
 import baselines.__main__ as command
 from rrm_env import files
 from rrm_env.exit_status import status_of
-from rrm_env.files import WriteError, append_line, check_writable, write_whole
+from rrm_env.files import WriteError, append_line, check_writable, write_json, write_whole
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL and no mounts there")
 
@@ -87,6 +91,17 @@ HALF = """
 
     write_whole(Path(sys.argv[1]), write)
 """
+
+
+def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path, content = tmp_path / "out.json", {"score": [1.5, None, "ü"], "best": True}
+    write_json(path, content)
+    assert json.loads(path.read_bytes()) == content
+    before = path.read_bytes()
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        write_json(path, {"score": object()})
+    assert path.read_bytes() == before
+    assert [*tmp_path.iterdir()] == [path]
 
 
 def test_write_that_was_killed_leaves_the_old_content_and_a_hidden_file_that_the_next_write_removes(
@@ -225,7 +240,8 @@ def test_full_disk_leaves_the_old_content_and_says_what_to_do(tmp_path: Path) ->
         reason = "(No space left on device|File too large)"
         with pytest.raises(
             WriteError,
-            match=rf"^'.*out\.json' could not be written: {reason}; what stood there before is untouched; ",
+            match=rf"^'.*out\.json' could not be written: {reason}; "
+            "what stood there before is untouched; ",
         ):
             put(path, bytes(100_000))
         assert path.read_bytes() == b"old"
@@ -346,7 +362,9 @@ WORKING = """
             return super().schedule(network)
 
     command.REGISTRY["tdm"] = Slow
-    sys.exit(command.main(["--schedulers", "tdm", "--episodes", "4", "--set", "episode_length=1000000", "--json", sys.argv[1]]))
+    network = ["--set", "episode_length=1000000"]
+    arguments = ["--schedulers", "tdm", "--episodes", "4", *network, "--json", sys.argv[1]]
+    sys.exit(command.main(arguments))
 """
 
 
@@ -362,7 +380,8 @@ def test_interrupted_command_ends_with_one_line_and_leaves_nothing(
     code, _, errors = stopped(process, number)
     assert code == status
     assert errors == (
-        f"interrupted by {number.name}: files reported as written are whole, nothing else was changed; the same command starts again\n"
+        f"interrupted by {number.name}: files reported as written are whole, "
+        "nothing else was changed; the same command starts again\n"
     )
     assert [file.read_text() for file in tmp_path.iterdir()] == [OLD]
 

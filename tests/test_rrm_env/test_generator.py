@@ -1,7 +1,8 @@
-"""The random numbers: published known answers, and the distributions and correlations that the model promises.
+"""The random numbers: published known answers, and the distributions and correlations of the model.
 
-Seeds are fixed, so every test is deterministic. Statistics may lie five standard errors from what is expected, or have a
-p-value of 1e-3: no correct generator is likely to fail, and a wrong one fails by far at these sample sizes.
+Seeds are fixed, so every test is deterministic. Statistics may lie five standard errors from what
+is expected, or have a p-value of 1e-3: no correct generator is likely to fail, and a wrong one
+fails by far at these sample sizes.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def fading_over_time(network: Network, steps: int) -> NDArray[np.float64]:
 
 
 def assert_uncorrelated(left: NDArray[Any], right: NDArray[Any]) -> None:
-    """The correlation coefficient is zero within its standard error, 1 / sqrt(n) for independent samples."""
+    """The correlation coefficient is zero within its standard error, 1 / sqrt(n) if independent."""
     assert abs(np.corrcoef(left.ravel(), right.ravel())[0, 1]) < SIGMAS / np.sqrt(left.size)
 
 

@@ -1,4 +1,4 @@
-"""The joint view under Gymnasium's API: its own checks, the registry, and that it is the same episode as everywhere else."""
+"""The joint view under Gymnasium's API: its checks, the registry, and the same episodes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,10 @@ def test_gymnasium_finds_nothing_to_complain_about(
 
 
 def test_registry_finds_the_environment_by_module_without_an_import() -> None:
-    program = "import gymnasium; env = gymnasium.make('rrm_env:rrm/rrm-v0', n_aps=2); print(env.reset(seed=1)[0].shape)"
+    program = (
+        "import gymnasium; env = gymnasium.make('rrm_env:rrm/rrm-v0', n_aps=2); "
+        "print(env.reset(seed=1)[0].shape)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
@@ -173,7 +176,8 @@ def test_actions_that_are_no_integers_are_refused(flat: bool) -> None:
 def test_numbering_too_many_joint_actions_is_refused() -> None:
     with pytest.raises(
         ValueError,
-        match=r"flat_actions = True would number 4\^9 = 262,144 joint actions; allowed: up to 65,536",
+        match=r"flat_actions = True would number 4\^9 = 262,144 joint actions; "
+        "allowed: up to 65,536",
     ):
         RRMJointEnv(RRMConfig(n_aps=9), flat_actions=True)
     with pytest.raises(TypeError, match="flat_actions must be True or False, got 1"):

@@ -1,4 +1,7 @@
-"""Each kernel against its plain-Python twin, to 1e-5 relative unless a test states and justifies another bound."""
+"""Each kernel against its reference implementation in plain Python.
+
+They agree to 1e-5 relative unless a test states and justifies another bound.
+"""
 
 from __future__ import annotations
 
@@ -75,19 +78,19 @@ def test_philox_equals_its_twin_bit_for_bit(
 def test_draws_are_counted_by_item_step_and_stream(
     seed: int, index: int, group: int, t: int, stream: int
 ) -> None:
-    assert kernels.draw(index, group, t, u64(stream), key(seed)) == naive.words(
+    assert kernels.random_block(index, group, t, u64(stream), key(seed)) == naive.words(
         seed, stream, index, group, t
     )
 
 
 @given(words | st.sampled_from([0, 511, 512, 2**32 - 512, 2**32 - 1]))
 def test_uniform_numbers_are_exact_and_never_0_or_1(word: int) -> None:
-    coarse, fine = kernels.unit(u64(word)), kernels.unit64(u64(word))
+    coarse, fine = kernels.uniform(u64(word)), kernels.uniform64(u64(word))
     assert 0 < coarse == naive.coarse_uniform(word) < 1
     assert 0 < fine == naive.uniform(word) < 1
 
 
-# The bounds below leave half again over the largest errors met on dense grids: float32 rounds at 6e-8.
+# The bounds below are 1.5 times the largest errors on dense grids; float32 rounds at 6e-8.
 
 
 def test_log2_holds_over_all_normal_numbers() -> None:
@@ -156,7 +159,7 @@ def test_deployment_names_the_ap_or_ue_that_finds_no_place(
 @given(seeds, st.integers(1, 40), st.floats(0, 10))
 def test_headings_have_the_step_length(seed: int, n_ues: int, step: float) -> None:
     velocity = np.zeros((2, n_ues))
-    kernels.head(velocity, key(seed), step)
+    kernels.draw_velocities(velocity, key(seed), step)
     angles = [naive.heading(seed, j) for j in range(n_ues)]
     close(
         velocity,
@@ -168,7 +171,7 @@ def test_headings_have_the_step_length(seed: int, n_ues: int, step: float) -> No
 @given(configs(), seeds)
 def test_shadowing_is_log_normal_around_the_link_budget(config: RRMConfig, seed: int) -> None:
     static = np.zeros(config.n_aps * config.n_ues, f32)
-    kernels.shadow(static, key(seed), parameters(config))
+    kernels.draw_static_gain(static, key(seed), parameters(config))
     noise = naive.noise_dbm(config.noise_psd_dbm_hz, config.bandwidth_hz, config.noise_figure_db)
     loss, std = naive.path_loss_db(1, 1), config.shadowing_std_db
     shadowing = [
@@ -194,7 +197,7 @@ def test_association_is_the_strongest_ap_and_ties_go_to_the_lower_one(
 def test_plane_waves_equal_their_twins(seed: int, n_links: int, doppler_turns: float) -> None:
     phase, frequency = np.zeros((2, kernels.N_SINUSOIDS, n_links), np.uint32)
     amplitude = np.zeros((kernels.N_SINUSOIDS, n_links), f32)
-    kernels.launch_waves(phase, frequency, amplitude, key(seed), doppler_turns)
+    kernels.draw_plane_waves(phase, frequency, amplitude, key(seed), doppler_turns)
     waves = np.array(
         [naive.plane_waves(seed, link, doppler_turns) for link in range(n_links)]
     ).transpose(2, 1, 0)
@@ -264,7 +267,7 @@ def test_jakes_fading_sums_the_waves(generator: np.random.Generator, n_links: in
             (float(amplitude[m, link]), phase[m, link] / 2**32, frequency[m, link] / 2**32)
             for m in range(len(phase))
         ]
-        # Waves may cancel, so the error of |h|^2 is measured against what it would be if they did not.
+        # Waves may cancel, so the error of |h|^2 is relative to its value if none did.
         close(
             fading[link],
             naive.jakes_fading(waves, t),
@@ -282,7 +285,7 @@ def test_rates_and_reward_of_served_users(
     served = service(generator, generator.integers(n_aps, size=n_ues, dtype=np.int32), n_aps)
     averages = log_uniform(generator, 1e-4, 30, n_ues)
     rates = np.full(n_ues, 7, f32)
-    kernels.serve(rates, gain, served)
+    kernels.achieved_rates(rates, gain, served)
     close(rates, naive.rates(links(gain, n_aps), served.tolist()))
     reward = kernels.weighted_rate(rates, averages, served, f32(exponent))
     close(reward, naive.reward(rates.tolist(), averages.tolist(), float(f32(exponent))))
@@ -318,7 +321,7 @@ def test_reference_sinr_and_rate(size: tuple[int, int], generator: np.random.Gen
     )
     ratio, scratch, rate = np.full((3, n_ues), 7, f32)
     kernels.reference_sinr(ratio, scratch, gain, association)
-    kernels.rate_of(rate, ratio)
+    kernels.shannon_rates(rate, ratio)
     expected = naive.reference_sinr(links(gain, n_aps), association.tolist())
     close(ratio, expected)
     close(rate, [naive.rate(x) for x in expected])

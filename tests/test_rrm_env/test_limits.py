@@ -1,4 +1,4 @@
-"""Memory and cores are those of the process: the least of machine and control groups, of both versions."""
+"""Memory and cores of the process are the least of machine and control groups of both versions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The kernels as plain Python and with checked array bounds: no error, no warning, and the results of the compiled ones."""
+"""The kernels as plain Python and with checked array bounds give the results of compiled ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MODES = {"jit_disabled": {"NUMBA_DISABLE_JIT": "1"}, "bounds_checked": {"NUMBA_B
 
 
 def smoke_run(folder: Path, settings: dict[str, str]) -> dict[str, NDArray[Any]]:
-    """What `modes_smoke` finds in a process of its own, which may crash where a bound is overstepped."""
+    """The results of `modes_smoke` in a process of its own, which may crash out of bounds."""
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     inherited = {
         name: value

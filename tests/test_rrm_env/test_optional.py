@@ -12,7 +12,7 @@ from broken import REASONS, break_library, remove_library
 from gymnasium.error import DependencyNotInstalled
 
 from baselines.__main__ import main
-from baselines.comparison import check_picture
+from baselines.plots import check_picture
 from rrm_env import optional, parallel_env
 from rrm_env.watching import check_video
 

@@ -1,4 +1,4 @@
-"""What cannot be shown never ends the work: encodings without our characters, closed pipes and full devices."""
+"""Text that cannot be shown never ends the work: poor encodings, closed pipes, full devices."""
 
 from __future__ import annotations
 
@@ -66,7 +66,8 @@ def test_full_output_is_named_after_the_work(
         assert main([*SMALL, "--json", str(tmp_path / "a.json")]) == 1
     assert (tmp_path / "a.json").exists()
     assert capsys.readouterr().err == (
-        "error: standard output could not be written: No space left on device; the work is done and its files are written\n"
+        "error: standard output could not be written: No space left on device; "
+        "the work is done and its files are written\n"
     )
 
 

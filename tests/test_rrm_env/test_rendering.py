@@ -15,7 +15,6 @@ from gymnasium.error import DependencyNotInstalled
 from numpy.typing import NDArray
 from pettingzoo.test import render_test
 
-import rrm_env.rendering as rendering
 from baselines import Greedy, ITLinQ, TurnTaking
 from rrm_env import (
     SILENT,
@@ -27,8 +26,9 @@ from rrm_env import (
     parallel_env,
     rrm_v0,
 )
+from rrm_env.canvas import HEIGHT, WIDTH, Canvas, user_colours
 from rrm_env.evaluation import first_episode
-from rrm_env.rendering import HEIGHT, WIDTH, Renderer, user_colours
+from rrm_env.rendering import Renderer
 from rrm_env.watching import record, watch
 
 pygame = pytest.importorskip("pygame")
@@ -124,7 +124,7 @@ def test_lines_of_service_are_as_thick_as_the_rate_of_the_step(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     widths: list[float] = []
-    original = rendering._Canvas._line
+    original = Canvas._line
 
     def noted(self: Any, start: Any, end: Any, colour: Any, width: float) -> None:
         widths.extend([width] * (colour == GREEN))
@@ -134,7 +134,7 @@ def test_lines_of_service_are_as_thick_as_the_rate_of_the_step(
     network.reset(0)
     renderer.observe(network)
     renderer.render()  # its legend has such lines too
-    monkeypatch.setattr(rendering._Canvas, "_line", noted)
+    monkeypatch.setattr(Canvas, "_line", noted)
     for _ in range(3):
         rates, _ = network.step(first_of_ap_0(network))
         renderer.observe(network)
@@ -144,7 +144,10 @@ def test_lines_of_service_are_as_thick_as_the_rate_of_the_step(
 
 
 def test_interference_is_drawn_within_10_db_only() -> None:
-    """Two access points that serve: a dashed line to each user whose signal is less than ten times what the other sends there."""
+    """Of two access points that serve, each is joined by dashes to a user it disturbs.
+
+    That is a user whose signal is less than ten times the interference.
+    """
     purple, kinds = np.array((204, 121, 167)), set()
     for seed in range(12):
         network, renderer = Network(SPARSE), Renderer(SPARSE, "rgb_array")
@@ -179,13 +182,13 @@ def test_kpis_on_the_picture_are_those_of_the_episode_so_far(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     written: list[str] = []
-    original = rendering._Canvas._text
+    original = Canvas._text
 
     def noted(self: Any, text: str, size: int, colour: Any) -> Any:
         written.append(text)
         return original(self, text, size, colour)
 
-    monkeypatch.setattr(rendering._Canvas, "_text", noted)
+    monkeypatch.setattr(Canvas, "_text", noted)
     network, _ = drawn(
         RRMConfig(episode_length=30), lambda network: network.candidates[:, :, 0].copy(), steps=30
     )

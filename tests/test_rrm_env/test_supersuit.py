@@ -1,4 +1,4 @@
-"""SuperSuit's wrappers over the parallel environment: what comes out is what the bare environment gives, transformed as promised."""
+"""SuperSuit's wrappers transform what the bare parallel environment gives, and change no more."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ chosen_configs = pytest.mark.parametrize("config", [CONFIGS[name] for name in CH
 def side_by_side(
     env: Any, config: RRMConfig
 ) -> Iterator[tuple[bool, dict[str, Any], dict[str, Any]]]:
-    """Steps a wrapped and a bare environment through an episode and into the next; rewards, ends and infos must agree.
+    """Steps a wrapped and a bare environment through an episode and into the next.
+
+    Rewards, ends and infos must agree.
 
     Yields whether the observations are an episode's first, the wrapped ones and the bare ones.
     """
@@ -114,7 +116,8 @@ def test_agent_indicator_appends_who_the_agent_is(config: RRMConfig) -> None:
     for _, observations, expected in side_by_side(env, config):
         for i, (agent, observation) in enumerate(observations.items()):
             assert env.observation_space(agent).shape == observation.shape
-            # The mark is the highest bound, 12, although SuperSuit's own space ends at the lowest one: it is not in the space.
+            # The mark is the highest bound, 12. SuperSuit's own space ends at the lowest one, so
+            # the mark is not in the space.
             mark = high * np.eye(config.n_aps, dtype=np.float32)[i]
             np.testing.assert_array_equal(
                 observation, np.concatenate([expected[agent], mark]), strict=True
@@ -140,7 +143,7 @@ def stacked(dictionaries: Any) -> NDArray[Any]:
 
 
 def check_vector_env(env: Any, config: RRMConfig, seeds: list[int]) -> None:
-    """A vector environment of agents against bare environments with those seeds, over an episode's end into the next."""
+    """A vector environment of agents equals bare environments of its seeds for over an episode."""
     bare = [parallel_env(config=config) for _ in seeds]
     n_envs, n = len(seeds), config.n_aps
     observations, _ = env.reset(seed=seeds[0])
@@ -182,7 +185,8 @@ def test_vec_env_of_agents_equals_the_bare_environment(config: RRMConfig) -> Non
     )
 
 
-# From Python 3.12 on, forking warns where other tests have left threads behind; SuperSuit's workers are forked.
+# From Python 3.12 on, forking warns where other tests have left threads behind, and SuperSuit forks
+# its workers.
 @pytest.mark.filterwarnings(
     "ignore:This process .* is multi-threaded, use of fork:DeprecationWarning"
 )

@@ -1,4 +1,7 @@
-"""The thread pool: every part once, in order, errors raised, helpers that end with their owner and survive copies and forks."""
+"""The thread pool: every part once and in order, errors raised, and threads of its own per owner.
+
+Threads end with their owner; copies and forked processes start others.
+"""
 
 from __future__ import annotations
 
@@ -75,18 +78,16 @@ def test_error_of_any_thread_is_raised_and_the_pool_goes_on(failing: int) -> Non
 def test_interruption_while_waiting_leaves_nothing_for_the_next_run() -> None:
     def job(index: int, start: int, stop: int) -> str:
         if index == 1:
-            time.sleep(
-                0.2
-            )  # the caller is done with its part and waits; Ctrl-C, too, goes to the main thread
+            time.sleep(0.2)  # meanwhile the caller ends its part and waits
+            # Ctrl-C, too, goes to the main thread.
             signal.pthread_kill(cast(int, threading.main_thread().ident), signal.SIGINT)
             time.sleep(0.2)
         return "stale"
 
     threads = Threads(2)
     parts(threads, 10)
-    inherited = signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # a shell's background jobs ignore it
+    # Jobs that a shell runs in the background ignore the signal.
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
             threads.run(job, 10)
@@ -154,7 +155,7 @@ def _forked(network: Network, results: multiprocessing.queues.Queue[float]) -> N
     results.put(float(network.gain.sum()))
 
 
-# Python >= 3.12 warns of any fork in a process with threads; that such a fork works is what the test is about.
+# Python >= 3.12 warns of any fork in a process with threads; the test shows that it works.
 @pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
 def test_forked_process_starts_helpers_of_its_own() -> None:

@@ -1,4 +1,4 @@
-"""The Gymnasium vector environment: its spaces and infos, its autoreset modes, and that every slot is an episode like any other."""
+"""The Gymnasium vector environment: spaces, infos, autoreset modes, and slots like any episode."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def single_episodes(config: RRMConfig) -> list[Any]:
 
 
 def vector_episodes(env: RRMVectorEnv, seed: Any = SEEDS) -> list[Any]:
-    """The same from a vector environment, whatever its autoreset mode; flags and infos are checked on the way."""
+    """The same from a vector environment in any autoreset mode; flags and infos are checked too."""
     mode, length, n = env.autoreset_mode, env.config.episode_length, env.num_envs
     episodes: list[Any] = []
     observation, infos = env.reset(seed=seed)
@@ -372,7 +372,8 @@ def test_record_episode_statistics_counts_rewards_and_steps_of_each_episode(
         4,
     ):
         pytest.skip(
-            "before Gymnasium 1.4 the wrapper assumes NEXT_STEP and drops the first reward of every later episode"
+            "before Gymnasium 1.4 the wrapper assumes NEXT_STEP and drops the first reward of "
+            "every later episode"
         )
     env.reset(seed=SEEDS)  # type: ignore[arg-type]  # annotated for one seed only
     for episode, (actions, (_, rewards)) in enumerate(

@@ -1,4 +1,7 @@
-"""``--watch``, ``--video`` and ``--info`` of the baselines' command; the functions behind them have their tests in test_rendering.py."""
+"""``--watch``, ``--video`` and ``--info`` of the baselines' command.
+
+The functions behind them are tested in test_rendering.py.
+"""
 
 from __future__ import annotations
 

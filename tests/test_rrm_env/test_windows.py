@@ -1,4 +1,4 @@
-"""pygame's one window is shared by environments and other libraries, and refused without a screen."""
+"""pygame's one window is shared by environments and libraries, and refused without a screen."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_watching_without_a_display_is_refused_by_name(driver: str, reason: str)
     line = done.stderr.splitlines()[-1]  # the Wayland library may say something before
     assert (
         line
-        == f"error: no display ({reason}): use --video, rrm_env.watching.record or render_mode='rgb_array'"
+        == f"error: no display ({reason}): use --video, rrm_env.record or render_mode='rgb_array'"
     )
 
 
@@ -172,7 +172,10 @@ def twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
 
 
-CONFLICT = "pygame 2.6.1 and pygame-ce 2.5.9 are both installed as 'pygame' and overwrite each other's files: pip uninstall pygame pygame-ce"
+CONFLICT = (
+    "pygame 2.6.1 and pygame-ce 2.5.9 are both installed as 'pygame' and overwrite each other's "
+    "files: pip uninstall pygame pygame-ce"
+)
 
 
 @pytest.mark.usefixtures("twice")

@@ -32,7 +32,7 @@ from marl import Dataset, collect
 from marl.data.collect import Recording
 from marl.engines.local import Local
 from marl.engines.ray import Ray
-from marl.sweep.run import SweepRun, Training
+from marl.sweep.run import SweepRun, TrainingTask
 from rrm_env import Network
 
 NODE: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
@@ -125,7 +125,7 @@ class Fated(TDM):
         return super().schedule_candidates(network)
 
 
-def train_and_meet(task: Training) -> Any:
+def train_and_meet(task: TrainingTask) -> Any:
     """Train and evaluate a cell, and meet its fate once there is a checkpoint."""
     save, fate = marl.runs.checkpoint.save_tensors, Fate(task.folder.parent.parent)
 
