@@ -1,4 +1,4 @@
-"""Engines: every task once to its end, errors told from losses of workers, nothing left running; and datasets do not show who made them."""
+"""Engines: tasks, errors, lost workers, GPUs, and datasets that do not depend on the engine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ from workers import Ears, is_alive, wait_until
 from baselines import TDM, ITLinQ, MaxWeight, RandomWalk
 from marl import Dataset, collect
 from marl.data.collect import Recording
-from marl.engines import open_engine
 from marl.engines.base import Engine, LostError, Serial, Task, one_torch_thread
 from marl.engines.local import Local
 from marl.team import team_of
@@ -264,88 +263,6 @@ def test_a_gpu_task_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) ->
         pytest.raises(ValueError, match="device = 'cuda' is not available on this machine"),
     ):
         list(engine.run([Task("two", square, (2,), gpu=True)]))
-
-
-# --- Options ---
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ((None, 2, None), "workers = 2 needs engine = 'local' or 'ray'"),
-        (("local", None, "auto"), "address = 'auto' is a Ray cluster's and needs engine = 'ray'"),
-        (("local", 0, None), "workers must be an integer of at least 1 and at most 4096, got 0"),
-    ],
-)
-def test_options_that_do_not_go_together_are_refused(
-    options: tuple[Any, ...], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        open_engine(*options)
-
-
-def test_ray_is_asked_for_by_name_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(
-        ValueError, match=re.escape("engine = 'ray' needs ray: pip install -e \".[ray]\"")
-    ):
-        open_engine("ray")
-
-
-@pytest.mark.parametrize(
-    ("address", "message"),
-    [
-        ("127.0.0.1:1", "no Ray cluster answers there"),
-        ("127.0.0.1", "address must be HOST:PORT, ray://HOST:PORT or auto, got '127.0.0.1'"),
-        ("host:port", "address must be HOST:PORT"),
-    ],
-)
-def test_a_cluster_that_is_not_there_is_one_line_at_once(
-    address: str, message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    pytest.importorskip("ray")
-    began = time.monotonic()
-    assert (
-        run(
-            "collect",
-            "--out",
-            "new.safetensors",
-            "--transitions",
-            5,
-            "--engine",
-            "ray",
-            "--address",
-            address,
-        )
-        == 2
-    )
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert error.count("\n") == 1
-    assert message in error
-    assert time.monotonic() - began < 60
-    assert not Path("new.safetensors").exists()
-
-
-def test_other_environments_are_recorded_here_only(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    assert (
-        run(
-            "collect",
-            "--out",
-            tmp_path / "new",
-            "--env",
-            "mpe2.simple_spread_v3",
-            "--engine",
-            "local",
-        )
-        == 2
-    )
-    assert (
-        "--engine shares out the network's episodes and does not go with --env"
-        in capsys.readouterr().err
-    )
 
 
 # --- Shards ---
