@@ -1,4 +1,4 @@
-"""Playing episodes under given actions, and comparing what they return to the last bit."""
+"""Play episodes under given actions, and compare their outputs to the last bit."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ def named(env: Any, actions: NDArray[np.int64]) -> dict[str, int]:
 
 
 def play(env: Any, actions: NDArray[np.int64], seed: int | None = None) -> list[Any]:
-    """Copies of everything one episode of a parallel environment returns under (T, I) actions, `reset` first."""
+    """Copies of all that a parallel environment returns in one episode, `reset` first.
+
+    `actions` has shape (T, I).
+    """
     frames: list[Any] = [copy.deepcopy((*env.reset(seed=seed), env.state()))]
     for row in actions:
         frames.append(copy.deepcopy((*env.step(named(env, row)), env.state(), env.agents)))  # noqa: PERF401 (steps have an order)

@@ -1,4 +1,4 @@
-"""Standard output that takes nothing: closed pipes and full devices."""
+"""Standard outputs that accept nothing: closed pipes and full devices."""
 
 from __future__ import annotations
 

@@ -36,14 +36,16 @@ EVALUATION = 2**30
 
 
 class Unlike(ParallelEnv[str, Any, int]):  # type: ignore[misc] # published without type hints
-    """Two agents that differ in observation size, action count, masks and rewards; refuses illegal actions.
+    """Two agents that differ in observation size, action count, masks and rewards.
 
-    An episode lasts 3 or 4 steps and ends by termination where its last actions are even in sum, else by truncation. The first
-    feature of every observation is the seed of the last seeded reset, counted from `EVALUATION` on where it is beyond (float32
-    holds no larger integers), so that a recording tells how to repeat it.
+    It refuses illegal actions. An episode lasts 3 or 4 steps. It terminates if the sum of its last
+    actions is even, and is truncated otherwise. The first feature of every observation is the seed
+    of the last seeded reset, so that a recording tells how to repeat it. Seeds from `EVALUATION` on
+    are counted from there, since float32 holds no larger integers.
 
     Args:
-        masks: where masks are given: in "infos", in "observations" or "nowhere" (and then every action is legal).
+        masks: where masks are given: in "infos", in "observations" or "nowhere", and then every
+            action is legal.
     """
 
     def __init__(self, masks: str = "infos") -> None:
@@ -175,7 +177,10 @@ class Match(ParallelEnv[str, Any, int]):  # type: ignore[misc] # published witho
 
 
 def arrays(n: int = 6, team: Team = Team(2, 3, 4), seed: int = 0) -> dict[str, Any]:  # noqa: B008 - frozen
-    """The tensors of a valid dataset of random numbers; action 0 is always legal and the reward counts the transitions."""
+    """The tensors of a valid dataset of random numbers.
+
+    Action 0 is always legal, and the reward numbers the transitions.
+    """
     generator = torch.Generator().manual_seed(seed)
     seen, masked = (n, team.n_agents, team.n_features), (n, team.n_agents, team.n_actions)
     masks = [
@@ -336,7 +341,11 @@ def edit_json(path: Path, change: Callable[[Any], object]) -> None:
 
 
 def furnished(folder: Path) -> Path:
-    """The folder, with a dataset and runs in it: sac (two seeds) and bc learned from it, match (two seeds) in another environment."""
+    """The folder, filled with a dataset and three runs.
+
+    The runs sac (two seeds) and bc learned from the dataset, the run match (two seeds) learned in
+    another environment.
+    """
     dataset = collect(RandomWalk(silence=True), SMALL, 100, seed=5, name="random")
     dataset.write(folder / "data.safetensors")
     trained(folder / "sac", seeds=(0, 1), dataset=dataset)
@@ -351,7 +360,10 @@ def run(*arguments: object) -> int:
 
 
 def printed(capsys: pytest.CaptureFixture[str]) -> str:
-    """What went to standard output since the last look, white space evened out; nothing went to standard error."""
+    """The standard output since the last call, words separated by single spaces.
+
+    Asserts that standard error is empty.
+    """
     captured = capsys.readouterr()
     assert captured.err == ""
     return " ".join(captured.out.split())

@@ -1,4 +1,4 @@
-"""What engines tell, and processes that come and go."""
+"""Waiting for processes, and recording the events of an engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers beyond what computes, names that terminals take for markup, networks gone astray: what fuzzing found, each in a test."""
+"""Extreme numbers, markup in names and diverged networks are handled, as fuzzing found them."""
 
 from __future__ import annotations
 

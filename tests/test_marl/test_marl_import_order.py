@@ -1,4 +1,4 @@
-"""The order of imports: a module imports only what stands before it, so that no circle can arise."""
+"""The order of imports: a module imports only from rooms before its own, without circles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One table of KPIs: who computes, stores, prints or draws KPIs states the same ones, and older files stay readable."""
+"""All code that computes, stores, prints or draws KPIs takes them from one table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Missing or broken libraries of the learners: refused where asked for, left out elsewhere."""
+"""Libraries that are missing or broken are named where they are needed, and skipped elsewhere."""
 
 from __future__ import annotations
 
@@ -149,7 +149,8 @@ def test_a_sweep_leaves_out_its_picture(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "sweep.toml").write_text(
-        "[train]\nupdates = 2\nhidden_sizes = [4]\nbatch_size = 4\nlearning_starts = 8\nevaluation_episodes = 1\nset = { n_ues = 6 }\n"
+        "[train]\nupdates = 2\nhidden_sizes = [4]\nbatch_size = 4\nlearning_starts = 8\n"
+        "evaluation_episodes = 1\nset = { n_ues = 6 }\n"
         "[evaluate]\nepisodes = 1\n"
     )
     break_library("matplotlib", kind, tmp_path / "broken", monkeypatch)
@@ -157,7 +158,8 @@ def test_a_sweep_leaves_out_its_picture(
     lines = capsys.readouterr().out.splitlines()
     (left_out,) = [line for line in lines if "left out" in line]
     assert left_out.startswith(
-        f"results.png left out: it needs matplotlib, which is installed but cannot be imported ({kind}: "
+        "results.png left out: it needs matplotlib, "
+        f"which is installed but cannot be imported ({kind}: "
     )
     assert (tmp_path / "out" / "results.json").exists()
 

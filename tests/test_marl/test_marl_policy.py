@@ -84,7 +84,7 @@ def description(run: Path) -> dict[str, Any]:
 def preferences(
     run: Path, k: int, use: str, observation: NDArray[Any]
 ) -> list[NDArray[np.float64]]:
-    """Values or logits of every head for one team's observations (I, D), neuron layer by neuron layer."""
+    """Values or logits of every head for one team's observations (I, D), layer by layer."""
     tensors = {name: tensor.double().numpy() for name, tensor in checkpoint(run).items()}
     config = LearnerConfig.from_dict(description(run)["learner"])
     n_critics = {"bc": 0}.get(config.algorithm, config.n_critics)
@@ -109,7 +109,10 @@ def preferences(
 
 
 def best_legal(heads: list[NDArray[np.float64]], mask: NDArray[np.uint8]) -> tuple[int, ...]:
-    """The legal actions of the highest preference: one joint choice for one head, else one choice per head."""
+    """The legal actions of the highest preference.
+
+    One head chooses a joint action; several heads choose one action each.
+    """
     agents, actions = mask.shape
     if len(heads) == 1:
         joint = list(itertools.product(range(actions), repeat=agents))
@@ -234,7 +237,8 @@ def test_policy_of_a_learner_does_not_learn_on() -> None:
 @pytest.mark.parametrize(
     ("paradigm", "options", "use", "parameters", "multiply_adds", "bits"),
     [
-        # One network of 2 * 3 inputs, 5 neurons and 4^2 joint actions; 3 features and an action travel per agent, 32 bits each.
+        # One network of 2 * 3 inputs, 5 neurons and 4^2 joint actions. For every agent, 3 features
+        # and an action are exchanged, of 32 bits each.
         ("c", {}, "actor", 6 * 5 + 5 + 5 * 16 + 16, 6 * 5 + 5 * 16, 2 * (3 + 1) * 32),
         ("c", {}, "critic", 2 * (6 * 5 + 5 + 5 * 16 + 16), 2 * (6 * 5 + 5 * 16), 2 * (3 + 1) * 32),
         # Two networks of 3 inputs, 5 neurons and 4 actions, which talk to nobody.

@@ -105,17 +105,21 @@ def test_missing_runs_and_seeds_are_refused(run: Path, tmp_path: Path) -> None:
 
 def test_acting_needs_none_of_the_training_code(tmp_path: Path) -> None:
     run = trained(tmp_path / "run", training={"updates": 1, "evaluation_episodes": 1})
-    # The package's own __init__ imports everything, so an empty package with the same folder stands in for it.
+    training = ["training", "data.replay", "data.collect", "data.dataset", "exchange", "engines"]
+    above = ["options", "sweep", "cli"]
+    # The package's own __init__ imports everything, so an empty package with the same folder
+    # replaces it.
     code = f"""
 import sys, types
 package = types.ModuleType("marl")
 package.__path__ = {list(marl.__path__)!r}
 sys.modules["marl"] = package
-for name in ("learner", "training", "stores", "replay", "checkpoint", "losses", "collect", "dataset", "sources", "commands"):
+for name in {training + above!r}:
     sys.modules["marl." + name] = None
 from marl.policy import Policy
 from rrm_env import RRMConfig, evaluate
-print(evaluate(Policy.load({str(run)!r}), RRMConfig(**{SMALL.as_dict()!r}), episodes=3).ue_rates.sum())
+policy, config = Policy.load({str(run)!r}), RRMConfig(**{SMALL.as_dict()!r})
+print(evaluate(policy, config, episodes=3).ue_rates.sum())
 """
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""What is written can be read again: the readers' checks run before anything is written or recorded."""
+"""Files that are written can be read: writers apply the checks of the readers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of torch that a notebook may have made: nothing depends on them, and they stay."""
+"""Global settings of torch neither change results nor are changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How ``python -m marl`` refuses wrong input, and that its help documents every option."""
+"""``python -m marl`` refuses invalid input by name, and its help documents every option."""
 
 from __future__ import annotations
 

@@ -59,7 +59,8 @@ def test_the_command_prints_the_merged_table_and_writes_it_and_its_picture(
     lines = [" ".join(line.split()) for line in captured.out.splitlines()]
     for row in results["rows"]:
         kpis = row["kpis"]
-        means = f"{kpis['sum_rate']['mean']:.2f} {kpis['tail_rate']['mean']:.3f} {kpis['worst_rate']['mean']:.3f} {kpis['score']['mean']:.3f}"
+        digits = {"sum_rate": 2, "tail_rate": 3, "worst_rate": 3, "score": 3}
+        means = " ".join(f"{kpis[name]['mean']:.{n}f}" for name, n in digits.items())
         who = (
             f"{row['name']} {row['varied']['paradigm']} 2 {row['updates']}"
             if row["varied"]
@@ -86,7 +87,8 @@ def test_the_command_fails_when_cells_did(here: Path, capsys: pytest.CaptureFixt
     assert run("sweep", "study.toml", "--out", "out") == 1
     captured = capsys.readouterr()
     assert re.search(
-        r"^error: 2 of 3 failed; the same command tries again: c-marl-cql-sac-\w+/evaluation-\w+\.json: Div",
+        r"^error: 2 of 3 failed; the same command tries again: "
+        r"c-marl-cql-sac-\w+/evaluation-\w+\.json: Div",
         captured.err,
         re.M,
     )

@@ -102,7 +102,8 @@ def test_tensors_of_any_type_are_refused_by_name(tmp_path: Path) -> None:
         rewritten(tmp_path / "data.safetensors", lambda _: None, reward=torch.zeros(6, dtype=kind))
         with pytest.raises(
             DatasetError,
-            match=f"data.safetensors' holds no dataset: reward must be torch.float32 of shape .* {kind}",
+            match="data.safetensors' holds no dataset: "
+            f"reward must be torch.float32 of shape .* {kind}",
         ):
             Dataset.read(tmp_path / "data.safetensors")
 

@@ -1,4 +1,4 @@
-"""Files that change after they were verified: the change does not matter, or it is refused."""
+"""Files that change after they were verified: the change has no effect, or it is refused."""
 
 from __future__ import annotations
 
@@ -108,7 +108,10 @@ def test_a_file_larger_than_the_free_memory_is_refused_by_name(
 ) -> None:
     made_up().write(path := tmp_path / "data.safetensors")
     monkeypatch.setattr(marl.data.storage, "free_bytes", lambda _: 2 * path.stat().st_size - 1)
-    too_large = r"data.safetensors' cannot be read.*: its [\d,]+ bytes need .* MiB of memory while it is read, .* MiB are free"
+    too_large = (
+        r"data.safetensors' cannot be read.*: its [\d,]+ bytes need .* MiB of memory "
+        r"while it is read, .* MiB are free"
+    )
     with pytest.raises(error, match=too_large):
         read(path)
 

@@ -1,4 +1,4 @@
-"""Recordings of any parallel environment hold what happened, found again by stepping the environment without the recorder."""
+"""Recorded transitions of any parallel environment equal those without the recorder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ def segments(dataset: Dataset, num_envs: int) -> list[slice]:
 def assert_row(
     dataset: Dataset, names: tuple[str, str], row: int, env: Unlike, observations: dict[str, Any]
 ) -> None:
-    """A recorded observation and mask against the environment's: padded with zeros and with illegal actions."""
+    """Compare a recorded observation and mask with the environment's.
+
+    Recorded ones are padded with zeros and with illegal actions.
+    """
     for i, agent in enumerate(env.possible_agents):
         features, mask = np.zeros(5, np.float32), np.zeros(4, np.uint8)
         observation = (

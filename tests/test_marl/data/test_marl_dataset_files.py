@@ -49,7 +49,10 @@ def assert_same(left: Dataset, right: Dataset) -> None:
 
 @st.composite
 def datasets(draw: st.DrawFn) -> Dataset:
-    """Small datasets with any finite numbers, any masks that leave an action, and any text and numbers in the metadata."""
+    """Small datasets with any finite numbers and any metadata.
+
+    Masks leave every agent a legal action.
+    """
     n, agents, features, actions = (draw(st.integers(1, high)) for high in (5, 3, 4, 4))
 
     def drawn(kind: Any, shape: tuple[int, ...], elements: st.SearchStrategy[Any]) -> NDArray[Any]:
@@ -192,7 +195,7 @@ def test_places_that_cannot_be_written_are_refused(
 
 
 def flipped(name: str) -> Callable[[bytes], bytes]:
-    """Changes the lowest bit of a tensor's last element, which keeps the numbers valid or not, as chance will have it."""
+    """Flips the lowest bit of a tensor's last element; the number may stay valid or not."""
 
     def change(content: bytes) -> bytes:
         header, start = header_of(content)

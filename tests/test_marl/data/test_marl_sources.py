@@ -1,4 +1,4 @@
-"""Sources: environments of any kind look alike to a learner, start anew by themselves, and hand out each episode's real end."""
+"""Sources show learners any environment alike, restart episodes, and return their true ends."""
 
 from __future__ import annotations
 

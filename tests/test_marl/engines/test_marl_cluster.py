@@ -1,6 +1,6 @@
-"""A Ray cluster on this machine whose nodes are killed while they work: datasets and results do not show it, reports do.
+"""Nodes of a Ray cluster are killed at work: reports name the loss, and results are unchanged.
 
-``pytest tests/test_marl_cluster.py -v``
+``pytest tests/test_marl/engines/test_marl_cluster.py -v``
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ NODE: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
 
 @pytest.fixture(name="cluster")
 def head_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    """A cluster of one node, this machine; after the test nothing of it is left, whatever happened."""
+    """A cluster of one node, this machine; it is removed after the test in any case."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv(
         "PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), *sys.path])
@@ -82,7 +82,7 @@ class Fate:
         self._doomed.write_text(node.node_id)
 
     def meet(self) -> None:
-        """Called where work is in flight: the doomed node never gets past this, and the others do once it is dead."""
+        """Called by tasks: the doomed node never gets past this, the others do once it is dead."""
         if ray.get_runtime_context().get_node_id() == self._doomed.read_text():
             self._met.touch()
             while True:
@@ -92,7 +92,10 @@ class Fate:
     def fulfil(
         self, cluster: Cluster, node: Any, look: Callable[[], object] = lambda: None
     ) -> threading.Thread:
-        """Kill the node once work is in flight on it, and look around when it is dead; the thread then ends."""
+        """Kill the node once it works on a task, and call `look` when it is dead.
+
+        The thread then ends.
+        """
 
         def kill() -> None:
             wait_until(self._met.exists)

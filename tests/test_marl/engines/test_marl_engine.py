@@ -230,7 +230,8 @@ def test_workers_die_with_a_driver_that_was_killed(tmp_path: Path) -> None:
         from marl.engines.base import Task
         from marl.engines.local import Local
         from test_marl_engine import wait_for
-        list(Local(1).run([Task("endless", wait_for, (Path({str(tmp_path)!r}, "never"), Path({str(tmp_path)!r}, "pid")))]))
+        folder = Path({str(tmp_path)!r})
+        list(Local(1).run([Task("endless", wait_for, (folder / "never", folder / "pid"))]))
     """
     driver = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)])
     try:

@@ -1,4 +1,4 @@
-"""Arrays and Minari datasets that lie, grow, lead elsewhere or name code: what fuzzing found, each refused by name."""
+"""Damaged and forged arrays and Minari datasets are refused by name, as fuzzing found them."""
 
 from __future__ import annotations
 
@@ -135,7 +135,8 @@ def test_code_that_a_minari_dataset_names_is_not_called(missing: str, exported: 
         ),
         (
             lambda said: said.update(
-                action_space='{"type": "Box", "dtype": "U100000000", "shape": [1], "low": [0], "high": [1]}'
+                action_space='{"type": "Box", "dtype": "U100000000", "shape": [1], '
+                '"low": [0], "high": [1]}'
             ),
             "dtype of a space must be one of numbers",
         ),

@@ -230,7 +230,8 @@ def test_one_agent_with_discrete_actions_is_a_team_of_one(minari: Any) -> None:
             gymnasium.spaces.Box(-1, 1, (5,)),
             gymnasium.spaces.Discrete(2),
             {"infos": {"action_mask": np.ones((3, 2))}},
-            r"action_mask in episode 0 of Minari dataset 'other/some-v1' must have shape \(4, 1, 2\), got \(3, 2\)",
+            r"action_mask in episode 0 of Minari dataset 'other/some-v1' "
+            r"must have shape \(4, 1, 2\), got \(3, 2\)",
         ),
     ],
 )

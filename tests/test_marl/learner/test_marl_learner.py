@@ -156,7 +156,8 @@ def test_a_batch_of_another_size_is_refused(n_seeds: int, size: int) -> None:
     before = copies(learner)
     with pytest.raises(
         ValueError,
-        match=rf"^batch must hold \(seeds, batch_size\) = \(3, 16\) transitions, got \({n_seeds}, {size}\)$",
+        match=r"^batch must hold \(seeds, batch_size\) = \(3, 16\) transitions, "
+        rf"got \({n_seeds}, {size}\)$",
     ):
         learner.update(random_batch(TEAM, n_seeds, size))
     assert all(torch.equal(tensor, before[name]) for name, tensor in learner.tensors().items())
@@ -303,7 +304,8 @@ def test_loading_refuses_what_does_not_fit_by_name_and_changes_nothing() -> None
     before, wider = copies(learner), copies(make_learner("c", "sac", TEAM, hidden_sizes=(9,)))
     with pytest.raises(
         ValueError,
-        match=r"layers\.0\.weights must be torch\.float32 of shape \(5, 1, 1, 6, 8\), found torch\.float32 of shape \(5, 1, 1, 6, 9\)",
+        match=r"layers\.0\.weights must be torch\.float32 of shape \(5, 1, 1, 6, 8\), "
+        r"found torch\.float32 of shape \(5, 1, 1, 6, 9\)",
     ):
         learner.load(wider)
     for name in before:

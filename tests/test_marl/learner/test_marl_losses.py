@@ -1,4 +1,4 @@
-"""The losses: numbers computed elsewhere, plain-Python twins, and the sum of all as a whole learner descends it."""
+"""Losses equal published numbers and the reference implementation, alone and in a learner."""
 
 from __future__ import annotations
 
@@ -121,7 +121,10 @@ def test_a_learner_of_one_agent_has_the_losses_of_other_libraries(
 
 
 class Case:
-    """Random values (C, B, M) and logits (B, M) of one seed and head under a mask with a legal, chosen action in every row."""
+    """Random values (C, B, M) and logits (B, M) of one seed and head, a mask and chosen actions.
+
+    The chosen action of every row is legal.
+    """
 
     def __init__(
         self, seed: int, critics: int, batch: int, actions: int, spread: float, temperature: float
@@ -146,7 +149,10 @@ class Case:
         return self.masked(self.logits).log_softmax(-1)
 
     def rows(self) -> list[tuple[dict[int, float], dict[int, float], dict[int, float], int]]:
-        """Per transition and legal action: probability, smallest value, smallest online value; and the chosen action."""
+        """Probability, smallest value and smallest online value of each legal action.
+
+        Yields one row for each transition, with the chosen action.
+        """
         found = []
         for b in range(len(self.mask)):
             legal = [a for a in range(self.mask.shape[1]) if self.mask[b, a]]
@@ -284,7 +290,7 @@ def test_values_of_heads_add_up_only_where_they_are_mixed() -> None:
 
 @st.composite
 def learners(draw: st.DrawFn, paradigm: Paradigm, algorithm: Algorithm) -> Learner:
-    """Learners of two seeds in which every network, normaliser and temperature differs from every other."""
+    """Learners of two seeds whose networks, normalisers and temperatures all differ."""
     learner = make_learner(
         paradigm,
         algorithm,

@@ -326,7 +326,8 @@ def test_a_flipped_bit_in_a_tensor_is_refused(name: str, tmp_path: Path) -> None
     (run / name).write_bytes(content)
     with pytest.raises(
         RunError,
-        match=f"{name}' cannot be read: it was altered after it was written, its checksum does not match",
+        match=f"{name}' cannot be read: it was altered after it was written, "
+        "its checksum does not match",
     ):
         load_tensors(run, with_replay=True)
 
@@ -342,6 +343,7 @@ def test_a_description_of_another_learner_is_refused_and_other_versions_are_not(
     (run / "config.json").write_text(json.dumps({**description, "learner": changed}))
     with pytest.raises(
         RunError,
-        match=r"belongs to another run than config\.json beside it describes: discount was 0\.9, now 0\.123",
+        match=r"belongs to another run than config\.json beside it describes: "
+        r"discount was 0\.9, now 0\.123",
     ):
         Policy.load(run)

@@ -1,4 +1,4 @@
-"""Datasets, runs and studies under faults, really done: kills, full disks, read-only folders, several processes, interruptions."""
+"""Datasets and runs survive real faults: kills, full disks and read-only folders."""
 
 from __future__ import annotations
 
@@ -107,9 +107,8 @@ def test_half_files_are_found_by_the_script_that_kills(script: ModuleType, tmp_p
 
 
 def test_same_dataset_is_the_same_bytes_every_time(tmp_path: Path) -> None:
-    for k in range(
-        12
-    ):  # left to the library, the metadata come in the order of a hash that is another one every time
+    # The library alone would order the metadata by a hash, which differs every time.
+    for k in range(12):
         made_up().write(tmp_path / str(k))
     assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
     assert Dataset.read(tmp_path / "0").fingerprint() == made_up().fingerprint()
@@ -156,7 +155,8 @@ def test_plain_training_goes_on_in_a_folder_that_a_kill_left_without_a_descripti
         (tmp_path / "run" / name).touch()
     with pytest.raises(
         RunError,
-        match=r"holds no run: config.json .*; there is nothing to resume: start it without --resume",
+        match=r"holds no run: config.json .*; "
+        r"there is nothing to resume: start it without --resume",
     ):
         trained(tmp_path / "run", resume=True)
     assert_same_outcome(trained(tmp_path / "run"), trained(tmp_path / "whole"))
@@ -190,7 +190,8 @@ def test_dataset_that_does_not_fit_leaves_the_old_one(
         assert run(*command) == 1
         errors = capsys.readouterr().err
         assert re.fullmatch(
-            rf"error: '.*data\.safetensors' could not be written: {NO_SPACE}; what stood there .*, then try again\n",
+            rf"error: '.*data\.safetensors' could not be written: {NO_SPACE}; "
+            r"what stood there .*, then try again\n",
             errors,
         )
         assert Dataset.read(out).fingerprint() == made_up().fingerprint()
@@ -227,7 +228,10 @@ def test_run_on_a_full_disk_keeps_its_checkpoint_and_ends_alike_when_there_is_sp
                 disk.fill(left)
 
         folder = disk.folder / "run"
-        message = rf"{refused}' could not be written: {NO_SPACE}; .*, then try again; '.*run' {re.escape(kept)}"
+        message = (
+            rf"{refused}' could not be written: {NO_SPACE}; .*, then try again; "
+            rf"'.*run' {re.escape(kept)}"
+        )
         with pytest.raises(WriteError, match=message):
             trained(folder, {"hidden_sizes": (32,)}, training, report=report)
         disk.free()
@@ -314,7 +318,7 @@ def test_tensorboard_that_cannot_be_written_is_named(
             assert folder.endswith("tensorboard")
 
         def add_scalar(self, *_: object) -> None:
-            """Fail as the real one: its thread first, which Python would report with a traceback."""
+            """Fail as the real one: first in its thread, whose traceback Python would print."""
             thread = Writing(target=fail)
             thread.start()
             thread.join()
@@ -331,7 +335,8 @@ def test_tensorboard_that_cannot_be_written_is_named(
         installed.setitem(sys.modules, "torch.utils.tensorboard", module)
         with pytest.raises(
             WriteError,
-            match=r"tensorboard' could not be written: No space left .*; TensorBoard shows less than the log",
+            match=r"tensorboard' could not be written: No space left .*; "
+            r"TensorBoard shows less than the log",
         ):
             trained(tmp_path / "run")
     assert [record["update"] for record in records(tmp_path / "run")] == [5]

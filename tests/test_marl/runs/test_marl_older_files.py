@@ -1,4 +1,4 @@
-"""Runs and datasets that earlier revisions wrote: nothing was released, so most are refused."""
+"""Files of earlier revisions are refused, since none of those was released."""
 
 from __future__ import annotations
 

@@ -145,7 +145,10 @@ def test_a_sweep_in_toml_is_the_one_in_python(tmp_path: Path) -> None:
 
 def test_names_are_the_same_in_other_processes() -> None:
     """Whatever order sets and dictionaries have there."""
-    code = "from sweeps import *; print([cell.name for cell in all_cells(small())], names_of_data(small()))"
+    code = (
+        "from sweeps import *; "
+        "print([cell.name for cell in all_cells(small())], names_of_data(small()))"
+    )
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path]),

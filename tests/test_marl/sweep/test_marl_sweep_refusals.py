@@ -126,7 +126,8 @@ from marl.sweep.grid import MAX_POINTS, Sweep
         ({"seeds_per_cell": 0}, "seeds_per_cell must be an integer of at least 1"),
         (
             {"train": {"updates": list(range(100, 30_100, 100)), "batch_size": list(range(1, 40))}},
-            rf"the grid has 11,700 points, allowed: up to {MAX_POINTS:,}; it is 300 of updates × 39 of batch_size",
+            rf"the grid has 11,700 points, allowed: up to {MAX_POINTS:,}; "
+            "it is 300 of updates × 39 of batch_size",
         ),
     ],
 )
@@ -146,11 +147,13 @@ def test_what_a_command_would_refuse_is_refused_before_any_work(
         (b"\xff", "is no TOML: "),
         (
             "[trian]\n",
-            "unknown section or option 'trian' (did you mean 'train'?); allowed: train, collect, evaluate, seeds, seeds_per_cell",
+            "unknown section or option 'trian' (did you mean 'train'?); "
+            "allowed: train, collect, evaluate, seeds, seeds_per_cell",
         ),
         (
             "[train]\nupdates = 'many'",
-            "[train] updates must be an integer of at least 1 and at most 9007199254740992, got 'many'",
+            "[train] updates must be an integer of at least 1 and at most 9007199254740992, "
+            "got 'many'",
         ),
     ],
 )

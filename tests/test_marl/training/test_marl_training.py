@@ -54,7 +54,10 @@ def parallel_dataset() -> Dataset:
 
 
 def check_records(run: Path, algorithm: str, kpis: set[str], n_seeds: int = 2) -> None:
-    """Twenty updates: a record every 5, with every part for every seed, and evaluations every 10."""
+    """Check a log of twenty updates.
+
+    It has a record every 5 updates, with every part for every seed, and evaluations every 10.
+    """
     log = records(run)
     assert [record["update"] for record in log] == [5, 10, 15, 20]
     assert [record["update"] for record in log if "evaluation" in record] == (

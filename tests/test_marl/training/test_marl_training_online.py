@@ -56,7 +56,7 @@ def test_actions_are_random_first_and_then_explore_less_and_less(
 
 @pytest.mark.parametrize("seed", [0, 6])
 def test_replay_holds_what_happened(seed: int, tmp_path: Path) -> None:
-    # 8 random steps, 20 more, in 2 environments that start anew when the checkpoint at update 10 was written.
+    # 8 random steps and 20 more, in 2 environments that restart after the checkpoint of update 10.
     run = trained(tmp_path / "run", {"replay_capacity": 100}, seeds=(seed,))
     replay = load_file(run / "replay-20.safetensors")
     assert int(replay["added"]) == 2 * (8 + 20)
