@@ -86,21 +86,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_schedulers_are_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "data.safetensors"
-    assert (
-        run(
-            "collect",
-            "--out",
-            out,
-            "--scheduler",
-            "itlinq:tolerance_db=0",
-            "--transitions",
-            45,
-            "--seed",
-            3,
-            *NETWORK,
-        )
-        == 0
-    )
+    arguments = ["--scheduler", "itlinq:tolerance_db=0", "--transitions", 45, "--seed", 3, *NETWORK]
+    assert run("collect", "--out", out, *arguments) == 0
     expected = collect(ITLinQ(tolerance_db=0), SMALL, 45, seed=3, name="itlinq:tolerance_db=0")
     assert Dataset.read(out).fingerprint() == expected.fingerprint()
     text = printed(capsys)
@@ -135,21 +122,8 @@ def test_random_walk_with_silence_and_other_presets_are_recorded(tmp_path: Path)
 def test_all_seeds_of_a_run_are_recorded_equally(sample: bool, home: Path, tmp_path: Path) -> None:
     out = tmp_path / "data.safetensors"
     options = [*NETWORK, *(["--sample"] if sample else [])]
-    assert (
-        run(
-            "collect",
-            "--out",
-            out,
-            "--policy",
-            home / "sac",
-            "--transitions",
-            31,
-            "--seed",
-            9,
-            *options,
-        )
-        == 0
-    )
+    arguments = ["--policy", home / "sac", "--transitions", 31, "--seed", 9, *options]
+    assert run("collect", "--out", out, *arguments) == 0
     dataset = Dataset.read(out)
     assert dataset.behaviour.bincount().tolist() == [16, 15]
     names = [behaviour["name"] for behaviour in dataset.metadata["behaviours"]]
@@ -163,21 +137,8 @@ def test_all_seeds_of_a_run_are_recorded_equally(sample: bool, home: Path, tmp_p
 def test_different_seeds_of_a_run_s_recording_share_no_episodes(home: Path, tmp_path: Path) -> None:
     firsts = []
     for seed in (0, 1):
-        assert (
-            run(
-                "collect",
-                "--out",
-                tmp_path / str(seed),
-                "--policy",
-                home / "sac",
-                "--transitions",
-                20,
-                "--seed",
-                seed,
-                *NETWORK,
-            )
-            == 0
-        )
+        arguments = ["--policy", home / "sac", "--transitions", 20, "--seed", seed, *NETWORK]
+        assert run("collect", "--out", tmp_path / str(seed), *arguments) == 0
         firsts += [row.tobytes() for row in Dataset.read(tmp_path / str(seed)).observation.numpy()]
     assert len(set(firsts)) == len(firsts)
 
@@ -253,18 +214,8 @@ def test_presets_keep_options_given_explicitly(place: int, home: Path, tmp_path:
     ]
     options += ["--seeds", 2, *LEARNER[:4]]
     options[place:place] = ["--preset", "paper"]
-    assert (
-        run(
-            "train",
-            "--out",
-            tmp_path / "run",
-            "--dataset",
-            home / "data.safetensors",
-            *options,
-            *TRAINING,
-        )
-        == 0
-    )
+    arguments = ["--dataset", home / "data.safetensors", *options, *TRAINING]
+    assert run("train", "--out", tmp_path / "run", *arguments) == 0
     description = json.loads((tmp_path / "run" / "config.json").read_text())
     expected = LearnerConfig.preset("paper", double_q=False, batch_size=8, **changes)
     assert LearnerConfig.from_dict(description["learner"]) == expected
@@ -276,19 +227,8 @@ def test_presets_keep_options_given_explicitly(place: int, home: Path, tmp_path:
 @pytest.mark.parametrize("preset", ["paper", "tuned"])
 def test_presets_are_those_of_the_library(preset: str, home: Path, tmp_path: Path) -> None:
     options = ["--hidden-sizes", 16, "--batch-size", 8, *TRAINING]
-    assert (
-        run(
-            "train",
-            "--out",
-            tmp_path / "run",
-            "--preset",
-            preset,
-            "--dataset",
-            home / "data.safetensors",
-            *options,
-        )
-        == 0
-    )
+    arguments = ["--preset", preset, "--dataset", home / "data.safetensors", *options]
+    assert run("train", "--out", tmp_path / "run", *arguments) == 0
     description = json.loads((tmp_path / "run" / "config.json").read_text())
     assert LearnerConfig.from_dict(description["learner"]) == LearnerConfig.preset(
         preset, hidden_sizes=(16,), batch_size=8
@@ -302,20 +242,8 @@ def test_simple_spread_is_recorded_and_trained_online_and_offline(
     assert run("collect", "--out", data, "--transitions", 60, *SPREAD) == 0
     assert "random actions" in printed(capsys)
     for name, options in (("online", []), ("offline", ["--dataset", data])):
-        assert (
-            run(
-                "train",
-                "--out",
-                tmp_path / name,
-                "--paradigm",
-                "ctde",
-                *SPREAD,
-                *options,
-                *LEARNER,
-                *TRAINING,
-            )
-            == 0
-        )
+        arguments = ["--paradigm", "ctde", *SPREAD, *options, *LEARNER, *TRAINING]
+        assert run("train", "--out", tmp_path / name, *arguments) == 0
         assert re.search(
             r"update 10.*: return -\d+\.\d{3} update 20.*: return -\d+\.\d{3} wrote",
             printed(capsys),

@@ -175,19 +175,8 @@ def test_a_node_that_dies_while_recording_does_not_show_in_the_dataset(
     # The command, on what is left of the cluster.
     network = "--set", "n_aps=2", "n_ues=6", "n_candidates=2", "episode_length=10"
     options = "--scheduler", "tdm", "--transitions", 1_500, "--seed", 7, *network
-    assert (
-        run(
-            "collect",
-            "--out",
-            tmp_path / "by_command",
-            "--engine",
-            "ray",
-            "--address",
-            cluster.address,
-            *options,
-        )
-        == 0
-    )
+    arguments = ["--engine", "ray", "--address", cluster.address, *options]
+    assert run("collect", "--out", tmp_path / "by_command", *arguments) == 0
     assert (tmp_path / "by_command").read_bytes() == (tmp_path / "here.safetensors").read_bytes()
     assert Dataset.read(tmp_path / "by_command")
 

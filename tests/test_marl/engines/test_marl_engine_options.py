@@ -50,20 +50,8 @@ def test_a_cluster_that_is_not_there_is_one_line_at_once(
 ) -> None:
     pytest.importorskip("ray")
     began = time.monotonic()
-    assert (
-        run(
-            "collect",
-            "--out",
-            "new.safetensors",
-            "--transitions",
-            5,
-            "--engine",
-            "ray",
-            "--address",
-            address,
-        )
-        == 2
-    )
+    arguments = ["--transitions", 5, "--engine", "ray", "--address", address]
+    assert run("collect", "--out", "new.safetensors", *arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert error.count("\n") == 1
@@ -75,18 +63,8 @@ def test_a_cluster_that_is_not_there_is_one_line_at_once(
 def test_other_environments_are_recorded_here_only(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    assert (
-        run(
-            "collect",
-            "--out",
-            tmp_path / "new",
-            "--env",
-            "mpe2.simple_spread_v3",
-            "--engine",
-            "local",
-        )
-        == 2
-    )
+    arguments = ["--env", "mpe2.simple_spread_v3", "--engine", "local"]
+    assert run("collect", "--out", tmp_path / "new", *arguments) == 2
     assert (
         "--engine shares out the network's episodes and does not go with --env"
         in capsys.readouterr().err

@@ -262,18 +262,8 @@ def test_training_command_on_a_full_disk_ends_with_one_line(
             10,
             *NETWORK,
         ]
-        assert (
-            run(
-                *command,
-                "--evaluate-every",
-                10,
-                "--evaluation-episodes",
-                1,
-                "--learning-starts",
-                64,
-            )
-            == 1
-        )
+        arguments = ["--evaluate-every", 10, "--evaluation-episodes", 1, "--learning-starts", 64]
+        assert run(*command, *arguments) == 1
         disk.free()
         assert re.fullmatch(
             rf"error: '.*replay-10\.safetensors' could not be written: {NO_SPACE}; .*"
@@ -354,19 +344,8 @@ def test_read_only_run_is_evaluated_and_recorded_but_not_trained(
     with read_only(folder):
         assert run("evaluate", folder, "--episodes", 4) == 0
         assert run("info", folder) == 0
-        assert (
-            run(
-                "collect",
-                "--policy",
-                folder,
-                "--out",
-                tmp_path / "data",
-                "--transitions",
-                20,
-                *NETWORK,
-            )
-            == 0
-        )
+        arguments = ["--policy", folder, "--out", tmp_path / "data", "--transitions", 20, *NETWORK]
+        assert run("collect", *arguments) == 0
         assert len(load_policies(folder)) == 1
         capsys.readouterr()
         with pytest.raises(
