@@ -26,7 +26,7 @@ CONFIGS: dict[str, RRMConfig] = {
 
 
 def random_actions(config: RRMConfig, num_envs: int, seed: int = 0) -> NDArray[np.int64]:
-    """(T, B, I) actions of whole episodes, masked ones among them."""
+    """Random actions (T, B, I) of whole episodes, including masked ones."""
     shape = (config.episode_length, num_envs, config.n_aps)
     return np.random.default_rng(seed).integers(config.n_actions, size=shape)
 
@@ -48,7 +48,7 @@ def play(env: Any, actions: NDArray[np.int64], seed: int | None = None) -> list[
 
 
 def assert_identical(left: Any, right: Any) -> None:
-    """Equal structure, types, shapes and bits."""
+    """Assert equal structure, types, shapes and bits."""
     assert type(left) is type(right)
     if isinstance(left, dict):
         assert list(left) == list(right)

@@ -28,7 +28,7 @@ def closed_pipe() -> Iterator[TextIO]:
 
 @contextmanager
 def full_device() -> Iterator[TextIO]:
-    """A stream onto a device that takes nothing."""
+    """A stream to a device that is always full."""
     if not FULL.exists():
         pytest.skip("this system has no /dev/full")
     stream = FULL.open("w")

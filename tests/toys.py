@@ -103,7 +103,7 @@ class Unlike(ParallelEnv[str, Any, int]):  # type: ignore[misc] # published with
         return observations, rewards, *ends, infos
 
     def _see(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Observations and infos, the last agent first: order must not matter."""
+        """Observations and infos, the last agent first, since order must not matter."""
         observations, infos = {}, {}
         self.legal: dict[str, NDArray[np.int8]] = {}
         for agent in reversed(self.possible_agents):
@@ -205,7 +205,7 @@ def arrays(n: int = 6, team: Team = Team(2, 3, 4), seed: int = 0) -> dict[str, A
 
 
 def episodes(dataset: Dataset, length: int) -> list[slice]:
-    """Rows of each episode, the last one perhaps cut."""
+    """The rows of each episode; the last one may be cut."""
     return [
         slice(start, min(start + length, len(dataset))) for start in range(0, len(dataset), length)
     ]
@@ -257,7 +257,7 @@ def small_learner(**changes: Any) -> LearnerConfig:
 
 
 def small_training(**changes: Any) -> TrainingConfig:
-    """Twenty updates with every kind of record."""
+    """A configuration of twenty updates with every kind of record."""
     small = {
         "updates": 20,
         "log_every": 5,
@@ -275,7 +275,7 @@ def trained(
     training: dict[str, Any] | None = None,
     **options: Any,
 ) -> Path:
-    """A small run, in the network `SMALL` where nothing else is given."""
+    """Train a small run, in the network `SMALL` if no environment is given."""
     options = {"environment": SMALL, **options}
     return train(
         run, small_learner(**(learner or {})), small_training(**(training or {})), **options
@@ -283,7 +283,7 @@ def trained(
 
 
 def records(run: Path) -> list[dict[str, Any]]:
-    """The log, without the time it took."""
+    """The entries of the log, without times."""
     lines = (run / "log.jsonl").read_text().splitlines()
     return [
         {key: value for key, value in json.loads(line).items() if key != "seconds"}
@@ -292,12 +292,12 @@ def records(run: Path) -> list[dict[str, Any]]:
 
 
 def checkpoint(run: Path) -> dict[str, Tensor]:
-    """Every tensor of the learner, as the run left them."""
+    """The tensors in the checkpoint of a run."""
     return load_file(run / "checkpoint.safetensors")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file, hidden ones too, without the time that things took."""
+    """The content of every file, hidden ones too, without times."""
     return {
         str(path.relative_to(folder)): re.sub(rb'"seconds": [\d.]+', b"", path.read_bytes())
         for path in folder.rglob("*")
@@ -306,7 +306,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def assert_same_outcome(run: Path, other: Path) -> None:
-    """Equal logs and, to the bit, equal checkpoints."""
+    """Assert equal logs and, to the bit, equal checkpoints."""
     assert records(run) == records(other)
     left, right = checkpoint(run), checkpoint(other)
     assert left.keys() == right.keys()
@@ -355,7 +355,7 @@ def furnished(folder: Path) -> Path:
 
 
 def run(*arguments: object) -> int:
-    """``python -m marl`` with these arguments."""
+    """Run ``python -m marl`` with these arguments, and return its exit status."""
     return main([str(argument) for argument in arguments])
 
 

@@ -18,7 +18,7 @@ from marl.data.transitions import Transitions
 
 Floats = NDArray[np.float64]
 Backup = Callable[[Floats], Floats]
-"""V (X,) of Q (X, M), -inf where an action is illegal."""
+"""A function that returns V (X,) of Q (X, M), which is -inf where an action is illegal."""
 SCHEMES: list[tuple[Paradigm, Algorithm]] = list(product(get_args(Paradigm), get_args(Algorithm)))
 DISCOUNT = 0.8
 
@@ -31,11 +31,11 @@ class Problem:
     """What a single decision maker faces: X states, M actions."""
 
     reward: Floats
-    """(X, M), expected."""
+    """(X, M), the expected reward."""
     onward: Floats
     """(X, M, X), probabilities of the next state; 1 minus their sum is that of termination."""
     legal: NDArray[np.bool_]
-    """(X, M)."""
+    """(X, M), whether an action is legal."""
 
     def solve(self, backup: Backup) -> Floats:
         """The Q (X, M) with Q = reward + discount E[V(next)] and V = backup(Q); illegal: -inf."""
@@ -46,7 +46,7 @@ class Problem:
 
 
 def hard(q: Floats) -> Floats:
-    """max_a Q."""
+    """The hard value max_a Q."""
     return np.asarray(q.max(-1))
 
 
@@ -90,7 +90,7 @@ class World:
 
     @property
     def joint(self) -> list[tuple[int, ...]]:
-        """All joint actions."""
+        """All joint actions, in the order of columns."""
         return list(product(range(self.team.n_actions), repeat=self.team.n_agents))
 
     def legal_joint(self) -> NDArray[np.bool_]:
@@ -103,12 +103,12 @@ class World:
         )
 
     def central(self) -> Problem:
-        """As one decision maker faces it."""
+        """The problem of one decision maker who chooses joint actions."""
         onward = np.eye(len(self.reward))[self.successors].mean(-2) * ~self.terminates[..., None]
         return Problem(self.reward, onward, self.legal_joint())
 
     def seen_by(self, agent: int) -> Problem:
-        """As one agent faces it while the others draw uniformly from their legal actions."""
+        """The problem of one agent while the others draw uniformly from their legal actions."""
         whole, own = self.central(), np.array([action[agent] for action in self.joint])
         columns = []
         for a in range(self.team.n_actions):
@@ -263,12 +263,12 @@ def stored(team: Team, n: int, seed: int = 0) -> Transitions:
 
 
 def copies(learner: Learner) -> dict[str, Tensor]:
-    """What `Learner.tensors` holds now."""
+    """Copies of the tensors of a learner."""
     return {name: tensor.clone() for name, tensor in learner.tensors().items()}
 
 
 def scatter_parameters(learner: Learner, seed: int = 0) -> None:
-    """Give every network parameters of its own, targets too."""
+    """Give every network, target networks too, different parameters."""
     generator = torch.Generator().manual_seed(seed)
     for layer in learner.layers:
         for tensor in layer:

@@ -37,7 +37,7 @@ def test_teams_too_large_to_count_are_refused_at_once() -> None:
 
 
 class Unspeakable:
-    """An object that cannot be shown."""
+    """An object whose representation fails."""
 
     def __repr__(self) -> str:
         raise RuntimeError("no repr")

@@ -46,7 +46,7 @@ NONSENSE: list[Any] = ["nonsense", None, "", 1, []]
 
 
 def refusals() -> list[tuple[str, Any, type[Exception], str]]:
-    """Field, value, error and what the message says is allowed."""
+    """Field, value, error and the allowed values in the message."""
     listed: list[tuple[str, Any, type[Exception], str]] = []
     for name in POSITIVE:
         listed += [

@@ -32,7 +32,7 @@ ORDER = (
     "__init__",
     "__main__",
 )
-"""The rooms of `marl`, each of which may import from those before it and from itself."""
+"""The rooms of `marl`; each may import from those before it and from itself."""
 
 
 def imported(path: Path) -> Iterator[str]:

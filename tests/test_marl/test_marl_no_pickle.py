@@ -47,7 +47,7 @@ OFFLINE, ONLINE = "offline", "online"
 
 
 class CodeError(BaseException):
-    """Code was about to be run; no `except Exception` hides it."""
+    """Raised instead of running code; no `except Exception` hides it."""
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def no_code(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """All that runs code raises, but where Python imports a module of its own."""
+    """Make all functions that run code raise, except where Python imports a module."""
 
     def guarded(module: ModuleType, name: str) -> Callable[..., Any]:
         original = getattr(module, name)

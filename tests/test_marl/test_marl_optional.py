@@ -25,7 +25,7 @@ from rrm_env import optional
 
 @pytest.fixture(autouse=True)
 def _nothing_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is said once is said in each test."""
+    """Let notices that are printed once per process appear in each test."""
     monkeypatch.setattr(optional, "_said", set())
 
 
@@ -84,7 +84,7 @@ def test_training_goes_on_where_tensorboard_breaks_later(
 def test_trainings_that_overlap_leave_the_hook_for_threads_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first to begin is the first to end."""
+    """Two threads overlap: the one that starts first also ends first."""
     module: Any = type(sys)("torch.utils.tensorboard")
     module.SummaryWriter = Writer
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)

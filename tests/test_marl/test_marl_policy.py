@@ -76,7 +76,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 def description(run: Path) -> dict[str, Any]:
-    """What the run says it is."""
+    """The description of the run."""
     described: dict[str, Any] = json.loads((run / "config.json").read_text())
     return described
 

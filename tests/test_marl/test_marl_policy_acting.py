@@ -131,7 +131,7 @@ def test_acting_in_simple_spread_gives_legal_actions(sample: bool) -> None:
 
 
 class Zeros:
-    """A generator that draws the lowest number numpy's can, which they do once in 2^24 draws."""
+    """A generator that only draws 0, as numpy's do once in 2^24 draws."""
 
     def random(self, shape: tuple[int, ...], kind: Any) -> NDArray[Any]:
         """As numpy's."""
@@ -153,7 +153,7 @@ def test_sampling_is_legal_whatever_is_drawn(monkeypatch: pytest.MonkeyPatch) ->
 
 
 class Recorder(Policy):
-    """Remembers what it saw and did."""
+    """A policy that records its observations and actions."""
 
     def actions(
         self,

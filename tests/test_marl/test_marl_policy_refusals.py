@@ -35,7 +35,7 @@ def edited(name: str, change: Callable[[Path], object]) -> Callable[[Path], None
 
 
 def replaced_by_dataset(path: Path) -> None:
-    """Another kind of file under the same name."""
+    """Replace a file by a dataset of the same name."""
     path.unlink()
     made_up().write(path)
 

@@ -26,7 +26,7 @@ TEAM = team_of(SMALL)
 
 @pytest.fixture
 def _frequent_switches() -> Iterator[None]:
-    """Threads take turns as often as they can, so that shared scratch shows."""
+    """Switch threads as often as possible, so that shared buffers would show."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield

@@ -42,7 +42,7 @@ def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what commands take."""
+    """A folder with a dataset and runs, as arguments of commands."""
     return furnished(tmp_path_factory.mktemp("home"))
 
 

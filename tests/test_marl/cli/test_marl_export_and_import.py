@@ -22,14 +22,14 @@ from marl import (
 
 @pytest.fixture
 def minari(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The library, with a folder of its own for datasets."""
+    """The library Minari, with a temporary folder for datasets."""
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
     return pytest.importorskip("minari", reason="Minari is not installed")
 
 
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A dataset's file, in the folder that is the present one."""
+    """The file of a dataset in the current folder."""
     monkeypatch.setenv("COLUMNS", "500")
     monkeypatch.chdir(tmp_path)
     recorded(40).write("data.safetensors")

@@ -21,7 +21,7 @@ from marl.exchange.card import behaviours, dataset_card
 def rewritten(
     path: Path, change: Callable[[dict[str, Any]], object], **tensors: torch.Tensor
 ) -> None:
-    """A dataset's file with another description or other tensors, under a checksum that fits."""
+    """Write a dataset with a changed description or other tensors, and a valid checksum."""
     said, columns = described(), {**arrays(), **tensors}
     change(said)
     text = json.dumps(said)

@@ -53,7 +53,7 @@ def played(dataset: Dataset, config: RRMConfig, rows: slice, seed: int) -> Netwo
 
 
 def scheduler_of(kind: str) -> Scheduler:
-    """One of several ways to act."""
+    """The scheduler of this kind."""
     return {"random": RandomWalk(silence=True), "itlinq": ITLinQ(tolerance_db=0), "tdm": TDM()}[
         kind
     ]
@@ -212,7 +212,7 @@ def test_recording_repeats_and_reports_its_progress() -> None:
 
 
 class Spy(RandomWalk):
-    """Remembers the seeds of the episodes it played."""
+    """A scheduler that records the seeds of its episodes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -246,7 +246,7 @@ def test_seeds_share_no_episodes_with_each_other_or_with_evaluations(
 
 
 class Outsider(RandomWalk):
-    """Serves a UE of the AP that is no candidate, where there is one."""
+    """A scheduler that serves a UE of the AP that is no candidate, if there is one."""
 
     def schedule(self, network: Network) -> NDArray[np.int64]:
         """As any scheduler's."""

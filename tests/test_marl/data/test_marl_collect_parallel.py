@@ -14,7 +14,7 @@ from marl.sources import make_env
 
 
 def segments(dataset: Dataset, num_envs: int) -> list[slice]:
-    """Rows of each environment: all equally many, the last perhaps fewer."""
+    """Rows of each environment, equally many but for the last."""
     return episodes(dataset, -(-len(dataset) // num_envs))
 
 

@@ -22,7 +22,7 @@ def bits(tensor: torch.Tensor) -> bytes:
 
 
 def assert_same(left: Dataset, right: Dataset) -> None:
-    """Equal bits, types, shapes and metadata, versions apart."""
+    """Assert equal bits, types, shapes and metadata other than versions."""
     for name, tensor in left.tensors().items():
         other = right.tensors()[name]
         assert (tensor.dtype, tensor.shape) == (other.dtype, other.shape), name

@@ -19,7 +19,7 @@ from rrm_env.network import EVALUATION_SEEDS
 
 
 def legal_actions(mask: NDArray[Any], generator: np.random.Generator) -> NDArray[np.int64]:
-    """A random legal action each."""
+    """A random legal action of every agent."""
     chosen: NDArray[np.int64] = np.where(mask == 1, generator.random(mask.shape), -1).argmax(-1)
     return chosen
 

@@ -70,7 +70,7 @@ def processes_of(node: Any) -> list[Any]:
 
 
 class Fate:
-    """What the nodes know of the one that is going to be killed, through a folder."""
+    """Shares with the nodes, through a folder, which of them will be killed."""
 
     def __init__(self, folder: Path) -> None:
         self._doomed, self._met, self._killed = (
@@ -116,7 +116,7 @@ class Fate:
 
 
 class Fated(TDM):
-    """Meets its fate in the middle of an episode."""
+    """A scheduler that is killed in the middle of an episode if its node is the chosen one."""
 
     def __init__(self, fate: Fate) -> None:
         self._fate = fate
@@ -129,7 +129,7 @@ class Fated(TDM):
 
 
 def train_and_meet(task: Training) -> Any:
-    """Train and evaluate a cell, and meet its fate once there is a checkpoint."""
+    """Train and evaluate a cell; the chosen node is killed once there is a checkpoint."""
     save, fate = marl.runs.checkpoint.save_tensors, Fate(task.folder.parent.parent)
 
     def save_and_meet(*arguments: Any) -> None:
@@ -147,7 +147,7 @@ def train_and_meet(task: Training) -> Any:
 def test_a_node_that_dies_while_recording_does_not_show_in_the_dataset(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    """Two nodes."""
+    """One of two nodes is killed."""
     node, fate, ears = cluster.add_node(**NODE), Fate(tmp_path), Ears()
     fate.doom(node)
     arguments = SMALL, 1_500, 7
@@ -185,7 +185,7 @@ def test_a_node_that_dies_while_recording_does_not_show_in_the_dataset(
 
 
 def logs_of(folder: Path) -> dict[str, str]:
-    """What every run's log says up to its checkpoint."""
+    """The log of every run up to its checkpoint."""
     return {
         path.parent.name: checkpointed_log(path.parent)
         for path in folder.glob("runs/*/checkpoint.safetensors")
@@ -195,14 +195,14 @@ def logs_of(folder: Path) -> dict[str, str]:
 def test_a_node_that_dies_while_training_does_not_show_in_the_results(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three nodes; its cell goes on from the checkpoint on another one."""
+    """One of three nodes is killed; another one continues its cell from the checkpoint."""
     nodes = [cluster.add_node(**NODE) for _ in range(2)]
     sweep = small(collect=COLLECT, train={**TRAIN, "paradigm": ["c", "i", "ctde"], **LONGER})
     there, here = tmp_path / "there", tmp_path / "here"
     there.mkdir()
     heard: list[str] = []
     logs: dict[str, str] = {}
-    """By run, when the node is dead."""
+    """The logs of all runs when the node is dead."""
     work = SweepRun(sweep, there, heard.append)
     fate = Fate(there)
     fate.doom(nodes[0])

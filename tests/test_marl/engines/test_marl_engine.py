@@ -62,7 +62,7 @@ def fail_oddly() -> None:
 
 
 def die_unless(path: Path) -> int:
-    """Killed the first time, done the second."""
+    """Be killed in the first attempt, and succeed in the second."""
     if not path.exists():
         path.touch()
         os.kill(os.getpid(), signal.SIGKILL)
@@ -74,7 +74,7 @@ def die() -> None:
 
 
 def wait_for(path: Path, own: Path) -> int:
-    """Tell that it runs, in the file ``own``, and end when the other file is there."""
+    """Write the process id to the file ``own``, and wait until the other file exists."""
     own.write_text(str(os.getpid()))
     while not path.exists():
         time.sleep(0.01)
@@ -82,7 +82,7 @@ def wait_for(path: Path, own: Path) -> int:
 
 
 class Mortal(TDM):
-    """Its process is killed in its first shard, once, after some steps."""
+    """A scheduler whose process is killed once, in its first shard after some steps."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = marker
@@ -96,7 +96,7 @@ class Mortal(TDM):
 
 @pytest.fixture(name="local", scope="module")
 def two_workers() -> Iterator[tuple[Local, Ears]]:
-    """Started once for all tests that leave it as it was."""
+    """Two workers and their events, shared by all tests that do not change them."""
     ears = Ears()
     engine = Local(2, ears)
     with engine:
@@ -159,7 +159,7 @@ def test_every_task_computes_with_one_torch_thread_and_the_others_come_back(
 
 
 def test_two_workers_work_at_the_same_time(local: tuple[Local, Ears], tmp_path: Path) -> None:
-    """Each waits until the other is there."""
+    """Each of two tasks waits until the other runs."""
     tasks = [
         Task(name, wait_for, (tmp_path / other, tmp_path / name))
         for name, other in (("a", "b"), ("b", "a"))
@@ -216,7 +216,7 @@ def test_what_nobody_waits_for_any_more_is_stopped(
 
 
 def late_refusal(path: Path) -> None:
-    """Refuse once the other task runs."""
+    """Raise ValueError once the other task runs."""
     while not path.exists() or not path.read_text():
         time.sleep(0.01)
     refuse(1)
@@ -250,7 +250,7 @@ def test_workers_die_with_a_driver_that_was_killed(tmp_path: Path) -> None:
 def test_as_many_gpu_tasks_run_at_once_as_there_are_gpus(
     local: tuple[Local, Ears], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a machine without one, workers then find none; here it counts when they are started."""
+    """The number of GPUs is pretended here; on a machine without one, workers find none."""
     engine, ears = local
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert len(list(engine.run([Task(str(k), square, (k,), gpu=True) for k in range(3)]))) == 3
@@ -350,7 +350,7 @@ def test_workers_do_not_show_in_a_dataset_even_if_they_are_killed(
 def test_runs_are_recorded_by_workers_as_in_this_process(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """All seeds of a run, drawn from their actors, through the command."""
+    """The command records all seeds of a run, with actions drawn from their actors."""
     trained(tmp_path / "run", seeds=(0, 1))
     paths = tmp_path / "here.safetensors", tmp_path / "there.safetensors"
     network = "--set", "n_aps=2", "n_ues=6", "n_candidates=2", "episode_length=10"

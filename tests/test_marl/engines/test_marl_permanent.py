@@ -101,35 +101,35 @@ def test_guarded_script_runs(tmp_path: Path) -> None:
 
 
 class Unloadable:
-    """Pickles, and cannot be made again."""
+    """An object that is pickled and cannot be unpickled."""
 
     def __reduce__(self) -> Any:
         return missing_module, ()
 
 
 def missing_module() -> None:
-    """Fail as an import in a worker does."""
+    """Raise an error as an import that fails in a worker does."""
     raise ModuleNotFoundError("No module named 'nowhere'")
 
 
 class Unpicklable:
-    """Cannot travel."""
+    """An object that cannot be pickled."""
 
     def __reduce__(self) -> Any:
         raise TypeError("cannot pickle this")
 
 
 def give(what: type) -> object:
-    """Return what cannot travel back."""
+    """Return an object that cannot be pickled."""
     return what()
 
 
 def nothing(_: object) -> None:
-    """Take anything."""
+    """Accept any argument."""
 
 
 def exhaust() -> None:
-    """Ask for more memory than a limit leaves."""
+    """Allocate more memory than a limit allows."""
     limits = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (2**33, limits[1]))
     try:
@@ -139,7 +139,7 @@ def exhaust() -> None:
 
 
 def end_by(number: int) -> None:
-    """Crash as compiled code does."""
+    """Crash as faulty compiled code does."""
     os.kill(os.getpid(), number)
 
 

@@ -24,7 +24,7 @@ from marl.exchange.minari import from_minari, to_minari
 
 
 def npz(path: Path, **members: bytes) -> Path:
-    """An .npz file of members as they are; the missing ones are those of a dataset."""
+    """Write an .npz file of these raw members; a dataset provides the missing ones."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, array in mdp_arrays(collect(RandomWalk(), SMALL, 20)).items():
             buffer = io.BytesIO()

@@ -14,7 +14,7 @@ from marl import (
 
 
 def front_matter(card: str) -> list[str]:
-    """Lines between the dashes."""
+    """The lines of a card's front matter."""
     assert card.startswith("---\n")
     return card.split("---\n")[1].splitlines()
 

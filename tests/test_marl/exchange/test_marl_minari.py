@@ -28,12 +28,12 @@ from rrm_env import RRMConfig
 from rrm_env.provenance import install_hint
 
 ASKED = "is set to None|env_spec is None"
-"""How Minari asks for authors, permalinks and the like."""
+"""Warnings of Minari that ask for authors, permalinks and the like."""
 
 
 @pytest.fixture
 def minari(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The library, with a folder of its own for datasets."""
+    """The library Minari, with a temporary folder for datasets."""
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
     return pytest.importorskip("minari", reason="Minari is not installed")
 

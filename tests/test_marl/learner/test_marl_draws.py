@@ -20,7 +20,7 @@ SEEDS = (0, 1, 2**30 - 1)
 
 
 def assert_equal(first: Learner, second: Learner) -> None:
-    """Both hold the same tensors, to the bit."""
+    """Assert equal tensors, to the bit."""
     assert first.tensors().keys() == second.tensors().keys()
     for name, tensor in first.tensors().items():
         assert torch.equal(tensor, second.tensors()[name]), name

@@ -27,7 +27,7 @@ REFUSAL = (
 
 @pytest.fixture(autouse=True)
 def nothing_is_made(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Networks and replays cannot be made, where a test is about what happens before."""
+    """Let any allocation of networks and replays fail."""
 
     def made(*arguments: object, **named: object) -> None:
         raise AssertionError("made before the refusal")
@@ -92,7 +92,7 @@ def test_decentralised_learners_of_32_access_points_train(
 
 
 def free(kibibytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the system say that so much memory is free."""
+    """Pretend that so much memory is free."""
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc" / "meminfo").write_text(
         f"MemTotal: {10 * kibibytes} kB\nMemAvailable:   {kibibytes} kB\nCached: 7 kB\n"

@@ -119,7 +119,7 @@ def test_equal_runs_are_equal_to_the_bit(paradigm: Paradigm, algorithm: Algorith
 
 
 def assert_equal(first: Learner, second: Learner) -> None:
-    """Both hold the same tensors, to the bit."""
+    """Assert equal tensors, to the bit."""
     assert first.tensors().keys() == second.tensors().keys()
     for name, tensor in first.tensors().items():
         assert torch.equal(tensor, second.tensors()[name]), name

@@ -35,7 +35,7 @@ paradigms: st.SearchStrategy[Paradigm] = st.sampled_from(["c", "i", "ctde"])
 seeds = st.integers(0, 2**32)
 TEAM = Team(3, 4, 3)
 FAR = 1e6
-"""A value that no one who saw it could overlook."""
+"""A value so large that it would show in any result that it entered."""
 
 
 # --- Numbering ---
@@ -181,7 +181,7 @@ def test_exploration_and_policies_take_legal_actions_only(
 def test_a_sampling_policy_takes_legal_actions_even_where_a_number_is_zero(
     paradigm: Paradigm,
 ) -> None:
-    """Generators of numpy, which `Policy.act` and `episode_returns` draw from, include 0."""
+    """Numpy's generators, which `Policy.act` and `episode_returns` draw from, can return 0."""
     learner, mask = (
         make_learner(paradigm, "bc", TEAM),
         torch.zeros(1, TEAM.n_agents, TEAM.n_actions, dtype=torch.uint8),

@@ -27,7 +27,7 @@ from marl.data.transitions import Transitions
 
 TEMPERATURE = 0.5
 LEFT_OUT = 2
-"""The first agent's action that some data leave out."""
+"""An action of the first agent that some data leave out."""
 FORMS: list[tuple[Algorithm, dict[str, Any], Backup]] = [
     ("dqn", {}, hard),
     ("dqn", {"double_q": False, "n_critics": 2}, hard),

@@ -31,12 +31,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(finished: Path, tmp_path: Path) -> Path:
-    """A copy of it."""
+    """A copy of the finished run, which a test may damage."""
     return Path(shutil.copytree(finished, tmp_path / "run"))
 
 
 def signed(path: Path, tensors: dict[str, torch.Tensor]) -> None:
-    """Write other tensors with the description that stood there, under a checksum that fits."""
+    """Replace a file's tensors, keep its description, and update its checksum."""
     content = path.read_bytes()
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     text = header["__metadata__"]["description"]

@@ -77,7 +77,7 @@ def test_killed_commands_leave_nothing_half_and_reruns_end_with_the_same_bytes(
 
 
 def test_half_files_are_found_by_the_script_that_kills(script: ModuleType, tmp_path: Path) -> None:
-    """What it would say if a kill left them: that it says nothing of real kills means something."""
+    """The script reports traces of a kill, so that its silence about real kills is evidence."""
     trained(tmp_path / "run")
     made_up().write(tmp_path / "data.safetensors")
     script.check_loadable(tmp_path)
@@ -116,7 +116,7 @@ def test_same_dataset_is_the_same_bytes_every_time(tmp_path: Path) -> None:
 
 
 class PowerCutError(BaseException):
-    """What ends a run here."""
+    """An error that ends a run as a power cut would."""
 
 
 @pytest.mark.parametrize(
@@ -297,7 +297,7 @@ def test_tensorboard_that_cannot_be_written_is_named(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     class Writing(threading.Thread):
-        """What writes events."""
+        """A writer of events."""
 
     Writing.__module__ = "tensorboard.summary.writer"
 

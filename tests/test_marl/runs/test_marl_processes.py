@@ -201,7 +201,7 @@ def test_training_asked_to_end_says_what_it_keeps_and_goes_on_to_the_same_outcom
     "command", ["collect --out data.safetensors --transitions 1000000", "figure"]
 )
 def test_interrupted_commands_end_with_one_line(command: str, tmp_path: Path) -> None:
-    """Collecting, whose rerun starts again, and a figure's script, whose rerun goes on."""
+    """A collection would start again when repeated; the script of a figure would continue."""
     if command == "figure":
         program = """
             import os, sys

@@ -31,7 +31,7 @@ def dataset() -> Dataset:
 
 
 class PowerCutError(Exception):
-    """What ends a run here."""
+    """An error that ends a run as a power cut would."""
 
 
 Run = Callable[..., Path]
@@ -39,7 +39,7 @@ Run = Callable[..., Path]
 
 @pytest.fixture(params=["offline sac", "offline bc", "online sac", "online parallel"])
 def run(request: pytest.FixtureRequest, dataset: Dataset) -> Run:
-    """Makes runs of one kind: twenty updates, a record every 5, a checkpoint every 10."""
+    """Trains runs of one kind: twenty updates, a record every 5, a checkpoint every 10."""
     where, what = request.param.split()
     options: dict[str, Any] = {"dataset": dataset} if where == "offline" else {}
     if what == "parallel":

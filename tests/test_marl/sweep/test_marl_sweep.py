@@ -62,7 +62,7 @@ def stamps(folder: Path) -> dict[str, int]:
 
 @pytest.fixture(name="finished", scope="module")
 def run_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of `small`, done."""
+    """The folder of the finished sweep `small`."""
     folder = tmp_path_factory.mktemp("finished")
     done(small(), folder)
     return folder
@@ -244,7 +244,7 @@ def test_cells_whose_data_cannot_be_recorded_have_failed(tmp_path: Path) -> None
 def killed_when_half_done(
     folder: Path, pid_of: Callable[[], int], left: dict[Path, str]
 ) -> threading.Thread:
-    """Kills a worker once a run has a checkpoint, but not its last; says what it left."""
+    """Kill a worker between the first and the last checkpoint of a run; put its log in `left`."""
 
     def watch() -> None:
         def half_done() -> list[Path]:
@@ -301,7 +301,7 @@ def test_a_killed_worker_s_cell_goes_on_from_its_checkpoint_and_results_do_not_s
 
 
 def test_progress_of_long_cells_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From their logs, so that it is seen wherever they run."""
+    """Progress is read from the logs of runs, so that it is reported wherever they run."""
     monkeypatch.setattr(marl.sweep.run, "LOOK_S", 0.0)
     monkeypatch.setattr(marl.sweep.run, "SPEAK_S", 0.0)
     heard: list[str] = []

@@ -144,7 +144,7 @@ def test_a_sweep_in_toml_is_the_one_in_python(tmp_path: Path) -> None:
 
 
 def test_names_are_the_same_in_other_processes() -> None:
-    """Whatever order sets and dictionaries have there."""
+    """Names do not depend on the hash seed of a process."""
     code = (
         "from sweeps import *; "
         "print([cell.name for cell in all_cells(small())], names_of_data(small()))"

@@ -127,7 +127,7 @@ def test_no_episode_is_played_twice_and_none_is_an_evaluations(
 
 
 class Noted(Match):
-    """Writes down the seeds that it and all its copies are given."""
+    """Records the seeds that it and all its copies are reset with."""
 
     seeds: ClassVar[list[int]] = []
 
