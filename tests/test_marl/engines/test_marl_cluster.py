@@ -32,7 +32,7 @@ from marl import Dataset, collect
 from marl.data.collect import Recording
 from marl.engines.local import Local
 from marl.engines.ray import Ray
-from marl.sweep.run import SweepRun, Training
+from marl.sweep.run import SweepRun, TrainingTask
 from rrm_env import Network
 
 NODE: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
@@ -42,9 +42,9 @@ NODE: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
 def head_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     """A cluster of one node, this machine; it is removed after the test in any case."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv(
-        "PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), *sys.path])
-    )  # nodes find what is defined here
+    # Nodes import what is defined in this file.
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    monkeypatch.setenv("PYTHONPATH", path)
     cluster = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
     processes: list[int] = []
     try:
@@ -128,7 +128,7 @@ class Fated(TDM):
         return super().schedule_candidates(network)
 
 
-def train_and_meet(task: Training) -> Any:
+def train_and_meet(task: TrainingTask) -> Any:
     """Train and evaluate a cell; the chosen node is killed once there is a checkpoint."""
     save, fate = marl.runs.checkpoint.save_tensors, Fate(task.folder.parent.parent)
 
@@ -175,8 +175,8 @@ def test_a_node_that_dies_while_recording_does_not_show_in_the_dataset(
     # The command, on what is left of the cluster.
     network = "--set", "n_aps=2", "n_ues=6", "n_candidates=2", "episode_length=10"
     options = "--scheduler", "tdm", "--transitions", 1_500, "--seed", 7, *network
-    arguments = ["--engine", "ray", "--address", cluster.address, *options]
-    assert run("collect", "--out", tmp_path / "by_command", *arguments) == 0
+    on_cluster = ["--engine", "ray", "--address", cluster.address]
+    assert run("collect", "--out", tmp_path / "by_command", *options, *on_cluster) == 0
     assert (tmp_path / "by_command").read_bytes() == (tmp_path / "here.safetensors").read_bytes()
     assert Dataset.read(tmp_path / "by_command")
 

@@ -224,8 +224,6 @@ def late_refusal(path: Path) -> None:
 
 def test_workers_die_with_a_driver_that_was_killed(tmp_path: Path) -> None:
     code = f"""
-        import sys
-        sys.path.insert(0, {str(Path(__file__).parent)!r})
         from pathlib import Path
         from marl.engines.base import Task
         from marl.engines.local import Local
@@ -233,7 +231,8 @@ def test_workers_die_with_a_driver_that_was_killed(tmp_path: Path) -> None:
         folder = Path({str(tmp_path)!r})
         list(Local(1).run([Task("endless", wait_for, (folder / "never", folder / "pid"))]))
     """
-    driver = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    driver = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], env=environment)
     try:
         wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
         worker = int((tmp_path / "pid").read_text())
