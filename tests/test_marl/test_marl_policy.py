@@ -29,6 +29,7 @@ from marl import (
     Learner,
     LearnerConfig,
     Policy,
+    RunError,
     Team,
     UnfinishedRunWarning,
     collect,
@@ -229,6 +230,16 @@ def test_policy_of_a_learner_does_not_learn_on() -> None:
         learner.update_from(stored, torch.tensor(30), torch.zeros(1, dtype=torch.int64))
     assert policy.actions(observation, mask).tolist() == before
     assert Policy.of_learner(learner, 0).actions(observation, mask).tolist() != before
+
+
+def test_missing_runs_and_seeds_are_refused(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=re.escape(f"{str(tmp_path / 'none')!r} holds no run")):
+        load_policies(tmp_path / "none")
+    for seed in (-1, 2):
+        with pytest.raises(
+            ValueError, match=re.escape(f"seed must be from 0 to 1 for {str(run)!r}, got {seed}")
+        ):
+            Policy.load(run, seed)
 
 
 # --- What a decision costs ---

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,7 +18,6 @@ import marl
 from marl import (
     Policy,
     RunError,
-    load_policies,
 )
 from marl.team import team_of
 from rrm_env import evaluate
@@ -91,16 +89,6 @@ def test_folder_without_a_readable_run_is_refused_by_name(
     with pytest.raises(RunError, match=message) as caught:
         Policy.load(run)
     assert str(run) in str(caught.value)
-
-
-def test_missing_runs_and_seeds_are_refused(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=re.escape(f"{str(tmp_path / 'none')!r} holds no run")):
-        load_policies(tmp_path / "none")
-    for seed in (-1, 2):
-        with pytest.raises(
-            ValueError, match=re.escape(f"seed must be from 0 to 1 for {str(run)!r}, got {seed}")
-        ):
-            Policy.load(run, seed)
 
 
 def test_acting_needs_none_of_the_training_code(tmp_path: Path) -> None:
