@@ -1,4 +1,4 @@
-"""A slow plain twin of a learner's loss: one seed, transition, head and critic at a time, gradients by autograd."""
+"""A slow reference implementation of a learner's loss, with gradients by autograd."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from marl.data.transitions import Transitions
 
 
 class NaiveLearner:
-    """The s-th seed of a learner, in float64. `parameters` are leaves (role, head, layer) to differentiate by.
+    """The s-th seed of a learner, in float64.
 
-    Roles are numbered as `Learner` documents: critics, the actor, target critics.
+    `parameters` are the leaves to differentiate by, indexed by role and head in each layer. Roles
+    are numbered as `Learner` documents: critics, the actor, target critics.
     """
 
     def __init__(self, learner: Learner, s: int) -> None:
@@ -99,7 +100,10 @@ class NaiveLearner:
         return loss
 
     def _next_values(self, k: int, row: Transitions) -> Tensor:
-        """What each target critic says a head's next state is worth; lone heads go by the smallest critic, action by action."""
+        """Values of a head's next state, one for each target critic.
+
+        Outside ctde there is one value: that of the smallest critic of each action.
+        """
         after = row._replace(observation=row.next_observation, mask=row.next_mask)
         judged = torch.stack([self._q(c, k, after) for c in self.targets])
         if self.config.paradigm != "ctde":
@@ -114,7 +118,11 @@ class NaiveLearner:
         return judged[:, self._preference(choosers, k, after).argmax()]
 
     def _preference(self, roles: Sequence[int], k: int, row: Transitions) -> Tensor:
-        """What actions are chosen by: the smallest critic, or the mean where only sums over heads have a meaning."""
+        """The values that actions are chosen by.
+
+        They are those of the smallest critic; in ctde, where only sums over heads have a meaning,
+        the mean over the critics.
+        """
         values = torch.stack([self._q(c, k, row) for c in roles])
         return values.mean(0) if self.config.paradigm == "ctde" else values.min(0).values
 

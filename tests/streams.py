@@ -1,4 +1,4 @@
-"""Standard output that takes nothing: closed pipes and full devices."""
+"""Standard outputs that accept nothing: closed pipes and full devices."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def closed_pipe() -> Iterator[TextIO]:
 
 @contextmanager
 def full_device() -> Iterator[TextIO]:
-    """A stream onto a device that takes nothing."""
+    """A stream to a device that is always full."""
     if not FULL.exists():
         pytest.skip("this system has no /dev/full")
     stream = FULL.open("w")

@@ -13,7 +13,6 @@ from marl.sweep.grid import Sweep
 NETWORK = {"n_aps": 2, "n_ues": 6, "n_candidates": 2, "episode_length": 10}
 """`SMALL` as a table."""
 
-
 TRAIN = {
     "hidden_sizes": [16],
     "batch_size": 8,
@@ -21,10 +20,17 @@ TRAIN = {
     "log_every": 5,
     "evaluate_every": 10,
     "checkpoint_every": 5,
+    "evaluation_episodes": 2,
+    "replay_capacity": 60,
+    "learning_starts": 16,
+    "envs_per_seed": 2,
 }
-
+"""Options of a training of twenty updates."""
 
 COLLECT = {"scheduler": "random_walk:silence=true", "transitions": 100, "set": NETWORK}
+
+LONGER = {"updates": 400, "log_every": 20, "evaluate_every": 400, "checkpoint_every": 20}
+"""Changes to `TRAIN` that make a training long enough to be interrupted."""
 
 
 def small(**changes: Any) -> Sweep:
@@ -39,18 +45,20 @@ def small(**changes: Any) -> Sweep:
 
 
 def all_cells(sweep: Sweep) -> list[Cell]:
+    """The cells of all points of the grid."""
     return [cell for point in sweep.points for cell in sweep.cells(point)]
 
 
 def names_of_data(sweep: Sweep) -> list[str]:
+    """The names of the datasets that the points learn from."""
     return [point.data.name for point in sweep.points if point.data]
 
 
-LONGER = {"updates": 400, "log_every": 20, "evaluate_every": 400, "checkpoint_every": 20}
-
-
 def checkpointed_log(run: Path) -> str:
-    """The log up to the checkpoint, the time that training took included: a run that begins anew writes other times."""
+    """The log up to the checkpoint, with the times in it.
+
+    A run that starts anew writes other times, so that the log tells it from one that continued.
+    """
     lines = (run / "log.jsonl").read_text().splitlines(keepends=True)
     return "".join(
         line

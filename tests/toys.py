@@ -33,14 +33,16 @@ EVALUATION = 2**30
 
 
 class Unlike(ParallelEnv[str, Any, int]):  # type: ignore[misc] # published without type hints
-    """Two agents that differ in observation size, action count, masks and rewards; refuses illegal actions.
+    """Two agents that differ in observation size, action count, masks and rewards.
 
-    An episode lasts 3 or 4 steps and ends by termination where its last actions are even in sum, else by truncation. The first
-    feature of every observation is the seed of the last seeded reset, counted from `EVALUATION` on where it is beyond (float32
-    holds no larger integers), so that a recording tells how to repeat it.
+    It refuses illegal actions. An episode lasts 3 or 4 steps. It terminates if the sum of its last
+    actions is even, and is truncated otherwise. The first feature of every observation is the seed
+    of the last seeded reset, so that a recording tells how to repeat it. Seeds from `EVALUATION` on
+    are counted from there, since float32 holds no larger integers.
 
     Args:
-        masks: where masks are given: in "infos", in "observations" or "nowhere" (and then every action is legal).
+        masks: where masks are given: in "infos", in "observations" or "nowhere", and then every
+            action is legal.
     """
 
     def __init__(self, masks: str = "infos") -> None:
@@ -98,7 +100,7 @@ class Unlike(ParallelEnv[str, Any, int]):  # type: ignore[misc] # published with
         return observations, rewards, *ends, infos
 
     def _see(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Observations and infos, the last agent first: order must not matter."""
+        """Observations and infos, the last agent first, since order must not matter."""
         observations, infos = {}, {}
         self.legal: dict[str, NDArray[np.int8]] = {}
         for agent in reversed(self.possible_agents):
@@ -172,7 +174,10 @@ class Match(ParallelEnv[str, Any, int]):  # type: ignore[misc] # published witho
 
 
 def arrays(n: int = 6, team: Team = Team(2, 3, 4), seed: int = 0) -> dict[str, Any]:  # noqa: B008 - frozen
-    """The tensors of a valid dataset of random numbers; action 0 is always legal and the reward counts the transitions."""
+    """The tensors of a valid dataset of random numbers.
+
+    Action 0 is always legal, and the reward numbers the transitions.
+    """
     generator = torch.Generator().manual_seed(seed)
     seen, masked = (n, team.n_agents, team.n_features), (n, team.n_agents, team.n_actions)
     masks = [
@@ -197,7 +202,7 @@ def arrays(n: int = 6, team: Team = Team(2, 3, 4), seed: int = 0) -> dict[str, A
 
 
 def episodes(dataset: Dataset, length: int) -> list[slice]:
-    """Rows of each episode, the last one perhaps cut."""
+    """The rows of each episode; the last one may be cut."""
     return [
         slice(start, min(start + length, len(dataset))) for start in range(0, len(dataset), length)
     ]
@@ -249,7 +254,7 @@ def small_learner(**changes: Any) -> LearnerConfig:
 
 
 def small_training(**changes: Any) -> TrainingConfig:
-    """Twenty updates with every kind of record."""
+    """A configuration of twenty updates with every kind of record."""
     small = {
         "updates": 20,
         "log_every": 5,
@@ -267,7 +272,7 @@ def trained(
     training: dict[str, Any] | None = None,
     **options: Any,
 ) -> Path:
-    """A small run, in the network `SMALL` where nothing else is given."""
+    """Train a small run, in the network `SMALL` if no environment is given."""
     options = {"environment": SMALL, **options}
     return train(
         run, small_learner(**(learner or {})), small_training(**(training or {})), **options
@@ -275,7 +280,7 @@ def trained(
 
 
 def records(run: Path) -> list[dict[str, Any]]:
-    """The log, without the time it took."""
+    """The entries of the log, without times."""
     lines = (run / "log.jsonl").read_text().splitlines()
     return [
         {key: value for key, value in json.loads(line).items() if key != "seconds"}
@@ -284,12 +289,12 @@ def records(run: Path) -> list[dict[str, Any]]:
 
 
 def checkpoint(run: Path) -> dict[str, Tensor]:
-    """Every tensor of the learner, as the run left them."""
+    """The tensors in the checkpoint of a run."""
     return load_file(run / "checkpoint.safetensors")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file, hidden ones too, without the time that things took."""
+    """The content of every file, hidden ones too, without times."""
     return {
         str(path.relative_to(folder)): re.sub(rb'"seconds": [\d.]+', b"", path.read_bytes())
         for path in folder.rglob("*")
@@ -298,7 +303,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def assert_same_outcome(run: Path, other: Path) -> None:
-    """Equal logs and, to the bit, equal checkpoints."""
+    """Assert equal logs and, to the bit, equal checkpoints."""
     assert records(run) == records(other)
     left, right = checkpoint(run), checkpoint(other)
     assert left.keys() == right.keys()
@@ -317,7 +322,11 @@ def edit_json(path: Path, change: Callable[[Any], object]) -> None:
 
 
 def furnished(folder: Path) -> Path:
-    """The folder, with a dataset and runs in it: sac (two seeds) and bc learned from it, match (two seeds) in another environment."""
+    """The folder, filled with a dataset and three runs.
+
+    The runs sac (two seeds) and bc learned from the dataset, the run match (two seeds) learned in
+    another environment.
+    """
     dataset = collect(RandomWalk(silence=True), SMALL, 100, seed=5, name="random")
     dataset.write(folder / "data.safetensors")
     trained(folder / "sac", seeds=(0, 1), dataset=dataset)
@@ -327,12 +336,15 @@ def furnished(folder: Path) -> Path:
 
 
 def run(*arguments: object) -> int:
-    """``python -m marl`` with these arguments."""
+    """Run ``python -m marl`` with these arguments, and return its exit status."""
     return main([str(argument) for argument in arguments])
 
 
 def printed(capsys: pytest.CaptureFixture[str]) -> str:
-    """What went to standard output since the last look, white space evened out; nothing went to standard error."""
+    """The standard output since the last call, words separated by single spaces.
+
+    Asserts that standard error is empty.
+    """
     captured = capsys.readouterr()
     assert captured.err == ""
     return " ".join(captured.out.split())

@@ -1,4 +1,4 @@
-"""What engines tell, and processes that come and go."""
+"""Waiting for processes, and recording the events of an engine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from marl.engines.base import Event
 
 
 def wait_until(condition: Any, seconds: float = 120) -> None:
-    """Long enough for a machine that is busy with other things."""
+    """Wait until the condition holds; the limit allows for a busy machine."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
@@ -19,7 +19,7 @@ def wait_until(condition: Any, seconds: float = 120) -> None:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process runs; one that waits to be buried does not."""
+    """Whether a process runs; a zombie does not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -29,16 +29,16 @@ def is_alive(pid: int) -> bool:
 
 
 class Ears:
-    """Hears an engine's events."""
+    """A listener that keeps the events of an engine."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
 
     def __call__(self, event: Event) -> None:
-        """Keep it."""
+        """Keep an event, unless it only says that the engine waits."""
         if event.kind != "waiting":
             self.events.append(event)
 
     def heard(self, kind: str) -> list[tuple[str, int]]:
-        """Tasks and attempts."""
+        """Task and attempt of every event of this kind."""
         return [(event.task, event.attempt) for event in self.events if event.kind == kind]

@@ -1,4 +1,4 @@
-"""Numbers beyond what computes, names that terminals take for markup, networks gone astray: what fuzzing found, each in a test."""
+"""Extreme numbers, markup in names and diverged networks are handled, as fuzzing found them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_teams_too_large_to_count_are_refused_at_once() -> None:
 
 
 class Unspeakable:
-    """An object that cannot be shown."""
+    """An object whose representation fails."""
 
     def __repr__(self) -> str:
         raise RuntimeError("no repr")

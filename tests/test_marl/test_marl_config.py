@@ -1,4 +1,4 @@
-"""Configurations of learners: what is refused and how, presets, names, and the way through JSON."""
+"""Configurations of learners: validation, presets, names and JSON."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ NONSENSE: list[Any] = ["nonsense", None, "", 1, []]
 
 
 def refusals() -> list[tuple[str, Any, type[Exception], str]]:
-    """Field, value, error and what the message says is allowed."""
+    """Field, value, error and the allowed values in the message."""
     listed: list[tuple[str, Any, type[Exception], str]] = []
     for name in POSITIVE:
         listed += [
@@ -205,7 +205,8 @@ def test_a_dict_of_some_fields_leaves_the_others_at_their_defaults() -> None:
     )
     with pytest.raises(
         ValueError,
-        match=r"unknown learner field 'batchsize' \(did you mean 'batch_size'\?\); allowed: paradigm, ",
+        match=r"unknown learner field 'batchsize' \(did you mean 'batch_size'\?\); "
+        r"allowed: paradigm, ",
     ):
         LearnerConfig.from_dict({"batchsize": 3})
 

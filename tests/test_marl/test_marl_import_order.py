@@ -1,4 +1,4 @@
-"""The order of imports: a module imports only what stands before it, so that no circle can arise."""
+"""The order of imports: a module imports only from rooms before its own, without circles."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ORDER = (
     "__init__",
     "__main__",
 )
-"""The rooms of `marl`, each of which may import from those before it and from itself."""
+"""The rooms of `marl`; each may import from those before it and from itself."""
 
 
 def imported(path: Path) -> Iterator[str]:

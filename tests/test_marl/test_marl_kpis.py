@@ -1,4 +1,4 @@
-"""One table of KPIs: who computes, stores, prints or draws KPIs states the same ones, and older files stay readable."""
+"""All code that computes, stores, prints or draws KPIs takes them from one table."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_an_offline_log_has_no_environment_steps(tmp_path: Path) -> None:
 
 
 def curve(random_steps: int = 1_000, per_update: int = 64) -> Curve:
-    """Of an online run of 4,000 updates."""
+    """Log entries of an online run of 4,000 updates."""
     updates = np.arange(0, 4_001, 1_000)
     return Curve(updates, {"score": np.ones((5, 2))}, lambda done: random_steps + per_update * done)
 

@@ -1,4 +1,4 @@
-"""Loading runs no code: nothing that could is called by any loader, and nothing of the kind is in the sources."""
+"""Loading a file runs no code from it: neither in practice nor anywhere in the sources."""
 
 from __future__ import annotations
 
@@ -42,17 +42,20 @@ CODE = [
     (builtins, "eval"),
     (builtins, "exec"),
 ]
-"""What turns bytes or text into calls."""
+"""Functions that run code given as bytes or text."""
 OFFLINE, ONLINE = "offline", "online"
 
 
 class CodeError(BaseException):
-    """Code was about to be run; no `except Exception` hides it."""
+    """Raised instead of running code; no `except Exception` hides it."""
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with files of every kind: a dataset, its arrays, runs offline and online, each with twins to go on with."""
+    """A folder with files of every kind: a dataset, its arrays, and runs offline and online.
+
+    Each run has a copy to resume.
+    """
     folder = tmp_path_factory.mktemp("home")
     dataset = collect(RandomWalk(silence=True), SMALL, 45, seed=5)
     dataset.write(folder / "data.safetensors")
@@ -66,7 +69,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def no_code(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """All that runs code raises, but where Python imports a module of its own."""
+    """Make all functions that run code raise, except where Python imports a module."""
 
     def guarded(module: ModuleType, name: str) -> Callable[..., Any]:
         original = getattr(module, name)
@@ -136,14 +139,14 @@ def test_minari_folders_run_no_pickle(
 ALLOWED = {
     *(
         (f"marl/{engine}.py", use)
-        for engine in ("engine", "local_engine")
+        for engine in ("engines/base", "engines/local")
         for use in ("import pickle", "pickle.loads", "pickle.dumps")
     ),
     ("rrm_env/compiling.py", "import pickle"),
     ("rrm_env/compiling.py", "pickle.loads"),
 }
-"""Calls between the user's own processes, whose errors are tried before they travel; and machine code in numba's cache, whose file
-numba itself has unpickled before."""
+"""Engines pickle calls between the user's own processes, and try whether an error can be pickled.
+Compiled code in numba's cache is in a file that numba itself unpickled before."""
 MODULES = {
     "pickle",
     "cPickle",
@@ -169,7 +172,10 @@ FORBIDDEN = {
 
 
 def suspicious(tree: ast.AST) -> Iterator[str]:
-    """Imports and calls of what may run code in a file, and any `allow_pickle` that is not False."""
+    """Imports and calls in a source file that may run code from a file that is loaded.
+
+    Any `allow_pickle` other than False is one.
+    """
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (

@@ -1,4 +1,4 @@
-"""Missing or broken libraries of the learners: refused where asked for, left out elsewhere."""
+"""Libraries that are missing or broken are named where they are needed, and skipped elsewhere."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from rrm_env import optional
 
 @pytest.fixture(autouse=True)
 def _nothing_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is said once is said in each test."""
+    """Let notices that are printed once per process appear in each test."""
     monkeypatch.setattr(optional, "_said", set())
 
 
@@ -84,7 +84,7 @@ def test_training_goes_on_where_tensorboard_breaks_later(
 def test_trainings_that_overlap_leave_the_hook_for_threads_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first to begin is the first to end."""
+    """Two threads overlap: the one that starts first also ends first."""
     module: Any = type(sys)("torch.utils.tensorboard")
     module.SummaryWriter = Writer
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
@@ -149,7 +149,8 @@ def test_a_sweep_leaves_out_its_picture(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "sweep.toml").write_text(
-        "[train]\nupdates = 2\nhidden_sizes = [4]\nbatch_size = 4\nlearning_starts = 8\nevaluation_episodes = 1\nset = { n_ues = 6 }\n"
+        "[train]\nupdates = 2\nhidden_sizes = [4]\nbatch_size = 4\nlearning_starts = 8\n"
+        "evaluation_episodes = 1\nset = { n_ues = 6 }\n"
         "[evaluate]\nepisodes = 1\n"
     )
     break_library("matplotlib", kind, tmp_path / "broken", monkeypatch)
@@ -157,7 +158,8 @@ def test_a_sweep_leaves_out_its_picture(
     lines = capsys.readouterr().out.splitlines()
     (left_out,) = [line for line in lines if "left out" in line]
     assert left_out.startswith(
-        f"results.png left out: it needs matplotlib, which is installed but cannot be imported ({kind}: "
+        "results.png left out: it needs matplotlib, "
+        f"which is installed but cannot be imported ({kind}: "
     )
     assert (tmp_path / "out" / "results.json").exists()
 

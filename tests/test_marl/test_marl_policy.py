@@ -1,13 +1,10 @@
-"""Trained policies: loaded as they were trained, legal, equal under every face, and refused by name where they do not fit."""
+"""Trained policies: loading, choosing actions, and the cost of a decision."""
 
 from __future__ import annotations
 
 import itertools
 import json
 import re
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +12,11 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from replay import CONFIGS
 from safetensors.torch import save_file
 from scipy import stats
 from toys import (
-    EVALUATION,
     PARADIGMS,
     SMALL,
-    Match,
-    Unlike,
     checkpoint,
     made_up,
     random_policy,
@@ -31,7 +24,6 @@ from toys import (
     trained,
 )
 
-import marl
 from baselines import RandomWalk
 from marl import (
     Learner,
@@ -41,12 +33,9 @@ from marl import (
     Team,
     UnfinishedRunWarning,
     collect,
-    episode_returns,
     load_policies,
 )
-from marl.sources import make_env
 from marl.team import team_of
-from rrm_env import SILENT, Network, RRMConfig, Scheduler, evaluate, parallel_env
 
 TEAM = team_of(SMALL)
 SCHEMES = [(paradigm, algorithm) for paradigm in PARADIGMS for algorithm in ("sac", "dqn", "bc")]
@@ -88,7 +77,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 def description(run: Path) -> dict[str, Any]:
-    """What the run says it is."""
+    """The description of the run."""
     described: dict[str, Any] = json.loads((run / "config.json").read_text())
     return described
 
@@ -96,7 +85,7 @@ def description(run: Path) -> dict[str, Any]:
 def preferences(
     run: Path, k: int, use: str, observation: NDArray[Any]
 ) -> list[NDArray[np.float64]]:
-    """Values or logits of every head for one team's observations (I, D), neuron layer by neuron layer."""
+    """Values or logits of every head for one team's observations (I, D), layer by layer."""
     tensors = {name: tensor.double().numpy() for name, tensor in checkpoint(run).items()}
     config = LearnerConfig.from_dict(description(run)["learner"])
     n_critics = {"bc": 0}.get(config.algorithm, config.n_critics)
@@ -121,7 +110,10 @@ def preferences(
 
 
 def best_legal(heads: list[NDArray[np.float64]], mask: NDArray[np.uint8]) -> tuple[int, ...]:
-    """The legal actions of the highest preference: one joint choice for one head, else one choice per head."""
+    """The legal actions of the highest preference.
+
+    One head chooses a joint action; several heads choose one action each.
+    """
     agents, actions = mask.shape
     if len(heads) == 1:
         joint = list(itertools.product(range(actions), repeat=agents))
@@ -240,241 +232,6 @@ def test_policy_of_a_learner_does_not_learn_on() -> None:
     assert Policy.of_learner(learner, 0).actions(observation, mask).tolist() != before
 
 
-# --- As a scheduler ---
-
-
-@pytest.mark.parametrize("paradigm", PARADIGMS)
-@pytest.mark.parametrize("sample", [False, True])
-@pytest.mark.parametrize("name", ["empty_aps", "more_candidates_than_users", "one_candidate"])
-def test_schedule_serves_the_action_s_candidate_and_nothing_else(
-    paradigm: Any, sample: bool, name: str
-) -> None:
-    config = CONFIGS[name]
-    policy = random_policy(
-        team_of(config), LearnerConfig(paradigm=paradigm, hidden_sizes=(16,)), sample=sample
-    )
-    assert isinstance(policy, Scheduler)
-    network = Network(config, 16)
-    network.reset(3)
-    policy.reset(network)
-    silent = 0
-    while not network.done:
-        uniform = network.uniform(policy.n_uniform) if sample else None
-        actions, served = (
-            policy.actions(network.observation, network.action_mask, uniform),
-            policy.schedule(network),
-        )
-        for (b, i), ue in np.ndenumerate(served):
-            assert network.action_mask[b, i, actions[b, i]] == 1
-            assert ue == [*network.candidates[b, i], SILENT][actions[b, i]]
-        silent += int((served == SILENT).sum())
-        network.step(served)
-    assert silent > 0
-
-
-@pytest.mark.parametrize("paradigm", PARADIGMS)
-@pytest.mark.parametrize("sample", [False, True])
-def test_evaluation_does_not_depend_on_the_batch(paradigm: Any, sample: bool) -> None:
-    policy = random_policy(
-        TEAM, LearnerConfig(paradigm=paradigm, hidden_sizes=(16,)), sample=sample
-    )
-    results = [
-        evaluate(policy, SMALL, episodes=7, seed=2, batch_size=batch).ue_rates
-        for batch in (7, 1, 3)
-    ]
-    assert np.array_equal(results[0], results[1])
-    assert np.array_equal(results[0], results[2])
-
-
-@pytest.mark.parametrize("changes", [{"n_aps": 3}, {"n_candidates": 3}])
-def test_networks_of_other_sizes_are_refused(changes: dict[str, int]) -> None:
-    config = RRMConfig(**{**SMALL.as_dict(), **changes})
-    with pytest.raises(
-        ValueError,
-        match=re.escape(
-            f"the policy was trained for {TEAM}, the environment has {team_of(config)}"
-        ),
-    ):
-        evaluate(random_policy(TEAM), config, episodes=1)
-
-
-def test_networks_with_other_users_are_welcome() -> None:
-    config = RRMConfig(**{**SMALL.as_dict(), "n_ues": 9, "episode_length": 3})
-    assert evaluate(random_policy(TEAM), config, episodes=2).ue_rates.shape == (2, 9)
-
-
-# --- In parallel environments ---
-
-
-@pytest.mark.parametrize("paradigm", PARADIGMS)
-def test_acting_in_the_parallel_environment_is_what_the_schedule_does(paradigm: Any) -> None:
-    config = CONFIGS["empty_aps"]
-    policy = random_policy(team_of(config), LearnerConfig(paradigm=paradigm, hidden_sizes=(16,)))
-    env, network = parallel_env(config=config), Network(config)
-    observations, infos = env.reset(seed=8)
-    network.reset(8)
-    while env.agents:
-        actions = policy.act(observations, infos)
-        assert list(actions) == env.possible_agents
-        served = policy.schedule(network)
-        for i, (agent, action) in enumerate(actions.items()):
-            assert type(action) is int
-            assert [*infos[agent]["candidates"], SILENT][action] == served[0, i]
-        observations, rewards, _, _, infos = env.step(actions)
-        _, reward = network.step(served)
-        assert rewards["ap_0"] == reward[0]
-
-
-@pytest.mark.parametrize("sample", [False, True])
-def test_acting_in_simple_spread_gives_legal_actions(sample: bool) -> None:
-    policy = random_policy(
-        Team(3, 18, 5), LearnerConfig(paradigm="i", hidden_sizes=(16,)), sample=sample
-    )
-    env: Any = make_env("mpe2.simple_spread_v3:max_cycles=5")()
-    observations, infos = env.reset(seed=1)
-    taken = []
-    while env.agents:
-        actions = policy.act(observations, infos)
-        assert list(actions) == env.agents
-        assert all(env.action_space(agent).contains(action) for agent, action in actions.items())
-        taken.append(tuple(actions.values()))
-        observations, _, _, _, infos = env.step(actions)
-    assert len(taken) == 5
-
-
-class Zeros:
-    """A generator that draws the lowest number numpy's can, which they do once in 2^24 draws."""
-
-    def random(self, shape: tuple[int, ...], kind: Any) -> NDArray[Any]:
-        """As numpy's."""
-        return np.zeros(shape, kind)
-
-
-def test_sampling_is_legal_whatever_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    policy = random_policy(
-        Team(2, 3, 3), LearnerConfig(paradigm="i", hidden_sizes=(16,)), sample=True
-    )
-    observations = dict.fromkeys(("first", "second"), np.zeros(3, np.float32))
-    infos = {
-        "first": {"action_mask": np.array([0, 1, 0])},
-        "second": {"action_mask": np.array([0, 0, 1])},
-    }
-    assert policy.act(observations, infos) == {"first": 1, "second": 2}
-    monkeypatch.setattr(np.random, "default_rng", Zeros)
-    assert policy.act(observations, infos) == {"first": 1, "second": 2}
-
-
-class Recorder(Policy):
-    """Remembers what it saw and did."""
-
-    def actions(
-        self,
-        observation: NDArray[Any],
-        mask: NDArray[Any],
-        uniform: NDArray[np.float32] | None = None,
-    ) -> NDArray[np.int64]:
-        """As `Policy`'s."""
-        chosen = super().actions(observation, mask, uniform)
-        self.steps = [*getattr(self, "steps", []), (observation.copy(), chosen)]
-        return chosen
-
-
-def test_episode_returns_are_those_of_the_first_episode_of_each_environment() -> None:
-    policy = random_policy(Team(2, 5, 4))
-    policy.__class__ = Recorder
-    returns = episode_returns(policy, Unlike, episodes=6, seed=1)
-    for k, value in enumerate(returns):
-        env, total = Unlike(), 0.0
-        env.reset(seed=EVALUATION + int(policy.steps[0][0][k, 0, 0]))  # type: ignore[attr-defined]
-        for _, actions in policy.steps:  # type: ignore[attr-defined]
-            _, rewards, _, _, _ = env.step(
-                dict(zip(env.possible_agents, actions[k].tolist(), strict=True))
-            )
-            total += sum(rewards.values()) / 2
-            if not env.agents:
-                break
-        assert value == pytest.approx(total)
-    assert len({float(row[0, 0]) for row in policy.steps[0][0]}) == 6  # type: ignore[attr-defined]
-
-
-def test_sampled_episode_returns_repeat_with_their_seed() -> None:
-    policy = random_policy(Team(2, 3, 3), sample=True)
-    first, again, other = (
-        episode_returns(policy, Match, episodes=64, seed=seed) for seed in (3, 3, 4)
-    )
-    assert first == again != other
-    assert set(first) == {0.0, 1.0}
-
-
-# --- What is no run ---
-
-
-def edited(name: str, change: Callable[[Path], object]) -> Callable[[Path], None]:
-    def damage(run: Path) -> None:
-        change(run / name)
-
-    return damage
-
-
-def replaced_by_dataset(path: Path) -> None:
-    """Another kind of file under the same name."""
-    path.unlink()
-    made_up().write(path)
-
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (edited("config.json", Path.unlink), "holds no run: config.json No such file"),
-        (edited("config.json", lambda path: path.write_text("{")), "is no JSON"),
-        (edited("config.json", lambda path: path.write_bytes(b"\xff\xfe\x00")), "config.json"),
-        (edited("config.json", lambda path: path.write_text("{}")), "config.json"),
-        (edited("config.json", lambda path: path.write_text("[1, 2]")), "config.json"),
-        (
-            edited("config.json", lambda path: path.write_text('{"architectures": ["Bert"]}')),
-            "config.json",
-        ),
-        (
-            edited("checkpoint.safetensors", Path.unlink),
-            "checkpoint.safetensors' cannot be read: No such file",
-        ),
-        (
-            edited("checkpoint.safetensors", lambda path: path.write_bytes(path.read_bytes()[:-9])),
-            "checkpoint.safetensors' cannot be read",
-        ),
-        (
-            edited("checkpoint.safetensors", lambda path: path.write_bytes(b"")),
-            "checkpoint.safetensors' cannot be read",
-        ),
-        (
-            edited("checkpoint.safetensors", replaced_by_dataset),
-            "checkpoint.safetensors' cannot be read",
-        ),
-    ],
-    ids=[
-        "no config",
-        "half a config",
-        "binary config",
-        "empty config",
-        "list",
-        "foreign config",
-        "none",
-        "cut",
-        "empty",
-        "foreign",
-    ],
-)
-def test_folder_without_a_readable_run_is_refused_by_name(
-    damage: Callable[[Path], None], message: str, tmp_path: Path
-) -> None:
-    run = trained(tmp_path / "run", training={"updates": 1, "evaluation_episodes": 1})
-    assert Policy.load(run).team == TEAM
-    damage(run)
-    with pytest.raises(RunError, match=message) as caught:
-        Policy.load(run)
-    assert str(run) in str(caught.value)
-
-
 def test_missing_runs_and_seeds_are_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=re.escape(f"{str(tmp_path / 'none')!r} holds no run")):
         load_policies(tmp_path / "none")
@@ -485,34 +242,14 @@ def test_missing_runs_and_seeds_are_refused(run: Path, tmp_path: Path) -> None:
             Policy.load(run, seed)
 
 
-def test_acting_needs_none_of_the_training_code(tmp_path: Path) -> None:
-    run = trained(tmp_path / "run", training={"updates": 1, "evaluation_episodes": 1})
-    # The package's own __init__ imports everything, so an empty package with the same folder stands in for it.
-    code = f"""
-import sys, types
-package = types.ModuleType("marl")
-package.__path__ = {list(marl.__path__)!r}
-sys.modules["marl"] = package
-for name in ("learner", "training", "stores", "replay", "checkpoint", "losses", "collect", "dataset", "sources", "commands"):
-    sys.modules["marl." + name] = None
-from marl.policy import Policy
-from rrm_env import RRMConfig, evaluate
-print(evaluate(Policy.load({str(run)!r}), RRMConfig(**{SMALL.as_dict()!r}), episodes=3).ue_rates.sum())
-"""
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stderr
-    assert float(result.stdout) == evaluate(Policy.load(run), SMALL, episodes=3).ue_rates.sum()
-
-
 # --- What a decision costs ---
 
 
 @pytest.mark.parametrize(
     ("paradigm", "options", "use", "parameters", "multiply_adds", "bits"),
     [
-        # One network of 2 * 3 inputs, 5 neurons and 4^2 joint actions; 3 features and an action travel per agent, 32 bits each.
+        # One network of 2 * 3 inputs, 5 neurons and 4^2 joint actions. For every agent, 3 features
+        # and an action are exchanged, of 32 bits each.
         ("c", {}, "actor", 6 * 5 + 5 + 5 * 16 + 16, 6 * 5 + 5 * 16, 2 * (3 + 1) * 32),
         ("c", {}, "critic", 2 * (6 * 5 + 5 + 5 * 16 + 16), 2 * (6 * 5 + 5 * 16), 2 * (3 + 1) * 32),
         # Two networks of 3 inputs, 5 neurons and 4 actions, which talk to nobody.

@@ -1,4 +1,4 @@
-"""What is written can be read again: the readers' checks run before anything is written or recorded."""
+"""Files that are written can be read: writers apply the checks of the readers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from marl.runs.checkpoint import append_entry, read_log
 from rrm_env.provenance import origin
 
 NO_TEXT = "b\udcff"
-"""A name of bytes that are not UTF-8, as Python shows it."""
+"""A file name that is not UTF-8, as Python represents it."""
 
 
 SETTINGS = ("n_aps=2", "n_ues=6", "n_candidates=2", "episode_length=10")

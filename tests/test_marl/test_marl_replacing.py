@@ -87,18 +87,8 @@ def test_files_of_another_kind_are_left_alone(
 def test_outputs_replace_those_of_an_earlier_call(folder: Path) -> None:
     settings = ("n_aps=2", "n_ues=6", "n_candidates=2")
     for _ in range(2):
-        assert (
-            run(
-                "collect",
-                "--transitions",
-                10,
-                "--set",
-                "episode_length=5",
-                "--out",
-                "d.safetensors",
-            )
-            == 0
-        )
+        arguments = ["--transitions", 10, "--set", "episode_length=5", "--out", "d.safetensors"]
+        assert run("collect", *arguments) == 0
         assert run("export", "data.safetensors", "--arrays", "a.npz", "--card", "card.md") == 0
         assert run("import", "a.npz", "--set", *settings, "--out", "b.safetensors") == 0
         assert run("evaluate", "sac", "--episodes", 2, "--json", "e.json") == 0

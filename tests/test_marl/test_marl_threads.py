@@ -1,4 +1,4 @@
-"""One trained policy for several threads and for networks of several sizes."""
+"""One trained policy serves several threads, and networks of several sizes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TEAM = team_of(SMALL)
 
 @pytest.fixture
 def _frequent_switches() -> Iterator[None]:
-    """Threads take turns as often as they can, so that shared scratch shows."""
+    """Switch threads as often as possible, so that shared buffers would show."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield
@@ -102,7 +102,8 @@ def test_observations_of_another_number_of_agents_are_refused_where_each_has_its
     policy = random_policy(TEAM, LearnerConfig(paradigm="i", hidden_sizes=(16,)))
     with pytest.raises(
         ValueError,
-        match=r"the policy was trained for Team\(n_agents=2, .*, the environment has Team\(n_agents=3",
+        match=r"the policy was trained for Team\(n_agents=2, .*, "
+        r"the environment has Team\(n_agents=3",
     ):
         policy.actions(np.zeros((4, 3, TEAM.n_features)), np.ones((4, 3, TEAM.n_actions)))
 

@@ -1,4 +1,4 @@
-"""Settings of torch that a notebook may have made: nothing depends on them, and they stay."""
+"""Global settings of torch neither change results nor are changed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SMALLEST = 5e-324
 
 @contextmanager
 def switched(get: Callable[[], Any], put: Callable[[Any], object], value: Any) -> Iterator[None]:
-    """A setting of the whole process, put back."""
+    """Change a setting of the process, and restore it at the end."""
     before = get()
     put(value)
     try:
@@ -38,7 +38,7 @@ def switched(get: Callable[[], Any], put: Callable[[Any], object], value: Any) -
 
 @contextmanager
 def default_device(device: str) -> Iterator[None]:
-    """As `torch.set_default_device`, which None ends."""
+    """Set torch's default device, and reset it at the end."""
     torch.set_default_device(device)
     try:
         yield
@@ -48,7 +48,7 @@ def default_device(device: str) -> Iterator[None]:
 
 @contextmanager
 def flushing() -> Iterator[None]:
-    """Numbers below the normal ones are taken for 0."""
+    """Treat denormal numbers as 0."""
     if not torch.set_flush_denormal(True):
         pytest.skip("this processor cannot flush denormal numbers")
     try:
@@ -59,7 +59,7 @@ def flushing() -> Iterator[None]:
 
 @contextmanager
 def warnings_are_errors() -> Iterator[None]:
-    """As ``python -W error``, whatever pytest allows."""
+    """Turn warnings into errors, as ``python -W error`` does."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield
@@ -112,14 +112,14 @@ if hasattr(BACKENDS, "fp32_precision"):  # since torch 2.9
 
 
 def precisions() -> list[str]:
-    """Of matrix products, in general and of each backend."""
+    """Precision of matrix products, in general and of each backend."""
     if not hasattr(BACKENDS, "fp32_precision"):
         return [torch.get_float32_matmul_precision()]
     return [of.fp32_precision for of in (BACKENDS, BACKENDS.mkldnn.matmul, BACKENDS.cuda.matmul)]
 
 
 def state() -> dict[str, Any]:
-    """All that `HOSTILE` changes."""
+    """All settings that `HOSTILE` changes."""
     return {
         "inference": torch.is_inference_mode_enabled(),
         "grad": torch.is_grad_enabled(),
@@ -156,7 +156,7 @@ def dataset() -> Dataset:
 
 @pytest.fixture(scope="module")
 def expected(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Runs under the settings that torch begins with."""
+    """Runs made under the default settings of torch."""
     folder = tmp_path_factory.mktemp("expected")
     return {kind: run_of(folder / kind, kind, dataset) for kind in KINDS}
 
@@ -255,7 +255,7 @@ def test_a_learner_of_ones_own_loop_learns_alike(name: str, dataset: Dataset) ->
 def test_threads_that_train_at_once_leave_the_settings_of_the_process(
     dataset: Dataset, expected: dict[str, Path], tmp_path: Path
 ) -> None:
-    """The first to begin is not the last to end."""
+    """The second training starts and ends while the first one runs."""
     first_is_in, second_is_out, failures = (
         threading.Event(),
         threading.Event(),

@@ -1,4 +1,4 @@
-"""Input that would be ignored or merged is refused by name."""
+"""Options that would have no effect are refused by name."""
 
 from __future__ import annotations
 

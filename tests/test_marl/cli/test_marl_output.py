@@ -1,4 +1,4 @@
-"""Commands of ``python -m marl`` keep their files whatever standard output takes."""
+"""Commands of ``python -m marl`` keep their files when standard output fails."""
 
 from __future__ import annotations
 

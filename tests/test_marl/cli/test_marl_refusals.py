@@ -1,4 +1,4 @@
-"""How ``python -m marl`` refuses wrong input, and that its help documents every option."""
+"""``python -m marl`` refuses invalid input by name, and its help documents every option."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from marl.cli.sweep import SweepCommand
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what commands take."""
+    """A folder with a dataset and runs, as arguments of commands."""
     return furnished(tmp_path_factory.mktemp("home"))
 
 

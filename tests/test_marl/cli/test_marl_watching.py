@@ -1,4 +1,4 @@
-"""``python -m marl watch`` and ``info`` without a path."""
+"""``python -m marl watch``, and ``info`` without a path."""
 
 from __future__ import annotations
 

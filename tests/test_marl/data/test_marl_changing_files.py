@@ -1,4 +1,4 @@
-"""Files that change after they were verified: the change does not matter, or it is refused."""
+"""Files that change after they were verified: the change has no effect, or it is refused."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from marl.sweep.run import SweepRun
 
 
 def overwritten(path: Path) -> None:
-    """The same size, other content."""
+    """Overwrite a file with other content of the same size."""
     with path.open("r+b") as file:
         file.write(b"\xff" * path.stat().st_size)
 
 
 def truncated(path: Path) -> None:
-    """Nothing is left."""
+    """Empty a file."""
     with path.open("r+b") as file:
         file.truncate(0)
 
@@ -49,7 +49,7 @@ def dataset() -> Dataset:
 def test_training_uses_the_dataset_that_was_verified(
     change: str, dataset: Dataset, tmp_path: Path
 ) -> None:
-    """The change happens in a process of its own, which a read beyond the file's end would kill."""
+    """The file changes under a separate process: a read beyond its end would kill that."""
     dataset.write(tmp_path / "data.safetensors")
     trained(tmp_path / "undisturbed", dataset=dataset)
     program = f"""
@@ -108,7 +108,10 @@ def test_a_file_larger_than_the_free_memory_is_refused_by_name(
 ) -> None:
     made_up().write(path := tmp_path / "data.safetensors")
     monkeypatch.setattr(marl.data.storage, "free_bytes", lambda _: 2 * path.stat().st_size - 1)
-    too_large = r"data.safetensors' cannot be read.*: its [\d,]+ bytes need .* MiB of memory while it is read, .* MiB are free"
+    too_large = (
+        r"data.safetensors' cannot be read.*: its [\d,]+ bytes need .* MiB of memory "
+        r"while it is read, .* MiB are free"
+    )
     with pytest.raises(error, match=too_large):
         read(path)
 

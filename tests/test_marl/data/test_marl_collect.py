@@ -1,4 +1,4 @@
-"""Recordings hold what happened: every transition is found again by stepping the environment without the recorder."""
+"""Recorded transitions equal those of the network stepped without the recorder."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def seen(network: Network) -> tuple[NDArray[Any], NDArray[Any]]:
 
 
 def played(dataset: Dataset, config: RRMConfig, rows: slice, seed: int) -> Network:
-    """The network after stepping through the recorded actions, all that they led to compared on the way."""
+    """The network after the recorded actions; every recorded outcome is compared on the way."""
     network = Network(config)
     network.reset(seed)
     actions = column(dataset, "action", rows)
@@ -53,7 +53,7 @@ def played(dataset: Dataset, config: RRMConfig, rows: slice, seed: int) -> Netwo
 
 
 def scheduler_of(kind: str) -> Scheduler:
-    """One of several ways to act."""
+    """The scheduler of this kind."""
     return {"random": RandomWalk(silence=True), "itlinq": ITLinQ(tolerance_db=0), "tdm": TDM()}[
         kind
     ]
@@ -212,7 +212,7 @@ def test_recording_repeats_and_reports_its_progress() -> None:
 
 
 class Spy(RandomWalk):
-    """Remembers the seeds of the episodes it played."""
+    """A scheduler that records the seeds of its episodes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -246,7 +246,7 @@ def test_seeds_share_no_episodes_with_each_other_or_with_evaluations(
 
 
 class Outsider(RandomWalk):
-    """Serves a UE of the AP that is no candidate, where there is one."""
+    """A scheduler that serves a UE of the AP that is no candidate, if there is one."""
 
     def schedule(self, network: Network) -> NDArray[np.int64]:
         """As any scheduler's."""
@@ -262,7 +262,8 @@ class Outsider(RandomWalk):
 def test_scheduler_that_serves_a_ue_that_is_no_candidate_is_refused() -> None:
     with pytest.raises(
         ValueError,
-        match=r"served\[\d, \d\] = \d+ is no candidate of AP \d; datasets hold candidates' indices and silence",
+        match=r"served\[\d, \d\] = \d+ is no candidate of AP \d; "
+        r"datasets hold candidates' indices and silence",
     ):
         collect(Outsider(), RRMConfig(n_candidates=1, episode_length=3), 9)
 

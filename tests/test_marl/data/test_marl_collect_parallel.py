@@ -1,4 +1,4 @@
-"""Recordings of any parallel environment hold what happened, found again by stepping the environment without the recorder."""
+"""Recorded transitions of any parallel environment equal those without the recorder."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from marl.sources import make_env
 
 
 def segments(dataset: Dataset, num_envs: int) -> list[slice]:
-    """Rows of each environment: all equally many, the last perhaps fewer."""
+    """Rows of each environment, equally many but for the last."""
     return episodes(dataset, -(-len(dataset) // num_envs))
 
 
 def assert_row(
     dataset: Dataset, names: tuple[str, str], row: int, env: Unlike, observations: dict[str, Any]
 ) -> None:
-    """A recorded observation and mask against the environment's: padded with zeros and with illegal actions."""
+    """Compare a recorded observation and mask with the environment's.
+
+    Recorded ones are padded with zeros and with illegal actions.
+    """
     for i, agent in enumerate(env.possible_agents):
         features, mask = np.zeros(5, np.float32), np.zeros(4, np.uint8)
         observation = (

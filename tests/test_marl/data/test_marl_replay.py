@@ -1,4 +1,4 @@
-"""The replay of online learners against a queue: it keeps the newest transitions of every seed, also across a restart."""
+"""The replay keeps the newest transitions of every seed, also after a restart."""
 
 from __future__ import annotations
 

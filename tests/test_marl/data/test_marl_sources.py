@@ -1,4 +1,4 @@
-"""Sources: environments of any kind look alike to a learner, start anew by themselves, and hand out each episode's real end."""
+"""Sources show learners any environment alike, restart episodes, and return their true ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rrm_env.network import EVALUATION_SEEDS
 
 
 def legal_actions(mask: NDArray[Any], generator: np.random.Generator) -> NDArray[np.int64]:
-    """A random legal action each."""
+    """A random legal action of every agent."""
     chosen: NDArray[np.int64] = np.where(mask == 1, generator.random(mask.shape), -1).argmax(-1)
     return chosen
 

@@ -1,6 +1,6 @@
-"""A Ray cluster on this machine whose nodes are killed while they work: datasets and results do not show it, reports do.
+"""Nodes of a Ray cluster are killed at work: reports name the loss, and results are unchanged.
 
-``pytest tests/test_marl_cluster.py -v``
+``pytest tests/test_marl/engines/test_marl_cluster.py -v``
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ NODE: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
 
 @pytest.fixture(name="cluster")
 def head_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    """A cluster of one node, this machine; after the test nothing of it is left, whatever happened."""
+    """A cluster of one node, this machine; it is removed after the test in any case."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv(
-        "PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), *sys.path])
-    )  # nodes find what is defined here
+    # Nodes import what is defined in this file.
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    monkeypatch.setenv("PYTHONPATH", path)
     cluster = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
     processes: list[int] = []
     try:
@@ -70,7 +70,7 @@ def processes_of(node: Any) -> list[Any]:
 
 
 class Fate:
-    """What the nodes know of the one that is going to be killed, through a folder."""
+    """Shares with the nodes, through a folder, which of them will be killed."""
 
     def __init__(self, folder: Path) -> None:
         self._doomed, self._met, self._killed = (
@@ -82,7 +82,7 @@ class Fate:
         self._doomed.write_text(node.node_id)
 
     def meet(self) -> None:
-        """Called where work is in flight: the doomed node never gets past this, and the others do once it is dead."""
+        """Called by tasks: the doomed node never gets past this, the others do once it is dead."""
         if ray.get_runtime_context().get_node_id() == self._doomed.read_text():
             self._met.touch()
             while True:
@@ -92,7 +92,10 @@ class Fate:
     def fulfil(
         self, cluster: Cluster, node: Any, look: Callable[[], object] = lambda: None
     ) -> threading.Thread:
-        """Kill the node once work is in flight on it, and look around when it is dead; the thread then ends."""
+        """Kill the node once it works on a task, and call `look` when it is dead.
+
+        The thread then ends.
+        """
 
         def kill() -> None:
             wait_until(self._met.exists)
@@ -113,7 +116,7 @@ class Fate:
 
 
 class Fated(TDM):
-    """Meets its fate in the middle of an episode."""
+    """A scheduler that is killed in the middle of an episode if its node is the chosen one."""
 
     def __init__(self, fate: Fate) -> None:
         self._fate = fate
@@ -126,7 +129,7 @@ class Fated(TDM):
 
 
 def train_and_meet(task: TrainingTask) -> Any:
-    """Train and evaluate a cell, and meet its fate once there is a checkpoint."""
+    """Train and evaluate a cell; the chosen node is killed once there is a checkpoint."""
     save, fate = marl.runs.checkpoint.save_tensors, Fate(task.folder.parent.parent)
 
     def save_and_meet(*arguments: Any) -> None:
@@ -144,7 +147,7 @@ def train_and_meet(task: TrainingTask) -> Any:
 def test_a_node_that_dies_while_recording_does_not_show_in_the_dataset(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    """Two nodes."""
+    """One of two nodes is killed."""
     node, fate, ears = cluster.add_node(**NODE), Fate(tmp_path), Ears()
     fate.doom(node)
     arguments = SMALL, 1_500, 7
@@ -172,19 +175,8 @@ def test_a_node_that_dies_while_recording_does_not_show_in_the_dataset(
     # The command, on what is left of the cluster.
     network = "--set", "n_aps=2", "n_ues=6", "n_candidates=2", "episode_length=10"
     options = "--scheduler", "tdm", "--transitions", 1_500, "--seed", 7, *network
-    assert (
-        run(
-            "collect",
-            "--out",
-            tmp_path / "by_command",
-            "--engine",
-            "ray",
-            "--address",
-            cluster.address,
-            *options,
-        )
-        == 0
-    )
+    on_cluster = ["--engine", "ray", "--address", cluster.address]
+    assert run("collect", "--out", tmp_path / "by_command", *options, *on_cluster) == 0
     assert (tmp_path / "by_command").read_bytes() == (tmp_path / "here.safetensors").read_bytes()
     assert Dataset.read(tmp_path / "by_command")
 
@@ -193,7 +185,7 @@ def test_a_node_that_dies_while_recording_does_not_show_in_the_dataset(
 
 
 def logs_of(folder: Path) -> dict[str, str]:
-    """What every run's log says up to its checkpoint."""
+    """The log of every run up to its checkpoint."""
     return {
         path.parent.name: checkpointed_log(path.parent)
         for path in folder.glob("runs/*/checkpoint.safetensors")
@@ -203,14 +195,14 @@ def logs_of(folder: Path) -> dict[str, str]:
 def test_a_node_that_dies_while_training_does_not_show_in_the_results(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three nodes; its cell goes on from the checkpoint on another one."""
+    """One of three nodes is killed; another one continues its cell from the checkpoint."""
     nodes = [cluster.add_node(**NODE) for _ in range(2)]
     sweep = small(collect=COLLECT, train={**TRAIN, "paradigm": ["c", "i", "ctde"], **LONGER})
     there, here = tmp_path / "there", tmp_path / "here"
     there.mkdir()
     heard: list[str] = []
     logs: dict[str, str] = {}
-    """By run, when the node is dead."""
+    """The logs of all runs when the node is dead."""
     work = SweepRun(sweep, there, heard.append)
     fate = Fate(there)
     fate.doom(nodes[0])

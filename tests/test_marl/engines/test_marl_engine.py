@@ -1,4 +1,4 @@
-"""Engines: every task once to its end, errors told from losses of workers, nothing left running; and datasets do not show who made them."""
+"""Engines: tasks, errors, lost workers, GPUs, and datasets that do not depend on the engine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ from workers import Ears, is_alive, wait_until
 from baselines import TDM, ITLinQ, MaxWeight, RandomWalk
 from marl import Dataset, collect
 from marl.data.collect import Recording
-from marl.engines import open_engine
 from marl.engines.base import Engine, LostError, Serial, Task, one_torch_thread
 from marl.engines.local import Local
 from marl.team import team_of
@@ -63,7 +62,7 @@ def fail_oddly() -> None:
 
 
 def die_unless(path: Path) -> int:
-    """Killed the first time, done the second."""
+    """Be killed in the first attempt, and succeed in the second."""
     if not path.exists():
         path.touch()
         os.kill(os.getpid(), signal.SIGKILL)
@@ -75,7 +74,7 @@ def die() -> None:
 
 
 def wait_for(path: Path, own: Path) -> int:
-    """Tell that it runs, in the file ``own``, and end when the other file is there."""
+    """Write the process id to the file ``own``, and wait until the other file exists."""
     own.write_text(str(os.getpid()))
     while not path.exists():
         time.sleep(0.01)
@@ -83,7 +82,7 @@ def wait_for(path: Path, own: Path) -> int:
 
 
 class Mortal(TDM):
-    """Its process is killed in its first shard, once, after some steps."""
+    """A scheduler whose process is killed once, in its first shard after some steps."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = marker
@@ -97,7 +96,7 @@ class Mortal(TDM):
 
 @pytest.fixture(name="local", scope="module")
 def two_workers() -> Iterator[tuple[Local, Ears]]:
-    """Started once for all tests that leave it as it was."""
+    """Two workers and their events, shared by all tests that do not change them."""
     ears = Ears()
     engine = Local(2, ears)
     with engine:
@@ -160,7 +159,7 @@ def test_every_task_computes_with_one_torch_thread_and_the_others_come_back(
 
 
 def test_two_workers_work_at_the_same_time(local: tuple[Local, Ears], tmp_path: Path) -> None:
-    """Each waits until the other is there."""
+    """Each of two tasks waits until the other runs."""
     tasks = [
         Task(name, wait_for, (tmp_path / other, tmp_path / name))
         for name, other in (("a", "b"), ("b", "a"))
@@ -217,7 +216,7 @@ def test_what_nobody_waits_for_any_more_is_stopped(
 
 
 def late_refusal(path: Path) -> None:
-    """Refuse once the other task runs."""
+    """Raise ValueError once the other task runs."""
     while not path.exists() or not path.read_text():
         time.sleep(0.01)
     refuse(1)
@@ -225,15 +224,15 @@ def late_refusal(path: Path) -> None:
 
 def test_workers_die_with_a_driver_that_was_killed(tmp_path: Path) -> None:
     code = f"""
-        import sys
-        sys.path.insert(0, {str(Path(__file__).parent)!r})
         from pathlib import Path
         from marl.engines.base import Task
         from marl.engines.local import Local
         from test_marl_engine import wait_for
-        list(Local(1).run([Task("endless", wait_for, (Path({str(tmp_path)!r}, "never"), Path({str(tmp_path)!r}, "pid")))]))
+        folder = Path({str(tmp_path)!r})
+        list(Local(1).run([Task("endless", wait_for, (folder / "never", folder / "pid"))]))
     """
-    driver = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    driver = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], env=environment)
     try:
         wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
         worker = int((tmp_path / "pid").read_text())
@@ -250,7 +249,7 @@ def test_workers_die_with_a_driver_that_was_killed(tmp_path: Path) -> None:
 def test_as_many_gpu_tasks_run_at_once_as_there_are_gpus(
     local: tuple[Local, Ears], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a machine without one, workers then find none; here it counts when they are started."""
+    """The number of GPUs is pretended here; on a machine without one, workers find none."""
     engine, ears = local
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert len(list(engine.run([Task(str(k), square, (k,), gpu=True) for k in range(3)]))) == 3
@@ -264,88 +263,6 @@ def test_a_gpu_task_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) ->
         pytest.raises(ValueError, match="device = 'cuda' is not available on this machine"),
     ):
         list(engine.run([Task("two", square, (2,), gpu=True)]))
-
-
-# --- Options ---
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ((None, 2, None), "workers = 2 needs engine = 'local' or 'ray'"),
-        (("local", None, "auto"), "address = 'auto' is a Ray cluster's and needs engine = 'ray'"),
-        (("local", 0, None), "workers must be an integer of at least 1 and at most 4096, got 0"),
-    ],
-)
-def test_options_that_do_not_go_together_are_refused(
-    options: tuple[Any, ...], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        open_engine(*options)
-
-
-def test_ray_is_asked_for_by_name_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(
-        ValueError, match=re.escape("engine = 'ray' needs ray: pip install -e \".[ray]\"")
-    ):
-        open_engine("ray")
-
-
-@pytest.mark.parametrize(
-    ("address", "message"),
-    [
-        ("127.0.0.1:1", "no Ray cluster answers there"),
-        ("127.0.0.1", "address must be HOST:PORT, ray://HOST:PORT or auto, got '127.0.0.1'"),
-        ("host:port", "address must be HOST:PORT"),
-    ],
-)
-def test_a_cluster_that_is_not_there_is_one_line_at_once(
-    address: str, message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    pytest.importorskip("ray")
-    began = time.monotonic()
-    assert (
-        run(
-            "collect",
-            "--out",
-            "new.safetensors",
-            "--transitions",
-            5,
-            "--engine",
-            "ray",
-            "--address",
-            address,
-        )
-        == 2
-    )
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert error.count("\n") == 1
-    assert message in error
-    assert time.monotonic() - began < 60
-    assert not Path("new.safetensors").exists()
-
-
-def test_other_environments_are_recorded_here_only(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    assert (
-        run(
-            "collect",
-            "--out",
-            tmp_path / "new",
-            "--env",
-            "mpe2.simple_spread_v3",
-            "--engine",
-            "local",
-        )
-        == 2
-    )
-    assert (
-        "--engine shares out the network's episodes and does not go with --env"
-        in capsys.readouterr().err
-    )
 
 
 # --- Shards ---
@@ -432,7 +349,7 @@ def test_workers_do_not_show_in_a_dataset_even_if_they_are_killed(
 def test_runs_are_recorded_by_workers_as_in_this_process(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """All seeds of a run, drawn from their actors, through the command."""
+    """The command records all seeds of a run, with actions drawn from their actors."""
     trained(tmp_path / "run", seeds=(0, 1))
     paths = tmp_path / "here.safetensors", tmp_path / "there.safetensors"
     network = "--set", "n_aps=2", "n_ues=6", "n_candidates=2", "episode_length=10"

@@ -1,4 +1,4 @@
-"""Failures of workers that would come again are named once and not retried."""
+"""Failures of workers that would occur again are reported once and not retried."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ SCRIPT = """
 
     print("begun", flush=True)
     {guard}
-        with Local(2, lambda event: event.kind == "waiting" or print(event.kind, flush=True)) as engine:
+        def listen(event):
+            if event.kind != "waiting":
+                print(event.kind, flush=True)
+        with Local(2, listen) as engine:
             print(len(collect(RandomWalk(), transitions=20_000, engine=engine)))
 """
 TOP_LEVEL, GUARDED = "if True:", 'if __name__ == "__main__":'
@@ -64,7 +67,8 @@ def test_script_without_a_main_guard_is_refused_once(tmp_path: Path) -> None:
     assert "lost" not in output
     assert output.count("begun") == 2  # here, and in the first worker
     assert errors[-1].startswith(
-        f"marl.engines.base.StartError: workers cannot start: they import {str(path)!r}, which starts"
+        "marl.engines.base.StartError: workers cannot start: "
+        f"they import {str(path)!r}, which starts"
     )
     assert 'under if __name__ == "__main__":' in errors[-1]
     assert sum("Traceback" in line for line in errors) == 1
@@ -97,35 +101,35 @@ def test_guarded_script_runs(tmp_path: Path) -> None:
 
 
 class Unloadable:
-    """Pickles, and cannot be made again."""
+    """An object that is pickled and cannot be unpickled."""
 
     def __reduce__(self) -> Any:
         return missing_module, ()
 
 
 def missing_module() -> None:
-    """Fail as an import in a worker does."""
+    """Raise an error as an import that fails in a worker does."""
     raise ModuleNotFoundError("No module named 'nowhere'")
 
 
 class Unpicklable:
-    """Cannot travel."""
+    """An object that cannot be pickled."""
 
     def __reduce__(self) -> Any:
         raise TypeError("cannot pickle this")
 
 
 def give(what: type) -> object:
-    """Return what cannot travel back."""
+    """Return an object that cannot be pickled."""
     return what()
 
 
 def nothing(_: object) -> None:
-    """Take anything."""
+    """Accept any argument."""
 
 
 def exhaust() -> None:
-    """Ask for more memory than a limit leaves."""
+    """Allocate more memory than a limit allows."""
     limits = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (2**33, limits[1]))
     try:
@@ -135,7 +139,7 @@ def exhaust() -> None:
 
 
 def end_by(number: int) -> None:
-    """Crash as compiled code does."""
+    """Crash as faulty compiled code does."""
     os.kill(os.getpid(), number)
 
 

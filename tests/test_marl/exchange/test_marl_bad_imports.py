@@ -1,4 +1,4 @@
-"""Arrays and Minari datasets that lie, grow, lead elsewhere or name code: what fuzzing found, each refused by name."""
+"""Damaged and forged arrays and Minari datasets are refused by name, as fuzzing found them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from marl.exchange.minari import from_minari, to_minari
 
 
 def npz(path: Path, **members: bytes) -> Path:
-    """An .npz file of members as they are; the missing ones are those of a dataset."""
+    """Write an .npz file of these raw members; a dataset provides the missing ones."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, array in mdp_arrays(collect(RandomWalk(), SMALL, 20)).items():
             buffer = io.BytesIO()
@@ -135,7 +135,8 @@ def test_code_that_a_minari_dataset_names_is_not_called(missing: str, exported: 
         ),
         (
             lambda said: said.update(
-                action_space='{"type": "Box", "dtype": "U100000000", "shape": [1], "low": [0], "high": [1]}'
+                action_space='{"type": "Box", "dtype": "U100000000", "shape": [1], '
+                '"low": [0], "high": [1]}'
             ),
             "dtype of a space must be one of numbers",
         ),

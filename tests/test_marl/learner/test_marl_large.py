@@ -1,4 +1,4 @@
-"""Large teams: what a centralised learner or a replay of theirs would need is refused before any of it is made."""
+"""Large teams: a learner or a replay that would not fit is refused before it is allocated."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from rrm_env import RRMConfig, limits
 NETWORK = RRMConfig(n_aps=32, n_ues=160, area_side_m=50 * 32**0.5)
 TEAM = team_of(NETWORK)
 REFUSAL = (
-    r"paradigm = 'c' would enumerate 4\^32 = 18,446,744,073,709,551,616 joint actions of 32 agents \(n_aps\) with 4 actions each; "
-    r"allowed: up to 16,384\. Use paradigm = 'ctde' or 'i', whose networks grow with the number of agents only"
+    r"paradigm = 'c' would enumerate 4\^32 = 18,446,744,073,709,551,616 joint actions "
+    r"of 32 agents \(n_aps\) with 4 actions each; allowed: up to 16,384\. "
+    r"Use paradigm = 'ctde' or 'i', whose networks grow with the number of agents only"
 )
 
 
 @pytest.fixture(autouse=True)
 def nothing_is_made(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Networks and replays cannot be made, where a test is about what happens before."""
+    """Let any allocation of networks and replays fail."""
 
     def made(*arguments: object, **named: object) -> None:
         raise AssertionError("made before the refusal")
@@ -91,7 +92,7 @@ def test_decentralised_learners_of_32_access_points_train(
 
 
 def free(kibibytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the system say that so much memory is free."""
+    """Pretend that so much memory is free."""
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc" / "meminfo").write_text(
         f"MemTotal: {10 * kibibytes} kB\nMemAvailable:   {kibibytes} kB\nCached: 7 kB\n"
@@ -106,7 +107,8 @@ def test_a_replay_that_does_not_fit_is_named_with_what_would(
     fits = 1000 * 1024 // (2 * 3 * bytes_per_transition(TEAM))
     with pytest.raises(
         ValueError,
-        match=rf"^replay_capacity = 5,000 transitions of 3 seeds and 32 agents need .*allowed: up to {fits}$",
+        match="^replay_capacity = 5,000 transitions of 3 seeds and 32 agents need "
+        rf".*allowed: up to {fits}$",
     ):
         Replay(TEAM, 3, 5000, torch.device("cpu"))
     with pytest.raises(ValueError, match="replay_capacity"):

@@ -1,4 +1,4 @@
-"""The losses: numbers computed elsewhere, plain-Python twins, and the sum of all as a whole learner descends it."""
+"""Losses equal published numbers and the reference implementation, alone and in a learner."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from marl.team import Team
 CONSERVATIVE = 2.009102370871855
 DOUBLE_HALF_SQUARED = 4.118258370871855
 DOUBLE_HUBER = 3.076591704205188
-"""As d3rlpy computes it."""
+"""The value that d3rlpy computes."""
 MAX_HALF_SQUARED = 4.702853370871855
-"""As TorchRL computes it."""
+"""The value that TorchRL computes."""
 WRONG_CONSERVATIVE = 2.0674357
-"""With the mean of Q over all actions in place of Q of the data's."""
+"""The value with the mean of Q over all actions in place of Q of the data's action."""
 Q = [[1, 2, 0.5, -1], [0, 0.3, 3, 1], [2, 2, -2, 0.5]]
 NEXT_ONLINE = [[0.2, 1.1, 0.4, 0], [2, -1, 0.7, 1.5], [9, 9, 9, 9]]
 NEXT_TARGET = [[0.5, 0.6, 0.9, 0.1], [1, 0, 2.5, 1.2], [8, 8, 8, 8]]
@@ -43,7 +43,7 @@ Nested = list[list[float]]
 
 
 def as_stack(values: Any) -> Tensor:
-    """(B, M) to float64 (C, S, K, B, M) with one of each."""
+    """Reshape (B, M) to float64 (C, S, K, B, M) with C = S = K = 1."""
     return torch.tensor(values, dtype=torch.float64)[None, None, None]
 
 
@@ -121,7 +121,10 @@ def test_a_learner_of_one_agent_has_the_losses_of_other_libraries(
 
 
 class Case:
-    """Random values (C, B, M) and logits (B, M) of one seed and head under a mask with a legal, chosen action in every row."""
+    """Random values (C, B, M) and logits (B, M) of one seed and head, a mask and chosen actions.
+
+    The chosen action of every row is legal.
+    """
 
     def __init__(
         self, seed: int, critics: int, batch: int, actions: int, spread: float, temperature: float
@@ -137,16 +140,19 @@ class Case:
         self.logits = spread * torch.randn(batch, actions, generator=generator).double()
 
     def masked(self, values: Tensor) -> Tensor:
-        """As learners hand them on: (..., 1, 1, B, M) with `ILLEGAL` added."""
+        """Values as learners pass them on: (..., 1, 1, B, M), with `ILLEGAL` added."""
         return (values + (1 - self.mask.double()) * ILLEGAL).unsqueeze(-3).unsqueeze(-3)
 
     @property
     def log_policy(self) -> Tensor:
-        """Of the logits, (1, 1, B, M)."""
+        """Log probabilities (1, 1, B, M) of the legal actions."""
         return self.masked(self.logits).log_softmax(-1)
 
     def rows(self) -> list[tuple[dict[int, float], dict[int, float], dict[int, float], int]]:
-        """Per transition and legal action: probability, smallest value, smallest online value; and the chosen action."""
+        """Probability, smallest value and smallest online value of each legal action.
+
+        Yields one row for each transition, with the chosen action.
+        """
         found = []
         for b in range(len(self.mask)):
             legal = [a for a in range(self.mask.shape[1]) if self.mask[b, a]]
@@ -284,7 +290,7 @@ def test_values_of_heads_add_up_only_where_they_are_mixed() -> None:
 
 @st.composite
 def learners(draw: st.DrawFn, paradigm: Paradigm, algorithm: Algorithm) -> Learner:
-    """Learners of two seeds in which every network, normaliser and temperature differs from every other."""
+    """Learners of two seeds whose networks, normalisers and temperatures all differ."""
     learner = make_learner(
         paradigm,
         algorithm,

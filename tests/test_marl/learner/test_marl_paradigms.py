@@ -1,4 +1,4 @@
-"""How paradigms number actions and mask them, and that illegal actions are never chosen, never bootstrapped from, never penalised."""
+"""How paradigms number and mask joint actions; illegal actions never enter a loss."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ paradigms: st.SearchStrategy[Paradigm] = st.sampled_from(["c", "i", "ctde"])
 seeds = st.integers(0, 2**32)
 TEAM = Team(3, 4, 3)
 FAR = 1e6
-"""A value that no one who saw it could overlook."""
+"""A value so large that it would show in any result that it entered."""
 
 
 # --- Numbering ---
@@ -106,7 +106,8 @@ def test_a_joint_action_space_that_is_too_large_is_refused_with_its_size_and_an_
 ):
     with pytest.raises(
         ValueError,
-        match=r"4\^10 = 1,048,576 joint actions of 10 agents .*allowed: up to 16,384\. Use .*'ctde' or 'i'",
+        match=r"4\^10 = 1,048,576 joint actions of 10 agents .*"
+        r"allowed: up to 16,384\. Use .*'ctde' or 'i'",
     ):
         Heads("c", Team(10, 6, 4))
     assert Heads("c", Team(7, 6, 4)).n_actions == MAX_JOINT_ACTIONS
@@ -117,7 +118,7 @@ def test_a_joint_action_space_that_is_too_large_is_refused_with_its_size_and_an_
 
 
 def tempted(paradigm: Paradigm, algorithm: Algorithm, seed: int = 0, **changes: Any) -> Learner:
-    """A learner of two seeds whose networks differ and like action 0 of every agent far better than anything else."""
+    """A learner of two seeds whose networks differ and strongly prefer each agent's action 0."""
     learner = make_learner(paradigm, algorithm, TEAM, seeds=(3, 4), **changes)
     scatter_parameters(learner, seed)
     learner.layers[-1][1][..., favourites(learner.heads)] += FAR
@@ -180,7 +181,7 @@ def test_exploration_and_policies_take_legal_actions_only(
 def test_a_sampling_policy_takes_legal_actions_even_where_a_number_is_zero(
     paradigm: Paradigm,
 ) -> None:
-    """Generators of numpy, which `Policy.act` and `episode_returns` draw from, include 0."""
+    """Numpy's generators, which `Policy.act` and `episode_returns` draw from, can return 0."""
     learner, mask = (
         make_learner(paradigm, "bc", TEAM),
         torch.zeros(1, TEAM.n_agents, TEAM.n_actions, dtype=torch.uint8),

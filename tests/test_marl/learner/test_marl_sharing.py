@@ -1,4 +1,4 @@
-"""One network for all agents, and one that every agent runs on what all observe alike."""
+"""Agents that share one network, and a central network that each agent computes for itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learners in worlds that plain numpy solves: what they converge to, where episodes end, and actions the data leaves out."""
+"""Learners converge to the exact solutions of small problems, and treat their ends correctly."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from marl.data.transitions import Transitions
 
 TEMPERATURE = 0.5
 LEFT_OUT = 2
-"""The first agent's action that some data leave out."""
+"""An action of the first agent that some data leave out."""
 FORMS: list[tuple[Algorithm, dict[str, Any], Backup]] = [
     ("dqn", {}, hard),
     ("dqn", {"double_q": False, "n_critics": 2}, hard),
@@ -62,7 +62,10 @@ def fitted(
 
 
 def tabular(paradigm: Paradigm, algorithm: Algorithm, world: World, **changes: Any) -> Learner:
-    """A learner of tables, converged; at last in small steps, since Adam's next step from a point of rest is as long as its rate."""
+    """A tabular learner after convergence.
+
+    Its last steps are small: even at the optimum, a step of Adam is as long as its learning rate.
+    """
     rates = {"hidden_sizes": (), "critic_learning_rate": 0.06, "actor_learning_rate": 0.06}
     learner = fitted(
         paradigm, algorithm, world, rows := world.transitions(), 600, **{**rates, **changes}

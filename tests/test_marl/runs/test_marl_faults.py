@@ -1,4 +1,4 @@
-"""Datasets, runs and studies under faults, really done: kills, full disks, read-only folders, several processes, interruptions."""
+"""Datasets and runs survive real faults: kills, full disks and read-only folders."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_killed_commands_leave_nothing_half_and_reruns_end_with_the_same_bytes(
 
 
 def test_half_files_are_found_by_the_script_that_kills(script: ModuleType, tmp_path: Path) -> None:
-    """What it would say if a kill left them: that it says nothing of real kills means something."""
+    """The script reports traces of a kill, so that its silence about real kills is evidence."""
     trained(tmp_path / "run")
     made_up().write(tmp_path / "data.safetensors")
     script.check_loadable(tmp_path)
@@ -107,9 +107,8 @@ def test_half_files_are_found_by_the_script_that_kills(script: ModuleType, tmp_p
 
 
 def test_same_dataset_is_the_same_bytes_every_time(tmp_path: Path) -> None:
-    for k in range(
-        12
-    ):  # left to the library, the metadata come in the order of a hash that is another one every time
+    # The library alone would order the metadata by a hash, which differs every time.
+    for k in range(12):
         made_up().write(tmp_path / str(k))
     assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
     assert Dataset.read(tmp_path / "0").fingerprint() == made_up().fingerprint()
@@ -117,7 +116,7 @@ def test_same_dataset_is_the_same_bytes_every_time(tmp_path: Path) -> None:
 
 
 class PowerCutError(BaseException):
-    """What ends a run here."""
+    """An error that ends a run as a power cut would."""
 
 
 @pytest.mark.parametrize(
@@ -156,7 +155,8 @@ def test_plain_training_goes_on_in_a_folder_that_a_kill_left_without_a_descripti
         (tmp_path / "run" / name).touch()
     with pytest.raises(
         RunError,
-        match=r"holds no run: config.json .*; there is nothing to resume: start it without --resume",
+        match=r"holds no run: config.json .*; "
+        r"there is nothing to resume: start it without --resume",
     ):
         trained(tmp_path / "run", resume=True)
     assert_same_outcome(trained(tmp_path / "run"), trained(tmp_path / "whole"))
@@ -190,7 +190,8 @@ def test_dataset_that_does_not_fit_leaves_the_old_one(
         assert run(*command) == 1
         errors = capsys.readouterr().err
         assert re.fullmatch(
-            rf"error: '.*data\.safetensors' could not be written: {NO_SPACE}; what stood there .*, then try again\n",
+            rf"error: '.*data\.safetensors' could not be written: {NO_SPACE}; "
+            r"what stood there .*, then try again\n",
             errors,
         )
         assert Dataset.read(out).fingerprint() == made_up().fingerprint()
@@ -227,7 +228,10 @@ def test_run_on_a_full_disk_keeps_its_checkpoint_and_ends_alike_when_there_is_sp
                 disk.fill(left)
 
         folder = disk.folder / "run"
-        message = rf"{refused}' could not be written: {NO_SPACE}; .*, then try again; '.*run' {re.escape(kept)}"
+        message = (
+            rf"{refused}' could not be written: {NO_SPACE}; .*, then try again; "
+            rf"'.*run' {re.escape(kept)}"
+        )
         with pytest.raises(WriteError, match=message):
             trained(folder, {"hidden_sizes": (32,)}, training, report=report)
         disk.free()
@@ -258,18 +262,8 @@ def test_training_command_on_a_full_disk_ends_with_one_line(
             10,
             *NETWORK,
         ]
-        assert (
-            run(
-                *command,
-                "--evaluate-every",
-                10,
-                "--evaluation-episodes",
-                1,
-                "--learning-starts",
-                64,
-            )
-            == 1
-        )
+        arguments = ["--evaluate-every", 10, "--evaluation-episodes", 1, "--learning-starts", 64]
+        assert run(*command, *arguments) == 1
         disk.free()
         assert re.fullmatch(
             rf"error: '.*replay-10\.safetensors' could not be written: {NO_SPACE}; .*"
@@ -303,7 +297,7 @@ def test_tensorboard_that_cannot_be_written_is_named(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     class Writing(threading.Thread):
-        """What writes events."""
+        """A writer of events."""
 
     Writing.__module__ = "tensorboard.summary.writer"
 
@@ -314,7 +308,7 @@ def test_tensorboard_that_cannot_be_written_is_named(
             assert folder.endswith("tensorboard")
 
         def add_scalar(self, *_: object) -> None:
-            """Fail as the real one: its thread first, which Python would report with a traceback."""
+            """Fail as the real one: first in its thread, whose traceback Python would print."""
             thread = Writing(target=fail)
             thread.start()
             thread.join()
@@ -331,7 +325,8 @@ def test_tensorboard_that_cannot_be_written_is_named(
         installed.setitem(sys.modules, "torch.utils.tensorboard", module)
         with pytest.raises(
             WriteError,
-            match=r"tensorboard' could not be written: No space left .*; TensorBoard shows less than the log",
+            match=r"tensorboard' could not be written: No space left .*; "
+            r"TensorBoard shows less than the log",
         ):
             trained(tmp_path / "run")
     assert [record["update"] for record in records(tmp_path / "run")] == [5]
@@ -349,19 +344,8 @@ def test_read_only_run_is_evaluated_and_recorded_but_not_trained(
     with read_only(folder):
         assert run("evaluate", folder, "--episodes", 4) == 0
         assert run("info", folder) == 0
-        assert (
-            run(
-                "collect",
-                "--policy",
-                folder,
-                "--out",
-                tmp_path / "data",
-                "--transitions",
-                20,
-                *NETWORK,
-            )
-            == 0
-        )
+        arguments = ["--policy", folder, "--out", tmp_path / "data", "--transitions", 20, *NETWORK]
+        assert run("collect", *arguments) == 0
         assert len(load_policies(folder)) == 1
         capsys.readouterr()
         with pytest.raises(

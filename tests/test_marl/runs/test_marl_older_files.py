@@ -1,4 +1,4 @@
-"""Runs and datasets that earlier revisions wrote: nothing was released, so most are refused."""
+"""Files of earlier revisions are refused, since none of those was released."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LATER_OPTIONS = {"turns", "messages", "message_bits", "reward"}
 
 
 def without(values: dict[str, Any], *names: str) -> dict[str, Any]:
-    """A config as it was before some options existed."""
+    """A configuration that lacks options which were added later."""
     return {name: value for name, value in values.items() if name not in names}
 
 
@@ -33,7 +33,7 @@ def aged(run: Path, *learner: str) -> None:
 
 
 def older(dataset: Dataset) -> Dataset:
-    """The recording of an older version."""
+    """A dataset as an older version recorded it."""
     environment = {
         "kind": "network",
         "config": without(dataset.metadata["environment"]["config"], *LATER_OPTIONS),

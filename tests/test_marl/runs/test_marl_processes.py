@@ -1,4 +1,4 @@
-"""Runs and studies that several processes want at once, and commands that are interrupted: really done."""
+"""Runs and studies that several processes share, and commands that are interrupted."""
 
 from __future__ import annotations
 
@@ -34,8 +34,11 @@ TRAINING = """
         if updates == 15:
             print("training", flush=True)
 
-    options = {"updates": int(sys.argv[2])}
-    sys.exit(status_of(lambda: trained(Path(sys.argv[1]), {}, options, seeds=(0, 1), resume=sys.argv[3] == "resume", report=report)))
+    def train():
+        training, resume = {"updates": int(sys.argv[2])}, sys.argv[3] == "resume"
+        trained(Path(sys.argv[1]), {}, training, seeds=(0, 1), resume=resume, report=report)
+
+    sys.exit(status_of(train))
 """
 
 
@@ -53,7 +56,8 @@ def test_run_that_another_process_trains_is_refused_at_once_and_a_killed_one_doe
         trained(folder, {}, {"updates": 1_000_000}, seeds=(0, 1), report=report)
     with pytest.raises(
         BusyError,
-        match=r"^another process is training '.*run': wait until it ends, or choose another folder$",
+        match=r"^another process is training '.*run': "
+        r"wait until it ends, or choose another folder$",
     ):
         trained(folder, {}, {"updates": 1_000_000}, seeds=(0, 1), resume=True, report=report)
     before = int(checkpoint(folder)["updates"])
@@ -149,7 +153,10 @@ def test_file_system_without_locks_is_a_message_and_not_a_wait(
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr("fcntl.flock", refuse)
-    message = r"\.lock' could not be locked: .*; nothing was changed; that file system has no locks: work on another one, such as a local disk"
+    message = (
+        r"\.lock' could not be locked: .*; nothing was changed; "
+        r"that file system has no locks: work on another one, such as a local disk"
+    )
     with pytest.raises(WriteError, match=message):
         trained(tmp_path / "run")
     with pytest.raises(WriteError, match=message):
@@ -181,7 +188,8 @@ def test_training_asked_to_end_says_what_it_keeps_and_goes_on_to_the_same_outcom
     kept = int(checkpoint(folder)["updates"])
     assert code == 143
     assert errors == (
-        f"interrupted by SIGTERM: {str(folder)!r} keeps its checkpoint of update {kept:,} (of 1,000,000): go on with --resume\n"
+        f"interrupted by SIGTERM: {str(folder)!r} keeps its checkpoint of update {kept:,} "
+        "(of 1,000,000): go on with --resume\n"
     )
     assert hidden(folder) == []
     trained(folder, {}, {"updates": kept + 10}, seeds=(0, 1), resume=True)
@@ -194,15 +202,19 @@ def test_training_asked_to_end_says_what_it_keeps_and_goes_on_to_the_same_outcom
     "command", ["collect --out data.safetensors --transitions 1000000", "figure"]
 )
 def test_interrupted_commands_end_with_one_line(command: str, tmp_path: Path) -> None:
-    """Collecting, whose rerun starts again, and a figure's script, whose rerun goes on."""
+    """A collection would start again when repeated; the script of a figure would continue."""
     if command == "figure":
         program = """
             import os, sys
             import marl.training.train
             os.chdir(sys.argv[1])
             curve_point = marl.training.train.curve_point
-            # The first call loads kernels, whose library prints errors of its own when it is interrupted.
-            marl.training.train.curve_point = lambda *given: (curve_point(*given), print("working", flush=True), curve_point(*given))[2]
+            def evaluate_twice(*given):
+                # The first call loads kernels; numba prints errors when that is interrupted.
+                curve_point(*given)
+                print("working", flush=True)
+                return curve_point(*given)
+            marl.training.train.curve_point = evaluate_twice
             sys.argv[1:] = ["--quick"]
             from figure_4 import FIGURE, main
             main(FIGURE, "")

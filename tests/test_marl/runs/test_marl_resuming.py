@@ -1,4 +1,4 @@
-"""Interrupted runs: killed anywhere and resumed, a run ends as if nothing had happened; another run is never continued."""
+"""Interrupted runs are resumed and end as uninterrupted ones; other runs are not continued."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def dataset() -> Dataset:
 
 
 class PowerCutError(Exception):
-    """What ends a run here."""
+    """An error that ends a run as a power cut would."""
 
 
 Run = Callable[..., Path]
@@ -39,7 +39,7 @@ Run = Callable[..., Path]
 
 @pytest.fixture(params=["offline sac", "offline bc", "online sac", "online parallel"])
 def run(request: pytest.FixtureRequest, dataset: Dataset) -> Run:
-    """Makes runs of one kind: twenty updates, a record every 5, a checkpoint every 10."""
+    """Trains runs of one kind: twenty updates, a record every 5, a checkpoint every 10."""
     where, what = request.param.split()
     options: dict[str, Any] = {"dataset": dataset} if where == "offline" else {}
     if what == "parallel":
@@ -53,7 +53,7 @@ def run(request: pytest.FixtureRequest, dataset: Dataset) -> Run:
 
 
 def stop_at(update: int) -> Callable[[int, dict[str, Any]], None]:
-    """A report that ends the run once a record is written, before the checkpoint of the same update."""
+    """A report that ends the run after a record and before the checkpoint of the same update."""
 
     def report(updates: int, record: dict[str, Any]) -> None:
         if updates == update:
@@ -135,7 +135,7 @@ def test_half_a_record_at_the_log_s_end_is_dropped(run: Run, tmp_path: Path) -> 
 
 
 def killed(arguments: list[str], run: Path) -> int:
-    """Starts a training that would last for hours, kills it once it has written some checkpoints, and says how far the log goes."""
+    """Start a long training, kill it after some checkpoints, and return the log's last update."""
     command = [
         sys.executable,
         "-m",

@@ -1,41 +1,33 @@
-"""Training: what a run writes, that it repeats to the bit, which episodes it plays, and what it refuses."""
+"""Training of every scheme: the files of a run, and its reproducibility."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 from toys import (
     PARADIGMS,
     SMALL,
-    Match,
     Unlike,
     assert_same_outcome,
     checkpoint,
-    made_up,
     records,
     small_learner,
     small_training,
     trained,
 )
 
-import marl.environment
 from baselines import RandomWalk
 from marl import (
     Dataset,
-    DivergenceError,
-    Learner,
     Policy,
     RunError,
     TrainingConfig,
-    UnfinishedRunWarning,
     collect,
     collect_parallel,
     episode_returns,
@@ -44,11 +36,9 @@ from marl import (
 )
 from marl.environment import Environment
 from marl.learner.learner import PARTS
-from marl.sources import NetworkSource
 from marl.team import Team, team_of
 from marl.training.rollout import CURVE_SEED
-from rrm_env import Network, RRMConfig, evaluate
-from rrm_env.network import EVALUATION_SEEDS
+from rrm_env import evaluate
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +54,10 @@ def parallel_dataset() -> Dataset:
 
 
 def check_records(run: Path, algorithm: str, kpis: set[str], n_seeds: int = 2) -> None:
-    """Twenty updates: a record every 5, with every part for every seed, and evaluations every 10."""
+    """Check a log of twenty updates.
+
+    It has a record every 5 updates, with every part for every seed, and evaluations every 10.
+    """
     log = records(run)
     assert [record["update"] for record in log] == [5, 10, 15, 20]
     assert [record["update"] for record in log if "evaluation" in record] == (
@@ -270,317 +263,3 @@ def test_seeds_side_by_side_learn_what_each_learns_alone(
                 torch.testing.assert_close(tensor[:, k], tensors[name][:, 0], rtol=1e-4, atol=1e-5)
     losses = records(together)[-1]["td_loss"]
     assert losses[0] != pytest.approx(losses[1])
-
-
-# --- Acting and remembering ---
-
-
-def test_actions_are_random_first_and_then_explore_less_and_less(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[tuple[int, float]] = []
-    explore = Learner.explore
-
-    def spy(self: Learner, observation: Any, mask: Any, step: Any, epsilon: float) -> Any:
-        asked.append((int(step), epsilon))
-        return explore(self, observation, mask, step, epsilon)
-
-    monkeypatch.setattr(Learner, "explore", spy)
-    learner = {
-        "algorithm": "dqn",
-        "learning_starts": 9,
-        "exploration_updates": 8,
-        "epsilon_final": 0.2,
-    }
-    trained(tmp_path / "dqn", learner, {"envs_per_seed": 4, "updates_per_step": 2, "updates": 15})
-    steps, epsilons = zip(*asked, strict=True)
-    assert epsilons == pytest.approx([1.0] * 3 + [1.0, 0.8, 0.6, 0.4, 0.2, 0.2, 0.2, 0.2])
-    assert len(set(steps)) == len(steps)
-    asked.clear()
-    trained(tmp_path / "sac", {"learning_starts": 8}, {"updates": 5})
-    assert [epsilon for _, epsilon in asked] == [1.0] * 4 + [0.0] * 5
-
-
-@pytest.mark.parametrize("seed", [0, 6])
-def test_replay_holds_what_happened(seed: int, tmp_path: Path) -> None:
-    # 8 random steps, 20 more, in 2 environments that start anew when the checkpoint at update 10 was written.
-    run = trained(tmp_path / "run", {"replay_capacity": 100}, seeds=(seed,))
-    replay = load_file(run / "replay-20.safetensors")
-    assert int(replay["added"]) == 2 * (8 + 20)
-    rows = {
-        name: tensor[0].view(28, 2, *tensor.shape[2:]).numpy()
-        for name, tensor in replay.items()
-        if name != "added"
-    }
-    network, first = Network(SMALL, 2), 0
-    for step in range(28):
-        if step in (0, 8 + 10) or network.done:
-            first = (8 + 10) * 2 if step == 18 else first
-            network.reset(seed * 2**32 + first)
-            first += 2
-        np.testing.assert_array_equal(rows["observation"][step], network.observation)
-        np.testing.assert_array_equal(rows["mask"][step], network.action_mask)
-        _, reward = network.step_actions(rows["action"][step])
-        np.testing.assert_array_equal(rows["reward"][step], reward)
-        np.testing.assert_array_equal(rows["next_observation"][step], network.observation)
-        np.testing.assert_array_equal(rows["next_mask"][step], network.action_mask)
-    assert not rows["terminated"].any()
-    assert len(np.unique(rows["action"][:8])) == SMALL.n_actions
-
-
-def test_termination_is_remembered(tmp_path: Path) -> None:
-    ends = load_file(
-        trained(tmp_path / "match", environment=Environment.of_factory(Match))
-        / "replay-20.safetensors"
-    )["terminated"]
-    assert ends.all()
-    ends = load_file(
-        trained(tmp_path / "unlike", environment=Environment.of_factory(Unlike))
-        / "replay-20.safetensors"
-    )["terminated"]
-    assert 0.05 < ends.mean() < 0.25  # episodes have 3 or 4 steps, and about half of them terminate
-
-
-@pytest.mark.parametrize("episode_length", [1, 10])
-def test_no_episode_is_played_twice_and_none_is_an_evaluations(
-    episode_length: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    played: list[int] = []
-    evaluated: list[int] = []
-    step, schedule = NetworkSource.step, Policy.schedule
-
-    def spy_step(self: NetworkSource, actions: Any) -> Any:
-        played.extend(self.network.seeds.tolist() if self.network.t == 0 else [])
-        return step(self, actions)
-
-    def spy_schedule(self: Policy, network: Network) -> Any:
-        evaluated.extend(network.seeds.tolist() if network.t == 0 else [])
-        return schedule(self, network)
-
-    monkeypatch.setattr(NetworkSource, "step", spy_step)
-    monkeypatch.setattr(Policy, "schedule", spy_schedule)
-    config = RRMConfig(**{**SMALL.as_dict(), "episode_length": episode_length})
-    seeds = (0, 1, 2**30 - 1)
-    run = trained(tmp_path / "run", seeds=seeds, environment=config)
-    assert len(set(played)) == len(played) == 3 * 2 * {1: 28, 10: 3}[episode_length]
-    assert {seed // 2**32 for seed in played} == set(seeds)
-    assert max(played) < EVALUATION_SEEDS <= min(evaluated)
-    assert len(set(evaluated)) == 2  # two episodes, the same at every evaluation
-    curve = set(evaluated)
-    for seed in (0, 1, 2):
-        evaluated.clear()
-        evaluate(Policy.load(run), config, 4, seed)
-        assert not curve & set(evaluated)
-
-
-class Noted(Match):
-    """Writes down the seeds that it and all its copies are given."""
-
-    seeds: ClassVar[list[int]] = []
-
-    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
-        """As PettingZoo's."""
-        self.seeds.extend([] if seed is None else [seed])
-        return super().reset(seed, options)
-
-
-def test_no_episode_of_a_parallel_environment_is_trained_and_evaluated_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    Noted.seeds.clear()
-    with monkeypatch.context() as without_curve:
-        without_curve.setattr(marl.environment, "episode_returns", lambda *_: [0.0])
-        run = trained(tmp_path / "run", seeds=(0, 1), environment=Environment.of_factory(Noted))
-    training = set(Noted.seeds)
-    assert len(training) >= 2 * 2
-    for seed in (CURVE_SEED, 0, 1):
-        Noted.seeds.clear()
-        episode_returns(Policy.load(run), Noted, 4, seed)
-        assert not training & set(Noted.seeds), f"evaluation seed {seed}"
-
-
-# --- Divergence ---
-
-
-def test_divergence_names_update_part_and_seed_and_leaves_the_last_good_checkpoint(
-    dataset: Dataset, tmp_path: Path
-) -> None:
-    often = {"log_every": 1, "evaluate_every": 1, "checkpoint_every": 1}
-    with pytest.raises(
-        DivergenceError, match=r"^update 2: (td_loss|td_error|q|penalty) of seed [39] diverged"
-    ):
-        trained(
-            tmp_path / "run", {"critic_learning_rate": 1e30}, often, seeds=(3, 9), dataset=dataset
-        )
-    run = tmp_path / "run"
-    assert [record["update"] for record in records(run)] == [1]
-    tensors = checkpoint(run)
-    assert int(tensors["updates"]) == 1
-    assert all(tensor.isfinite().all() for tensor in tensors.values())
-    with pytest.warns(UnfinishedRunWarning, match="of the checkpoint of update 1 of 20"):
-        kept = Policy.load(run, 1)
-    assert evaluate(kept, SMALL, 2).ue_rates.shape == (2, 6)
-
-
-@pytest.mark.parametrize("rate", [1e29, 1e30])
-def test_divergence_between_records_is_found_before_anything_is_written(
-    rate: float, dataset: Dataset, tmp_path: Path
-) -> None:
-    with pytest.raises(DivergenceError, match=r"^update [23]: "):
-        trained(
-            tmp_path / "run", {"algorithm": "dqn", "critic_learning_rate": rate}, dataset=dataset
-        )
-    assert not (tmp_path / "run" / "log.jsonl").exists()
-    assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
-
-
-@pytest.mark.parametrize(
-    ("options", "evaluate_every"), [({}, 20), ({"environment": Environment.of_factory(Unlike)}, 1)]
-)
-def test_parameters_that_are_not_finite_are_neither_acted_on_nor_saved(
-    options: Any, evaluate_every: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        "marl.config._LARGEST", 1e39
-    )  # beyond float32, so that parameters are lost in one update
-    often = {"log_every": 1, "evaluate_every": evaluate_every, "checkpoint_every": 1}
-    with pytest.raises(
-        DivergenceError, match=r"^update 1: layers\.\d\.(weights|biases) is not finite"
-    ):
-        trained(
-            tmp_path / "run", {"algorithm": "dqn", "critic_learning_rate": 1e39}, often, **options
-        )
-    assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
-
-
-@pytest.mark.parametrize("algorithm", ["sac", "dqn"])
-def test_diverged_learner_acts_legally_until_it_is_found(algorithm: str, tmp_path: Path) -> None:
-    rates = {"critic_learning_rate": 1e30, "actor_learning_rate": 1e30}
-    with pytest.raises(DivergenceError, match=r"^update \d: "):
-        trained(
-            tmp_path / "run",
-            {"algorithm": algorithm, "epsilon_final": 0.0, "exploration_updates": 1, **rates},
-            environment=Environment.of_factory(Unlike),
-        )
-
-
-# --- What is refused ---
-
-WIDE = RRMConfig(**{**SMALL.as_dict(), "n_aps": 3})
-
-
-@pytest.mark.parametrize(
-    ("call", "error", "message"),
-    [
-        (
-            lambda run: trained(run, seeds=(1, 1)),
-            ValueError,
-            "seeds must be at least one, all different, got [1, 1]",
-        ),
-        (
-            lambda run: trained(run, seeds=()),
-            ValueError,
-            "seeds must be at least one, all different, got []",
-        ),
-        (
-            lambda run: trained(run, seeds=(-1,)),
-            ValueError,
-            "seeds must be an integer of at least 0 and at most 1073741823, got -1",
-        ),
-        (
-            lambda run: trained(run, seeds=(2**30,)),
-            ValueError,
-            "seeds must be an integer of at least 0 and at most 1073741823",
-        ),
-        (
-            lambda run: trained(run, seeds=(0.5,)),
-            TypeError,
-            "seeds must be an integer of at least 0 and at most 1073741823, got 0.5",
-        ),
-        (
-            lambda run: trained(run, {"algorithm": "bc"}),
-            ValueError,
-            "algorithm = 'bc' needs a dataset",
-        ),
-        (
-            lambda run: trained(run, {}, {"log_every": 3}),
-            ValueError,
-            "evaluate_every = 10 must be a multiple of log_every = 3",
-        ),
-        (
-            lambda run: trained(run, {}, {"checkpoint_every": 12}),
-            ValueError,
-            "checkpoint_every = 12 must be a multiple of log_every = 5",
-        ),
-        (
-            lambda run: trained(run, {}, {"updates": 0}),
-            ValueError,
-            "updates must be an integer of at least 1 and at most 9007199254740992, got 0",
-        ),
-        (
-            lambda run: trained(run, {}, {"envs_per_seed": 2.0}),
-            TypeError,
-            "envs_per_seed must be an integer of at least 1 and at most 9007199254740992, got 2.0",
-        ),
-        (
-            lambda run: trained(run, {}, {"device": "gpu"}),
-            ValueError,
-            "device must be cpu, cuda or cuda:N, got 'gpu'",
-        ),
-        (
-            lambda run: trained(run, {}, {"device": "meta"}),
-            ValueError,
-            "device must be cpu, cuda or cuda:N, got 'meta'",
-        ),
-        (
-            lambda run: trained(run, environment=WIDE, dataset=made_up()),
-            ValueError,
-            "the dataset is of Team(n_agents=2, n_features=3",
-        ),
-        (
-            lambda run: trained(run, environment=Environment.of_factory(Match), dataset=made_up()),
-            ValueError,
-            "the environment of Team(n_agents=2, n_features=3",
-        ),
-        (
-            lambda run: trained(run, {"paradigm": "c"}, environment=RRMConfig(n_aps=9)),
-            ValueError,
-            "4^9 = 262,144 joint actions",
-        ),
-        (lambda run: trained(run, resume=True), RunError, "holds no run: config.json No such file"),
-    ],
-)
-def test_bad_arguments_are_refused_by_name_and_write_nothing(
-    call: Callable[[Path], object], error: type[Exception], message: str, tmp_path: Path
-) -> None:
-    with pytest.raises(error, match=re.escape(message)):
-        call(tmp_path / "run")
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_missing_cuda_device_is_named(tmp_path: Path) -> None:
-    with pytest.raises(
-        ValueError, match=r"device = 'cuda:1' is not available: torch .* finds no CUDA device"
-    ):
-        trained(tmp_path / "run", {}, {"device": "cuda:1"})
-    assert not (tmp_path / "run").exists()
-
-
-def test_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("mine")
-    for run in (tmp_path / "file", tmp_path / "file" / "run"):
-        with pytest.raises(RunError, match=re.escape(f"the folder {str(run)!r} cannot be made: ")):
-            trained(run)
-    assert [file.read_text() for file in tmp_path.iterdir()] == ["mine"]
-
-
-def test_folder_that_cannot_be_written_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*args: object, **options: object) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr("os.open", refuse)
-    with pytest.raises(RunError, match=r"run' .*Permission denied"):
-        trained(tmp_path / "run")
