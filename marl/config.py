@@ -148,7 +148,8 @@ class LearnerConfig:
     agents (messages); every agent can then run the network itself, and all agree. 0: see all
     observations."""
     automatic_temperature: bool = True
-    """sac: adapt the temperature until the policy's entropy is entropy_ratio * log(number of legal actions)."""
+    """sac: adapt the temperature until the policy's entropy is entropy_ratio * log(number of legal
+    actions)."""
     initial_temperature: float = _positive(0.5)
     """sac: the temperature at the start, or throughout where it is not automatic."""
     entropy_ratio: float = _number(0.3, high=1.0)
