@@ -246,6 +246,7 @@ class EvaluationOptions(EnvironmentOptions):
     """For runs in another PettingZoo environment: its module, as in training."""
 
     def _of_network(self) -> dict[str, Any]:
+        """The options that apply only to a network, by name; schedulers are among them."""
         return {"schedulers": self.schedulers, **super()._of_network()}
 
     def named_schedulers(self) -> dict[str, Scheduler]:

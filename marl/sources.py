@@ -32,8 +32,8 @@ def make_env(text: str) -> MakeEnv:
     """A function that makes a parallel environment, from the name of its module and options.
 
     Args:
-        text: such as ``mpe2.simple_spread_v3:max_cycles=50``. Values are read as Python literals,
-            or as text where they are none.
+        text: such as ``mpe2.simple_spread_v3:max_cycles=50``. Values are read as Python literals
+            where possible, otherwise as text.
 
     Raises:
         ValueError: the module cannot be imported or has no ``parallel_env``, or an option is not

@@ -265,7 +265,7 @@ def _write(
 
 
 def _replay_name(updates: int | str) -> str:
-    """The name of the replay file that belongs to the checkpoint after so many updates."""
+    """The name of the replay file of the checkpoint after ``updates`` updates."""
     return f"replay-{updates}.safetensors"
 
 
