@@ -1,6 +1,9 @@
-"""Learners for `rrm_env` and any other parallel environment: SAC, DQN and CQL, centralised, independent and CTDE, online and offline."""
+"""Multi-agent learners for `rrm_env` and any other parallel environment.
 
-from marl import _libraries  # noqa: F401 - says what is missing, so it comes first
+SAC, DQN, CQL and behaviour cloning; centralised, independent and CTDE; online and offline.
+"""
+
+from marl import _libraries  # noqa: F401 - reports missing libraries, so it comes first
 from marl.config import PRESETS, LearnerConfig, TrainingConfig
 from marl.data.collect import collect, collect_parallel
 from marl.data.dataset import Dataset, DatasetError

@@ -1,4 +1,4 @@
-"""Looks for what the extra ``marl`` installs before anything imports it, to say what is missing."""
+"""Check that the libraries of the extra ``marl`` are installed, and name those that are missing."""
 
 from rrm_env.optional import required
 

@@ -1,4 +1,4 @@
-"""Checks of values that were read from a file, whose types nothing vouches for."""
+"""Checks of values that come from files and may have any type."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from rrm_env.files import is_utf8
 
 
 def check_mapping(name: str, value: Any) -> Mapping[str, Any]:
-    """The value, if it is a mapping of names (TypeError)."""
+    """Return the value, or raise TypeError if it is not a mapping whose keys are strings."""
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise TypeError(f"{name} must be a mapping of names, got {shown(value)}")
     return value
 
 
 def check_text(name: str, value: Any) -> None:
-    """Refuse what is no text (TypeError), or one that UTF-8 cannot hold (ValueError)."""
+    """Raise TypeError if the value is not a string, ValueError if UTF-8 cannot encode it."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a text, got {shown(value)}")
     if not is_utf8(value):
@@ -26,7 +26,7 @@ def check_text(name: str, value: Any) -> None:
 
 
 def check_number(name: str, value: Any) -> None:
-    """Refuse what is no number (TypeError), or none that is finite (ValueError)."""
+    """Raise TypeError if the value is not a number, ValueError if it is not finite."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be a finite number, got {shown(value)}")
     if not -1e300 < value < 1e300 or not math.isfinite(value):

@@ -1,4 +1,4 @@
-"""The environment of a dataset, a run or an evaluation: a network of ours, or any parallel one."""
+"""The environment of a dataset, a run or an evaluation: a network, or any `ParallelEnv`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rrm_env import RRMConfig, Scheduler, evaluate, metrics
 from rrm_env.checks import bounded_integer, shown
 
 MAX_SEED = 2**30 - 1
-"""The largest seed of a recording, a training or an evaluation."""
+"""The largest seed of a recording, a training run or an evaluation."""
 
 Act = Callable[[NDArray[np.float32], NDArray[np.uint8]], NDArray[Any]]
 """Maps observations (B, I, D) and masks (B, I, A) to legal actions (B, I)."""
@@ -26,9 +26,10 @@ Act = Callable[[NDArray[np.float32], NDArray[np.uint8]], NDArray[Any]]
 
 @runtime_checkable
 class Actor(Scheduler, Protocol):
-    """A policy for any parallel environment, and a scheduler; see `marl.Policy`."""
+    """A policy that acts in any parallel environment and is a scheduler too; see `marl.Policy`."""
 
     sample: bool
+    """Whether actions are drawn at random, so that `actions` needs ``uniform``."""
 
     def actions(
         self,
@@ -36,21 +37,24 @@ class Actor(Scheduler, Protocol):
         mask: NDArray[Any],
         uniform: NDArray[np.float32] | None = None,
     ) -> NDArray[np.int64]:
-        """Legal actions (B, I)."""
+        """Legal actions (B, I) for observations (B, I, D) under masks (B, I, A).
+
+        ``uniform`` holds (B, `n_uniform_of` I) numbers from a uniform distribution on (0, 1).
+        """
 
     def n_uniform_of(self, n_agents: int) -> int:
-        """Random numbers per decision of a policy that samples."""
+        """Random numbers that a sampling policy needs per decision of ``n_agents`` agents."""
 
     def require(self, team: Team) -> None:
-        """Refuse an environment of other sizes (ValueError)."""
+        """Raise ValueError if the policy cannot act in an environment of these sizes."""
 
 
 @dataclass(frozen=True)
 class Environment:
-    """A network of ours, or another parallel environment; make one by a class method.
+    """A network of this package or another parallel environment; use a class method to make one.
 
-    One that was read from a file may be known by name alone: it has a name and no means to make
-    it, so that nothing can act in it.
+    An environment that was read from a file may be known by name alone. Then there is no function
+    that makes it, and no policy can act in it.
     """
 
     network: RRMConfig | None = None
@@ -64,7 +68,7 @@ class Environment:
 
     @classmethod
     def of_network(cls, config: RRMConfig) -> Environment:
-        """A network of ours."""
+        """The network with this configuration."""
         return cls(network=config)
 
     @classmethod
@@ -72,20 +76,20 @@ class Environment:
         """Another environment by its module and options, ``mpe2.simple_spread_v3:max_cycles=50``.
 
         Raises:
-            ValueError: no such module, one without ``parallel_env``, or an option that is no
-                FIELD=VALUE.
+            ValueError: the module cannot be imported or has no ``parallel_env``, or an option is
+                not FIELD=VALUE.
         """
         make_env(text)
         return cls(module=text)
 
     @classmethod
     def of_factory(cls, make: MakeEnv) -> Environment:
-        """Another environment that ``make()`` makes."""
+        """Another environment, made by ``make()``."""
         return cls(factory=make)
 
     @classmethod
     def from_dict(cls, values: Any) -> Environment:
-        """The environment that `as_dict` described; network options that it lacks are defaults.
+        """The environment that `as_dict` described; missing network options have their defaults.
 
         Raises:
             TypeError, ValueError: the mapping describes no environment.
@@ -107,26 +111,26 @@ class Environment:
             raise type(error)(f"environment: {error}") from None
 
     def as_dict(self) -> dict[str, Any]:
-        """What files say of the environment; empty where nothing is known."""
+        """The description of the environment that files hold; empty if nothing is known of it."""
         if self.network is not None:
             return {"kind": "network", "config": self.network.as_dict()}
         return {} if self.name is None else {"kind": "parallel", "name": self.name}
 
     @cached_property
     def make(self) -> MakeEnv | None:
-        """The function that makes another environment; None of the network, or of a mere name."""
+        """The function that makes another environment; None for a network or a mere name."""
         return make_env(self.module) if self.module is not None else self.factory
 
     @cached_property
     def name(self) -> str | None:
-        """What another environment calls itself in its metadata."""
+        """The name in the metadata of another environment; None for a network."""
         if self.make is None:
             return self.known_name
         return str(self.make().metadata.get("name", "unknown"))
 
     @cached_property
     def team(self) -> Team | None:
-        """Its sizes; None where the environment is known by name alone.
+        """The sizes of the environment; None if it is known by name alone.
 
         Raises:
             ValueError: SuperSuit is missing.
@@ -136,14 +140,14 @@ class Environment:
         return None if self.make is None else ParallelSource(self.make, 1).team
 
     def require(self, team: Team) -> None:
-        """Refuse recorded arrays of another network's sizes (ValueError)."""
+        """Raise ValueError if recorded arrays have other sizes than the network."""
         if self.network is not None and team_of(self.network) != team:
             raise ValueError(
                 f"environment: its config is of {team_of(self.network)}, the arrays are of {team}"
             )
 
     def source(self, n: int) -> Source:
-        """``n`` copies side by side, to act in.
+        """``n`` copies of the environment that are stepped together.
 
         Raises:
             ValueError: the environment is known by name alone, or SuperSuit is missing.
@@ -154,16 +158,21 @@ class Environment:
 
     @known_torch
     def evaluate(self, policy: Scheduler, episodes: int, seed: int = 0) -> dict[str, list[float]]:
-        """KPIs on unseen episodes, a number for each; the return where this is no network.
+        """KPIs of a policy on episodes that training never uses.
 
         Args:
-            policy: a trained policy; in a network any scheduler.
-            episodes: how many.
-            seed: which.
+            policy: a trained policy, or in a network any scheduler.
+            episodes: number of episodes.
+            seed: 0 ... 2^30 - 1; different seeds give different episodes.
+
+        Returns:
+            For each KPI a list with one number per episode: `rrm_env.metrics.LEARNERS_KPIS` in a
+            network, the return in other environments.
 
         Raises:
-            TypeError: a scheduler in another environment than a network.
-            ValueError: a policy trained for other sizes, or an environment known by name alone.
+            TypeError: the policy is only a scheduler and the environment is not a network.
+            ValueError: the policy was trained for other sizes, or the environment is known by name
+                alone.
         """
         if self.network is None:
             if not isinstance(policy, Actor):
@@ -176,27 +185,28 @@ class Environment:
 
     @property
     def can_be_made(self) -> bool:
-        """Whether anybody can act in it."""
+        """Whether the environment is more than a name, so that policies can act in it."""
         return self.network is not None or self.make is not None
 
     def _require_make(self) -> MakeEnv:
+        """The function `make`; ValueError if there is none."""
         if self.make is None:
             raise ValueError(f"{self.known_name!r} is known by name alone: nothing can act in it")
         return self.make
 
     def __getstate__(self) -> Mapping[str, Any]:
-        """Its fields: what was made from a module stays behind, as modules cannot travel."""
+        """The fields without cached properties, which may hold modules that cannot be pickled."""
         names = ("network", "module", "factory", "known_name")
         return {name: getattr(self, name) for name in names}
 
 
 def environment_of(given: Environment | RRMConfig) -> Environment:
-    """An environment, where a network's configuration may stand for the network."""
+    """The environment itself, or the network of a configuration."""
     return Environment.of_network(given) if isinstance(given, RRMConfig) else given
 
 
 def acting(policy: Actor, seed: int = 0) -> Act:
-    """What a trained policy does, as a function; a sampling one draws from a generator of this seed."""
+    """A function that chooses a trained policy's actions; ``seed`` is for policies that sample."""
     generator = np.random.default_rng(seed)
 
     def act(observation: NDArray[np.float32], mask: NDArray[np.uint8]) -> NDArray[Any]:
@@ -209,23 +219,30 @@ def acting(policy: Actor, seed: int = 0) -> Act:
 
 @known_torch
 def episode_returns(policy: Actor, make: MakeEnv, episodes: int, seed: int = 0) -> list[float]:
-    """Returns, averaged over agents, of a policy's first episodes in a parallel environment.
+    """Returns of a policy in episodes of a parallel environment, averaged over agents.
 
     Args:
-        policy: who acts.
-        make: makes one environment; the episodes are played in as many, side by side.
-        episodes: how many.
-        seed: 0 ... 2^30 - 1; which episodes, none of which training sees.
+        policy: the policy that acts.
+        make: makes one environment; it is called once, and SuperSuit copies the environment so that
+            each episode is played in its own.
+        episodes: number of episodes.
+        seed: 0 ... 2^30 - 1; selects the episodes, none of which training uses.
+
+    Returns:
+        One undiscounted return per episode.
 
     Raises:
-        ValueError: the policy was trained for other sizes.
+        TypeError, ValueError: ``episodes`` or ``seed`` is out of range, the policy was trained for
+            other sizes, or SuperSuit is missing.
     """
     source = ParallelSource(make, bounded_integer("episodes", episodes), evaluates=True)
     policy.require(source.team)
     source.reset(bounded_integer("seed", seed, MAX_SEED, lowest=0), 0)
-    running, done, act = np.zeros(episodes), np.zeros(episodes, bool), acting(policy, seed)
+    act = acting(policy, seed)
+    returns = np.zeros(episodes)
+    done = np.zeros(episodes, bool)
     while not done.all():
         outcome = source.step(act(source.observation, source.mask))
-        running += np.where(done, 0, outcome.reward)
+        returns += np.where(done, 0, outcome.reward)
         done |= (outcome.terminated | outcome.truncated).astype(bool)
-    return list(running)
+    return list(returns)

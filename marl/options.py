@@ -1,7 +1,8 @@
-"""What recordings, trainings and evaluations can be told, for the command line and for sweeps.
+"""Options of recording, training and evaluation, shared by the command line and by sweeps.
 
-The rules about options that do not go together stand here. Messages name options as Python does;
-where a class is of a command, tyro reads defaults and help texts from its fields.
+The rules about options that exclude or need each other stand here. Messages name options as Python
+does, unless a class sets `NetworkOptions.dashes`. For commands, tyro reads the default values and
+help texts from the fields.
 """
 
 from __future__ import annotations
@@ -23,14 +24,20 @@ from marl.training.rollout import collect_run
 from rrm_env import RRMConfig, Scheduler, parse_settings
 
 DEFAULT_SCHEDULER = "itlinq"
-"""Whose actions are recorded where nobody is named."""
+"""The scheduler that is recorded if none is named."""
 
 PRESET = "--preset"
-"""Understood for --network, as for ``python -m baselines``; not where it names hyperparameters."""
+"""Another name of --network, as in ``python -m baselines``; not where it names hyperparameters."""
 
 
 def default_is(meaning: str, *aliases: str, **more: Any) -> Any:
-    """The help text of a default, by what it means where the value, None or nothing, says little."""
+    """An option whose help text explains its default in words.
+
+    Args:
+        meaning: what the default does; shown instead of a value that is None or empty.
+        aliases: other names of the option.
+        more: passed to `tyro.conf.arg`.
+    """
 
     def hint(value: str) -> str:
         return f"(default: {meaning if value in ('None', '', repr('')) else value})"
@@ -40,10 +47,10 @@ def default_is(meaning: str, *aliases: str, **more: Any) -> Any:
 
 _settings = default_is("change none", name="set", metavar="FIELD=VALUE")
 Settings = Annotated[tuple[str, ...], _settings]
-"""Fields of the network to change, as a command line spells them."""
+"""Fields of the network to change, each as FIELD=VALUE on a command line."""
 
 Changes = Annotated[Mapping[str, Any] | None, tyro.conf.Suppress, tyro.conf.Fixed]
-"""Fields of the network to change, by name; no option of a command line."""
+"""Fields of the network to change, by name; a command line has no such option."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +58,7 @@ class NetworkOptions:
     """Which network."""
 
     dashes: ClassVar[str] = ""
-    """What stands before the names of options in messages: two hyphens in a command."""
+    """Prefix of option names in messages; two hyphens in a command."""
     network: Annotated[str | None, default_is("paper", PRESET)] = None
     """Preset of the network: paper, correlated, wide or dense."""
     settings: Settings = ()
@@ -60,11 +67,21 @@ class NetworkOptions:
     """The same by name, instead of ``settings``."""
 
     def changed(self) -> dict[str, Any]:
-        """The fields to change, with their values (ValueError: a text that is no FIELD=VALUE)."""
+        """The fields to change and their values.
+
+        Raises:
+            ValueError: a text is not FIELD=VALUE.
+        """
         return dict(parse_settings(self.settings) if self.changes is None else self.changes)
 
     def config(self, default: RRMConfig | None = None) -> RRMConfig:
-        """The network named, or else the default, or else the preset ``paper``; with changes."""
+        """The configuration of the network, with the changes applied.
+
+        It starts from the preset that is named, else from ``default``, else from ``paper``.
+
+        Raises:
+            TypeError, ValueError: the preset or a field does not exist, or a value is not allowed.
+        """
         changes = self.changed()
         if self.network is None and default is not None:
             return RRMConfig(**{**default.as_dict(), **changes})
@@ -72,13 +89,15 @@ class NetworkOptions:
 
     @property
     def of_network(self) -> list[str]:
-        """The names of the options given that are of a network alone."""
+        """The names of the given options that apply only to a network."""
         return [name for name, given in self._of_network().items() if given]
 
     def _of_network(self) -> dict[str, Any]:
+        """The options that apply only to a network, by name."""
         return {"set": self.settings or self.changes, "network": self.network}
 
     def _not_with(self, name: str, other: str, why: str = "") -> str:
+        """The message that two options exclude each other."""
         return " ".join(f"{self.dashes}{name} {why} does not go with {self.dashes}{other}".split())
 
 
@@ -91,7 +110,11 @@ class EnvironmentOptions(NetworkOptions):
     (mpe2.simple_spread_v3:max_cycles=50)."""
 
     def other_environment(self) -> Environment | None:
-        """The environment that ``env`` names (ValueError: it goes with options of the network)."""
+        """The environment that ``env`` names; None if it names none.
+
+        Raises:
+            ValueError: the environment cannot be imported, or options of a network are given too.
+        """
         if not self.env:
             return None
         if given := self.of_network:
@@ -99,7 +122,11 @@ class EnvironmentOptions(NetworkOptions):
         return Environment.of_module(self.env)
 
     def environment(self, default: RRMConfig | None = None) -> Environment:
-        """The environment or the network named; ``default`` as for `config`."""
+        """The environment that ``env`` names, or else the network; ``default`` as for `config`.
+
+        Raises:
+            TypeError, ValueError: as `other_environment` and `config`.
+        """
         return self.other_environment() or Environment.of_network(self.config(default))
 
 
@@ -111,13 +138,14 @@ class RecordingOptions(EnvironmentOptions):
     """Whose actions to record: a scheduler of python -m baselines, with options after colons
     (itlinq:tolerance_db=0, random_walk:silence=true)."""
     policy: Annotated[Path | None, default_is("record the scheduler")] = None
-    """Folder of a training run to record instead of a scheduler; all its seeds contribute equally."""
+    """Folder of a training run to record instead of a scheduler; all its seeds contribute
+    equally."""
     sample: bool = False
     """Draw the policy's actions from its actor instead of taking the most probable ones."""
     transitions: int = 100_000
     """How many transitions to record."""
     seed: int = 0
-    """Which episodes; different seeds share none."""
+    """Which episodes to record; different seeds share none."""
     env: Annotated[str | None, default_is("the network")] = None
     """Another PettingZoo environment by module, with options after colons
     (mpe2.simple_spread_v3:max_cycles=50). Random legal actions are recorded there, or the
@@ -125,11 +153,11 @@ class RecordingOptions(EnvironmentOptions):
 
     @property
     def behaviour(self) -> str:
-        """The name of the scheduler that acts where neither a policy nor an environment is given."""
+        """The scheduler to record if neither a policy nor an environment is given."""
         return self.scheduler or DEFAULT_SCHEDULER
 
     def check(self) -> None:
-        """Refuse options that do not go together (ValueError)."""
+        """Raise ValueError if options exclude each other or one lacks another that it needs."""
         if self.scheduler is not None and (self.policy or self.env):
             other = "policy" if self.policy else "env"
             raise ValueError(f"{self._not_with('scheduler', other)}, which says who acts")
@@ -142,35 +170,37 @@ class RecordingOptions(EnvironmentOptions):
     def record(
         self, progress: Callable[[int], None] | None = None, engine: Engine | None = None
     ) -> Dataset:
-        """The dataset, in memory; ``progress`` is called with the transitions just recorded.
+        """Record the dataset and return it, in memory.
+
+        Args:
+            progress: called with the number of transitions just recorded.
+            engine: where to record; this process where None.
 
         Raises:
-            TypeError, ValueError: options that do not go together, or values that do not exist.
+            TypeError, ValueError: options exclude each other, or a value is not allowed.
         """
         self.check()
-        place = self.environment()
+        environment = self.environment()
         if self.policy:
             return collect_run(
                 self.policy,
                 self.transitions,
                 self.seed,
                 sample=self.sample,
-                environment=place,
+                environment=environment,
                 progress=progress,
                 engine=engine,
             )
-        if place.make is not None:
+        if environment.make is not None:
             return collect_parallel(
-                place.make, None, self.transitions, self.seed, progress=progress
+                environment.make, None, self.transitions, self.seed, progress=progress
             )
-        name = self.behaviour
-        scheduler = parse_scheduler(name, REGISTRY)
         return collect(
-            scheduler,
-            place.network,
+            parse_scheduler(self.behaviour, REGISTRY),
+            environment.network,
             self.transitions,
             self.seed,
-            name=name,
+            name=self.behaviour,
             progress=progress,
             engine=engine,
         )
@@ -183,13 +213,16 @@ class TrainingOptions(EnvironmentOptions):
     dataset: Annotated[Path | None, default_is("train online")] = None
     """Learn from the transitions of this file."""
     preset: str = "tuned"
-    """Hyperparameters to start from: tuned, or paper (Table III). Options of the learner change
+    """Hyperparameters to start from: tuned, or paper (Table III). Options of the learner override
     single ones."""
     network: Annotated[str | None, default_is("the dataset's network; online paper")] = None
-    """Preset of the network to act and be evaluated in: paper, correlated, wide or dense."""
+    """Preset of the network to train and be evaluated in: paper, correlated, wide or dense."""
 
     def environment_given(self) -> Environment | None:
-        """The environment or the network named; None where none is: the dataset's, or ``paper``."""
+        """The environment or network that options name.
+
+        None means the dataset's environment, or the preset ``paper`` where there is no dataset.
+        """
         return self.environment() if self.env or self.of_network else None
 
 
@@ -202,9 +235,9 @@ class EvaluationOptions(EnvironmentOptions):
     seed: int = 0
     """Which evaluation episodes."""
     schedulers: Annotated[str, default_is("none")] = ""
-    """Schedulers to set beside them, comma-separated, as in python -m baselines; "all" for all."""
+    """Schedulers to compare with, comma-separated, as in python -m baselines; "all" for all."""
     act_on: Annotated[str | None, default_is("as trained")] = None
-    """Make sac policies greedy on their actor or on their critic."""
+    """The network on which sac policies are greedy: actor or critic."""
     sample: bool = False
     """Draw actions from the actor instead of taking the most probable ones."""
     network: Annotated[str | None, default_is("the first run's network", PRESET)] = None
@@ -213,9 +246,14 @@ class EvaluationOptions(EnvironmentOptions):
     """For runs in another PettingZoo environment: its module, as in training."""
 
     def _of_network(self) -> dict[str, Any]:
+        """The options that apply only to a network, by name; schedulers are among them."""
         return {"schedulers": self.schedulers, **super()._of_network()}
 
     def named_schedulers(self) -> dict[str, Scheduler]:
-        """The schedulers by name (ValueError: one that does not exist)."""
-        texts = [*REGISTRY] if self.schedulers == "all" else self.schedulers.split(",")
-        return {name: parse_scheduler(name, REGISTRY) for name in texts if name}
+        """The schedulers to compare with, by name.
+
+        Raises:
+            ValueError: a scheduler does not exist, or an option of it is not allowed.
+        """
+        names = [*REGISTRY] if self.schedulers == "all" else self.schedulers.split(",")
+        return {name: parse_scheduler(name, REGISTRY) for name in names if name}

@@ -1,4 +1,4 @@
-"""What a learner must know of its environment: how many agents, features and actions."""
+"""The sizes of a multi-agent environment: agents, observation features and actions."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from rrm_env import RRMConfig
 
 @dataclass(frozen=True)
 class Team:
-    """What a learner must know of its environment."""
+    """The sizes of an environment that a learner depends on."""
 
     n_agents: int
+    """Number of agents, I."""
     n_features: int
     """Features of one agent's observation, D."""
     n_actions: int
@@ -20,14 +21,15 @@ class Team:
 
     @property
     def n_joint_actions(self) -> int:
-        """A^I, or 2^64 where it is more still: of a team that a file makes up, the power itself could fill the memory."""
-        return (
-            int(self.n_actions**self.n_agents)
-            if self.n_agents * math.log2(self.n_actions) < 64
-            else 2**64
-        )
+        """The number of joint actions A^I, and 2^64 where it is larger.
+
+        The limit keeps sizes from an untrusted file from producing a number that fills the memory.
+        """
+        if self.n_agents * math.log2(self.n_actions) < 64:
+            return int(self.n_actions**self.n_agents)
+        return 2**64
 
 
 def team_of(config: RRMConfig) -> Team:
-    """The sizes of a network, as learners need them."""
+    """The team of a network: one agent per AP, with the network's observations and actions."""
     return Team(config.n_aps, config.n_features, config.n_actions)

@@ -1,1 +1,1 @@
-"""Transitions: where they come from, how they are stored, and the files that hold them."""
+"""Recording, storing and checking transitions, in memory and in files."""

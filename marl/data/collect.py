@@ -1,4 +1,4 @@
-"""Records datasets: what a scheduler or a trained policy does in the network, or any policy in any parallel environment."""
+"""Recording datasets of schedulers and policies, in the network or any parallel environment."""
 
 from __future__ import annotations
 
@@ -24,16 +24,18 @@ from rrm_env import SILENT, Network, RRMConfig, Scheduler, metrics
 from rrm_env.checks import bounded_integer
 
 MAX_BATCH = 512
-"""Slots of a recording; each plays episodes one after the other."""
+"""Most slots of a recording; each slot plays episodes one after the other."""
 
 SHARD_SLOTS = 32
-"""Slots of a shard, at least; fewer where they play so many episodes that the shard would exceed `SHARD_TRANSITIONS`."""
+"""Slots of a shard, at least; fewer where the shard would exceed `SHARD_TRANSITIONS`."""
 SHARD_TRANSITIONS = 25_000
+"""Transitions of a shard, roughly at most."""
 _SMALLEST_SHARD = 16
-"""Fewer rows per matrix product make BLAS round differently, and a policy could then choose otherwise than in a wider shard."""
+"""Fewest slots of a shard. With fewer rows per matrix product, BLAS rounds differently, and a
+policy could choose other actions than in a wider shard."""
 
 MAX_SEEDS = 10_000
-"""Of one training."""
+"""Most seeds of one training run."""
 
 
 @known_torch
@@ -48,21 +50,26 @@ def collect(
     progress: Callable[[int], None] | None = None,
     engine: Engine | None = None,
 ) -> Dataset:
-    """Transitions of a scheduler or trained policy in the network, whole episodes one after the other; the last one may be cut.
+    """Record transitions of a scheduler or a trained policy in the network.
+
+    The dataset holds whole episodes one after the other; only the last one may be cut.
 
     Args:
-        scheduler: whose actions to record. Baselines choose among candidates, as in the parallel API.
+        scheduler: the scheduler to record. Baselines choose among candidates, as in the parallel
+            API.
         config: the network; the preset ``paper`` where None.
-        transitions: how many.
-        seed: 0 ... 2^30 - 1; different seeds share no episode, and none is an evaluation's.
-        first_episode: which of the seed's episodes to begin with, for recordings that share a seed.
-        name: what the dataset calls the behaviour; the scheduler's class where None.
+        transitions: number of transitions.
+        seed: 0 ... 2^30 - 1; different seeds share no episode, and evaluations use none of them.
+        first_episode: the first of the seed's episodes, for recordings that share a seed.
+        name: name of the behaviour in the dataset; the scheduler's class where None.
         progress: called with the number of transitions just recorded.
-        engine: where to record the shards; this process where None. The dataset is the same if the scheduler decides by what it is shown
-            (draws come from `Network.uniform`).
+        engine: where to record the shards; this process where None. All engines give the same
+            dataset if the scheduler depends only on the network that it is given and draws from
+            `Network.uniform`.
 
     Raises:
-        TypeError, ValueError: something else than the above, or a scheduler that serves a UE that is no candidate.
+        TypeError, ValueError: an argument is not as described, the dataset does not fit in the free
+            memory, or the scheduler serves a UE that is not a candidate.
     """
     recording = Recording(
         scheduler, config, transitions, seed, first_episode=first_episode, name=name
@@ -71,13 +78,17 @@ def collect(
 
 
 class Recording:
-    """A dataset in the making: what `collect` records, in shards whose layout follows from transitions and episode length alone.
+    """A dataset that `collect` records in shards, which may run in different processes.
 
-    E episodes are played in B <= `MAX_BATCH` slots side by side: slot b plays episodes b, b + B, b + 2B and so on, and its transitions
-    follow one another. A shard is a range of slots.
+    B <= `MAX_BATCH` slots play episodes in parallel: slot b plays the episodes b, b + B, b + 2B and
+    so on, and its transitions follow one another in the dataset. A shard is a range of slots. The
+    shards depend only on the number of transitions and the episode length.
 
     Args:
         scheduler, config, transitions, seed, first_episode, name: as in `collect`.
+
+    Raises:
+        TypeError, ValueError: as `collect`.
     """
 
     def __init__(
@@ -94,7 +105,8 @@ class Recording:
             raise TypeError(
                 f"scheduler must have reset(network) and schedule(network), got {scheduler!r}"
             )
-        self._scheduler, self._config = scheduler, RRMConfig() if config is None else config
+        self._scheduler = scheduler
+        self._config = RRMConfig() if config is None else config
         self._transitions = bounded_integer("transitions", transitions)
         self._seed = bounded_integer("seed", seed, MAX_SEED, lowest=0)
         self._first_episode = bounded_integer("first_episode", first_episode, 2**31, lowest=0)
@@ -102,23 +114,26 @@ class Recording:
         check_text("name", self._name)
         episodes = -(-self._transitions // self._config.episode_length)
         rounds = -(-episodes // MAX_BATCH)
-        self._slots, self._steps = -(-episodes // rounds), rounds * self._config.episode_length
+        self._slots = -(-episodes // rounds)
+        self._steps = rounds * self._config.episode_length
         self._check_memory()
         self._columns: dict[str, NDArray[Any]] = {}
-        self._ended: list[_Ended] = []
+        self._ended: list[_EndedEpisode] = []
 
     def _check_memory(self) -> None:
-        """Refuse a recording that does not fit (ValueError), before hours are spent on it."""
-        each, free = bytes_per_transition(team_of(self._config)), free_bytes(torch.device("cpu"))
-        if free is not None and each * self._transitions > free:
+        """Raise ValueError if the recording does not fit in memory, before any work is done."""
+        each = bytes_per_transition(team_of(self._config))
+        free = free_bytes(torch.device("cpu"))
+        needed = each * self._transitions
+        if free is not None and needed > free:
             raise ValueError(
-                f"transitions = {self._transitions:,} need {each * self._transitions / 2**30:,.1f} GiB of memory, "
+                f"transitions = {self._transitions:,} need {needed / 2**30:,.1f} GiB of memory, "
                 f"{free / 2**30:,.1f} GiB are free, allowed: up to {free // each:,}"
             )
 
     @property
     def shards(self) -> list[range]:
-        """Their slots: near-equal numbers."""
+        """The slots of each shard; shards are nearly equal in size."""
         wanted = min(SHARD_SLOTS, max(_SMALLEST_SHARD, SHARD_TRANSITIONS // self._steps))
         count = max(1, self._slots // wanted)
         bounds = [self._slots * k // count for k in range(count + 1)]
@@ -126,50 +141,47 @@ class Recording:
 
     @property
     def tasks(self) -> list[Task]:
-        """Record a shard each."""
-        before, after = (
-            (self._scheduler, self._config),
-            (self._slots, self._seed, self._first_episode),
+        """One task for each shard, which records it."""
+        return [self._task(shard) for shard in self.shards]
+
+    def _task(self, shard: range) -> Task:
+        """The task that records a shard."""
+        name = f"{self._name}, slots {shard.start} to {shard.stop - 1} of {self._slots}"
+        # A single slot at the end of the dataset may need fewer steps than the others.
+        steps = min(self._steps, self._transitions - shard.start * self._steps)
+        arguments = (
+            self._scheduler,
+            self._config,
+            steps,
+            self._slots,
+            self._seed,
+            self._first_episode,
+            shard,
         )
-        return [
-            Task(
-                f"{self._name}, slots {s.start} to {s.stop - 1} of {self._slots}",
-                _record_shard,
-                (*before, self._steps_of(s), *after, s),
-            )
-            for s in self.shards
-        ]
+        return Task(name, _record_shard, arguments)
 
-    def _steps_of(self, shard: range) -> int:
-        """Steps that the shard's transitions take: fewer than a slot's where it is the last one alone."""
-        return min(self._steps, self._transitions - shard.start * self._steps)
-
-    def add(self, shard: range, recorded: tuple[dict[str, NDArray[Any]], list[_Ended]]) -> int:
-        """Put in what the shard's task returned; the number of its transitions."""
+    def add(
+        self, shard: range, recorded: tuple[dict[str, NDArray[Any]], list[_EndedEpisode]]
+    ) -> int:
+        """Store the result of a shard's task, and return the number of its transitions."""
         columns, ended = recorded
-        first, size = shard.start * self._steps, len(shard) * self._steps
+        first = shard.start * self._steps
+        size = min(len(shard) * self._steps, self._transitions - first)
         for name, column in columns.items():
             if name not in self._columns:
                 self._columns[name] = np.empty((self._transitions, *column.shape[2:]), column.dtype)
-            rows = self._columns[name][first : first + size]
-            rows[:] = column.reshape(-1, *column.shape[2:])[: len(rows)]
-        size = min(size, self._transitions - first)
+            rows = column.reshape(-1, *column.shape[2:])
+            self._columns[name][first : first + size] = rows[:size]
         self._ended += [episode._replace(row=first + episode.row) for episode in ended]
         return size
 
     def dataset(self) -> Dataset:
-        """All of it."""
-        ended = sorted(
-            self._ended, key=lambda episode: (episode.row % self._steps, episode.row)
-        )  # as they ended, all slots in step
+        """The dataset, once all shards have been added."""
+        # Means are taken in the order in which episodes ended, all slots in step.
+        ended = sorted(self._ended, key=lambda episode: (episode.row % self._steps, episode.row))
+        kpis = _kpis(ended, self._transitions, self._config)
         environment = Environment.of_network(self._config)
-        return _dataset(
-            self._columns,
-            environment,
-            self._name,
-            self._seed,
-            _kpis(ended, self._transitions, self._config),
-        )
+        return _dataset(self._columns, environment, self._name, self._seed, kpis)
 
 
 @known_torch
@@ -178,7 +190,16 @@ def record(
     engine: Engine | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[Dataset]:
-    """Make recordings, all their shards in one go; ``engine`` and ``progress`` as in `collect`."""
+    """Record the shards of several recordings in one pass over the engine.
+
+    Args:
+        recordings: the recordings.
+        engine: where to record; this process where None.
+        progress: called with the number of transitions just recorded.
+
+    Returns:
+        The datasets, in the order of ``recordings``.
+    """
     shards = [
         (recording, shard, task)
         for recording in recordings
@@ -200,15 +221,18 @@ def _record_shard(
     seed: int,
     first_episode: int,
     shard: range,
-) -> tuple[dict[str, NDArray[Any]], list[_Ended]]:
-    """`_record` for a range of the slots."""
+) -> tuple[dict[str, NDArray[Any]], list[_EndedEpisode]]:
+    """Columns and ended episodes of one shard, a range of the ``slots`` of a recording."""
     source = NetworkSource(config, len(shard), stride=slots)
     choose = getattr(scheduler, "schedule_candidates", scheduler.schedule)
 
-    def act(observation: NDArray[np.float32], mask: NDArray[np.uint8]) -> NDArray[Any]:  # noqa: ARG001 - the interface of a policy
+    def act(
+        observation: NDArray[np.float32],  # noqa: ARG001 - the interface of a policy
+        mask: NDArray[np.uint8],  # noqa: ARG001 - the interface of a policy
+    ) -> NDArray[Any]:
         if source.network.t == 0:
             scheduler.reset(source.network)
-        return _indices(source.network, choose(source.network))
+        return _actions(source.network, choose(source.network))
 
     return _record(source, act, steps, seed, first_episode + shard.start)
 
@@ -225,25 +249,26 @@ def collect_parallel(
     name: str | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Dataset:
-    """Transitions of a policy in a parallel environment with discrete actions; rewards are averaged over agents.
+    """Record transitions of a policy in a parallel environment with discrete actions.
+
+    Rewards are averaged over agents.
 
     Args:
         make: makes one environment.
-        policy: chooses the actions; uniformly random legal ones where None.
-        transitions: how many.
-        seed: of the environments, and of the random actions.
-        num_envs: copies run side by side; each one's transitions follow one another.
-        first_episode: counts the environments' seeds on, for recordings that share a seed.
-        name: what the dataset calls the behaviour.
+        policy: maps observations (B, I, D) and masks (B, I, A) to legal actions (B, I); uniformly
+            random legal actions where None.
+        transitions: number of transitions.
+        seed: 0 ... 2^30 - 1; seed of the environments and of random actions.
+        num_envs: B, environments that run in parallel; the transitions of each follow one another.
+        first_episode: added to the seeds of the environments, for recordings that share a seed.
+        name: name of the behaviour in the dataset.
         progress: called with the number of transitions just recorded.
 
     Raises:
-        TypeError, ValueError: something else than the above.
+        TypeError, ValueError: an argument is not as described, or SuperSuit is missing.
     """
-    transitions, seed = (
-        bounded_integer("transitions", transitions),
-        bounded_integer("seed", seed, MAX_SEED, lowest=0),
-    )
+    transitions = bounded_integer("transitions", transitions)
+    seed = bounded_integer("seed", seed, MAX_SEED, lowest=0)
     num_envs = min(bounded_integer("num_envs", num_envs), transitions)
     first_episode = bounded_integer("first_episode", first_episode, 2**31, lowest=0)
     name = name or ("policy" if policy else "random actions")
@@ -252,41 +277,46 @@ def collect_parallel(
     check_text("environment: name", environment.name)
     generator = np.random.default_rng(seed)
 
-    def random(observation: NDArray[np.float32], mask: NDArray[np.uint8]) -> NDArray[Any]:  # noqa: ARG001 - the interface of a policy
+    def random_actions(
+        observation: NDArray[np.float32],  # noqa: ARG001 - the interface of a policy
+        mask: NDArray[np.uint8],
+    ) -> NDArray[Any]:
         chosen: NDArray[Any] = np.where(mask == 1, generator.random(mask.shape), -1).argmax(-1)
         return chosen
 
     source = ParallelSource(make, num_envs)
-    columns, ended = _record(
-        source, policy or random, -(-transitions // num_envs), seed, first_episode, progress
-    )
+    act = policy or random_actions
+    steps = -(-transitions // num_envs)
+    columns, ended = _record(source, act, steps, seed, first_episode, progress)
     rows = {
         key: column.reshape(-1, *column.shape[2:])[:transitions] for key, column in columns.items()
     }
     return _dataset(rows, environment, name, seed, _kpis(ended, transitions))
 
 
-def _indices(network: Network, served: NDArray[Any]) -> NDArray[np.int64]:
-    """(B, I) UEs served to action indices; silence is N."""
+def _actions(network: Network, served: NDArray[Any]) -> NDArray[np.int64]:
+    """Actions (B, I) that serve the UEs ``served`` (B, I): indices of candidates, N for silence."""
     matches = network.candidates == served[..., None]
-    found = np.where(served == SILENT, network.config.n_candidates, matches.argmax(-1))
+    actions = np.where(served == SILENT, network.config.n_candidates, matches.argmax(-1))
     foreign = (served != SILENT) & ~matches.any(-1)
     if foreign.any():
         slot, ap = np.argwhere(foreign)[0]
         raise ValueError(
-            f"served[{slot}, {ap}] = {served[slot, ap]} is no candidate of AP {ap}; datasets hold candidates' indices and silence"
+            f"served[{slot}, {ap}] = {served[slot, ap]} is no candidate of AP {ap}; "
+            "datasets hold candidates' indices and silence"
         )
-    return found
+    return actions
 
 
-class _Ended(NamedTuple):
+class _EndedEpisode(NamedTuple):
     """An episode that ended while it was recorded."""
 
     row: int
-    """Of its last transition."""
+    """Row of its last transition."""
     episode_return: float
+    """Undiscounted sum of its rewards."""
     ue_rates: NDArray[np.float64] | None
-    """(J,) bit/s/Hz, in the network."""
+    """(J,) mean rates in bit/s/Hz; None in an environment that is not a network."""
 
 
 def _record(
@@ -296,8 +326,8 @@ def _record(
     seed: int,
     first_episode: int,
     progress: Callable[[int], None] | None = None,
-) -> tuple[dict[str, NDArray[Any]], list[_Ended]]:
-    """Columns (B, steps, ...) of B environments, and the episodes that ended."""
+) -> tuple[dict[str, NDArray[Any]], list[_EndedEpisode]]:
+    """Columns (B, steps, ...) of the B environments of a source, and the episodes that ended."""
     source.reset(seed, first_episode)
     batch, team = len(source.observation), source.team
     columns = {
@@ -305,18 +335,19 @@ def _record(
         for name, column in COLUMNS.items()
         if name != "behaviour"
     }
-    running, ended = np.zeros(batch), []
+    returns = np.zeros(batch)
+    ended = []
     for t in range(steps):
         actions = act(source.observation, source.mask)
         before = source.observation, source.mask, actions
         outcome = source.step(actions)
         for column, value in zip(columns.values(), (*before, *outcome), strict=True):
             column[:, t] = value
-        running += outcome.reward
+        returns += outcome.reward
         for b in np.flatnonzero(outcome.terminated | outcome.truncated):
             rates = source.finished_ue_rates[b] if isinstance(source, NetworkSource) else None
-            ended.append(_Ended(int(b) * steps + t, float(running[b]), rates))
-            running[b] = 0
+            ended.append(_EndedEpisode(int(b) * steps + t, float(returns[b]), rates))
+            returns[b] = 0
         if progress is not None:
             progress(batch)
     columns["truncated"][:, -1] |= 1 - columns["terminated"][:, -1]
@@ -324,11 +355,11 @@ def _record(
 
 
 _RECORDED_KPIS = ("sum_rate", "tail_rate", "score")
-"""Exactly these, whatever KPIs there are: they stand in a dataset's metadata, so another one would change every file and fingerprint."""
+"""KPIs in a dataset's metadata; a change of this list would change every file and fingerprint."""
 
 
-def _kpis(ended: list[_Ended], n: int, config: RRMConfig | None = None) -> dict[str, float]:
-    """Means over the episodes that lie wholly within the first ``n`` rows; nothing where there is none."""
+def _kpis(ended: list[_EndedEpisode], n: int, config: RRMConfig | None = None) -> dict[str, float]:
+    """Mean KPIs of the episodes that lie wholly within the first ``n`` rows; empty without any."""
     whole = [episode for episode in ended if episode.row < n]
     if not whole:
         return {}
@@ -336,13 +367,11 @@ def _kpis(ended: list[_Ended], n: int, config: RRMConfig | None = None) -> dict[
         "episodes": float(len(whole)),
         "return": float(np.mean([episode.episode_return for episode in whole])),
     }
-    if config is None:
-        return kpis
-    rates = np.stack([episode.ue_rates for episode in whole if episode.ue_rates is not None])
-    return {
-        **kpis,
-        **{name: float(metrics.KPIS[name].value(rates, config).mean()) for name in _RECORDED_KPIS},
-    }
+    if config is not None:
+        rates = np.stack([episode.ue_rates for episode in whole if episode.ue_rates is not None])
+        for name in _RECORDED_KPIS:
+            kpis[name] = float(metrics.KPIS[name].value(rates, config).mean())
+    return kpis
 
 
 def _dataset(
@@ -352,7 +381,7 @@ def _dataset(
     seed: int,
     kpis: dict[str, float],
 ) -> Dataset:
-    """Of columns (n, ...); the recording ends with the last row."""
+    """The dataset of columns (n, ...) that one behaviour recorded, truncated at the last row."""
     columns["truncated"][-1] = 1 - columns["terminated"][-1]
     n = len(columns["reward"])
     behaviour = {"name": name, "seed": seed, "transitions": n, "kpis": kpis}

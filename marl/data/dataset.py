@@ -1,4 +1,4 @@
-"""Recorded transitions: one safetensors file that says where it came from and refuses to be anything else."""
+"""Datasets of recorded transitions, in memory and as self-describing safetensors files."""
 
 from __future__ import annotations
 
@@ -32,37 +32,46 @@ from rrm_env.files import check_replaceable, check_utf8, write_whole
 from rrm_env.provenance import versions
 
 SCHEMA = 1
-"""Version of the file's layout; raised when a reader of the old one would misread the new one."""
+"""Version of the file layout; increased when old readers would misread the new layout."""
 
 _KIND = "rrm_env transitions"
 
 
 def check_dataset_path(name: str, path: str | Path) -> Path:
-    """The path, if a dataset can be written there and replaces nothing but a dataset (ValueError)."""
+    """The path, if a dataset can be written there.
+
+    Args:
+        name: name of the argument, for messages.
+        path: the path.
+
+    Raises:
+        ValueError: nothing can be written there, or a file that is not a dataset stands there.
+    """
     check_utf8(name, path)
     return check_replaceable(name, path, "dataset", _was_dataset)
 
 
 def _was_dataset(path: Path) -> bool:
-    """Whether a file's header says that it is a dataset, whole or damaged, of any schema."""
+    """Whether a file's header names a dataset of any schema; the rest may be damaged."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         return _KIND.encode() in file.read(min(length, MAX_TEXT))
 
 
 class DatasetError(ValueError):
-    """A file or a set of arrays that is no dataset; the message says what is wrong."""
+    """A file or a set of arrays is not a dataset; the message says why."""
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """n transitions of a team of I agents with D observation features and A actions each.
+    """n recorded transitions of I agents with D observation features and A actions each.
 
-    Arrays that are given are kept, not copied: do not change them afterwards, least of all while something learns from them.
+    The arrays are kept, not copied. Do not change them later, least of all while a learner reads
+    them.
 
     Raises:
-        DatasetError: arrays of contradicting shapes or wrong types, values that are not finite, an illegal action, or metadata that
-            describe something else.
+        DatasetError: shapes contradict each other, a type is wrong, a value is not finite, an
+            action is illegal, or the metadata do not fit the arrays.
     """
 
     observation: Tensor
@@ -74,17 +83,21 @@ class Dataset:
     reward: Tensor
     """(n,) float32, shared by the team."""
     next_observation: Tensor
-    """(n, I, D) float32: what followed, also where the episode ended."""
+    """(n, I, D) float32, the next observation of the same episode, also where it ended."""
     next_mask: Tensor
     """(n, I, A) uint8."""
     terminated: Tensor
-    """(n,) uint8, 1 where nothing follows by the environment's rules."""
+    """(n,) uint8, 1 where the episode ended by the environment's rules."""
     truncated: Tensor
-    """(n,) uint8, 1 where the recording of an episode stops for another reason, such as a time limit."""
+    """(n,) uint8, 1 where the recording of an episode stops otherwise, as at a time limit."""
     behaviour: Tensor
-    """(n,) int32, which of `metadata`'s behaviours acted."""
+    """(n,) int32, the id of the behaviour that acted, an index of the metadata's behaviours."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    """``environment``: its kind and config; ``behaviours``: per id the policy's name, seeds, transitions and KPIs; ``versions``."""
+    """The origin of the data.
+
+    ``environment`` is its kind and config, ``behaviours`` holds for each id the policy's name,
+    seed, transitions and KPIs, and ``versions`` those of libraries.
+    """
 
     @known_torch
     def __post_init__(self) -> None:
@@ -92,14 +105,16 @@ class Dataset:
             raise DatasetError(f"metadata must be a mapping, got {shown(self.metadata)}")
         n, team = self._sizes()
         for name, column in COLUMNS.items():
-            tensor, shape = getattr(self, name), (n, *column.shape(team))
-            kind = getattr(torch, column.dtype)
-            if tensor.dtype != kind or tensor.shape != shape:
+            tensor = getattr(self, name)
+            shape = n, *column.shape(team)
+            dtype = getattr(torch, column.dtype)
+            if tensor.dtype != dtype or tensor.shape != shape:
                 found = f"{tensor.dtype} of shape {tuple(tensor.shape)}"
-                raise DatasetError(f"{name} must be {kind} of shape {shape}, got {found}")
+                raise DatasetError(f"{name} must be {dtype} of shape {shape}, got {found}")
         self._check_content()
 
     def _sizes(self) -> tuple[int, Team]:
+        """The number of transitions n and the team, as observations and masks have them."""
         for name in ("observation", "mask"):
             if getattr(self, name).ndim != 3:
                 raise DatasetError(
@@ -110,12 +125,14 @@ class Dataset:
         if 0 in (*self.observation.shape, *self.mask.shape):
             shapes = tuple(self.observation.shape), tuple(self.mask.shape)
             raise DatasetError(
-                f"observation and mask must have at least one agent, feature and action, got shapes {shapes[0]} and {shapes[1]}"
+                "observation and mask must have at least one agent, feature and action, "
+                f"got shapes {shapes[0]} and {shapes[1]}"
             )
         n, agents, features = self.observation.shape
         return n, Team(agents, features, self.mask.shape[-1])
 
     def _check_content(self) -> None:
+        """Check the values of the arrays, and that the metadata fit them."""
         try:
             check_values(self.tensors())
             if int(self.behaviour.min()) < 0:
@@ -131,49 +148,57 @@ class Dataset:
 
     @property
     def team(self) -> Team:
-        """Sizes of the environment."""
+        """Sizes of the environment: I, D and A."""
         return Team(self.observation.shape[1], self.observation.shape[2], self.mask.shape[2])
 
     @property
     def environment(self) -> Environment:
-        """What was recorded; nothing is known of it where the metadata does not say."""
+        """The environment that was recorded; an unknown one where the metadata lack it."""
         return Environment.from_dict(self.metadata.get("environment", {}))
 
     def tensors(self) -> dict[str, Tensor]:
-        """The arrays by name."""
+        """The arrays by name, not copied."""
         return {name: getattr(self, name) for name in COLUMNS}
 
     @known_torch
     def transitions(self, device: torch.device | str = "cpu") -> Transitions:
-        """What learners read, on ``device``."""
-        return Transitions(
-            **{
-                name: getattr(self, name).to(device).to(learned_dtype(name))
-                for name in Transitions._fields
-            }
-        )
+        """The transitions as learners read them, on ``device``."""
+        fields = {
+            name: getattr(self, name).to(device).to(learned_dtype(name))
+            for name in Transitions._fields
+        }
+        return Transitions(**fields)
 
     @known_torch
     def fingerprint(self) -> str:
-        """A checksum of arrays and metadata: equal for equal content, in memory or on disk.
+        """SHA-256 of arrays and metadata, the same for equal content in memory or on disk.
 
-        Of a network's config only what differs from the defaults counts, so that it outlives options added later.
+        It ignores library versions, and network options that have their default values, so that it
+        stays the same when options are added to `RRMConfig`.
         """
         described = {key: value for key, value in self.metadata.items() if key != "versions"}
         if (network := self.environment.network) is not None:
             defaults = RRMConfig().as_dict()
-            changed = {k: value for k, value in network.as_dict().items() if value != defaults[k]}
+            options = network.as_dict().items()
+            changed = {name: value for name, value in options if value != defaults[name]}
             described["environment"] = {"kind": "network", "config": changed}
-        return checksum(
-            {name: tensor.contiguous() for name, tensor in self.tensors().items()},
-            json.dumps(described, sort_keys=True),
-        )
+        contiguous = {name: tensor.contiguous() for name, tensor in self.tensors().items()}
+        return checksum(contiguous, json.dumps(described, sort_keys=True))
 
     @classmethod
     def from_arrays(
         cls, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]
     ) -> Dataset:
-        """A dataset from arrays by name, of any number type; behaviour is 0 where it is left out."""
+        """A dataset from numpy arrays.
+
+        Args:
+            arrays: the dataset's arrays by name, of any number type; ``behaviour`` is 0 where it is
+                left out.
+            metadata: as `metadata`.
+
+        Raises:
+            DatasetError: as the class.
+        """
         given = {"behaviour": np.zeros(len(arrays["reward"])), **arrays}
         tensors = {
             name: torch.from_numpy(np.ascontiguousarray(given[name], column.dtype))
@@ -185,36 +210,33 @@ class Dataset:
 
     @known_torch
     def subset(self, n: int, seed: int = 0) -> Dataset:
-        """``n`` transitions drawn without replacement, in their old order; the same for the same seed.
+        """``n`` transitions drawn without replacement, in their old order.
+
+        The same seed draws the same transitions.
 
         Raises:
-            TypeError, ValueError: n is not 1 ... len(self), or the seed no integer of at least 0.
+            TypeError, ValueError: n is not 1 ... len(self), or the seed is not an integer of at
+                least 0.
         """
-        n, seed = (
-            bounded_integer("n", n, len(self)),
-            bounded_integer("seed", seed, 2**63 - 1, lowest=0),
-        )
-        chosen = (
-            torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:n]
-            .sort()
-            .values
-        )
-        return Dataset(
-            **{name: tensor[chosen] for name, tensor in self.tensors().items()},
-            metadata=self.metadata,
-        )
+        n = bounded_integer("n", n, len(self))
+        seed = bounded_integer("seed", seed, 2**63 - 1, lowest=0)
+        generator = torch.Generator().manual_seed(seed)
+        chosen = torch.randperm(len(self), generator=generator)[:n].sort().values
+        tensors = {name: tensor[chosen] for name, tensor in self.tensors().items()}
+        return Dataset(**tensors, metadata=self.metadata)
 
     @staticmethod
     @known_torch
     def concatenate(datasets: Sequence[Dataset]) -> Dataset:
-        """All transitions, one dataset after the other; behaviours are numbered anew.
+        """All transitions, one dataset after the other; behaviours get new ids.
 
         Raises:
-            DatasetError: no dataset, or datasets of different environments.
+            DatasetError: there is no dataset, or their environments differ.
         """
         if not datasets:
             raise DatasetError("datasets must hold at least one dataset, got none")
-        first, columns = datasets[0], []
+        first = datasets[0]
+        columns = []
         behaviours: list[dict[str, Any]] = []
         for k, dataset in enumerate(datasets):
             if dataset.team != first.team or dataset.environment != first.environment:
@@ -227,35 +249,35 @@ class Dataset:
     @staticmethod
     @known_torch
     def mix(datasets: Sequence[Dataset], n: int, seed: int = 0) -> Dataset:
-        """``n`` transitions in equal shares (the first ones give one more where n does not divide), drawn without replacement."""
+        """``n`` transitions drawn without replacement, in equal shares from all datasets.
+
+        If the number of datasets does not divide ``n``, the first ones give one more each.
+
+        Raises:
+            TypeError, ValueError: a dataset has fewer transitions than its share, environments
+                differ, or ``n`` or ``seed`` is out of range.
+        """
         n = bounded_integer("n", n)
         shares = [n // len(datasets) + (k < n % len(datasets)) for k in range(len(datasets))]
-        return Dataset.concatenate(
-            [
-                dataset.subset(share, seed)
-                for dataset, share in zip(datasets, shares, strict=True)
-                if share
-            ]
-        )
+        pairs = zip(datasets, shares, strict=True)
+        return Dataset.concatenate([data.subset(share, seed) for data, share in pairs if share])
 
     # --- Files ---
 
     @known_torch
     def write(self, path: str | Path) -> None:
-        """Write one safetensors file, whole or not at all; the same bytes for the same content.
+        """Write one safetensors file, whole or not at all; equal content gives equal bytes.
 
         Raises:
-            ValueError: nothing can be written there, or a file stands there that is no dataset.
-            DatasetError: arrays or metadata were changed to what `read` would refuse.
-            WriteError: the system refuses to store it, a full disk say.
+            ValueError: nothing can be written there, or a file that is not a dataset stands there.
+            DatasetError: arrays or metadata have been changed to what `read` would refuse.
+            WriteError: the system cannot store the file, on a full disk for example.
         """
         target = check_dataset_path("path", path)
-        tensors = {
-            name: tensor.contiguous().clone() for name, tensor in self.tensors().items()
-        }  # fields may share their memory
-        Dataset(
-            **tensors, metadata=self.metadata
-        )  # what would be refused on reading is not written
+        # Copies, because safetensors does not store fields that share memory.
+        tensors = {name: tensor.contiguous().clone() for name, tensor in self.tensors().items()}
+        # Arrays may have changed since they were checked: write nothing that `read` would refuse.
+        Dataset(**tensors, metadata=self.metadata)
         described = dump_json({**self.metadata, "versions": versions("torch", "safetensors")})
         metadata = {
             "kind": _KIND,
@@ -269,13 +291,13 @@ class Dataset:
     @classmethod
     @known_torch
     def read(cls, path: str | Path) -> Dataset:
-        """Read and verify a file into memory, so that what happens to the file later does not matter.
+        """Read a file into memory and verify it; later changes of the file have no effect.
 
-        Reading takes twice the file's size of memory, the dataset then the file's size.
+        Reading takes memory of twice the file's size, the dataset itself of once the file's size.
 
         Raises:
-            DatasetError: missing, truncated, altered, of another kind or schema, or too large for the free memory; the message says
-                which.
+            DatasetError: the file is missing, truncated, altered, of another kind or schema, or too
+                large for the free memory; the message says which.
         """
         where = repr(str(path))
         tensors, metadata = read_safetensors(
@@ -284,7 +306,8 @@ class Dataset:
         )
         if metadata.get("kind") != _KIND:
             raise DatasetError(
-                f"{where} holds no transitions of this package: its kind is {shown(metadata.get('kind'))}, not {_KIND!r}"
+                f"{where} holds no transitions of this package: "
+                f"its kind is {shown(metadata.get('kind'))}, not {_KIND!r}"
             )
         if metadata.get("schema") != str(SCHEMA):
             found = str(metadata.get("schema"))[:20]

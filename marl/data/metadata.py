@@ -1,4 +1,4 @@
-"""What files say of themselves, checked before anybody acts on it: a dataset's environment and behaviours, a run's description."""
+"""Validation of the metadata that files contain: recorded behaviours and library versions."""
 
 from __future__ import annotations
 
@@ -10,17 +10,22 @@ from rrm_env.checks import bounded_integer, shown
 
 
 def check_behaviours(behaviours: Any, highest: int) -> None:
-    """Refuse a list of behaviours that is none, or lacks one of the rows' (ValueError, TypeError).
+    """Check the list of behaviours in a dataset's metadata.
 
     Args:
-        behaviours: per id a mapping with ``name``, ``seed``, ``transitions`` and ``kpis``, each of which may be missing; or no ids at all.
-        highest: the highest id of a row.
+        behaviours: for each id a mapping with ``name``, ``seed``, ``transitions`` and ``kpis``,
+            each of which may be missing; an empty list describes no behaviour.
+        highest: the highest id in the dataset's rows.
+
+    Raises:
+        TypeError, ValueError: the list is not of this form, or ends before the id ``highest``.
     """
     if not isinstance(behaviours, Sequence) or isinstance(behaviours, str):
         raise TypeError(f"behaviours must be a list, got {shown(behaviours)}")
     if behaviours and highest >= len(behaviours):
         raise ValueError(
-            f"behaviour must be from 0 to {len(behaviours) - 1}, which the metadata describe, got {highest}"
+            f"behaviour must be from 0 to {len(behaviours) - 1}, which the metadata describe, "
+            f"got {highest}"
         )
     for k, behaviour in enumerate(behaviours):
         where = f"behaviours[{k}]"
@@ -36,12 +41,6 @@ def check_behaviours(behaviours: Any, highest: int) -> None:
 
 
 def check_versions(versions: Any) -> None:
-    """Refuse what is no mapping of names to versions (TypeError)."""
+    """Raise TypeError or ValueError unless ``versions`` maps names to texts."""
     for name, version in check_mapping("versions", versions).items():
         check_text(f"versions: {name}", version)
-
-
-# --- Experience ---
-
-
-# --- Equal descriptions ---

@@ -1,6 +1,7 @@
-"""Reading untrusted JSON and safetensors files, so that no content can do more than be refused.
+"""Reading untrusted JSON and safetensors files, and writing files with reproducible bytes.
 
-A file is read once, through one handle, and never mapped: what was verified stays what it was, whatever happens to the file later.
+A file is read once, through one handle, and never memory-mapped, so that later changes of the file
+cannot alter content that was already verified.
 """
 
 from __future__ import annotations
@@ -24,14 +25,17 @@ from rrm_env.checks import shortened
 from rrm_env.limits import available_memory
 
 MAX_TEXT = 2**26
-"""Bytes of the longest JSON text that is read."""
+"""Length limit of JSON texts in bytes; longer ones are refused."""
 
 
 @contextmanager
 def opened(path: str | Path) -> Iterator[BinaryIO]:
-    """A regular file, open for reading (OSError for another kind).
+    """Open a regular file for reading.
 
-    The kind is that of what was opened, so that nothing can take the file's place in between.
+    The kind is checked after opening, so that nothing can replace the file between check and use.
+
+    Raises:
+        OSError: the path is not a regular file, or cannot be read.
     """
     # Without O_NONBLOCK, opening a pipe would wait for a writer.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -41,24 +45,27 @@ def opened(path: str | Path) -> Iterator[BinaryIO]:
 
 
 def require_file(path: str | Path) -> None:
-    """Refuse what is no regular file (OSError): opening a pipe may wait forever, reading a device may never end."""
+    """Raise OSError unless the path is a regular file.
+
+    Opening a pipe may wait forever, and reading a device may never end.
+    """
     _require_regular(os.stat(path).st_mode, path)
 
 
 def _require_regular(mode: int, path: str | Path) -> None:
+    """Raise OSError unless ``mode`` is of a regular file."""
+    if stat.S_ISDIR(mode):
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(mode):
-        code = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
-        raise OSError(
-            code, os.strerror(code) if stat.S_ISDIR(mode) else "No regular file", str(path)
-        )
+        raise OSError(errno.EINVAL, "No regular file", str(path))
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file, as `parse_json`.
+    """The content of a JSON file, as `parse_json` returns it.
 
     Raises:
-        OSError: no regular file, or one that cannot be read.
-        ValueError: longer than `MAX_TEXT`, or no JSON.
+        OSError: the path is not a regular file, or cannot be read.
+        ValueError: the file is longer than `MAX_TEXT`, or is not JSON.
     """
     with opened(path) as file:
         content = file.read(MAX_TEXT + 1)
@@ -70,10 +77,10 @@ def read_json(path: Path) -> Any:
 
 
 def dump_json(content: Any, indent: int | None = None) -> str:
-    """A JSON text that `parse_json` reads; the same as `json.dumps` gives.
+    """The text of `json.dumps`, if `parse_json` can read it.
 
     Raises:
-        TypeError, ValueError: the content is none that JSON has, or a text of it is none that UTF-8 can hold.
+        TypeError, ValueError: JSON cannot represent the content, or UTF-8 cannot encode a text.
     """
     text = json.dumps(content, indent=indent)
     parse_json(text)
@@ -81,10 +88,11 @@ def dump_json(content: Any, indent: int | None = None) -> str:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """What a JSON text says; only what can be printed and written as JSON again passes.
+    """The content of a JSON text, if it can be written as JSON again.
 
     Raises:
-        ValueError: no JSON in UTF-8, nested too deeply, or with half of a surrogate pair.
+        ValueError: the text is not JSON in UTF-8, is nested too deeply, or has half of a surrogate
+            pair.
     """
     try:
         content = json.loads(text.decode("utf-8") if isinstance(text, bytes) else text)
@@ -99,19 +107,21 @@ def parse_json(text: str | bytes) -> Any:
 def read_safetensors(
     path: str | Path, refusal: Callable[[str], ValueError]
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors, which own their memory, and metadata of a safetensors file.
+    """Tensors and metadata of a safetensors file; the tensors own their memory.
 
     Args:
         path: the file.
-        refusal: makes an error of what speaks against the file.
+        refusal: makes the error to raise from the reason why the file is refused.
 
     Raises:
-        ValueError: what ``refusal`` makes of a file that is none, or that takes more memory than is free.
+        ValueError: the error that ``refusal`` makes, if the path is not a readable safetensors file
+            or the file needs more memory than is free.
     """
     try:
         with opened(path) as file:
-            _require_memory(size := os.fstat(file.fileno()).st_size)
-            content = file.read(size)  # and no more, should the file grow meanwhile
+            size = os.fstat(file.fileno()).st_size
+            _require_memory(size)
+            content = file.read(size)  # the file may grow meanwhile
         return load(content), _header(content).get("__metadata__", {})
     except OSError as error:
         raise refusal(error.strerror or str(error)) from None
@@ -122,7 +132,7 @@ def read_safetensors(
 
 
 def _require_memory(size: int) -> None:
-    """Refuse a file whose content does not fit in the free memory (ValueError), twice: as read, and as tensors."""
+    """Raise ValueError unless a file's content fits in memory twice: as read and as tensors."""
     free = free_bytes(torch.device("cpu"))
     if free is not None and 2 * size > free:
         needed = f"{2 * size / 2**20:,.1f} MiB of memory while it is read"
@@ -130,20 +140,25 @@ def _require_memory(size: int) -> None:
 
 
 def _header(content: bytes) -> dict[str, Any]:
-    """What a safetensors file says before its tensors."""
+    """The JSON header of a safetensors file."""
     header: dict[str, Any] = parse_json(content[8 : _header_end(content)])
     return header
 
 
 def _header_end(content: bytes) -> int:
+    """The offset at which the header of a safetensors file ends and the tensors begin."""
     return 8 + int.from_bytes(content[:8], "little")
 
 
 def require_like(
     where: str, name: str, tensors: Mapping[str, Tensor], kind: torch.dtype, shape: tuple[int, ...]
 ) -> None:
-    """Refuse a tensor of another type or shape, or none (ValueError); ``where`` says what should hold it."""
-    expected, found = f"{kind} of shape {shape}", "nothing"
+    """Raise ValueError unless ``tensors`` holds a tensor with this name, type and shape.
+
+    ``where`` names the holder of the tensors in the message.
+    """
+    expected = f"{kind} of shape {shape}"
+    found = "nothing"
     if name in tensors:
         found = f"{tensors[name].dtype} of shape {tuple(tensors[name].shape)}"
     if found != expected:
@@ -151,7 +166,10 @@ def require_like(
 
 
 def checksum(tensors: Mapping[str, Tensor], description: str) -> str:
-    """SHA-256 of a text and of names, types, shapes and bytes of contiguous tensors, in the order in which they are given."""
+    """SHA-256, in hexadecimal, of a text and of tensors in the order in which they are given.
+
+    Names, types, shapes and bytes of the tensors count; the tensors must be contiguous.
+    """
     digest = hashlib.sha256(description.encode())
     for name, tensor in tensors.items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -160,21 +178,19 @@ def checksum(tensors: Mapping[str, Tensor], description: str) -> str:
 
 
 def serialised(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """A safetensors file, the same bytes for the same content: the library leaves metadata in the order of a hash that differs between
-    processes.
-    """
+    """The bytes of a safetensors file, which are the same for the same content."""
     content = save(dict(tensors), dict(metadata))
+    # The library orders metadata by a hash that differs between processes, so they are sorted here.
     header = _header(content)
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)  # the tensors stay aligned
-    return b"".join(
-        (len(text).to_bytes(8, "little"), text, memoryview(content)[_header_end(content) :])
-    )
+    text += b" " * (-len(text) % 8)  # keeps the tensors aligned
+    tensor_bytes = memoryview(content)[_header_end(content) :]
+    return b"".join((len(text).to_bytes(8, "little"), text, tensor_bytes))
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Memory on a device that this process can still take; None where the system does not tell."""
+    """Bytes that this process can still allocate on a device; None if the system cannot tell."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return available_memory()

@@ -1,4 +1,4 @@
-"""Transitions: the table of their columns, the tensors that learners read, and checks of values."""
+"""Transitions: the table of their columns, the tensors that learners read, checks of values."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from marl.team import Team
 
 
 class Column(NamedTuple):
-    """A column of a dataset, of n rows."""
+    """One column of a dataset, which has a row for each transition."""
 
     axes: str
-    """Further axes: I agents, D features of an observation, A actions."""
+    """Axes of a row: I agents, D features of an observation, A actions."""
     dtype: str
-    """As it is stored; numpy and torch share the names."""
+    """Type in which the column is stored, by the name that numpy and torch share."""
     meaning: str
+    """Explanation for dataset cards."""
 
     def shape(self, team: Team) -> tuple[int, ...]:
-        """The shape of a row."""
+        """The shape of one row for a team."""
         sizes = {"I": team.n_agents, "D": team.n_features, "A": team.n_actions}
         return tuple(sizes[axis] for axis in self.axes)
 
@@ -39,20 +40,23 @@ COLUMNS = {
     ),
     "behaviour": Column("", "int32", "which of the behaviours below acted"),
 }
-"""All that is known of a transition, in the order in which datasets store it."""
+"""The columns of a dataset by name, in the order in which files store them."""
 
 LEARNED = {"action": torch.int64, "terminated": torch.float32}
-"""Columns that learners read in another type than the one they are stored in."""
+"""Types in which learners read columns, where they differ from the stored ones."""
 
 
 def learned_dtype(name: str) -> torch.dtype:
     """The type in which learners read a column."""
-    found: torch.dtype = LEARNED.get(name, getattr(torch, COLUMNS[name].dtype))
-    return found
+    dtype: torch.dtype = LEARNED.get(name, getattr(torch, COLUMNS[name].dtype))
+    return dtype
 
 
 class Transitions(NamedTuple):
-    """Transitions of a team of I agents with D features and A actions each; leading dimensions (n,) where stored, (S, B) in a batch."""
+    """Transitions as learners read them, of I agents with D features and A actions each.
+
+    The leading dimensions are (n,) for n stored transitions and (S, B) for a batch.
+    """
 
     observation: Tensor
     """(..., I, D) float32."""
@@ -63,14 +67,17 @@ class Transitions(NamedTuple):
     reward: Tensor
     """(...,) float32, shared by the team."""
     next_observation: Tensor
-    """(..., I, D) float32, the real next observation, also where the episode ended."""
+    """(..., I, D) float32, the next observation of the same episode, also where it ended."""
     next_mask: Tensor
     """(..., I, A) uint8."""
     terminated: Tensor
-    """(...,) float32, 1 where nothing follows. Truncated episodes are not terminated: their next observation has a value."""
+    """(...,) float32, 1 where the episode ended by the environment's rules and no value follows.
+
+    Truncated episodes count as 0: their next observation has a value.
+    """
 
     def batch(self, index: Tensor) -> Transitions:
-        """Those at index (S, B) of the first dimension."""
+        """The stored transitions at ``index`` (S, B), with leading dimensions (S, B)."""
         flat = index.flatten()
         return Transitions(
             *(field.index_select(0, flat).view(*index.shape, *field.shape[1:]) for field in self)
@@ -78,19 +85,24 @@ class Transitions(NamedTuple):
 
 
 def check_values(fields: Mapping[str, Tensor]) -> None:
-    """Refuse transitions that no environment gives (ValueError): not finite, flags other than 0 and 1, no legal action or an illegal one.
+    """Check that an environment can have given the values of transitions.
 
     Args:
-        fields: those of `Transitions` by name, (n, ...) each and of shapes that fit; others are left alone.
+        fields: the fields of `Transitions` by name, (n, ...) each, with shapes that fit together;
+            ``truncated`` is checked too, other names are ignored.
+
+    Raises:
+        ValueError: a value is not finite, a flag is neither 0 nor 1, an agent has no legal action,
+            or an action is illegal.
     """
     for name in ("observation", "reward", "next_observation"):
         if not (finite := torch.isfinite(fields[name])).all():
             raise ValueError(f"{name} must be finite, got {fields[name][~finite][0].item()}")
     for name in ("mask", "next_mask", "terminated", "truncated"):
-        if (
-            name in fields
-            and (wrong := fields[name][(fields[name] != 0) & (fields[name] != 1)]).numel()
-        ):
+        if name not in fields:
+            continue
+        wrong = fields[name][(fields[name] != 0) & (fields[name] != 1)]
+        if wrong.numel():
             raise ValueError(f"{name} must be 0 or 1, got {wrong.max().item():g}")
     for name in ("mask", "next_mask"):
         if not fields[name].any(-1).all():
@@ -105,5 +117,6 @@ def check_values(fields: Mapping[str, Tensor]) -> None:
     if not legal.all():
         row, agent = (legal == 0).nonzero()[0].tolist()
         raise ValueError(
-            f"action[{row}, {agent}] = {int(action[row, agent])} is illegal under mask {mask[row, agent].tolist()}"
+            f"action[{row}, {agent}] = {int(action[row, agent])} is illegal under mask "
+            f"{mask[row, agent].tolist()}"
         )

@@ -1,1 +1,1 @@
-"""One learner for every scheme: networks, heads, losses and random numbers."""
+"""The learner of all schemes, with its networks, heads, losses and random numbers."""

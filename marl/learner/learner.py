@@ -1,4 +1,4 @@
-"""One learner for every scheme: all seeds, heads and networks stacked, one backward pass and one optimiser step per update."""
+"""The learner of all schemes, which trains stacked networks of several seeds at once."""
 
 from __future__ import annotations
 
@@ -19,25 +19,36 @@ from marl.team import Team
 from marl.torch_state import known_torch
 
 BATCHES, EXPLORATION = range(2)
-"""Streams of random numbers."""
+"""Streams of random numbers, one for each purpose."""
 
 
 class DivergenceError(RuntimeError):
-    """A loss part became infinite, not a number, or larger than `DIVERGED`."""
+    """A loss part or a parameter became infinite, not a number, or larger than `DIVERGED`."""
 
 
 class Learner:
-    """S independent learners of one scheme, trained side by side.
+    """S independent learners of one scheme, trained in parallel.
 
-    The roles of the networks are, in this order: C critics, the actor, C target critics (dqn has no actor, bc only an actor).
-    One update runs the trained networks on s and those of the target on s', each a contiguous slice. A learner belongs to one thread at a time;
-    `policy` gives policies that any number of threads may use.
+    The networks of all learners are stacked, so that an update has one backward pass and one step
+    of the optimiser. The roles of the networks are, in this order: C critics, the actor, C target
+    critics (dqn has no actor, bc has only an actor). An update runs the trained networks on s and
+    the networks of the target on s'; both are contiguous slices of the roles.
+
+    Only one thread may use a learner at a time. `marl.Policy.of_learner` makes policies that
+    several threads may share.
+
+    Shapes: S seeds, B batch, I agents, D observation features, A actions per agent, K heads, M
+    actions per head.
 
     Args:
         config: the scheme.
         team: sizes of the environment.
-        seeds: one per learner; each fixes that learner's first parameters and batches, whatever stands beside it.
-        device: where everything lives.
+        seeds: S seeds. Each determines the initial parameters and the batches of its learner, which
+            do not depend on the other seeds.
+        device: device of all tensors.
+
+    Raises:
+        ValueError: as `Heads`.
     """
 
     @known_torch
@@ -48,82 +59,81 @@ class Learner:
         seeds: Sequence[int],
         device: torch.device | str = "cpu",
     ) -> None:
-        self.config, self.team, self.seeds, self.device = (
-            config,
-            team,
-            list(seeds),
-            torch.device(device),
-        )
+        self.config = config
+        self.team = team
+        self.seeds = list(seeds)
+        self.device = torch.device(device)
         self.heads = Heads(config.paradigm, team, config.common_features)
         self.n_critics = 0 if config.algorithm == "bc" else config.n_critics
         self.has_actor = config.algorithm != "dqn"
         self.n_trained = self.n_critics + self.has_actor
         self.sizes = layer_sizes(self.heads.n_inputs, config.hidden_sizes, self.heads.n_actions)
+        n_seeds = len(self.seeds)
         n_heads = self.heads.n_heads
-        fresh = initialise(
-            self.sizes, self.n_trained, self.seeds, 1 if config.share_parameters else n_heads
-        )
+        n_networks = 1 if config.share_parameters else n_heads
+        initial = initialise(self.sizes, self.n_trained, self.seeds, n_networks)
         self.layers: Layers = [
-            tuple(torch.cat([tensor, tensor[: self.n_critics]]).to(self.device) for tensor in layer)  # type: ignore[misc]
-            for layer in fresh
+            (self._with_targets(weights), self._with_targets(biases)) for weights, biases in initial
         ]
-        self._trained = Workspace(
-            roles(self.layers, slice(self.n_trained)), n_heads, config.batch_size, trains=True
-        )
-        on_next = slice(
-            0 if config.algorithm == "dqn" and config.double_q else self.n_critics, None
-        )
-        self._on_next = Workspace(roles(self.layers, on_next), n_heads, config.batch_size)
-        shape = len(self.seeds), n_heads
-        self.log_temperature = (
-            torch.full(shape, config.initial_temperature, device=self.device).log().requires_grad_()
-        )
+        trained = roles(self.layers, slice(self.n_trained))
+        self._trained = Workspace(trained, n_heads, config.batch_size, trains=True)
+        double = config.algorithm == "dqn" and config.double_q
+        on_next = roles(self.layers, slice(0 if double else self.n_critics, None))
+        self._on_next = Workspace(on_next, n_heads, config.batch_size)
+        temperature = torch.full((n_seeds, n_heads), config.initial_temperature, device=self.device)
+        self.log_temperature = temperature.log().requires_grad_()
         self._temperature_gradient = torch.zeros_like(self.log_temperature, requires_grad=False)
-        normaliser = (
-            len(self.seeds),
-            1,
-            1 if config.share_parameters else team.n_agents,
-            team.n_features,
-        )
-        self.shift, self.scale = (
-            torch.zeros(normaliser, device=self.device),
-            torch.ones(normaliser, device=self.device),
-        )
+        n_normalisers = 1 if config.share_parameters else team.n_agents
+        normaliser = n_seeds, 1, n_normalisers, team.n_features
+        self.shift = torch.zeros(normaliser, device=self.device)
+        self.scale = torch.ones(normaliser, device=self.device)
         self._acting: Workspace | None = None
         self._seeds = torch.tensor(self.seeds, device=self.device)
         self.updates = torch.zeros((), dtype=torch.int64, device=self.device)
         self.parts = PARTS[config.algorithm]
-        self.sums = torch.zeros(len(self.parts), len(self.seeds), device=self.device)
-        self.first_diverged = torch.full(
-            (len(self.parts), len(self.seeds)), -1, dtype=torch.int64, device=self.device
-        )
+        shape = len(self.parts), n_seeds
+        self.sums = torch.zeros(shape, device=self.device)
+        self.first_diverged = torch.full(shape, -1, dtype=torch.int64, device=self.device)
         self._optimiser = self._make_optimiser()
+
+    def _with_targets(self, tensor: Tensor) -> Tensor:
+        """Parameters of the trained networks, followed by copies of the critics' as targets."""
+        return torch.cat([tensor, tensor[: self.n_critics]]).to(self.device)
 
     # --- One update ---
 
     @known_torch
     def update_from(self, stored: Transitions, n_stored: Tensor, first: Tensor) -> None:
-        """`update` on a batch drawn uniformly, with replacement, from ``n_stored`` () transitions from row ``first`` (S,) on."""
+        """`update` on a batch that is drawn uniformly, with replacement, from stored transitions.
+
+        Args:
+            stored: (n, ...), the transitions of all seeds.
+            n_stored: () int64, number of transitions to draw from for each seed.
+            first: (S,) int64, the first row of each seed.
+        """
         drawn = random_bits(self._seeds, self.updates, self.config.batch_size, BATCHES) % n_stored
         self._update(stored.batch(first.unsqueeze(-1) + drawn))
 
     @known_torch
     def update(self, batch: Transitions) -> None:
-        """One gradient step of every network of every seed on a batch (S, B, ...), then the target networks follow.
+        """Take one gradient step of all networks on a batch (S, B, ...), then move the targets.
 
-        Never waits for the device, so that it can be captured in a graph; loss parts are added to `sums`.
+        The loss parts are added to `sums`. The update never waits for the device, so that a CUDA
+        graph can capture it.
 
         Raises:
-            ValueError: a batch of another size than the config's.
+            ValueError: the batch has another size than the configuration's.
         """
         expected = len(self.seeds), self.config.batch_size
         if batch.reward.shape != expected:
             raise ValueError(
-                f"batch must hold (seeds, batch_size) = {expected} transitions, got {tuple(batch.reward.shape)}"
+                f"batch must hold (seeds, batch_size) = {expected} transitions, "
+                f"got {tuple(batch.reward.shape)}"
             )
         self._update(batch)
 
     def _update(self, batch: Transitions) -> None:
+        """`update` without the check of the batch's size."""
         outputs = self._trained.forward(self.head_inputs(batch.observation)).requires_grad_()
         loss, parts = self._losses(outputs, batch)
         if self._adapts_temperature:
@@ -140,7 +150,7 @@ class Learner:
         self.first_diverged.copy_(torch.where(diverged, self.updates, self.first_diverged))
 
     def _losses(self, outputs: Tensor, batch: Transitions) -> tuple[Tensor, dict[str, Tensor]]:
-        """The sum of all losses, and its parts per seed (S,)."""
+        """The sum of all losses (), and the loss parts per seed, (S,) each."""
         heads = self.heads
         outputs = outputs + heads.bias(batch.mask)
         chosen = heads.chosen(batch.action)
@@ -154,12 +164,14 @@ class Learner:
         loss, parts = self._critic_losses(outputs[: self.n_critics], chosen, batch)
         if self.has_actor:
             actor, more = self._actor_losses(outputs, batch.mask)
-            loss, parts = loss + actor, {**parts, **more}
+            loss = loss + actor
+            parts = {**parts, **more}
         return loss, parts
 
     def _critic_losses(
         self, q: Tensor, chosen: Tensor, batch: Transitions
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The critics' loss () and loss parts, from q (C, S, K, B, M) and actions (S, K, B)."""
         config, heads = self.config, self.heads
         with torch.no_grad():
             target = losses.td_target(
@@ -189,14 +201,11 @@ class Learner:
     def _next_value(self, batch: Transitions) -> Tensor:
         """V(s') from the target critics, per head (S, K, B) or of the sum over heads (S, 1, B)."""
         config, critics, mixes = self.config, self.n_critics, self.heads.mixes
-        outputs = self._on_next.forward(self.head_inputs(batch.next_observation)) + self.heads.bias(
-            batch.next_mask
-        )
+        outputs = self._on_next.forward(self.head_inputs(batch.next_observation))
+        outputs = outputs + self.heads.bias(batch.next_mask)
         if self.has_actor:
-            log_policy, temperature = (
-                outputs[0].log_softmax(-1),
-                self.log_temperature.detach().exp(),
-            )
+            log_policy = outputs[0].log_softmax(-1)
+            temperature = self.log_temperature.detach().exp()
             return losses.soft_value(
                 outputs[1:], log_policy, temperature, soft_backup=config.soft_backup, mixes=mixes
             )
@@ -205,85 +214,95 @@ class Learner:
         return losses.max_value(outputs, mixes=mixes)
 
     def _actor_losses(self, outputs: Tensor, mask: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss () of actor and temperature, and its parts."""
         q = preference(outputs[: self.n_critics].detach(), mixes=self.heads.mixes)
         log_policy = outputs[self.n_critics].log_softmax(-1)
         temperature = self.log_temperature.detach().exp()
         actor = losses.actor_loss(log_policy, q, temperature)
-        loss, entropies = actor.sum(), losses.entropy(log_policy.detach())
+        entropies = losses.entropy(log_policy.detach())
+        loss = actor.sum()
         if self.config.automatic_temperature:
             target = self.config.entropy_ratio * self.heads.log_legal(mask)
             loss = loss + losses.temperature_loss(self.log_temperature, entropies, target).sum()
-        return loss, {
+        parts = {
             "actor_loss": actor.sum(-1),
             "entropy": entropies.mean((-1, -2)),
             "temperature": temperature.mean(-1),
         }
+        return loss, parts
 
     def _move_targets(self) -> None:
-        """Every `target_period` updates, theta' <- theta' + rate (theta - theta'), in a form that a captured graph can hold."""
+        """Move the target networks every `target_period` updates: theta' += rate (theta - theta').
+
+        Between these updates the rate is 0, since a captured graph cannot branch.
+        """
         self.updates += 1
         if self.n_critics == 0:
             return
         due = (self.updates % self.config.target_period == 0).to(torch.float32)
+        rate = due * self.config.target_rate
         for layer in self.layers:
             for tensor in layer:
-                tensor[self.n_trained :].lerp_(
-                    tensor[: self.n_critics], due * self.config.target_rate
-                )
+                tensor[self.n_trained :].lerp_(tensor[: self.n_critics], rate)
 
     # --- Acting ---
 
     def head_inputs(self, observation: Tensor) -> Tensor:
-        """(S, B, I, D) observations, normalised, to (S, K, B, features)."""
+        """Normalised inputs of the heads (S, K, B, features), from observations (S, B, I, D)."""
         return self.heads.inputs((observation - self.shift) * self.scale)
 
     @known_torch
     @torch.no_grad()
     def explore(self, observation: Tensor, mask: Tensor, step: Tensor, epsilon: float) -> Tensor:
-        """Legal actions (S, B, I) to collect with: sac samples its actor, dqn is greedy on its critics.
+        """Legal actions (S, B, I) for online training.
+
+        With probability ``epsilon`` a head's action is uniformly random. Otherwise sac samples it
+        from its actor, and dqn takes the best one by its critics.
 
         Args:
             observation: (S, B, I, D).
             mask: (S, B, I, A).
-            step: () int64, tells apart the random numbers of different calls.
-            epsilon: probability with which a head's action is uniformly random instead.
+            step: () int64; each value gives other random numbers.
+            epsilon: probability of a uniformly random action.
         """
         bias = self.heads.bias(mask)
-        noise = random_uniform(
-            self._seeds, step, bias[0].numel() + bias[0, ..., 0].numel(), EXPLORATION
-        )
-        gumbel = -(-noise[:, : bias[0].numel()].view_as(bias).log()).log()
-        deviates = noise[:, bias[0].numel() :].view(bias.shape[:-1]) < epsilon
+        n_gumbel = bias[0].numel()
+        n_deviates = bias[0, ..., 0].numel()
+        noise = random_uniform(self._seeds, step, n_gumbel + n_deviates, EXPLORATION)
+        gumbel = -(-noise[:, :n_gumbel].view_as(bias).log()).log()
+        deviates = noise[:, n_gumbel:].view(bias.shape[:-1]) < epsilon
         if self._acting is None or self._acting.batch != observation.shape[1]:
-            self._acting = Workspace(
-                roles(self.layers, slice(self.n_trained)), self.heads.n_heads, observation.shape[1]
-            )
+            trained = roles(self.layers, slice(self.n_trained))
+            self._acting = Workspace(trained, self.heads.n_heads, observation.shape[1])
         outputs = self._acting.forward(self.head_inputs(observation))
-        preferred = (
-            outputs[-1] + gumbel if self.has_actor else preference(outputs, mixes=self.heads.mixes)
-        )
-        chosen = torch.where(
-            deviates, (gumbel + bias).argmax(-1), (without_divergence(preferred) + bias).argmax(-1)
-        )  # legal until divergence is found
-        return self.heads.actions(chosen)
+        mixes = self.heads.mixes
+        preferred = outputs[-1] + gumbel if self.has_actor else preference(outputs, mixes=mixes)
+        random = (gumbel + bias).argmax(-1)
+        # Divergence is found only later; until then actions stay legal.
+        best = (without_divergence(preferred) + bias).argmax(-1)
+        return self.heads.actions(torch.where(deviates, random, best))
 
     @known_torch
     def fit_normaliser(self, observation: Tensor) -> None:
-        """Shift and scale so that observations (S or 1, n, I, D) get mean 0 and standard deviation 1 per feature; constant ones get 0."""
+        """Set shift and scale so that each feature gets mean 0 and standard deviation 1.
+
+        Constant features become 0. Nothing happens unless the configuration asks for it.
+
+        Args:
+            observation: (S, n, I, D), or (1, n, I, D) for all seeds.
+        """
         if self.config.normalise_observations:
             dim = (1, 2) if self.config.share_parameters else 1
             spread, mean = torch.std_mean(observation, dim=dim, keepdim=True, correction=0)
+            inverse = 1 / spread.clamp_min(1e-6)
+            scale = torch.where(spread > 1e-6, inverse, torch.zeros_like(spread))
             self.shift.copy_(mean.expand_as(self.shift))
-            self.scale.copy_(
-                torch.where(
-                    spread > 1e-6, 1 / spread.clamp_min(1e-6), torch.zeros_like(spread)
-                ).expand_as(self.scale)
-            )
+            self.scale.copy_(scale.expand_as(self.scale))
 
-    # --- Persistence and supervision ---
+    # --- Checkpoints and divergence ---
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything the next update depends on, by name; the tensors themselves, not copies."""
+        """All tensors that the next update depends on, by name and not copied."""
         named = {
             "log_temperature": self.log_temperature.detach(),
             "shift": self.shift,
@@ -298,10 +317,10 @@ class Learner:
 
     @known_torch
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Continue from what `tensors` gave.
+        """Restore the state that `tensors` returned.
 
         Raises:
-            ValueError: a tensor is missing, of another shape or type, or not finite.
+            ValueError: a tensor is missing, has another shape or type, or is not finite.
         """
         own = self.tensors()
         for name, tensor in own.items():
@@ -313,49 +332,63 @@ class Learner:
 
     @known_torch
     def check_finite(self) -> None:
-        """Raise `DivergenceError` if a parameter is not finite, which the next update's losses would show; waits for the device."""
+        """Check all tensors of the state, which the next update would use; waits for the device.
+
+        Raises:
+            DivergenceError: a tensor is not finite.
+        """
         for name, tensor in self.tensors().items():
             if not torch.isfinite(tensor).all():
                 raise DivergenceError(f"update {int(self.updates)}: {name} is not finite")
 
     @known_torch
     def check(self) -> None:
-        """Raise `DivergenceError` naming update, loss part and seed if any update so far diverged; waits for the device."""
+        """Check the loss parts of all updates so far; waits for the device.
+
+        Raises:
+            DivergenceError: one diverged; the message names its update, loss part and seed.
+        """
         first = self.first_diverged.cpu()
         if (first >= 0).any():
             update = int(first[first >= 0].min())
             part, seed = (first == update).nonzero()[0].tolist()
             raise DivergenceError(
-                f"update {update}: {self.parts[part]} of seed {self.seeds[seed]} diverged (not finite, or beyond {DIVERGED:g})"
+                f"update {update}: {self.parts[part]} of seed {self.seeds[seed]} diverged "
+                f"(not finite, or beyond {DIVERGED:g})"
             )
 
-    # --- Inside ---
+    # --- Optimiser ---
 
     @property
     def _adapts_temperature(self) -> bool:
+        """Whether the temperature is trained."""
         return self.config.algorithm == "sac" and self.config.automatic_temperature
 
     def _make_optimiser(self) -> torch.optim.Adam:
-        """Adam over slices of the stacks, since critics, actor and temperature have learning rates of their own.
+        """Adam with one group each for critics, actor and temperature, by their learning rates.
 
-        The moments are made here and not at the first step: a captured graph and a loaded checkpoint need them in place.
+        Parameters and gradients are slices of the stacked networks. Adam would make its moments at
+        the first step, but captured graphs and loaded checkpoints need them before that.
         """
-        c = self.config
+        config = self.config
         groups: list[dict[str, Any]] = []
         for first, last, rate in (
-            (0, self.n_critics, c.critic_learning_rate),
-            (self.n_critics, self.n_trained, c.actor_learning_rate),
+            (0, self.n_critics, config.critic_learning_rate),
+            (self.n_critics, self.n_trained, config.actor_learning_rate),
         ):
+            if first == last:
+                continue
             parameters = []
             for layer, gradients in zip(self.layers, self._trained.gradients, strict=True):
                 for tensor, gradient in zip(layer, gradients, strict=True):
-                    parameters.append(tensor[first:last])
-                    parameters[-1].grad = gradient[first:last]
-            if last > first:
-                groups.append({"params": parameters, "lr": rate})
+                    parameter = tensor[first:last]
+                    parameter.grad = gradient[first:last]
+                    parameters.append(parameter)
+            groups.append({"params": parameters, "lr": rate})
         if self._adapts_temperature:
             self.log_temperature.grad = self._temperature_gradient
-            groups.append({"params": [self.log_temperature], "lr": c.temperature_learning_rate})
+            rate = config.temperature_learning_rate
+            groups.append({"params": [self.log_temperature], "lr": rate})
         optimiser = torch.optim.Adam(groups, fused=True, capturable=self.device.type == "cuda")
         for group in groups:
             for parameter in group["params"]:
@@ -373,5 +406,12 @@ PARTS = {
     "dqn": _CRITIC_PARTS,
     "bc": ("cloning_loss", "entropy"),
 }
-"""What each algorithm logs, per seed: losses (of Q-networks: mean over twins, sum over heads), the mean absolute temporal-difference
-error, the mean Q-value of the data's actions, the conservative penalty before its weight, the policy's entropy and temperature."""
+"""Names of the loss parts that each algorithm logs for each seed.
+
+- ``td_loss``: loss of the Q-networks, mean over critics and sum over heads.
+- ``td_error``: mean absolute temporal-difference error.
+- ``q``: mean Q-value of the data's actions.
+- ``penalty``: conservative penalty before its weight, mean over critics.
+- ``actor_loss``, ``cloning_loss``: losses of the actor, sum over heads.
+- ``entropy``, ``temperature``: those of the policy, mean over heads.
+"""

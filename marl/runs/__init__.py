@@ -1,1 +1,1 @@
-"""The folder of a training run: what it says, its log, its checkpoints and its lock."""
+"""The folder of a training run: its description, log, checkpoints and lock."""

@@ -1,4 +1,4 @@
-"""A run's description: its schema, and which runs are the same."""
+"""The description of a training run: its file, its schema, and when two runs are the same."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from rrm_env.checks import bounded_integer, shown
 
 _SECTIONS = ("scheme", "learner", "training", "seeds", "team", "environment", "data")
 
-
 FREE = ("updates", "device")
 """Training options that may change when a run is resumed."""
 
 
 def check_run(description: Any) -> None:
-    """Refuse what describes no training run (ValueError, TypeError)."""
-    missing = (
-        [key for key in _SECTIONS if key not in description]
-        if isinstance(description, dict)
-        else [*_SECTIONS]
-    )
+    """Check that a value is the description of a training run.
+
+    Raises:
+        TypeError, ValueError: it is not; the message names the field and what is allowed.
+    """
+    found = description if isinstance(description, dict) else {}
+    missing = [name for name in _SECTIONS if name not in found]
     if missing:
         raise ValueError(f"it lacks {', '.join(missing)}")
     check_text("scheme", description["scheme"])
@@ -44,10 +44,11 @@ def check_run(description: Any) -> None:
     sizes = check_mapping("team", description["team"])
     if sizes.keys() != (names := {item.name for item in fields(Team)}):
         raise ValueError(f"team must have {', '.join(sorted(names))}, got {shown([*sizes])}")
-    team = Team(
-        **{name: bounded_integer(f"team: {name}", size, 2**31 - 1) for name, size in sizes.items()}
-    )
-    Heads(learner.paradigm, team, learner.common_features)
+    checked = {
+        name: bounded_integer(f"team: {name}", size, 2**31 - 1) for name, size in sizes.items()
+    }
+    team = Team(**checked)
+    Heads(learner.paradigm, team, learner.common_features)  # refuses sizes that do not fit
     if not description["environment"]:
         raise ValueError("environment: kind must be 'network' or 'parallel', got None")
     Environment.from_dict(description["environment"]).require(team)
@@ -57,6 +58,7 @@ def check_run(description: Any) -> None:
 
 
 def _check_training(options: Mapping[str, Any]) -> None:
+    """Raise TypeError or ValueError unless the options are those of a `TrainingConfig`."""
     known = [item.name for item in fields(TrainingConfig)]
     if unknown := [name for name in options if name not in known]:
         raise ValueError(f"unknown training field {shown(unknown[0])}; allowed: {', '.join(known)}")
@@ -65,7 +67,16 @@ def _check_training(options: Mapping[str, Any]) -> None:
 
 
 def check_entry(record: Any, last: int) -> None:
-    """Refuse what is no record of a run's log, one after the update ``last`` (ValueError, TypeError)."""
+    """Check an entry of a run's log.
+
+    Args:
+        record: the entry: its update, numbers or lists of numbers by name, and the KPIs of an
+            evaluation with one number per seed.
+        last: the update of the entry before.
+
+    Raises:
+        TypeError, ValueError: it is not such an entry, or not one of a later update than ``last``.
+    """
     values = dict(check_mapping("record", record))
     if (update := bounded_integer("update", values.pop("update", None), 2**63 - 1)) <= last:
         raise ValueError(f"update must be above {last}, that of the line before, got {update}")
@@ -73,30 +84,32 @@ def check_entry(record: Any, last: int) -> None:
     for name, value in {**values, **curves}.items():
         for number in value if isinstance(value, list) else [value]:
             check_number(name, number)
-    if (
-        len(lengths := {len(value) if isinstance(value, list) else 0 for value in curves.values()})
-        > 1
-        or 0 in lengths
-    ):
+    lengths = {len(value) if isinstance(value, list) else 0 for value in curves.values()}
+    if len(lengths) > 1 or 0 in lengths:
         raise ValueError(
             f"evaluation must give one number per seed for every KPI, got {shown(curves)}"
         )
 
 
 def is_online(description: Mapping[str, Any]) -> bool:
-    """Whether a run collects its transitions itself, and has no dataset."""
+    """Whether a run collects its own transitions instead of learning from a dataset."""
     return description["data"] is None
 
 
 def steps_taken(description: Mapping[str, Any], updates: int) -> int:
-    """Environment steps that each seed of an online run has taken after so many updates."""
+    """Environment steps of each seed of an online run after ``updates`` updates."""
     learner = LearnerConfig.from_dict(description["learner"])
     training = TrainingConfig(**description["training"])
     return environment_steps(updates, learner, training)
 
 
 def experience(description: Mapping[str, Any], updates: int | None = None) -> str:
-    """The updates of each seed of a run (those that it was started for where None), and what they learned from."""
+    """A text that states the updates of each seed and the amount of data they learned from.
+
+    Args:
+        description: the run's description.
+        updates: the updates done; all planned ones where None.
+    """
     done = int(description["training"]["updates"]) if updates is None else updates
     if is_online(description):
         return f"{done:,} updates, {steps_taken(description, done):,} environment steps"
@@ -104,16 +117,21 @@ def experience(description: Mapping[str, Any], updates: int | None = None) -> st
 
 
 def identity(description: Mapping[str, Any]) -> dict[str, Any]:
-    """What stays the same in a run's description as long as it is that run."""
+    """The part of a run's description that may not change when the run is resumed.
+
+    It has the values that JSON gives back, so that it can be compared with one from a file.
+    """
     training = {name: value for name, value in description["training"].items() if name not in FREE}
-    kept: dict[str, Any] = json.loads(
-        json.dumps({**{name: description[name] for name in _SECTIONS}, "training": training})
-    )
+    sections = {name: description[name] for name in _SECTIONS}
+    kept: dict[str, Any] = json.loads(json.dumps({**sections, "training": training}))
     return kept
 
 
 def differences(name: str, before: Any, now: Any) -> list[str]:
-    """What changed, by the innermost names."""
+    """Texts that state each changed value by its innermost name, such as "discount was 1, now 2".
+
+    ``name`` is the name of the value itself.
+    """
     if isinstance(before, dict) and isinstance(now, dict):
         keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
         return [text for key in keys for text in differences(key, before.get(key), now.get(key))]
@@ -121,26 +139,25 @@ def differences(name: str, before: Any, now: Any) -> list[str]:
 
 
 CHECKPOINT, DESCRIPTION = "checkpoint.safetensors", "config.json"
-"""Files of a run's folder: every tensor of the learner, and what it is."""
+"""Files in a run's folder: all tensors of the learner, and the description."""
 
 
 class RunError(ValueError):
-    """A folder that holds no readable run; the message says what is wrong."""
+    """A folder does not hold a readable run; the message says why."""
 
 
 def describe(run: str | Path) -> dict[str, Any]:
-    """What a run's folder says it is.
+    """Read and check the description in a run's folder.
 
     Raises:
-        RunError: no such folder, or its config cannot be read or describes no run.
+        RunError: there is no description, or it cannot be read or does not describe a run.
     """
     path = Path(run) / DESCRIPTION
     try:
         description: dict[str, Any] = read_json(path)
     except OSError as error:
-        raise RunError(
-            f"{str(run)!r} holds no run: {path.name} {error.strerror or error}"
-        ) from None
+        reason = error.strerror or error
+        raise RunError(f"{str(run)!r} holds no run: {path.name} {reason}") from None
     except ValueError as error:
         raise RunError(f"{str(path)!r} is no JSON: {error}") from None
     try:

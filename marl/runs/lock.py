@@ -1,4 +1,7 @@
-"""Work that one process at a time may do. The system itself releases the locks when their holder ends, however it ends."""
+"""Lock files for work that only one process may do at a time.
+
+The operating system releases a lock when the process that holds it ends, even if it was killed.
+"""
 
 from __future__ import annotations
 
@@ -12,26 +15,29 @@ from marl.runs.description import RunError
 from rrm_env.files import storing
 
 POLL_S = 0.2
-"""How often who waits looks again."""
+"""Seconds between two attempts of a process that waits for a lock."""
 
 
 class BusyError(RunError):
-    """Another process is at it."""
+    """Another process holds the lock."""
 
 
 @contextmanager
 def alone(
     lock: Path, what: str, *, waiting: Callable[[str], object] | None = None
 ) -> Iterator[None]:
-    """Hold the lock file ``lock``, which is there only while it is held or after its holder was killed.
+    """Hold a lock file while the context is active.
+
+    The file exists only while the lock is held, or after the process that held it was killed.
 
     Args:
         lock: the file, in an existing folder.
-        what: what only one process may do, such as "training 'runs/a'".
-        waiting: called with a line to show before waiting for the process that holds it; None to refuse instead.
+        what: the work that needs the lock, for messages, such as "training 'runs/a'".
+        waiting: called with a message to show before this process waits for another one; where
+            None, it does not wait.
 
     Raises:
-        BusyError: another process holds it, and ``waiting`` is None.
+        BusyError: another process holds the lock, and ``waiting`` is None.
         WriteError: the file cannot be made, or its file system has no locks.
     """
     held = FileLock(lock)
@@ -48,9 +54,10 @@ def alone(
     try:
         yield
     finally:
-        if not isinstance(
-            held, SoftFileLock
-        ):  # what `FileLock` becomes where the system knows no other; it removes its file itself
+        # `FileLock` is a `SoftFileLock`, which removes its file itself, where the system has no
+        # other locks. Other files are removed before the release: a process that waits for the lock
+        # sees that its file is gone and makes a new one.
+        if not isinstance(held, SoftFileLock):
             with suppress(OSError):
-                lock.unlink()  # while it is held: who waits for it sees that it is gone and takes a new one
+                lock.unlink()
         held.release()
