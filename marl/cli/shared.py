@@ -25,7 +25,7 @@ class EngineOptions:
     )
     """Tasks at once."""
     address: Annotated[str | None, default_is("start a cluster on this machine")] = None
-    """With ray: the cluster's address, such as 10.0.0.1:6379, or auto for this machine's cluster."""
+    """With ray: the cluster's address, such as 10.0.0.1:6379; auto: this machine's cluster."""
 
     def open(self, listen: Listen) -> Engine:
         """Open the engine, which calls ``listen`` with its events.
