@@ -99,13 +99,13 @@ class ReplayStore:
         observation = np.stack([source.observation for source in self._sources])
         mask = np.stack([source.mask for source in self._sources])
         device = self._learner.device
-        actions = self._learner.explore(
+        explored = self._learner.explore(
             torch.from_numpy(observation).to(device),
             torch.from_numpy(mask).to(device),
             torch.tensor(step, device=device),
             epsilon,
         )
-        actions = actions.cpu().numpy()
+        actions = explored.cpu().numpy()
         outcomes = [
             source.step(chosen) for source, chosen in zip(self._sources, actions, strict=True)
         ]
