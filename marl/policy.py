@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,13 +16,15 @@ from torch import Tensor
 
 from marl.config import LearnerConfig
 from marl.learner.heads import Heads, preference, without_divergence
-from marl.learner.learner import Learner
 from marl.learner.networks import Layers, Workspace, layer_sizes, multiply_adds
 from marl.runs.checkpoint import read_tensors
 from marl.runs.description import CHECKPOINT, RunError, describe
 from marl.team import Team, team_of
 from marl.torch_state import known_torch
 from rrm_env import SILENT, Network
+
+if TYPE_CHECKING:
+    from marl.learner.learner import Learner
 
 
 class UnfinishedRunWarning(UserWarning):

@@ -1,4 +1,4 @@
-"""What ``python -m marl`` offers, as documented dataclasses; each one's `run` does the work."""
+"""The commands for datasets: collect, info, export and import."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Collect(RecordingOptions):
     """Where the work is done."""
 
     def run(self) -> None:
-        """Record and write the dataset."""
+        """Record the dataset and write its file."""
         out = check_dataset_path("--out", self.out)
         if self.env and self.where != EngineOptions():
             raise ValueError(
@@ -56,44 +56,44 @@ class Collect(RecordingOptions):
 
 @dataclass(frozen=True)
 class Info:
-    """Say what a dataset or a training run is; without a path, what a bug report should say of this machine."""
+    """Describe a dataset or a training run; without a path, this machine, for a bug report."""
 
     path: Annotated[tyro.conf.Positional[Path | None], default_is("versions and machine")] = None
     """A dataset's file or a run's folder."""
 
     def run(self) -> None:
-        """Do it."""
+        """Print the description."""
         if self.path is None:
             devices = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
-            for name, value in {
+            machine = {
                 **facts(),
                 "torch threads": torch.get_num_threads(),
                 "CUDA devices": ", ".join(devices) or "none",
-            }.items():
+            }
+            for name, value in machine.items():
                 print(f"{name}: {value}")
-            return
-        if not self.path.is_dir():
+        elif self.path.is_dir():
+            for grid in run_tables(self.path):
+                Console().print(grid)
+        else:
             Console().print(dataset_table(Dataset.read(self.path), str(self.path)))
-            return
-        for grid in run_tables(self.path):
-            Console().print(grid)
 
 
 @dataclass(frozen=True)
 class Export:
-    """Hand a dataset on: to Minari, to d3rlpy, or with a card to Hugging Face."""
+    """Export a dataset: to Minari, to d3rlpy, or with a card to Hugging Face."""
 
     data: tyro.conf.Positional[Path]
     """The dataset's file."""
     minari: Annotated[str | None, default_is("write none")] = None
-    """Write a Minari dataset of this name, such as rrm/itlinq-v0, where Minari keeps its datasets."""
+    """Write a Minari dataset of this name, such as rrm/itlinq-v0, into Minari's folder."""
     arrays: Annotated[Path | None, default_is("write none")] = None
     """Write the arguments of d3rlpy's MDPDataset to this .npz file; joint actions, no masks."""
     card: Annotated[Path | None, default_is("write none")] = None
-    """Write a dataset card, such as card.md, which Hugging Face wants as README.md beside the data. Only a card is replaced."""
+    """Write a card, such as card.md, for README.md on Hugging Face. Only a card is replaced."""
 
     def run(self) -> None:
-        """Do it."""
+        """Write what was asked for."""
         if not (self.minari or self.arrays or self.card):
             raise ValueError("export needs at least one of --minari, --arrays and --card, got none")
         name = check_minari_name("--minari", self.minari) if self.minari else None
@@ -110,20 +110,18 @@ class Export:
             write_whole(arrays_path, lambda file: np.savez(file, **arrays))
             print(f"wrote {arrays_path}")
         if card_path:
-            write_whole(
-                card_path, lambda file: file.write(dataset_card(dataset, self.data.name).encode())
-            )
+            card = dataset_card(dataset, self.data.name).encode()
+            write_whole(card_path, lambda file: file.write(card))
             print(f"wrote {card_path}")
         if name:
             written = to_minari(dataset, name)
-            print(
-                f"wrote {name}: {written.total_episodes:,} episodes, {written.total_steps:,} transitions"
-            )
+            episodes = f"{written.total_episodes:,} episodes"
+            print(f"wrote {name}: {episodes}, {written.total_steps:,} transitions")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Import(NetworkOptions):
-    """Take a dataset over: from Minari, or from arrays as d3rlpy's MDPDataset takes them."""
+    """Import a dataset: from Minari, or from arrays as d3rlpy's MDPDataset takes them."""
 
     dashes: ClassVar[str] = "--"
     source: tyro.conf.Positional[str]
@@ -136,16 +134,15 @@ class Import(NetworkOptions):
     """For arrays: fields of that network that differ from the preset's, such as n_ues=10."""
 
     def run(self) -> None:
-        """Read the source and write the dataset."""
+        """Read the source and write the dataset's file."""
         out = check_dataset_path("--out", self.out)
         if self.source.endswith(".npz"):
-            dataset = from_mdp_arrays(
-                read_mdp_arrays(self.source), self.config(), Path(self.source).stem
-            )
+            arrays = read_mdp_arrays(self.source)
+            dataset = from_mdp_arrays(arrays, self.config(), Path(self.source).stem)
         elif given := self.of_network:
             raise ValueError(
-                f"--{given[-1]} is of arrays in an .npz file: {self.source!r} says itself what it was"
-                " recorded in"
+                f"--{given[-1]} is of arrays in an .npz file: "
+                f"{self.source!r} says itself what it was recorded in"
             )
         else:
             dataset = from_minari(self.source)

@@ -1,4 +1,4 @@
-"""What datasets and training runs are, as tables for a terminal."""
+"""Descriptions of datasets and training runs, as tables for a terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from marl.runs.description import describe, experience, is_online
 
 
 def dataset_table(dataset: Dataset, title: str) -> Table:
-    """Whose transitions a dataset holds."""
+    """The behaviours of a dataset, and the sizes of its team."""
     team = dataset.team
     grid = _behaviours_table(behaviours(dataset), f"{title}: {len(dataset):,} transitions")
     grid.caption = (
@@ -26,7 +26,7 @@ def dataset_table(dataset: Dataset, title: str) -> Table:
 
 
 def run_tables(run: Path) -> Iterator[Table]:
-    """What a run is: a table for each part of its description that there is."""
+    """A table for each part of a run's description."""
     description = describe(run)
     seeds = {
         "seeds": description["seeds"],
@@ -40,23 +40,18 @@ def run_tables(run: Path) -> Iterator[Table]:
         data = description["data"]
         yield _pairs("Data", {name: value for name, value in data.items() if name != "behaviours"})
         if data.get("behaviours"):
-            yield _behaviours_table(
-                described_behaviours(data["behaviours"]), "Behaviours in the data"
-            )
-    environment = description["environment"]
-    yield _pairs(
-        "Environment",
-        {
-            **environment.get("config", {}),
-            **{k: v for k, v in environment.items() if k != "config"},
-        },
-    )
+            known = described_behaviours(data["behaviours"])
+            yield _behaviours_table(known, "Behaviours in the data")
+    environment = dict(description["environment"])
+    config = environment.pop("config", {})
+    yield _pairs("Environment", {**config, **environment})
     for part in ("training", "learner", "versions"):
         if description.get(part):
             yield _pairs(part.capitalize(), description[part])
 
 
 def _pairs(title: str, values: Mapping[str, Any]) -> Table:
+    """A table of names and values."""
     grid = Table(title=escape(title), show_header=False, title_justify="left")
     for name, value in values.items():
         grid.add_row(escape(name), escape(_text(value)))
@@ -64,7 +59,7 @@ def _pairs(title: str, values: Mapping[str, Any]) -> Table:
 
 
 def _text(value: Any) -> str:
-    """A value of a description without the marks of a programming language."""
+    """A value of a description as plain text, without brackets and quotation marks."""
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_text(item)}" for name, item in value.items())
     if isinstance(value, (list, tuple)):

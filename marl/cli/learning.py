@@ -1,4 +1,4 @@
-"""The commands that train policies, evaluate them and show them."""
+"""The commands for learners: train, evaluate and watch."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from rrm_env.watching import check_video, record, watch
 
 
 class _UncheckedLearner(LearnerConfig):
-    """A learner's options as given; tyro would wrap what `LearnerConfig` says of wrong ones into a text of its own."""
+    """A learner's options before checks: tyro would bury `LearnerConfig`'s errors in its own."""
 
     def __post_init__(self) -> None:
         """Leave checking to `Train.checked`."""
 
 
 class _UncheckedTraining(TrainingConfig):
-    """Options of training, likewise."""
+    """The options of training before checks."""
 
     def __post_init__(self) -> None:
         """Leave checking to `Train.checked`."""
@@ -56,19 +56,22 @@ class Train(TrainingOptions):
     first_seed: int = 0
     """Seed of the first; the others follow."""
     resume: bool = False
-    """Go on from the last checkpoint in the folder; give the same options as before (updates may
-    grow)."""
+    """Go on from the last checkpoint; give the same options as before (updates may grow)."""
     learner: Annotated[
         LearnerConfig, tyro.conf.OmitArgPrefixes, tyro.conf.arg(constructor=_UncheckedLearner)
     ] = field(default_factory=LearnerConfig)
-    """Scheme and hyperparameters. sac, dqn, offline and online say where an option has an effect."""
+    """Scheme and hyperparameters; sac, dqn, offline and online say where an option matters."""
     training: Annotated[
         TrainingConfig, tyro.conf.OmitArgPrefixes, tyro.conf.arg(constructor=_UncheckedTraining)
     ] = field(default_factory=TrainingConfig)
     """How long to train, and what to record meanwhile."""
 
     def checked(self) -> Train:
-        """The command with its configs checked (TypeError, ValueError)."""
+        """The command with checked configurations.
+
+        Raises:
+            TypeError, ValueError: an option's value is not allowed.
+        """
         return replace(
             self,
             learner=LearnerConfig(**vars(self.learner)),
@@ -76,18 +79,16 @@ class Train(TrainingOptions):
         )
 
     def run(self) -> None:
-        """Do it."""
+        """Train, and write the run's folder."""
         dataset = Dataset.read(self.dataset) if self.dataset else None
         environment = self.environment_given()
         with training_progress(self.training.updates) as report:
+            seeds = bounded_integer("seeds", self.seeds, MAX_SEEDS, lowest=0)
             train(
                 self.out,
                 self.learner,
                 self.training,
-                seeds=range(
-                    self.first_seed,
-                    self.first_seed + bounded_integer("seeds", self.seeds, MAX_SEEDS, lowest=0),
-                ),
+                seeds=range(self.first_seed, self.first_seed + seeds),
                 dataset=dataset,
                 environment=environment,
                 resume=self.resume,
@@ -111,7 +112,7 @@ class Evaluate(EvaluationOptions):
     """Draw the distribution of per-user rates into this file."""
 
     def run(self) -> None:
-        """Do it."""
+        """Evaluate, and print and write the comparison."""
         if not self.runs:
             raise ValueError("runs must name at least one folder of a training run, got none")
         json_path = check_results("--json", self.json) if self.json else None
@@ -122,11 +123,12 @@ class Evaluate(EvaluationOptions):
         if other := self.other_environment():
             if self.plot:
                 raise ValueError("--plot is of the network and does not go with --env")
-            self._returns(other, json_path)
+            self._compare_returns(other, json_path)
             return
         evaluations = self._evaluations()
-        first = next(iter(evaluations.values()))
-        title = f"{first.config.n_aps} APs, {first.config.n_ues} UEs, {self.episodes} episodes, seed {self.seed}"
+        config = next(iter(evaluations.values())).config
+        network = f"{config.n_aps} APs, {config.n_ues} UEs"
+        title = f"{network}, {self.episodes} episodes, seed {self.seed}"
         notes = [
             f"{name}: {experience(describe(run), updates_done(run))}"
             for name, run in self._names().items()
@@ -134,6 +136,7 @@ class Evaluate(EvaluationOptions):
         publish(evaluations, title, json_path, plot_path, notes)
 
     def _evaluations(self) -> dict[str, Evaluation]:
+        """The evaluations of runs, over all their seeds, and of schedulers, by name."""
         policies = {
             name: load_policies(run, act_on=self.act_on, sample=self.sample)
             for name, run in self._names().items()
@@ -141,11 +144,8 @@ class Evaluate(EvaluationOptions):
         schedulers = self.named_schedulers()
         config = self.config(None if self.network else trained_in(self.runs[0]))
         evaluations = {}
-        total = (
-            (sum(map(len, policies.values())) + len(schedulers))
-            * self.episodes
-            * config.episode_length
-        )
+        evaluated = sum(map(len, policies.values())) + len(schedulers)
+        total = evaluated * self.episodes * config.episode_length
         with progress("evaluating", total) as advance:
             for policy in (*(of_seeds[0] for of_seeds in policies.values()), *schedulers.values()):
                 warm_up(policy, config, self.episodes)
@@ -162,7 +162,7 @@ class Evaluate(EvaluationOptions):
         return evaluations
 
     def _names(self) -> dict[str, Path]:
-        """Each run by its scheme, and by its folder too where two runs share one."""
+        """The runs by scheme, or by scheme and folder where several runs have that scheme."""
         schemes = {run: str(describe(run)["scheme"]) for run in self.runs}
         shared = [scheme for scheme in schemes.values() if list(schemes.values()).count(scheme) > 1]
         return {
@@ -170,20 +170,19 @@ class Evaluate(EvaluationOptions):
             for run, scheme in schemes.items()
         }
 
-    def _returns(self, environment: Environment, json_path: Path | None) -> None:
+    def _compare_returns(self, environment: Environment, json_path: Path | None) -> None:
+        """Evaluate runs in an environment other than the network, and print their returns."""
         result, lines = {}, []
         for name, run in self._names().items():
             policies = load_policies(run, act_on=self.act_on, sample=self.sample)
-            returns = np.array(
-                [
-                    environment.evaluate(policy, self.episodes, self.seed)["return"]
-                    for policy in policies
-                ]
-            )
+            evaluations = [
+                environment.evaluate(policy, self.episodes, self.seed) for policy in policies
+            ]
+            returns = np.array([evaluation["return"] for evaluation in evaluations])
             low, high = metrics.mean_interval(returns)
-            lines.append(
-                f"{name}: return {returns.mean():.3f} ({low:.3f}…{high:.3f}), {len(policies)} seeds, {self.episodes} episodes"
-            )
+            mean = f"{returns.mean():.3f} ({low:.3f}…{high:.3f})"
+            extent = f"{len(policies)} seeds, {self.episodes} episodes"
+            lines.append(f"{name}: return {mean}, {extent}")
             result[name] = {
                 "return": {"mean": float(returns.mean()), "low": low, "high": high},
                 "per_episode": returns.tolist(),
@@ -197,9 +196,8 @@ class Evaluate(EvaluationOptions):
         }
         try:
             if json_path:
-                write_whole(
-                    json_path, lambda file: file.write(json.dumps(content, indent=1).encode())
-                )
+                text = json.dumps(content, indent=1)
+                write_whole(json_path, lambda file: file.write(text.encode()))
                 lines.append(f"wrote {json_path}")
         finally:
             print("\n".join(lines))
@@ -226,7 +224,7 @@ class Watch(NetworkOptions):
     """Preset of the network to watch it in: paper, correlated, wide or dense."""
 
     def run(self) -> None:
-        """Do it."""
+        """Show the episode, or write the video."""
         config = self.config(None if self.network else trained_in(self.path))
         policy = Policy.load(self.path, self.policy_seed, act_on=self.act_on, sample=self.sample)
         title = str(describe(self.path)["scheme"])

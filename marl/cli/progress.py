@@ -1,4 +1,4 @@
-"""Progress in a terminal."""
+"""Progress bars and lines in a terminal."""
 
 from __future__ import annotations
 
@@ -14,32 +14,37 @@ from marl.engines.base import Event
 
 
 class Bar:
-    """A bar on standard error where that is a terminal, and lines above it."""
+    """A progress bar on standard error, if that is a terminal, with lines printed above it."""
 
     def __init__(self, progress: Progress, what: str, total: int) -> None:
         self._progress, self._task = progress, progress.add_task(what, total=total)
 
     def __call__(self, done: int) -> None:
-        """So much was just done."""
+        """Advance the progress bar by `done` steps."""
         self._progress.advance(self._task, done)
 
     def reach(self, done: int, total: int) -> None:
-        """So much has been done altogether, of so much."""
+        """Set the progress bar to `done` of `total` steps."""
         self._progress.update(self._task, completed=done, total=total)
 
     def say(self, text: str) -> None:
-        """A line, terminal or not."""
+        """Print a line on standard error, also where that is no terminal."""
         self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def losses(self, event: Event) -> None:
-        """What an engine tells of lost workers; its other news are the bar's or an error's."""
+        """Print an engine's events about lost workers; all others are left out."""
         if event.kind == "lost":
             self.say(f"lost: {event.task}, attempt {event.attempt}: {event.detail}")
 
 
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Bar]:
-    """A bar, where the terminal shows one; called with what was just done."""
+    """Show a progress bar while the ``with`` block runs.
+
+    Args:
+        what: the text beside the bar.
+        total: number of steps; the bar is called with each number of steps just done.
+    """
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(
@@ -50,7 +55,13 @@ def progress(what: str, total: int) -> Iterator[Bar]:
 
 @contextmanager
 def training_progress(updates: int) -> Iterator[Callable[[int, dict[str, Any]], None]]:
-    """A bar with the newest loss parts under it, and a line for every evaluation."""
+    """Show the progress of training: a bar with the newest losses, a line for each evaluation.
+
+    Gives a function to call with the number of updates done and the newest entry of the log.
+
+    Args:
+        updates: number of updates altogether.
+    """
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.completed}/{task.total}"),
@@ -63,28 +74,22 @@ def training_progress(updates: int) -> Iterator[Callable[[int, dict[str, Any]], 
     ) as progress:
         task = progress.add_task("", total=updates)
 
-        def report(done: int, record: dict[str, Any]) -> None:
-            parts = {
-                name: float(np.mean(value))
-                for name, value in record.items()
-                if isinstance(value, list)
-            }
-            progress.update(
-                task,
-                completed=done,
-                description="  ".join(f"{name} {value:.3g}" for name, value in parts.items()),
-            )
-            if "evaluation" in record:
-                kpis = "  ".join(
-                    f"{name} {np.mean(values):.3f}" for name, values in record["evaluation"].items()
-                )
-                steps = (
-                    f" ({record['environment_steps']:,} environment steps)"
-                    if "environment_steps" in record
-                    else ""
-                )
-                (progress.console if console.is_terminal else Console()).print(
-                    f"update {done:,}{steps}: {kpis}", highlight=False
-                )
+        def report(done: int, entry: dict[str, Any]) -> None:
+            losses = [
+                f"{name} {np.mean(values):.3g}"
+                for name, values in entry.items()
+                if isinstance(values, list)
+            ]
+            progress.update(task, completed=done, description="  ".join(losses))
+            if "evaluation" not in entry:
+                return
+            evaluation = entry["evaluation"]
+            kpis = [f"{name} {np.mean(values):.3f}" for name, values in evaluation.items()]
+            steps = ""
+            if "environment_steps" in entry:
+                steps = f" ({entry['environment_steps']:,} environment steps)"
+            # Without a terminal, evaluations go to standard output.
+            output = progress.console if console.is_terminal else Console()
+            output.print(f"update {done:,}{steps}: {'  '.join(kpis)}", highlight=False)
 
         yield report

@@ -1,4 +1,4 @@
-"""What several commands share: where tasks run, and the network of a run."""
+"""Parts of several commands: the options of engines, and the network of a run."""
 
 from __future__ import annotations
 
@@ -25,15 +25,23 @@ class EngineOptions:
     )
     """Tasks at once."""
     address: Annotated[str | None, default_is("start a cluster on this machine")] = None
-    """With ray: the cluster's address, such as 10.0.0.1:6379, or auto for the one that this machine belongs to."""
+    """With ray: the cluster's address, such as 10.0.0.1:6379; auto: this machine's cluster."""
 
     def open(self, listen: Listen) -> Engine:
-        """The engine, which tells ``listen`` what happens (ValueError: options that do not go together, or no such cluster)."""
+        """Open the engine, which calls ``listen`` with its events.
+
+        Raises:
+            ValueError: the options do not go together, or there is no such engine or cluster.
+        """
         return open_engine(self.engine, self.workers, self.address, listen)
 
 
 def trained_in(run: Path) -> RRMConfig:
-    """The network that a run was trained in (ValueError: it was another environment)."""
+    """The network that a run was trained in.
+
+    Raises:
+        ValueError: it was trained in another environment.
+    """
     environment = Environment.from_dict(describe(run)["environment"])
     if environment.network is None:
         raise ValueError(

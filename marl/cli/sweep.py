@@ -1,4 +1,4 @@
-"""``python -m marl sweep``: the command, its table and its picture."""
+"""The command sweep."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class SweepError(RuntimeError):
 
 @dataclass(frozen=True)
 class SweepCommand:
-    """Train and evaluate a grid of learners; what is done already stays, what was interrupted goes on."""
+    """Train and evaluate a grid of learners; what is done stays, what was interrupted goes on."""
 
     file: tyro.conf.Positional[Path]
-    """The grid, in TOML: options of collect, train and evaluate, lists where they vary, and seeds."""
+    """The grid, in TOML: options of collect, train and evaluate, lists where they vary; seeds."""
     out: Annotated[
         Path | None, default_is("the file's name without .toml, in the present folder")
     ] = None
@@ -40,7 +40,7 @@ class SweepCommand:
     """Where the work is done."""
 
     def run(self) -> None:
-        """Do it."""
+        """Run the sweep, print its table and write results and picture."""
         sweep = Sweep.read(self.file)
         out = Path(self.file.stem) if self.out is None else self.out
         if out.exists() and not out.is_dir():
@@ -62,7 +62,8 @@ class SweepCommand:
         print_whole(table(results))
         print("\n".join(lines))
         if work.failed:
-            told = "; ".join(f"{name}: {reason}" for name, reason in work.failed.items())
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in work.failed.items())
+            total = len(work.cells) + len(work.references)
             raise SweepError(
-                f"{len(work.failed)} of {len(work.cells) + len(work.references)} failed; the same command tries again: {told}"
+                f"{len(work.failed)} of {total} failed; the same command tries again: {reasons}"
             )

@@ -1,4 +1,4 @@
-"""Run independent tasks in this process, on this machine's cores or on a Ray cluster."""
+"""Engines: where independent tasks run, which is this process, local cores or a Ray cluster."""
 
 from __future__ import annotations
 
@@ -11,10 +11,17 @@ def open_engine(
     address: str | None = None,
     listen: Listen | None = None,
 ) -> Engine:
-    """The engine that a command's options name: local, ray, or this process where None.
+    """The engine with the options of the same names of a command.
+
+    Args:
+        kind: ``"local"``, ``"ray"``, or None for this process.
+        workers: number of tasks at once; the engine's default where None.
+        address: address of the Ray cluster.
+        listen: called with every event.
 
     Raises:
-        ValueError: options that do not go together, Ray is not installed, or no cluster answers.
+        ValueError: the options do not go together, workers cannot start, Ray is not installed, or
+            no cluster answers.
     """
     if address is not None and kind != "ray":
         raise ValueError(f"address = {address!r} is a Ray cluster's and needs engine = 'ray'")

@@ -1,8 +1,11 @@
-"""Runs independent tasks in this process, on this machine's cores or on a Ray cluster; what a lost worker had is run again, visibly.
+"""The engine interface, the loop that all engines share, and the engine in this process.
 
-One loop serves all: it hands tasks out, waits, and tells a task's own error, which would come again, from the loss of its worker (a killed
-process, a dead node), which says nothing about the task. Where a task runs must not show in its result, so every one computes with one
-torch thread: with several, small matrix products round differently.
+The loop submits tasks and waits for them. It distinguishes a task's own error, which a second
+attempt would repeat, from the loss of its worker (a killed process, a dead node), after which the
+task is started again and an event says so.
+
+Results must not depend on where a task runs. Every task therefore computes with one torch thread:
+with several, small matrix products round differently.
 """
 
 from __future__ import annotations
@@ -23,11 +26,13 @@ import torch
 from rrm_env.checks import bounded_integer
 
 ATTEMPTS = 4
-"""How often a task is started before the loss of its worker counts as its failure."""
+"""Most starts of a task; losing its worker in the last one is its failure."""
 
 MAX_WORKERS = 4096
+"""Most workers of an engine."""
+
 LOOK_S = 0.5
-"""Seconds between looks at whether the user interrupted."""
+"""Longest wait in seconds before the loop checks for interruptions and sends an event."""
 
 
 class LostError(RuntimeError):
@@ -39,56 +44,62 @@ class StartError(ValueError):
 
 
 class Task(NamedTuple):
-    """A call; function and arguments travel to other processes by pickle, between the user's own machines only."""
+    """A function call. Function and arguments are pickled, for the user's own machines only."""
 
     name: str
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
     gpu: bool = False
-    """Whether it needs a GPU of its own."""
+    """Whether the task needs a GPU of its own."""
 
 
 class Event(NamedTuple):
-    """Something worth showing."""
+    """Something that happened to a task, or a sign that tasks are still running."""
 
     kind: Literal["submitted", "done", "lost", "failed", "waiting"]
-    """The last one comes again and again while tasks run, and is of none in particular."""
+    """``"waiting"`` is repeated while tasks run, and belongs to none of them."""
     task: str
+    """The task's name."""
     attempt: int
-    """Counted from 1."""
+    """The task's start that the event is about, counted from 1."""
     detail: str = ""
-    """Of done: where it ran and how long; of the others: what happened."""
+    """Where a done task ran and for how long, or what happened to a lost or failed one."""
 
 
 class Outcome(NamedTuple):
     """How a task ended."""
 
     number: int
-    """Of the task in the sequence given to `Engine.run`, from 0."""
+    """Index of the task in the sequence given to `Engine.run`."""
     value: Any
     error: Exception | None
     traceback: str = ""
 
 
 class Returned(NamedTuple):
-    """What comes back from wherever a task ran."""
+    """What a worker sends back about a task."""
 
     value: Any
     error: Exception | None
     traceback: str
     where: str
+    """Host name and process id."""
     seconds: float
+    """How long the call took."""
 
 
 Listen = Callable[[Event], None]
+"""A function that is called with every event."""
 
 
 class Engine(ABC):
-    """Runs tasks and yields their outcomes in the order in which they end; a context manager, which abandons what still runs.
+    """Runs tasks and yields their outcomes in the order in which they end.
+
+    An engine is a context manager, which at its end abandons the tasks that still run.
 
     Args:
         listen: called with every event.
-        attempts: how often a task is started at most.
+        attempts: most starts of a task.
     """
 
     def __init__(self, listen: Listen | None = None, attempts: int = ATTEMPTS) -> None:
@@ -96,7 +107,13 @@ class Engine(ABC):
         self._attempts = bounded_integer("attempts", attempts)
 
     def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
-        """Every task once to its end; a task's own error is its outcome, and the others go on."""
+        """Run every task to its end and yield the outcomes.
+
+        A task's own error is its outcome, and the other tasks go on.
+
+        Raises:
+            StartError: no worker can start.
+        """
         waiting = deque((k, 1) for k in range(len(tasks)))
         running: dict[Hashable, tuple[int, int]] = {}
         try:
@@ -116,7 +133,11 @@ class Engine(ABC):
             self._abandon(list(running))
 
     def values(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Any]]:
-        """`run` for tasks that must all succeed: yields number and value, and raises the first error."""
+        """Run tasks that must all succeed; yields each task's number and value.
+
+        Raises:
+            Exception: the first error of a task.
+        """
         outcomes = self.run(tasks)
         try:
             for outcome in outcomes:
@@ -132,8 +153,8 @@ class Engine(ABC):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def close(self) -> None:  # noqa: B027 - most have no past to forget
-        """Give back processes and connections."""
+    def close(self) -> None:  # noqa: B027 - not every engine has something to release
+        """Release processes and connections."""
 
     # --- Inside ---
 
@@ -141,60 +162,57 @@ class Engine(ABC):
         self._listen(Event(kind, task.name, attempt, detail))
 
     def _outcome(self, k: int, task: Task, attempt: int, handle: Hashable) -> Outcome | None:
-        """None where the task has to be started again."""
+        """The outcome of a task that ended; None where it has to be started again."""
         try:
             returned = self._result(handle)
         except LostError as error:
             if attempt < self._attempts:
                 self._tell("lost", task, attempt, f"{error}; starting it again")
                 return None
-            returned = Returned(
-                None,
-                LostError(f"{task.name} was started {attempt} times and lost every time: {error}"),
-                "",
-                "",
-                0,
-            )
-        except StartError:  # no task would fare better
+            message = f"{task.name} was started {attempt} times and lost every time: {error}"
+            returned = Returned(None, LostError(message), "", "", 0)
+        except StartError:  # no other task could start either
             raise
-        except (
-            Exception
-        ) as error:  # it would come again, as where the result cannot be brought back
+        except Exception as error:  # such as a result that cannot be unpickled: no second attempt
             returned = Returned(None, error, traceback.format_exc(), "", 0)
         if returned.error is not None:
-            self._tell(
-                "failed", task, attempt, f"{type(returned.error).__name__}: {returned.error}"
-            )
+            reason = f"{type(returned.error).__name__}: {returned.error}"
+            self._tell("failed", task, attempt, reason)
         else:
             self._tell("done", task, attempt, f"{returned.where}, {returned.seconds:.1f} s")
         return Outcome(k, returned.value, returned.error, returned.traceback)
 
     @abstractmethod
     def _submit(self, task: Task) -> Hashable | None:
-        """Start a task, or None where there is no room for it now."""
+        """Start a task and return its handle; None where no worker is free for it."""
 
     @abstractmethod
     def _finished(self, handles: list[Hashable]) -> list[Hashable]:
-        """Those that ended; waits a moment where none did."""
+        """The handles of tasks that ended, after waiting up to `LOOK_S` for one."""
 
     @abstractmethod
     def _result(self, handle: Hashable) -> Returned:
-        """What a finished task returned; `LostError` where its worker is gone."""
+        """What the worker of an ended task sent back.
+
+        Raises:
+            LostError: the worker is gone.
+            StartError: no worker can start.
+        """
 
     @abstractmethod
     def _abandon(self, handles: list[Hashable]) -> None:
-        """Stop what nobody waits for any more."""
+        """Stop running tasks."""
 
 
 class Serial(Engine):
-    """One task after the other in this process."""
+    """Runs one task after the other in this process."""
 
     def __init__(self, listen: Listen | None = None) -> None:
         super().__init__(listen, attempts=1)
         self._done: dict[Hashable, Returned] = {}
 
     def _submit(self, task: Task) -> Hashable | None:
-        if self._done:  # the last outcome first, so that none waits in memory
+        if self._done:  # its outcome is yielded first, so that only one is in memory
             return None
         handle = object()
         self._done[handle] = _call(task.function, task.arguments)
@@ -211,39 +229,46 @@ class Serial(Engine):
 
 
 def _call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Returned:
+    """Call a function with one torch thread, and catch its error."""
     began = time.perf_counter()
-    value, failure, told = None, None, ""
+    value: Any = None
+    failure: Exception | None = None
+    trace = ""
     with one_torch_thread():
         try:
             value = function(*arguments)
-        except Exception as error:  # of the task's own; the caller decides
-            failure, told = error, traceback.format_exc()
-        except SystemExit as error:  # ends the task, not who runs it
-            failure, told = RuntimeError(f"SystemExit: {error}"), traceback.format_exc()
-    return Returned(
-        value, failure, told, f"{socket.gethostname()}:{os.getpid()}", time.perf_counter() - began
-    )
+        except Exception as error:
+            failure, trace = error, traceback.format_exc()
+        except SystemExit as error:  # it must end the task only, not the process that runs it
+            failure, trace = RuntimeError(f"SystemExit: {error}"), traceback.format_exc()
+    where = f"{socket.gethostname()}:{os.getpid()}"
+    return Returned(value, failure, trace, where, time.perf_counter() - began)
 
 
 def call_afar(
     function: Callable[..., Any], arguments: tuple[Any, ...], gpu: int | None = None
 ) -> Returned:
-    """`_call`, with an error that can travel."""
+    """Call a function in a worker; an error that cannot be pickled becomes a `RuntimeError`.
+
+    Args:
+        function: what to call.
+        arguments: its positional arguments.
+        gpu: the CUDA device to make current; none where None.
+    """
     if gpu is not None:
         torch.cuda.set_device(gpu)
     returned = _call(function, arguments)
     try:
         pickle.loads(pickle.dumps(returned.error))
-    except Exception:  # whatever a foreign exception's own methods raise
-        returned = returned._replace(
-            error=RuntimeError(f"{type(returned.error).__name__}: {returned.error}")
-        )
+    except Exception:  # methods of foreign exceptions may raise anything
+        message = f"{type(returned.error).__name__}: {returned.error}"
+        returned = returned._replace(error=RuntimeError(message))
     return returned
 
 
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """Within it torch computes with one thread."""
+    """Let torch compute with one thread inside the ``with`` block."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,4 +1,4 @@
-"""The engine on this machine's cores: one process per worker, replaced when it is killed."""
+"""The engine on this machine's cores, with one process per worker."""
 
 from __future__ import annotations
 
@@ -35,27 +35,27 @@ from rrm_env.checks import bounded_integer
 from rrm_env.limits import usable_cores
 
 _WORKER = "rrm_env worker"
-"""Name of the processes."""
+"""Name of the worker processes."""
 _UNGUARDED = 78
-"""Exit status of a worker that met an engine while it imported the main script."""
-_FROM_OUTSIDE = tuple(
+"""Exit status of a worker in which importing the main script opens an engine."""
+_OUTSIDE_SIGNALS = tuple(
     getattr(signal, name)
     for name in ("SIGKILL", "SIGTERM", "SIGHUP", "SIGINT")
     if hasattr(signal, name)
 )
-"""Signals that say nothing about the task: a process ended by another one is replaced."""
+"""Signals that come from outside the task: after them it is started again in a new process."""
 _END_S = 10.0
-"""Seconds for a broken pool to collect its process."""
+"""Seconds to wait for the exit status of a process whose pool is broken."""
 
 _attending = False
 """Whether this process is a worker that has imported everything and takes tasks."""
 
 
 class Local(Engine):
-    """Processes on this machine.
+    """Runs tasks in processes on this machine; a process that is killed is replaced.
 
     Args:
-        workers: how many; one per core that this process may use where None.
+        workers: number of processes; one per core that this process may use where None.
         listen, attempts: as for every `Engine`.
 
     Raises:
@@ -67,13 +67,14 @@ class Local(Engine):
     ) -> None:
         super().__init__(listen, attempts)
         _require_main_script()
-        self.workers = (
-            usable_cores() if workers is None else bounded_integer("workers", workers, MAX_WORKERS)
-        )
+        if workers is None:
+            self.workers = usable_cores()
+        else:
+            self.workers = bounded_integer("workers", workers, MAX_WORKERS)
         self._idle = [_Worker() for _ in range(self.workers)]
         self._busy: dict[Hashable, tuple[_Worker, int | None]] = {}
         self._starts = _main_module_name() is not None
-        """Whether a worker is known to start; until then there is only one, which fails alone."""
+        """Whether a worker has started; until then there is only one, so only one can fail."""
 
     def _submit(self, task: Task) -> Hashable | None:
         if self._busy and not self._has_started():
@@ -81,7 +82,8 @@ class Local(Engine):
         gpus = self._free_gpus() if task.gpu else []
         if not self._idle or (task.gpu and not gpus):
             return None
-        worker, gpu = self._idle.pop(), gpus[0] if task.gpu else None
+        worker = self._idle.pop()
+        gpu = gpus[0] if task.gpu else None
         future = worker.submit(task.function, task.arguments, gpu)
         self._busy[future] = worker, gpu
         return future
@@ -94,7 +96,8 @@ class Local(Engine):
         count = torch.cuda.device_count()
         if count == 0:
             raise ValueError(
-                f"device = 'cuda' is not available on this machine: torch {torch.__version__} finds no CUDA device"
+                "device = 'cuda' is not available on this machine: "
+                f"torch {torch.__version__} finds no CUDA device"
             )
         taken = [gpu for _, gpu in self._busy.values()]
         return [gpu for gpu in range(count) if gpu not in taken]
@@ -110,7 +113,7 @@ class Local(Engine):
         except BrokenProcessPool:
             worker.raise_cause()
         self._starts = True
-        returned: Returned = pickle.loads(content)  # of a worker of this process
+        returned: Returned = pickle.loads(content)  # trusted: from a worker of this process
         return returned
 
     def _release(self, handle: Hashable) -> _Worker:
@@ -123,28 +126,32 @@ class Local(Engine):
             self._release(handle).kill()
 
     def close(self) -> None:
-        """End all processes, busy ones at once."""
+        """End all processes; busy ones are killed."""
         self._abandon(list(self._busy))
         for worker in self._idle:
             worker.close()
 
 
 class _Context(SpawnContext):
-    """Starts processes anew, and keeps the last one.
+    """Spawns processes and remembers the last one.
 
-    A fork would copy torch's and numba's threads in whatever state they are.
+    Forking would copy the threads of torch and numba in an arbitrary state.
     """
 
     process: multiprocessing.process.BaseProcess | None = None
+    """The process that was started last."""
 
     def Process(self, *args: Any, **options: Any) -> Any:  # type: ignore[override] # noqa: N802 - multiprocessing's name
-        """A new process of ours."""
+        """A new process with the name of a worker."""
         self.process = super().Process(*args, **{**options, "name": _WORKER})
         return self.process
 
 
 class _Worker:
-    """A process that runs one task at a time and is replaced when killed; in a pool of its own, so that it takes no others along."""
+    """A process that runs one task at a time and is replaced when it is killed.
+
+    It has a pool of its own, because a killed process breaks all others in its pool.
+    """
 
     def __init__(self) -> None:
         self._pool: ProcessPoolExecutor | None = None
@@ -154,17 +161,17 @@ class _Worker:
     def submit(
         self, function: Callable[..., Any], arguments: tuple[Any, ...], gpu: int | None
     ) -> Future[bytes]:
-        """Start a task, whose `Returned` comes back pickled; what cannot travel is its error."""
+        """Start a task; the result is a pickled `Returned`, or the error of pickling the task."""
         try:
             content = pickle.dumps((function, arguments))
-        except Exception as error:  # whatever the objects' own methods raise
+        except Exception as error:  # the objects' own methods may raise anything
             refused: Future[bytes] = Future()
             refused.set_exception(error)
             return refused
         if self._pool is not None:
             try:
                 return self._pool.submit(_run, content, gpu)
-            except BrokenProcessPool:  # killed, perhaps while it was idle
+            except BrokenProcessPool:  # the process was killed, possibly while idle
                 self._pool.shutdown()
         self._pool = ProcessPoolExecutor(1, self._context, initializer=_attend_parent)
         self._process = self._pool.submit(os.getpid)
@@ -177,33 +184,31 @@ class _Worker:
         return started is not None and started.done() and started.exception() is None
 
     def raise_cause(self) -> NoReturn:
-        """Say why the process is gone.
+        """Raise the error that says why the process is gone.
 
         Raises:
-            LostError: it was ended from outside, which says nothing about the task.
+            LostError: it was killed from outside, so the task may be started again.
             StartError: no worker can start.
             RuntimeError: the task itself ended it, and would do so again.
         """
         code = self._exit_code()
-        if code is None or -code in _FROM_OUTSIDE:
+        if code is None or -code in _OUTSIDE_SIGNALS:
             raise LostError("its process was killed") from None
         if code == _UNGUARDED or not self.has_started:
             raise StartError(_start_problem(code)) from None
-        how = (
-            f"ended itself with status {code}"
-            if code >= 0
-            else f"was ended by {_signal_name(-code)}"
-        )
+        how = f"ended itself with status {code}"
+        if code < 0:
+            how = f"was ended by {_signal_name(-code)}"
         raise RuntimeError(f"its process {how}, and would be again") from None
 
     def _exit_code(self) -> int | None:
         process, deadline = self._context.process, time.monotonic() + _END_S
         while process is not None and process.exitcode is None and time.monotonic() < deadline:
-            time.sleep(0.01)  # the pool's own thread collects it
+            time.sleep(0.01)  # a thread of the pool waits for the process
         return None if process is None else process.exitcode
 
     def kill(self) -> None:
-        """End the process and what it does."""
+        """End the process at once."""
         if self._pool is None or self._process is None:
             return
         with suppress(BrokenProcessPool, ProcessLookupError):
@@ -211,7 +216,7 @@ class _Worker:
         self.close()
 
     def close(self) -> None:
-        """End the process when it has done its task."""
+        """End the process after its task."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
         self._pool = self._process = None
@@ -221,11 +226,14 @@ class _Worker:
 
 
 def _require_main_script() -> None:
-    """Refuse a main script that workers could not import (ValueError), before they are started."""
+    """Check that workers can import the main script.
+
+    Raises:
+        StartError: it is not a file.
+    """
     if multiprocessing.current_process().name == _WORKER and not _attending:
-        os._exit(
-            _UNGUARDED
-        )  # the worker imports the main script, which ran on to here; its parent says so
+        # This worker is still importing the main script, which has no guard; the parent explains.
+        os._exit(_UNGUARDED)
     path = getattr(sys.modules["__main__"], "__file__", None)
     if path is not None and _main_module_name() is None and not Path(path).is_file():
         raise StartError(
@@ -235,11 +243,12 @@ def _require_main_script() -> None:
 
 
 def _main_module_name() -> str | None:
-    """Of a main module that was started by its name, as python -m does, which has a guard."""
+    """Name of a main module started by ``python -m``, which has a guard; None otherwise."""
     return getattr(getattr(sys.modules["__main__"], "__spec__", None), "name", None)
 
 
 def _start_problem(code: int) -> str:
+    """Why no worker can start and what to do, from the exit status of the first."""
     path = getattr(sys.modules["__main__"], "__file__", "the main script")
     if code == _UNGUARDED:
         return (
@@ -263,20 +272,20 @@ def _signal_name(number: int) -> str:
 
 
 def _run(content: bytes, gpu: int | None) -> bytes:
-    """Run a pickled task; errors of loading it, and of sending its value, are its own."""
+    """Run a pickled task; errors of unpickling it, or of pickling its value, are its error."""
     try:
         function, arguments = pickle.loads(content)
         returned = call_afar(function, arguments, gpu)
         sent = pickle.dumps(returned)
         pickle.loads(sent)
-    except Exception as error:  # whatever foreign objects' own methods raise
+    except Exception as error:  # methods of foreign objects may raise anything
         returned = Returned(None, RuntimeError(f"{type(error).__name__}: {error}"), "", "", 0)
         sent = pickle.dumps(returned)
     return sent
 
 
 def _attend_parent() -> None:
-    """In a worker: leave interruptions to the parent, and die with it, even if it was killed: nobody would take the result."""
+    """Leave interruptions to the parent process, and end when it ends, even if it was killed."""
     global _attending
     _attending = True
     signal.signal(signal.SIGINT, signal.SIG_IGN)

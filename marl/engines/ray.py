@@ -1,10 +1,10 @@
-"""The engine on a Ray cluster; Ray is an extra, and needed only here."""
+"""The engine on a Ray cluster. Ray is an optional dependency that only this module needs."""
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from typing import Any
 
 from marl.engines.base import (
@@ -23,16 +23,21 @@ from rrm_env.limits import usable_cores
 from rrm_env.optional import required
 
 _ANSWER_S = 5.0
-"""Seconds for the cluster's address to answer."""
+"""Seconds to wait for an answer from the cluster's address."""
 
 
 class Ray(Engine):
-    """Tasks on a Ray cluster, one core each, or one core and one GPU. Every node needs this package installed.
+    """Runs tasks on a Ray cluster, each on one core, or on one core and one GPU.
+
+    Every node must have this package installed.
 
     Args:
-        address: the cluster's, such as 10.0.0.1:6379, or "auto" for the one that this machine belongs to. Where None, the cluster that is
-            connected already, that of the environment variable RAY_ADDRESS, or one of this machine alone, which ends with the engine.
-        workers: tasks at once; where None, twice as many as the cluster has cores, so that none waits for this process.
+        address: the cluster's address, such as 10.0.0.1:6379, or "auto" for the cluster that this
+            machine belongs to. Where None: the cluster that is connected already, else that of the
+            environment variable RAY_ADDRESS, else one of this machine alone, which ends with the
+            engine.
+        workers: number of tasks at once; where None, twice the number of the cluster's cores, so
+            that no core waits for this process.
         listen, attempts: as for every `Engine`.
 
     Raises:
@@ -47,17 +52,18 @@ class Ray(Engine):
         attempts: int = ATTEMPTS,
     ) -> None:
         super().__init__(listen, attempts)
-        self._workers = (
-            None if workers is None else bounded_integer("workers", workers, MAX_WORKERS)
-        )
+        if workers is not None:
+            workers = bounded_integer("workers", workers, MAX_WORKERS)
+        self._workers = workers
         self._ray = _imported()
         self._owns = not self._ray.is_initialized()
         if self._owns:
             self._connect(address)
-        self._call: Callable[..., Any] = self._ray.remote(max_retries=0, num_cpus=1)(call_afar)
+        self._call: Any = self._ray.remote(max_retries=0, num_cpus=1)(call_afar)
         self._running: set[Hashable] = set()
 
     def _connect(self, address: str | None) -> None:
+        """Connect to the cluster, or start one on this machine."""
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         options: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
         address = address or os.environ.get("RAY_ADDRESS") or "local"
@@ -78,9 +84,8 @@ class Ray(Engine):
             return None
         if task.gpu and resources.get("GPU", 0) < 1:
             raise ValueError(f"{task.name} needs a GPU, and the Ray cluster has none")
-        handle: Hashable = self._call.options(num_gpus=int(task.gpu), name=task.name).remote(  # type: ignore[attr-defined] # a remote function
-            task.function, task.arguments
-        )
+        call = self._call.options(num_gpus=int(task.gpu), name=task.name)
+        handle: Hashable = call.remote(task.function, task.arguments)
         self._running.add(handle)
         return handle
 
@@ -91,21 +96,22 @@ class Ray(Engine):
     def _result(self, handle: Hashable) -> Returned:
         self._running.discard(handle)
         errors = self._ray.exceptions
-        try:
-            returned: Returned = self._ray.get(handle)
-        except (
+        permanent = (
             errors.RayTaskError,
             errors.RuntimeEnvSetupError,
             errors.TaskUnschedulableError,
-        ) as error:  # it would come again
+        )
+        try:
+            returned: Returned = self._ray.get(handle)
+        except permanent as error:
             reason = str(error).strip().splitlines()[-1].strip()
             raise ValueError(
-                f"a node of the Ray cluster cannot run this: {reason}; every node needs the same packages"
+                f"a node of the Ray cluster cannot run this: {reason}; "
+                "every node needs the same packages"
             ) from None
         except errors.RayError as error:
-            raise LostError(
-                f"{type(error).__name__}: {_first_line(error).partition('. ')[0]}"
-            ) from None
+            sentence = _first_line(error).partition(". ")[0]
+            raise LostError(f"{type(error).__name__}: {sentence}") from None
         return returned
 
     def _abandon(self, handles: list[Hashable]) -> None:
@@ -114,7 +120,7 @@ class Ray(Engine):
             self._ray.cancel(handle, force=True)
 
     def close(self) -> None:
-        """Abandon what runs; leave the cluster, or end it where the engine started it."""
+        """Abandon running tasks, and disconnect from the cluster if this engine connected to it."""
         if self._ray.is_initialized():
             self._abandon(list(self._running))
             if self._owns:
@@ -126,7 +132,11 @@ def _imported() -> Any:
 
 
 def _require_answer(address: str) -> None:
-    """Refuse an address at which nothing listens: Ray itself would go on trying for a minute."""
+    """Check that something listens at the address: Ray itself would try for a minute.
+
+    Raises:
+        ValueError: it is no address, or nothing answers there.
+    """
     if address == "auto":
         return
     host, separator, port = address.removeprefix("ray://").rpartition(":")

@@ -1,4 +1,4 @@
-"""A dataset's card in the form that Hugging Face reads: YAML front matter and the sections of its template that apply."""
+"""Dataset cards for Hugging Face: YAML front matter and the sections of its template that apply."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ PAPER = """@article{eldeeb2025offline,
   journal = {arXiv preprint arXiv:2501.12991},
   year = {2025}
 }"""
+"""BibTeX entry of the paper."""
 
 _SIZES = (
     "n<1K",
@@ -32,7 +33,7 @@ _SIZES = (
     "100M<n<1B",
     "n>1B",
 )
-"""Hugging Face's words for sizes, a factor of ten apart."""
+"""Hugging Face's size categories; bounds are a factor of ten apart, from 1,000 on."""
 
 
 class Behaviour(NamedTuple):
@@ -41,13 +42,13 @@ class Behaviour(NamedTuple):
     name: str
     seed: str
     transitions: int
-    """How many of them are in the dataset."""
+    """Number of its transitions in the dataset."""
     kpis: Mapping[str, float]
-    """Means over the episodes of the recording."""
+    """Means over the episodes of its recording."""
 
 
 def behaviours(dataset: Dataset) -> list[Behaviour]:
-    """Per behaviour id."""
+    """The behaviours of a dataset, in the order of their ids."""
     known = dataset.metadata.get("behaviours", [])
     counts = Counter(dataset.behaviour.tolist())
     described = {**{k: {} for k in counts}, **dict(enumerate(known))}
@@ -55,7 +56,7 @@ def behaviours(dataset: Dataset) -> list[Behaviour]:
 
 
 def described_behaviours(known: Sequence[Mapping[str, Any]]) -> list[Behaviour]:
-    """Of the data that a run's description tells of, which is not at hand."""
+    """The behaviours in a run's description, whose dataset need not be there."""
     return [
         _behaviour(k, behaviour, int(behaviour.get("transitions", 0)))
         for k, behaviour in enumerate(known)
@@ -72,35 +73,31 @@ def _behaviour(k: int, described: Mapping[str, Any], transitions: int) -> Behavi
 
 
 def dataset_card(dataset: Dataset, file: str = "data.safetensors") -> str:
-    """The text of a dataset's card, which Hugging Face wants as README.md beside the data.
+    """The text of a dataset's card, for README.md beside the data on Hugging Face.
 
     Args:
-        dataset: what to describe. Everything said of it comes from its arrays and its metadata.
+        dataset: what to describe, by its arrays and its metadata.
         file: the name of its file.
     """
     config = dataset.environment.network
-    names = list(
-        dict.fromkeys(behaviour.name.partition(", seed")[0] for behaviour in behaviours(dataset))
+    names = dict.fromkeys(
+        behaviour.name.partition(", seed")[0] for behaviour in behaviours(dataset)
     )
-    what = (
-        "Radio resource management"
-        if config
-        else str(dataset.environment.name or "Multi-agent reinforcement learning")
-    )
-    title = f"{what}: {', '.join(names)}, {len(dataset):,} transitions"
-    licence = "mit" if config else "unknown"
-    tags = [
-        "offline-rl",
-        "multi-agent-reinforcement-learning",
-        "pettingzoo",
-        *(["radio-resource-management", "wireless"] if config else []),
-    ]
+    task = str(dataset.environment.name or "Multi-agent reinforcement learning")
+    licence = "unknown"
+    tags = ["offline-rl", "multi-agent-reinforcement-learning", "pettingzoo"]
+    if config:
+        task = "Radio resource management"
+        licence = "mit"
+        tags += ["radio-resource-management", "wireless"]
+    title = f"{task}: {', '.join(names)}, {len(dataset):,} transitions"
+    size = _SIZES[bisect([10**k for k in range(3, 10)], len(dataset))]
     front = [
         f"license: {licence}",
         f"pretty_name: {json.dumps(title, ensure_ascii=False)}",
         *("task_categories:", "- reinforcement-learning"),
         *("tags:", *(f"- {tag}" for tag in tags)),
-        *("size_categories:", f"- {_SIZES[bisect([10**k for k in range(3, 10)], len(dataset))]}"),
+        *("size_categories:", f"- {size}"),
         "viewer: false",
     ]
     sections = [
@@ -112,13 +109,23 @@ def dataset_card(dataset: Dataset, file: str = "data.safetensors") -> str:
         *([f"## Citation\n\nThe task:\n\n```bibtex\n{PAPER}\n```"] if config else []),
         _loading(file),
     ]
-    return "\n".join(
-        ["---", *front, "---", "", f"# Dataset Card for {title}", "", "\n\n".join(sections), ""]
-    )
+    heading = f"# Dataset Card for {title}"
+    return "\n".join(["---", *front, "---", "", heading, "", "\n\n".join(sections), ""])
 
 
 def check_card(name: str, path: str | Path) -> Path:
-    """The path, if a card can be written there and replaces nothing but a card (ValueError)."""
+    """Check that a card can be written to ``path`` and replaces nothing but a card.
+
+    Args:
+        name: what errors call the path.
+        path: the file to write.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: something else is there, or the file cannot be written.
+    """
     return check_replaceable(name, path, "dataset card", _is_card)
 
 
@@ -131,38 +138,43 @@ def _details(dataset: Dataset, config: RRMConfig | None, licence: str) -> str:
     team = dataset.team
     if config:
         about = (
-            f"Transitions of downlink user scheduling: {config.n_aps} access points share one channel and {config.n_ues} users, and each "
-            f"serves one of up to {config.n_candidates} candidates per step or stays silent, for one shared reward."
+            f"Transitions of downlink user scheduling: {config.n_aps} access points share one "
+            f"channel and {config.n_ues} users, and each serves one of up to "
+            f"{config.n_candidates} candidates per step or stays silent, for one shared reward."
+        )
+        source = (
+            "\n\n### Dataset Sources\n\n"
+            "- **Paper:** arXiv 2501.12991 (the task; the recordings are not its authors')"
         )
     else:
-        about = f"Transitions of {team.n_agents} agents in the PettingZoo environment `{dataset.environment.name or 'unknown'}`."
-    source = (
-        "\n\n### Dataset Sources\n\n- **Paper:** arXiv 2501.12991 (the task; the recordings are not its authors')"
-        if config
-        else ""
-    )
-    words = (
-        "MIT, as the package `rrm_env`"
-        if licence == "mit"
-        else "not stated; that of the environment may apply"
-    )
+        name = dataset.environment.name or "unknown"
+        about = f"Transitions of {team.n_agents} agents in the PettingZoo environment `{name}`."
+        source = ""
+    licences = {
+        "mit": "MIT, as the package `rrm_env`",
+        "unknown": "not stated; that of the environment may apply",
+    }
+    pieces = int(episode_ends(dataset).sum())
+    version = dataset.metadata.get("versions", {}).get("rrm_env", "")
+    checksum = f"`{dataset.fingerprint()}` (arrays and description; `Dataset.fingerprint()`)"
     return f"""## Dataset Details
 
 ### Dataset Description
 
 {about} For offline reinforcement learning.
 
-- **Transitions:** {len(dataset):,}, in {int(episode_ends(dataset).sum()):,} uninterrupted pieces of episodes
-- **Made by:** `rrm_env` {dataset.metadata.get("versions", {}).get("rrm_env", "")}
-- **License:** {words}
-- **Checksum:** `{dataset.fingerprint()}` (arrays and description; `Dataset.fingerprint()`){source}"""
+- **Transitions:** {len(dataset):,}, in {pieces:,} uninterrupted pieces of episodes
+- **Made by:** `rrm_env` {version}
+- **License:** {licences[licence]}
+- **Checksum:** {checksum}{source}"""
 
 
 _USES = """## Uses
 
 ### Direct Use
 
-Training offline learners on data of known origin, and comparing them: the behaviours' KPIs below say what there is to beat.
+Training offline learners on data of known origin, and comparing them: the behaviours' KPIs below \
+say what there is to beat.
 
 ### Out-of-Scope Use
 
@@ -170,8 +182,12 @@ Conclusions about a deployed network or about people: everything here is simulat
 
 
 def _structure(dataset: Dataset, file: str) -> str:
-    observed = "Of the network, an observation is log10 SINR and log10 weight of each candidate, and what else its options add.\n\n"
-    observed = observed if dataset.environment.network else ""
+    observed = ""
+    if dataset.environment.network:
+        observed = (
+            "Of the network, an observation is log10 SINR and log10 weight of each candidate, "
+            "and what else its options add.\n\n"
+        )
     tensors = dataset.tensors()
     rows = "\n".join(
         f"| `{name}` | {_shape(tensors[name])} | {column.dtype} | {column.meaning} |"
@@ -179,7 +195,8 @@ def _structure(dataset: Dataset, file: str) -> str:
     )
     return f"""## Dataset Structure
 
-One safetensors file, `{file}`, without splits. Rows are transitions; whole episodes stand one after the other, unless the dataset was
+One safetensors file, `{file}`, without splits. Rows are transitions; whole episodes stand one \
+after the other, unless the dataset was
 drawn from others.
 
 | array | shape | type | meaning |
@@ -202,15 +219,12 @@ def _creation(dataset: Dataset, config: RRMConfig | None) -> str:
         f"|---|---|---:|{'---:|' * len(kpis)}",
     ]
     for behaviour in known:
-        values = [
-            f"{behaviour.kpis[kpi]:,.{0 if kpi == 'episodes' else 3}f}"
-            if kpi in behaviour.kpis
-            else ""
-            for kpi in kpis
-        ]
-        lines.append(
-            f"| {' | '.join((behaviour.name, behaviour.seed, f'{behaviour.transitions:,}', *values))} |"
-        )
+        cells = [behaviour.name, behaviour.seed, f"{behaviour.transitions:,}"]
+        for kpi in kpis:
+            digits = 0 if kpi == "episodes" else 3
+            cells.append(f"{behaviour.kpis[kpi]:,.{digits}f}" if kpi in behaviour.kpis else "")
+        lines.append(f"| {' | '.join(cells)} |")
+    table = "\n".join(lines)
     return f"""## Dataset Creation
 
 ### Source Data
@@ -219,7 +233,7 @@ def _creation(dataset: Dataset, config: RRMConfig | None) -> str:
 
 {_environment(dataset, config)}
 
-{chr(10).join(lines)}
+{table}
 
 KPIs are means over the whole episodes of the recording that a behaviour's transitions come from.
 
@@ -234,24 +248,21 @@ None. All observations are simulated, of nobody in particular."""
 
 def _environment(dataset: Dataset, config: RRMConfig | None) -> str:
     recorded = dataset.metadata.get("versions", {})
-    made = ", ".join(
-        f"{name} {recorded[name]}"
-        for name in ("rrm_env", "numpy", "numba", "torch")
-        if name in recorded
-    )
+    libraries = ("rrm_env", "numpy", "numba", "torch")
+    made = ", ".join(f"{name} {recorded[name]}" for name in libraries if name in recorded)
     with_what = f" with {made}" if made else ""
     if not config:
-        return f"Recorded in `{dataset.environment.name or 'unknown'}`{with_what}; rewards are means over agents."
+        name = dataset.environment.name or "unknown"
+        return f"Recorded in `{name}`{with_what}; rewards are means over agents."
     defaults = RRMConfig().as_dict()
     changed = {name: value for name, value in config.as_dict().items() if value != defaults[name]}
-    network = (
-        f"the preset `paper` with {', '.join(f'`{key} = {value!r}`' for key, value in changed.items())}"
-        if changed
-        else "the preset `paper`"
-    )
+    network = "the preset `paper`"
+    if changed:
+        settings = [f"`{key} = {value!r}`" for key, value in changed.items()]
+        network = f"{network} with {', '.join(settings)}"
     return (
-        f"Recorded by `rrm_env`{with_what} in {network}, in episodes of {config.episode_length} steps on channels that no evaluation "
-        "of the package ever sees."
+        f"Recorded by `rrm_env`{with_what} in {network}, in episodes of {config.episode_length} "
+        "steps on channels that no evaluation of the package ever sees."
     )
 
 
@@ -259,8 +270,10 @@ _LIMITS = """## Bias, Risks, and Limitations
 
 A learner sees only states that the behaviours reached and actions that they took."""
 
-_LIMITS_OF_THE_NETWORK = f"""{_LIMITS} The network is a model: one channel, flat fading, users walking
-in a square, an association that stays. What the paper leaves open, such as noise, shadowing and the age of channel reports, is settled as
+_LIMITS_OF_THE_NETWORK = f"""{_LIMITS} \
+The network is a model: one channel, flat fading, users walking
+in a square, an association that stays. What the paper leaves open, such as noise, shadowing and \
+the age of channel reports, is settled as
 the environment's page says."""
 
 
@@ -275,4 +288,5 @@ print(len(dataset), dataset.observation.shape)
 ```
 
 Without the package, `safetensors.numpy.load_file("{file}")` gives the arrays.
-`python -m marl export {file} --minari rrm/name-v0` hands them to Minari, `--arrays data.npz` to d3rlpy."""
+`python -m marl export {file} --minari rrm/name-v0` hands them to Minari, \
+`--arrays data.npz` to d3rlpy."""

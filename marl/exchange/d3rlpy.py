@@ -1,6 +1,4 @@
-"""Datasets as other libraries keep them, in episodes: rows are cut at `episode_ends`. Here, flat arrays as d3rlpy's ``MDPDataset`` takes
-them; Minari's are in `marl.exchange.minari`.
-"""
+"""Datasets as the flat arrays of d3rlpy's ``MDPDataset``, cut into episodes at `episode_ends`."""
 
 from __future__ import annotations
 
@@ -26,20 +24,22 @@ from rrm_env import Network, RRMConfig
 from rrm_env.checks import shortened
 
 MDP_ARRAYS = ("observations", "actions", "rewards", "terminals", "timeouts")
-"""The keys of `mdp_arrays`, which are the arguments of ``d3rlpy.dataset.MDPDataset``."""
+"""The keys of `mdp_arrays`: arguments of ``d3rlpy.dataset.MDPDataset``."""
 
 MAX_UNPACKED = 2**28
-"""Bytes that compressed arrays may always unpack to."""
+"""Bytes that arrays may unpack to however small their file is."""
 
 
 @known_torch
 def episode_ends(dataset: Dataset) -> NDArray[np.bool_]:
-    """(n,) whether the next row does not continue the episode: it ended, or observation, mask or behaviour are not what followed.
+    """(n,) bool: whether a row is the last of its episode.
 
-    Rows of a subset or a mixture follow one another only by chance, so that most of their episodes have one row.
+    It is where the environment's episode ended, or where the next row's observation, mask or
+    behaviour are not those that followed. Rows of a subset or a mixture rarely follow one another,
+    so most of their episodes have one row.
     """
     ends = (dataset.terminated | dataset.truncated).bool()
-    # Compared by their bits: only then does one stored observation stand for both.
+    # Bits are compared, because one stored observation can only replace two that are identical.
     pairs = (
         (dataset.next_observation.view(torch.int32), dataset.observation.view(torch.int32)),
         (dataset.next_mask, dataset.mask),
@@ -53,18 +53,20 @@ def episode_ends(dataset: Dataset) -> NDArray[np.bool_]:
 
 @known_torch
 def mdp_arrays(dataset: Dataset) -> dict[str, NDArray[Any]]:
-    """The dataset as the arguments of ``d3rlpy.dataset.MDPDataset``: all agents as one, which chooses among the joint actions.
+    """The arguments of ``d3rlpy.dataset.MDPDataset``, for one agent that takes joint actions.
+
+    Masks, behaviours and metadata are lost, and so is the next observation at a timeout. d3rlpy
+    learns nothing from a row with a timeout, and therefore nothing from an episode of one row:
+    export whole episodes.
 
     Returns:
-        ``observations`` (n, I * D) float32, ``actions`` (n, 1) int64 from 0 to A^I - 1, the first agent's action being the most
-        significant digit, ``rewards``, ``terminals`` and ``timeouts`` (n, 1) float32. An episode has a timeout where it was
-        truncated, and where the dataset does not go on with what followed.
-
-    Lost are masks, behaviours and metadata, and the next observation at a timeout: d3rlpy learns nothing from such a row, so that
-    of an episode cut down to one row nothing is left. Export whole episodes.
+        ``observations`` (n, I * D) float32; ``actions`` (n, 1) int64 from 0 to A^I - 1, with the
+        first agent's action as the most significant digit; ``rewards``, ``terminals`` and
+        ``timeouts`` (n, 1) float32. A timeout marks where an episode was truncated, or where the
+        dataset goes on with something else (`episode_ends`).
 
     Raises:
-        ValueError: more joint actions than a learner of this package enumerates.
+        ValueError: there are more joint actions than a learner of this package enumerates.
     """
     action = _joint_heads(dataset.team).chosen(dataset.action.long().unsqueeze(0))[0, 0]
     terminals = dataset.terminated.numpy().astype(np.float32)
@@ -81,37 +83,40 @@ def mdp_arrays(dataset: Dataset) -> dict[str, NDArray[Any]]:
 def from_mdp_arrays(
     arrays: Mapping[str, NDArray[Any]], config: RRMConfig | None = None, name: str = "MDP arrays"
 ) -> Dataset:
-    """Transitions of the network from arrays as `mdp_arrays` gives them.
+    """Transitions of the network from arrays such as `mdp_arrays` returns.
 
-    A row's next observation is the next row's. The last row of an episode without a terminal has none and is left out: the row
-    before it ends the episode then. At a terminal, where no learner asks what follows, the row's own observation stands for it.
-    A slot whose SINR and weight are both at the observation's lower bounds is taken for an empty one, whose action is illegal.
+    The next observation is that of the next row. At a timeout there is none, so that row is left
+    out and the row before it ends the episode. At a terminal, where no learner uses the next
+    observation, the row's own is repeated. A candidate slot whose SINR and weight are both at the
+    observation's lower bounds is taken to be empty, and its action to be illegal.
 
     Args:
-        arrays: observations (n, I * D), actions (n, 1), rewards (n, 1), terminals (n, 1), timeouts (n, 1).
+        arrays: by the names in `MDP_ARRAYS`, ``observations`` (n, I * D), all others (n, 1).
         config: the network they were recorded in; the preset ``paper`` where None.
-        name: what the dataset calls the behaviour.
+        name: the behaviour's name in the dataset.
 
     Raises:
-        DatasetError: a missing array, a wrong shape, flags other than 0 and 1, actions out of range or illegal, nothing left.
+        DatasetError: an array is missing or has a wrong shape, flags are not 0 or 1, actions are
+            out of range or illegal, or no transition is left.
     """
     check_text("name", name)
     config = RRMConfig() if config is None else config
-    team, columns = team_of(config), _checked(arrays, team_of(config))
+    team = team_of(config)
+    columns = _checked(arrays, team)
     seen = columns["observations"].reshape(-1, team.n_agents, team.n_features)
     terminal, timeout = columns["terminals"] == 1, columns["timeouts"] == 1
     timeout[-1] |= not terminal[-1]  # nothing follows the last row
     kept = ~(timeout & ~terminal)
     if not kept.any():
         raise DatasetError(
-            "no transition is left: the arrays hold no next observation, every episode has one row and ends by a timeout"
+            "no transition is left: the arrays hold no next observation, "
+            "every episode has one row and ends by a timeout"
         )
     following = np.where(terminal, np.arange(len(seen)), np.arange(1, len(seen) + 1))[kept]
     truncated = (np.append(timeout[1:] & ~terminal[1:], False) & ~terminal)[kept]
     mask = _network_mask(seen, config)
-    action = _joint_heads(team).actions(torch.from_numpy(columns["actions"][kept]).view(1, 1, -1))[
-        0
-    ]
+    joint = torch.from_numpy(columns["actions"][kept]).view(1, 1, -1)
+    action = _joint_heads(team).actions(joint)[0]
     rows = {
         "observation": seen[kept],
         "mask": mask[kept],
@@ -123,80 +128,89 @@ def from_mdp_arrays(
         "truncated": truncated,
     }
     behaviour = {"name": name, "transitions": int(kept.sum()), "kpis": {}}
-    metadata = {
-        "environment": Environment.of_network(config).as_dict(),
-        "behaviours": [behaviour],
-    }
+    environment = Environment.of_network(config).as_dict()
+    metadata = {"environment": environment, "behaviours": [behaviour]}
     return Dataset.from_arrays(rows, metadata)
 
 
 def read_mdp_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
-    """Those of `MDP_ARRAYS` that an .npz file has; whatever else is in it stays unread.
+    """Read those of `MDP_ARRAYS` that an .npz file has, and nothing else in it.
 
     Raises:
-        DatasetError: no such file, one that is none, or arrays that unpack to far more than the file's size.
+        DatasetError: there is no such file, it is no .npz file, or its arrays unpack to far more
+            than the file's size.
     """
     try:
         with opened(path) as file, zipfile.ZipFile(file) as archive:
             members = [f"{name}.npy" for name in MDP_ARRAYS if f"{name}.npy" in archive.namelist()]
-            check_expansion(
-                sum(archive.getinfo(member).file_size for member in members),
-                os.fstat(file.fileno()).st_size,
-            )
+            unpacked = sum(archive.getinfo(member).file_size for member in members)
+            check_expansion(unpacked, os.fstat(file.fileno()).st_size)
             return {member.removesuffix(".npy"): _unpacked(archive, member) for member in members}
     except OSError as error:
         raise DatasetError(
             f"{str(path)!r} cannot be read as an .npz file: {error.strerror or error}"
         ) from None
-    except Exception as error:  # zipfile, its decompressors and numpy state no list of what foreign bytes make them raise
-        reason = (
-            str(error)
-            if isinstance(error, ValueError)
-            else f"{type(error).__name__} {error}".rstrip()
-        )
+    # zipfile, its decompressors and numpy do not document which errors foreign bytes cause.
+    except Exception as error:
+        reason = str(error)
+        if not isinstance(error, ValueError):
+            reason = f"{type(error).__name__} {error}".rstrip()
         raise DatasetError(
             f"{str(path)!r} cannot be read as an .npz file: {shortened(reason)}"
         ) from None
 
 
 def check_expansion(unpacked: int, stored: int) -> None:
-    """Refuse files of ``stored`` bytes that announce ``unpacked`` ones which no recording would be packed from (ValueError)."""
+    """Check that a file does not announce far larger arrays than recordings compress to.
+
+    Args:
+        unpacked: bytes of the arrays.
+        stored: bytes of the file.
+
+    Raises:
+        ValueError: the arrays have more than `MAX_UNPACKED` bytes and 100 times the file's size.
+    """
     if unpacked > max(MAX_UNPACKED, 100 * stored):
         raise ValueError(
-            f"its {stored:,} bytes announce arrays of {unpacked:,}; allowed: 100 times the file's size, or {MAX_UNPACKED:,}"
+            f"its {stored:,} bytes announce arrays of {unpacked:,}; "
+            f"allowed: 100 times the file's size, or {MAX_UNPACKED:,}"
         )
 
 
 def _unpacked(archive: zipfile.ZipFile, member: str) -> NDArray[Any]:
-    """An array, of which nothing is allocated before its header is known to say no more than there is."""
+    """Read an array, after checking that its header announces no more than the file holds."""
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
     with archive.open(member) as file:
-        reader = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }[np.lib.format.read_magic(file)]
-        shape, _, kind = reader(file)
+        shape, _, kind = readers[np.lib.format.read_magic(file)](file)
     if kind.kind not in "biuf":
         raise ValueError(f"{member} must hold numbers, got {kind}")
     if math.prod(shape) * kind.itemsize > archive.getinfo(member).file_size:
         raise ValueError(f"{member} ends before its shape {shape} does")
     with archive.open(member) as file:
         array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
-        if file.read(1):  # which also makes zipfile compare its checksum
+        if file.read(1):  # at the end of the file this makes zipfile verify its checksum
             raise ValueError(f"{member} goes on after its shape {shape}")
     return array
 
 
 def _joint_heads(team: Team) -> Heads:
-    """Numbers the joint actions."""
+    """The centralised head, which numbers the joint actions."""
     if (joint := team.n_joint_actions) > MAX_JOINT_ACTIONS:
         raise ValueError(
-            f"MDP arrays number the joint actions, of which there may be {MAX_JOINT_ACTIONS:,}: {team} has {joint:,}"
+            "MDP arrays number the joint actions, "
+            f"of which there may be {MAX_JOINT_ACTIONS:,}: {team} has {joint:,}"
         )
     return Heads("c", team)
 
 
 def _checked(arrays: Mapping[str, NDArray[Any]], team: Team) -> dict[str, NDArray[Any]]:
-    """Observations (n, I * D) float32, actions (n,) int64 and the rest (n,) float32."""
+    """The arrays after checks (DatasetError), by name.
+
+    Observations are (n, I * D) float32, actions (n,) int64, all others (n,) float32.
+    """
     if missing := [name for name in MDP_ARRAYS if name not in arrays]:
         raise DatasetError(
             f"the arrays must be {', '.join(MDP_ARRAYS)}; missing: {', '.join(missing)}"
@@ -204,33 +218,31 @@ def _checked(arrays: Mapping[str, NDArray[Any]], team: Team) -> dict[str, NDArra
     n, width = (arrays["observations"].shape or (0,))[0], team.n_agents * team.n_features
     columns: dict[str, NDArray[Any]] = {}
     for name in MDP_ARRAYS:
-        shape = (n, width) if name == "observations" else (n, 1)
+        is_flat = name != "observations"
+        shape = (n, 1) if is_flat else (n, width)
         if arrays[name].shape != shape or not n:
             raise DatasetError(
                 f"{name} must have shape {shape} with at least one row, got {arrays[name].shape}"
             )
         if (kind := np.asarray(arrays[name]).dtype).kind not in "biuf":
             raise DatasetError(f"{name} must hold numbers, got {kind}")
-        with np.errstate(
-            over="ignore"
-        ):  # what float32 cannot hold becomes infinite, which datasets refuse
-            columns[name] = np.asarray(arrays[name], np.float32).reshape(
-                shape if name == "observations" else n
-            )
+        # What float32 cannot hold becomes infinite, and datasets refuse that.
+        with np.errstate(over="ignore"):
+            column = np.asarray(arrays[name], np.float32)
+        columns[name] = column.reshape(n) if is_flat else column
     for name in ("terminals", "timeouts"):
         if (wrong := columns[name][~np.isin(columns[name], (0, 1))]).size:
             raise DatasetError(f"{name} must be 0 or 1, got {wrong[0]:g}")
     joint = _joint_heads(team).n_actions
-    action = np.asarray(arrays["actions"])[:, 0].astype(
-        np.float64
-    )  # holds every number that may be one
+    # float64 holds every number of a joint action exactly.
+    action = np.asarray(arrays["actions"])[:, 0].astype(np.float64)
     if (wrong := action[(action != np.floor(action)) | (action < 0) | (action >= joint)]).size:
         raise DatasetError(f"actions must be whole numbers from 0 to {joint - 1}, got {wrong[0]}")
     return {**columns, "actions": action.astype(np.int64)}
 
 
 def _network_mask(seen: NDArray[np.float32], config: RRMConfig) -> NDArray[np.uint8]:
-    """(n, I, N + 1) which actions are legal, from the observations (n, I, D)."""
+    """(n, I, N + 1) uint8: 1 for legal actions, from the observations (n, I, D)."""
     low = Network(config).observation_bounds[0]
     first = np.arange(config.n_candidates) * config.n_candidate_features
     empty = (seen[..., first] == low[first]) & (seen[..., first + 1] == low[first + 1])

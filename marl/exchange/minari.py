@@ -1,4 +1,4 @@
-"""Datasets as Minari's episodes, and back."""
+"""Exporting datasets to Minari, as episodes, and importing them from there."""
 
 from __future__ import annotations
 
@@ -16,30 +16,38 @@ from gymnasium.spaces import Box, Discrete, MultiDiscrete, Space
 from numpy.typing import NDArray
 
 from marl.data.dataset import Dataset, DatasetError
-from marl.data.storage import parse_json, read_json, require_file
 from marl.environment import Environment
-from marl.exchange.d3rlpy import check_expansion, episode_ends
+from marl.exchange.d3rlpy import episode_ends
+from marl.exchange.minari_files import check_minari_files
 from marl.team import Team
 from marl.torch_state import known_torch
 from rrm_env import Network, rrm_v0
 from rrm_env.arguments import config_of
-from rrm_env.checks import bounded_integer, shortened, shown
+from rrm_env.checks import shortened, shown
 from rrm_env.joint import joint_observation_space
 from rrm_env.optional import required
 from rrm_env.provenance import __version__
 
 _OURS = "rrm_env"
-"""Key of what Minari's metadata says of a dataset that this package exported."""
+"""Key in Minari's metadata under which an export keeps this package's own metadata."""
 
 MAX_ACTIONS = 2**20
-"""Of all agents together: a mask of so many bytes is kept per step."""
+"""Most actions of all agents together: their mask takes one byte each per step."""
 
 
 def check_minari_name(option: str, name: str) -> str:
-    """The name, if Minari can make a dataset of it; ``option`` is what to call it.
+    """Check that Minari can make a dataset of this name.
+
+    Args:
+        option: what errors call the name.
+        name: the dataset's id, ``(namespace/)name-vN``.
+
+    Returns:
+        The name.
 
     Raises:
-        ValueError: Minari is missing, the name is not of its form or taken, or Minari's folder is relative or cannot be made.
+        ValueError: Minari is missing, the name has another form or is taken, or Minari's folder
+            is relative or cannot be made.
     """
     _minari(option)
     from minari.dataset.minari_dataset import parse_dataset_id
@@ -55,36 +63,37 @@ def check_minari_name(option: str, name: str) -> str:
         path = get_dataset_path(name)
     except OSError as error:
         raise ValueError(f"{option} = {name!r}: Minari's folder cannot be made: {error}") from None
-    if (
-        not path.is_absolute()
-    ):  # Minari 0.5.4 looks for its files below the folder twice then, when it adds up their sizes
-        raise ValueError(
-            f"{option}: MINARI_DATASETS_PATH must be an absolute path, got {os.environ['MINARI_DATASETS_PATH']!r}"
-        )
+    if not path.is_absolute():
+        # Minari 0.5.4 prepends the folder twice when it adds up the sizes of files.
+        folder = os.environ["MINARI_DATASETS_PATH"]
+        raise ValueError(f"{option}: MINARI_DATASETS_PATH must be an absolute path, got {folder!r}")
     if path.exists():
         raise ValueError(
-            f"{option} = {name!r} exists already in {str(path)!r}: choose another name or version, or delete it"
+            f"{option} = {name!r} exists already in {str(path)!r}: "
+            "choose another name or version, or delete it"
         )
     return name
 
 
 @known_torch
 def to_minari(dataset: Dataset, name: str) -> Any:
-    """Write a Minari dataset: the joint view, one Gymnasium environment that all agents act in together.
+    """Write a dataset for Minari, in the joint view: one Gymnasium environment for all agents.
 
-    Observations are (T + 1, I, D) float32, actions (T, I) int64 of a `MultiDiscrete`, rewards (T,) float32. ``infos`` hold, with one
-    entry more than there are actions, ``action_mask`` (T + 1, I, A) int8, ``behaviour`` (T + 1,) int32 and ``cut`` (T + 1,) int8:
-    1 where an episode is called truncated for this export alone, because the dataset goes on elsewhere.
+    An episode of T steps has observations (T + 1, I, D) float32, actions (T, I) int64 of a
+    `MultiDiscrete` and rewards (T,) float32. Its ``infos`` are ``action_mask`` (T + 1, I, A) int8,
+    ``behaviour`` (T + 1,) int32 and ``cut`` (T + 1,) int8, which is 1 where the episode is called
+    truncated only because the dataset goes on with something else.
 
     Args:
-        dataset: what to export; its metadata and checksum go along.
-        name: the dataset's id, ``(namespace/)name-vN``; it is written where Minari keeps its datasets, whole or not at all.
+        dataset: what to export, with its metadata and checksum.
+        name: the dataset's id, ``(namespace/)name-vN``. The dataset is written where Minari keeps
+            its datasets, whole or not at all.
 
     Returns:
         The `minari.MinariDataset`.
 
     Raises:
-        ValueError: Minari is missing, or the name cannot be used.
+        ValueError: Minari is missing, or the name cannot be used (`check_minari_name`).
     """
     minari = _minari("to_minari")
     from minari.storage import get_dataset_path
@@ -96,23 +105,24 @@ def to_minari(dataset: Dataset, name: str) -> Any:
     observations, actions = _spaces(dataset)
     known = dataset.metadata.get("behaviours", [])
     names = [str(behaviour.get("name", k)) for k, behaviour in enumerate(known)]
+    view = f"{len(dataset):,} transitions in the joint view of {dataset.team.n_agents} agents"
     try:
+        episodes = [
+            _episode(dataset, start, stop)
+            for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)
+        ]
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", UserWarning
-            )  # Minari asks for an author and a permalink, which a recording does not know
+            # Minari asks for an author and a permalink, which a recording does not have.
+            warnings.simplefilter("ignore", UserWarning)
             written = minari.create_dataset_from_buffers(
                 name,
-                [
-                    _episode(dataset, start, stop)
-                    for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)
-                ],
+                episodes,
                 env=spec,
                 eval_env=spec,
                 observation_space=observations,
                 action_space=actions,
                 algorithm_name=", ".join(dict.fromkeys(names)),
-                description=f"{len(dataset):,} transitions in the joint view of {dataset.team.n_agents} agents, recorded by rrm_env.",
+                description=f"{view}, recorded by rrm_env.",
                 requirements=[f"rrm-env>={__version__}"] if spec else None,
             )
         written.storage.update_metadata(
@@ -126,118 +136,53 @@ def to_minari(dataset: Dataset, name: str) -> Any:
 
 @known_torch
 def from_minari(source: Any) -> Dataset:
-    """The transitions of a Minari dataset: bit for bit those that `to_minari` was given, or of any other with discrete actions.
+    """Read the transitions of a Minari dataset with discrete actions.
 
-    Of others, actions must be `Discrete` (one agent, whose observation is flattened) or a `MultiDiscrete` of I agents with
-    observations (I, D); ``infos["action_mask"]`` counts where it is there, every action is legal where it is not. Observations
-    become float32, and an episode without an end is called truncated. Of ours, ``filter_episodes`` keeps everything that describes
-    them, so KPIs remain those of the whole recording.
+    Of a dataset that `to_minari` wrote they are the same bits as before. Metadata are those of the
+    whole recording, also after ``filter_episodes``.
+
+    Any other dataset must have `Discrete` actions, and is of one agent, whose observation is
+    flattened; or it has a `MultiDiscrete` of I agents and observations (I, D). Legal are the
+    actions in ``infos["action_mask"]``, or all actions without one. Observations become float32,
+    and an episode without an end is called truncated.
 
     Args:
         source: a local dataset's id, or a `minari.MinariDataset`.
 
     Raises:
         ValueError: Minari is missing.
-        DatasetError: no such dataset, one of other spaces, or one of ours that was altered.
+        DatasetError: there is no such dataset, it has other spaces, or it was altered after this
+            package exported it.
     """
     minari = _minari("from_minari")
     try:
         if isinstance(source, str):
-            _check_files(source)
+            check_minari_files(source)
         data = minari.load_dataset(source) if isinstance(source, str) else source
-        return _transitions(data)
-    except (
-        Exception
-    ) as error:  # Minari asserts, and h5py states no list of what foreign bytes make it raise
+        return _read(data)
+    # Minari asserts, and h5py does not document which errors foreign bytes cause.
+    except Exception as error:
         if isinstance(error, DatasetError) and str(error).startswith("Minari dataset"):
             raise
         name = source if isinstance(source, str) else getattr(source, "id", source)
-        reason = (
-            str(error)
-            if isinstance(error, (OSError, ValueError))
-            else f"{type(error).__name__} {error}".rstrip()
-        )
+        reason = str(error)
+        if not isinstance(error, (OSError, ValueError)):
+            reason = f"{type(error).__name__} {error}".rstrip()
         raise DatasetError(
             f"Minari dataset {shown(name)} cannot be read: {shortened(reason)}"
         ) from None
 
 
-def _check_files(name: str) -> None:
-    """Refuse what Minari would call, fill the memory with, or follow to another file, before it reads anything (ValueError)."""
-    import h5py
-    from minari.storage import get_dataset_path
-
-    folder = get_dataset_path(name) / "data"
-    if not folder.is_dir():
-        return  # as Minari says in its own words
-    described, file = read_json(folder / "metadata.json"), folder / "main_data.hdf5"
-    if not isinstance(described, dict):
-        raise ValueError(f"metadata.json must be a mapping of names, got {shown(described)}")
-    for space in ("observation_space", "action_space"):
-        if not isinstance(
-            described.get(space), str
-        ):  # Minari makes the environment then, and what that calls is the file's to say
-            raise ValueError(
-                f"metadata.json must give {space} as a text, got {shown(described.get(space))}"
-            )
-        _check_types(parse_json(described[space]))
-    episodes = bounded_integer(
-        "total_episodes", described.get("total_episodes"), 2**31 - 1, lowest=0
-    )
-    if not episodes or described.get("data_format") != "hdf5":
-        return
-    require_file(file)
-    with h5py.File(file) as content:
-        check_expansion(_unpacked_size(content, set()), file.stat().st_size)
-        if episodes > len(content):
-            raise ValueError(
-                f"metadata.json announces {episodes} episodes, main_data.hdf5 has {len(content)}"
-            )
-
-
-def _check_types(space: Any) -> None:
-    """Refuse spaces whose numbers are none: an element of type U100000000 takes 400 MB."""
-    if isinstance(space, dict):
-        if "dtype" in space and np.dtype(space["dtype"]).kind not in "biuf":
-            raise ValueError(
-                f"dtype of a space must be one of numbers, got {shown(space['dtype'])}"
-            )
-        for part in space.values():
-            _check_types(part)
-    elif isinstance(space, list):
-        for part in space:
-            _check_types(part)
-
-
-def _unpacked_size(group: Any, seen: set[int]) -> int:
-    """Bytes of all arrays of an HDF5 file, which must keep them itself, each in one place; ``seen`` are the addresses met so far."""
-    import h5py
-
-    total = 0
-    for name in group:
-        part = group[name] if isinstance(group.get(name, getlink=True), h5py.HardLink) else None
-        elsewhere = isinstance(part, h5py.Dataset) and (part.external or part.is_virtual)
-        if part is None or elsewhere or (address := h5py.h5o.get_info(part.id).addr) in seen:
-            raise ValueError(
-                f"{group.name}/{name} must be in the file itself and in one place, not a link"
-            )
-        seen.add(address)
-        if isinstance(part, h5py.Group):
-            total += _unpacked_size(part, seen)
-        elif isinstance(part, h5py.Dataset):
-            total += part.nbytes
-    return total
-
-
-def _transitions(data: Any) -> Dataset:
-    """Those of a Minari dataset, as `from_minari`."""
+def _read(data: Any) -> Dataset:
+    """The transitions of a `minari.MinariDataset`."""
     layout = _layout(data)
     if parts := data.storage.metadata.get("combined_datasets"):
         raise DatasetError(
-            f"Minari dataset {data.id!r} combines {', '.join(map(str, parts))} and no longer tells their behaviours apart: "
+            f"Minari dataset {data.id!r} combines {', '.join(map(str, parts))} "
+            "and no longer tells their behaviours apart: "
             "import each of them, and join them by Dataset.concatenate"
         )
-    if not data.total_episodes:  # as an export leaves it that was killed
+    if not data.total_episodes:  # as after an export that was killed
         raise DatasetError(f"Minari dataset {data.id!r} holds no episode")
     episodes = [_columns(episode, layout, data.id) for episode in data.iterate_episodes()]
     columns = {
@@ -251,13 +196,14 @@ def _transitions(data: Any) -> Dataset:
     whole = np.array_equal(data.episode_indices, np.arange(data.storage.total_episodes))
     if whole and dataset.fingerprint() != ours["checksum"]:
         raise DatasetError(
-            f"Minari dataset {data.id!r} was altered after it was exported: its checksum does not match"
+            f"Minari dataset {data.id!r} was altered after it was exported: "
+            "its checksum does not match"
         )
     return dataset
 
 
 def _minari(what: str) -> Any:
-    """The module, with all that it needs to read and write HDF5."""
+    """Minari's module; with ``what`` named in the error, it must be able to use HDF5."""
     return required(
         f"{what} needs",
         "minari",
@@ -270,16 +216,14 @@ def _minari(what: str) -> Any:
 
 
 def _episode(dataset: Dataset, start: int, stop: int) -> Any:
-    """Rows start ... stop - 1, an episode of their own, as Minari's buffer."""
+    """Rows start to stop - 1 as one episode, in Minari's buffer."""
     from minari.data_collector import EpisodeBuffer
 
     def with_next(present: torch.Tensor, following: torch.Tensor) -> NDArray[Any]:
         return np.concatenate([present[start:stop].numpy(), following[stop - 1 : stop].numpy()])
 
-    terminated, truncated = (
-        dataset.terminated[start:stop].bool().numpy(),
-        dataset.truncated[start:stop].bool().numpy().copy(),
-    )
+    terminated = dataset.terminated[start:stop].bool().numpy()
+    truncated = dataset.truncated[start:stop].bool().numpy().copy()
     cut = np.zeros(stop - start + 1, np.int8)
     cut[-1] = not (terminated[-1] or truncated[-1])
     truncated[-1] |= bool(cut[-1])
@@ -298,22 +242,20 @@ def _episode(dataset: Dataset, start: int, stop: int) -> Any:
 
 
 def _spaces(dataset: Dataset) -> tuple[Box[Any], MultiDiscrete[Any]]:
-    """Of the joint view; observations have bounds where the network is what was recorded."""
+    """Observation and action space of the joint view; only the network's has bounds."""
     team, config = dataset.team, dataset.environment.network
-    unbounded = Box(-np.inf, np.inf, (team.n_agents, team.n_features), np.float32)
-    return joint_observation_space(Network(config)) if config else unbounded, MultiDiscrete(
-        [team.n_actions] * team.n_agents
-    )
+    actions = MultiDiscrete([team.n_actions] * team.n_agents)
+    if config:
+        return joint_observation_space(Network(config)), actions
+    return Box(-np.inf, np.inf, (team.n_agents, team.n_features), np.float32), actions
 
 
 def _environment_spec(dataset: Dataset) -> EnvSpec | None:
-    """What Minari makes the joint view from; of the network only, other environments have none."""
+    """The specification from which Minari can make the joint view; None except of the network."""
     config = dataset.environment.network
-    return (
-        dataclasses.replace(gymnasium.spec(rrm_v0.ENV_ID), kwargs=config.as_dict())
-        if config
-        else None
-    )
+    if config is None:
+        return None
+    return dataclasses.replace(gymnasium.spec(rrm_v0.ENV_ID), kwargs=config.as_dict())
 
 
 class _Layout(NamedTuple):
@@ -321,35 +263,39 @@ class _Layout(NamedTuple):
 
     team: Team
     first_action: NDArray[np.int64]
-    """(I,) the number of each agent's first action."""
+    """(I,) number of each agent's first action."""
     legal: NDArray[np.uint8]
     """(I, A) 1 for the actions that an agent has."""
 
 
 def _layout(data: Any) -> _Layout:
+    """The layout of a Minari dataset, whose spaces must be those of a team (DatasetError)."""
     observation, action = data.observation_space, data.action_space
     counts, first = _discrete(action)
     agents = len(counts)
     if not agents:
         raise DatasetError(
-            f"Minari dataset {data.id!r} must have Discrete actions or a MultiDiscrete with one per agent, got {action}"
+            f"Minari dataset {data.id!r} must have Discrete actions or a MultiDiscrete "
+            f"with one per agent, got {action}"
         )
     if not isinstance(observation, Box) or (
         agents > 1 and (len(observation.shape) != 2 or observation.shape[0] != agents)
     ):
         raise DatasetError(
-            f"Minari dataset {data.id!r} must have a Box of observations, ({agents}, D) for {agents} agents, got {observation}"
+            f"Minari dataset {data.id!r} must have a Box of observations, "
+            f"({agents}, D) for {agents} agents, got {observation}"
         )
     if agents * int(counts.max()) > MAX_ACTIONS:
         raise DatasetError(
-            f"Minari dataset {data.id!r} must have up to {MAX_ACTIONS:,} actions of all agents together, got {action}"
+            f"Minari dataset {data.id!r} must have up to {MAX_ACTIONS:,} actions "
+            f"of all agents together, got {action}"
         )
     team = Team(agents, int(np.prod(observation.shape)) // agents, int(counts.max()))
     return _Layout(team, first, (np.arange(team.n_actions) < counts[:, None]).astype(np.uint8))
 
 
 def _discrete(space: Space[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(I,) how many actions each agent has and the number of the first; empty where the space is of another kind."""
+    """(I,) number of actions of each agent, and its first action; empty for other spaces."""
     if isinstance(space, Discrete):
         return np.array([space.n], np.int64), np.array([space.start], np.int64)
     if isinstance(space, MultiDiscrete) and space.nvec.ndim == 1:
@@ -358,44 +304,42 @@ def _discrete(space: Space[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def _columns(episode: Any, layout: _Layout, name: str) -> dict[str, NDArray[Any]]:
-    """The tensors of a dataset, of one episode's transitions."""
+    """One episode's transitions, as columns of a dataset."""
     team, n, infos = layout.team, len(episode), episode.infos or {}
-    seen = np.asarray(episode.observations, np.float32).reshape(
-        n + 1, team.n_agents, team.n_features
-    )
+    seen = np.asarray(episode.observations, np.float32)
+    seen = seen.reshape(n + 1, team.n_agents, team.n_features)
     shape = n + 1, team.n_agents, team.n_actions
     mask = np.asarray(infos.get("action_mask", np.broadcast_to(layout.legal, shape)), np.uint8)
     if mask.size != np.prod(shape):
         raise DatasetError(
-            f"action_mask in episode {episode.id} of Minari dataset {name!r} must have shape {shape}, got {mask.shape}"
+            f"action_mask in episode {episode.id} of Minari dataset {name!r} "
+            f"must have shape {shape}, got {mask.shape}"
         )
     mask = mask.reshape(shape)
-    terminated, truncated = (
-        np.asarray(episode.terminations, np.uint8),
-        np.asarray(episode.truncations, np.uint8),
-    )
+    terminated = np.asarray(episode.terminations, np.uint8)
+    truncated = np.asarray(episode.truncations, np.uint8)
     truncated[-1] |= 1 - terminated[-1]
+    action = np.asarray(episode.actions, np.int64).reshape(n, team.n_agents)
+    if "cut" in infos:
+        truncated = truncated - np.asarray(infos["cut"][1:], np.uint8)
     return {
         "observation": seen[:-1],
         "mask": mask[:-1],
-        "action": np.asarray(episode.actions, np.int64).reshape(n, team.n_agents)
-        - layout.first_action,
+        "action": action - layout.first_action,
         "reward": np.asarray(episode.rewards, np.float32),
         "next_observation": seen[1:],
         "next_mask": mask[1:],
         "terminated": terminated,
-        "truncated": truncated - np.asarray(infos["cut"][1:], np.uint8)
-        if "cut" in infos
-        else truncated,
+        "truncated": truncated,
         "behaviour": np.asarray(infos.get("behaviour", np.zeros(n + 1))[1:], np.int32),
     }
 
 
 def _foreign_metadata(data: Any, returns: list[float]) -> dict[str, Any]:
-    """Of a dataset that another program recorded, perhaps in our joint view."""
+    """Metadata of a dataset that another program recorded, perhaps in our joint view."""
     environment = Environment(known_name=data.env_spec.id if data.env_spec else data.id)
     if environment.known_name == rrm_v0.ENV_ID and isinstance(data.action_space, MultiDiscrete):
-        # Minari would make the environment, and call for it whatever the file names.
+        # The network is made from its options alone: Minari would call whatever the file names.
         options = {
             name: value
             for name, value in data.env_spec.kwargs.items()

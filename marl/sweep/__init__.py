@@ -1,1 +1,1 @@
-"""Grids of trainings and evaluations: what they are, how they run, what they report."""
+"""Sweeps: grids of trainings and evaluations, their runs and their results."""

@@ -1,4 +1,7 @@
-"""A sweep: a grid over options of collect, train and evaluate, and over seeds, declared in TOML or Python; `marl.sweep.run` runs it."""
+"""Declaration of a sweep, in TOML or Python: a grid of options and seeds.
+
+The options are those of the commands collect, train and evaluate; `marl.sweep.run` runs the sweep.
+"""
 
 from __future__ import annotations
 
@@ -13,27 +16,33 @@ from typing import Any
 from marl.config import TrainingConfig
 from marl.data.collect import MAX_SEEDS
 from marl.environment import MAX_SEED
-from marl.sweep.cells import OPTIONS, Cell, Point, check_options, make_point
+from marl.sweep.cells import Cell, Point
+from marl.sweep.points import OPTIONS, check_options, make_point
 from rrm_env.checks import bounded_integer, nearest, shown
 
 MAX_POINTS = 10_000
-"""Of a grid."""
+"""Most points that a grid may have."""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A grid of learners. A value that is a list is an axis; ``hidden_sizes``, a list itself, is one as a list of lists.
+    """A grid of learners.
+
+    An option whose value is a list is an axis of the grid. ``hidden_sizes`` takes a list as one
+    value, so its axis is a list of lists.
 
     Args:
-        train: options of ``python -m marl train``, spelled with underscores; ``set`` is a mapping of network fields.
-        collect: options of ``collect``, which makes the data. Where None, ``train``'s ``dataset`` is the data, or else training is online.
+        train: options of ``python -m marl train``, spelled with underscores; ``set`` is a mapping
+            of network fields.
+        collect: options of ``collect``, which records the data. Where None, learners train on the
+            option ``dataset`` of ``train``, or online without one.
         evaluate: options of ``evaluate``.
-        seeds: training seeds: which, or how many from 0 on.
+        seeds: the training seeds, or their number, counted from 0.
         seeds_per_cell: how many of them one learner trains side by side; all where None.
 
     Raises:
-        TypeError, ValueError: an option that does not exist (the nearest that does is given), or a value that its command would refuse; the
-            message names section, option, value and what is allowed.
+        TypeError, ValueError: an unknown option (the nearest known is named), or a value that its
+            command would refuse; the message names section, option, value and what is allowed.
     """
 
     train: Mapping[str, Any] = field(default_factory=dict)
@@ -55,14 +64,16 @@ class Sweep:
             raise ValueError(
                 f"the grid has {size:,} points, allowed: up to {MAX_POINTS:,}; it is {axes}"
             )
-        _ = self.all_seeds, self.points  # made, and thereby checked, now
+        _ = self.all_seeds, self.points  # making them checks them
 
     @classmethod
     def read(cls, path: str | Path) -> Sweep:
-        """A sweep declared in TOML: seeds and seeds_per_cell, then the sections collect, train and evaluate.
+        """Read a sweep from a TOML file.
+
+        Above the sections collect, train and evaluate stand ``seeds`` and ``seeds_per_cell``.
 
         Raises:
-            TypeError, ValueError: no such file, no TOML, or as for the class.
+            TypeError, ValueError: there is no such file, it is no TOML, or as for the class.
         """
         try:
             import tomllib
@@ -89,7 +100,7 @@ class Sweep:
 
     @cached_property
     def points(self) -> tuple[Point, ...]:
-        """The grid; the last axis varies fastest."""
+        """The points of the grid; the last axis varies fastest."""
         return tuple(self._point(values) for values in product(*self._axes.values()))
 
     @cached_property
@@ -103,7 +114,7 @@ class Sweep:
         return tuple(range(bounded_integer("seeds", self.seeds, MAX_SEEDS)))
 
     def cells(self, point: Point) -> list[Cell]:
-        """A point's cells, which hold its seeds in order."""
+        """A point's cells, which share out its seeds in order."""
         size = self.seeds_per_cell or len(self.all_seeds)
         return [
             Cell(point, self.all_seeds[start : start + size])
@@ -112,12 +123,12 @@ class Sweep:
 
     @property
     def varied(self) -> list[str]:
-        """Names of the options that vary."""
+        """Names of the options that vary, with the section where two share a name."""
         return [self._label(*axis) for axis in self._axes]
 
     @property
     def device(self) -> str:
-        """Where to train, cpu or cuda."""
+        """The device to train on, cpu or cuda."""
         return str(self.train.get("device", TrainingConfig.device))
 
     # --- Inside ---
@@ -128,7 +139,7 @@ class Sweep:
 
     @cached_property
     def _axes(self) -> dict[tuple[str, str], Sequence[Any]]:
-        """Values by section and option."""
+        """Values of the axes by section and option."""
         return {
             (section, name): _axis(section, name, values)
             for section in OPTIONS
@@ -141,13 +152,9 @@ class Sweep:
 
     def _point(self, values: tuple[Any, ...]) -> Point:
         chosen = dict(zip(self._axes, values, strict=True))
-        options = {
-            section: {
-                **self._section(section),
-                **{name: value for (of, name), value in chosen.items() if of == section},
-            }
-            for section in OPTIONS
-        }
+        options = {section: dict(self._section(section)) for section in OPTIONS}
+        for (section, name), value in chosen.items():
+            options[section][name] = value
         varied = {self._label(*axis): value for axis, value in chosen.items()}
         return make_point(
             varied,
@@ -158,21 +165,22 @@ class Sweep:
 
 
 def _is_axis(name: str, value: Any) -> bool:
-    """Whether a value stands for several."""
-    is_list = isinstance(value, (list, tuple))
-    return is_list and (
-        name != "hidden_sizes" or any(isinstance(item, (list, tuple)) for item in value)
-    )
+    """Whether an option's value lists several values."""
+    if not isinstance(value, (list, tuple)):
+        return False
+    return name != "hidden_sizes" or any(isinstance(item, (list, tuple)) for item in value)
 
 
 def _axis(section: str, name: str, values: Sequence[Any]) -> Sequence[Any]:
+    """The values of an axis, checked to be different and not too many."""
     if name == "device":
         raise ValueError(
-            f"[{section}] device must be one for all cells, got {list(values)}: where a cell runs is no property of it"
+            f"[{section}] device must be one for all cells, got {list(values)}: "
+            "where a cell runs is no property of it"
         )
     if not values:
         raise ValueError(f"[{section}] {name} is an axis without values: give at least one")
-    if len(values) > MAX_POINTS:  # before they are compared with each other
+    if len(values) > MAX_POINTS:  # comparing them below takes quadratic time
         raise ValueError(
             f"[{section}] {name} has {len(values):,} values, allowed: up to {MAX_POINTS:,}"
         )

@@ -1,4 +1,4 @@
-"""The results of a sweep as a table for a terminal and as a picture."""
+"""The results of a sweep, as a table for a terminal and as a picture."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _COLUMNS = {
     **{name: (column_heading(name), metrics.KPIS[name].digits) for name in metrics.LEARNERS_KPIS},
     "return": ("Return\n", 3),
 }
-
+"""Heading and number of digits of each KPI's column."""
 
 MAX_BARS = 100
-"""In the picture."""
+"""Most rows that the picture shows."""
 
 
 def table(results: Mapping[str, Any]) -> Table:
-    """The merged results for a terminal; intervals stand under their means."""
+    """A table of the merged results, each mean above its interval."""
     rows, varied = results["rows"], results["varied"]
     kpis = [kpi for kpi in _COLUMNS if any(kpi in row["kpis"] for row in rows)]
     grid = Table(box=box.SIMPLE_HEAD, caption_justify="left")
@@ -68,7 +68,14 @@ def shown(value: Any) -> str:
 
 
 def write_results(path: Path, results: Mapping[str, Any]) -> None:
-    """A picture of the rows' scores, or returns, with their intervals; of very many the best; schedulers are grey."""
+    """Draw the score of each row, or its return, with its interval.
+
+    Schedulers are grey. Of more than `MAX_BARS` rows the best are drawn.
+
+    Args:
+        path: the picture to write; its ending says the format.
+        results: content of the results file, with at least one row.
+    """
     from matplotlib.figure import Figure
 
     rows = results["rows"]
@@ -80,21 +87,15 @@ def write_results(path: Path, results: Mapping[str, Any]) -> None:
     names = list(dict.fromkeys(row["name"] for row in rows if row["seeds"] is not None))
     figure = Figure(figsize=(9, 1 + 0.3 * len(rows)), layout="constrained")
     axes = figure.subplots()
-    colours = [
-        "#999999"
-        if row["seeds"] is None
-        else COLOURS[1 + names.index(row["name"]) % (len(COLOURS) - 2)]
-        for row in rows
-    ]
-    draw_bars(
-        axes, [("", colour, row["kpis"][kpi]) for colour, row in zip(colours, rows, strict=True)]
-    )
-    texts = [
-        ", ".join(
-            [row["name"], *(f"{name} {shown(value)}" for name, value in row["varied"].items())]
-        )
-        for row in rows
-    ]
+    bars, texts = [], []
+    for row in rows:
+        colour = "#999999"
+        if row["seeds"] is not None:
+            colour = COLOURS[1 + names.index(row["name"]) % (len(COLOURS) - 2)]
+        bars.append(("", colour, row["kpis"][kpi]))
+        varied = [f"{name} {shown(value)}" for name, value in row["varied"].items()]
+        texts.append(", ".join([row["name"], *varied]))
+    draw_bars(axes, bars)
     axes.set_yticks(range(len(rows)), texts, fontsize="small")
     axes.set(xlabel=label)
     axes.spines[["top", "right"]].set_visible(False)

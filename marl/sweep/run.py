@@ -1,122 +1,58 @@
-"""Runs a sweep on an engine: makes every dataset, trains and evaluates every cell, each once, and merges what came out into one file.
+"""Running a sweep on an engine, in a folder that says what is done.
 
-The folder holds all there is to know: what stands there whole is not done again, what was interrupted goes on from its checkpoint.
+Every dataset is recorded once, every cell is trained and evaluated once, and the outcomes are
+merged into one file. Whole files are not made again; an interrupted training resumes from its
+checkpoint.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from baselines import REGISTRY
 from baselines.comparison import mean_with_interval
-from baselines.registry import parse_scheduler
-from marl.config import LearnerConfig, TrainingConfig, environment_steps
+from marl.config import environment_steps
 from marl.data.dataset import Dataset, DatasetError
-from marl.data.storage import dump_json
 from marl.engines.base import Engine, Event, LostError, Task
-from marl.environment import Environment
-from marl.policy import load_policies
-from marl.runs.checkpoint import LOG, read_log
 from marl.runs.description import DESCRIPTION
-from marl.sweep.cells import CHANGED, Cell, Data, Description, Evaluating, Point, Reference
+from marl.sweep.cells import Cell, Data, Description, Point, Reference
 from marl.sweep.grid import Sweep
-from marl.training.train import train
-from rrm_env import Scheduler
-from rrm_env.files import append_line, check_utf8, write_whole
+from marl.sweep.progress import Progress
+from marl.sweep.work import (
+    TrainingTask,
+    Values,
+    evaluate_scheduler,
+    train_and_evaluate,
+    write_json,
+)
+from rrm_env.files import append_line, check_utf8
 from rrm_env.provenance import origin
 
-DATASETS, RUNS, REFERENCES, RESULTS, EVENTS, ORIGIN = (
-    "datasets",
-    "runs",
-    "schedulers",
-    "results.json",
-    "events.jsonl",
-    "origin.json",
-)
-"""Folders and files of a sweep's folder."""
-
+# Folders and files in a sweep's folder.
+DATASETS = "datasets"
+RUNS = "runs"
+REFERENCES = "schedulers"
+RESULTS = "results.json"
 PICTURE = "results.png"
-"""A picture of the results, in the same folder."""
-
-LOOK_S, SPEAK_S = 2.0, 60.0
-"""Seconds between looks at how far running cells are, and between lines about it."""
-
-Values = dict[str, Any]
-"""KPIs per episode, (seeds, episodes) or (episodes,) nested lists."""
-
-
-@dataclass(frozen=True)
-class TrainingTask:
-    """All that a worker needs to know to make a run's folder and its evaluations."""
-
-    folder: Path
-    dataset: Path | None
-    fingerprint: str | None
-    """Of the dataset, where the cells' names depend on it."""
-    learner: LearnerConfig
-    training: TrainingConfig
-    device: str
-    seeds: tuple[int, ...]
-    environment: Environment
-    evaluations: tuple[tuple[str, Description, Evaluating], ...]
-    """Still to be made: name of the file, what it is of, and how."""
-
-
-class Counts:
-    """How far the work at hand is.
-
-    Args:
-        tasks: whose ends to count; 0 where they are only parts of something.
-        runs: folders of trainings, and the updates that each is to do.
-    """
-
-    def __init__(self, tasks: int = 0, runs: Mapping[Path, int] | None = None) -> None:
-        self._tasks, self._ended, self._runs = tasks, 0, dict(runs or {})
-        self.updates = sum(self._runs.values())
-        self._done = dict.fromkeys(self._runs, 0)
-        self._looked = self._spoke = time.monotonic()
-
-    def count(self, event: Event) -> str | None:
-        """What to print after the event's kind; None where it is not worth a line."""
-        if event.kind == "lost":
-            return ""
-        if event.kind == "submitted" or (not self._tasks and event.kind == "done"):
-            return None
-        self._ended += 1
-        return f" {self._ended}/{self._tasks}" if self._tasks else ""
-
-    def look(self) -> int | None:
-        """Updates that logs tell of; None where it is too early to look again, or there is nothing to see."""
-        if not self._runs or time.monotonic() - self._looked < LOOK_S:
-            return None
-        self._looked = time.monotonic()
-        for run, updates in self._runs.items():
-            if self._done[run] < updates and (run / LOG).exists():
-                self._done[run] = max((record["update"] for record in read_log(run)), default=0)
-        return sum(self._done.values())
-
-    def is_time_to_speak(self) -> bool:
-        """Once a minute."""
-        due = time.monotonic() - self._spoke > SPEAK_S
-        self._spoke = time.monotonic() if due else self._spoke
-        return due
+EVENTS = "events.jsonl"
+ORIGIN = "origin.json"
 
 
 class SweepRun:
-    """A sweep in its folder.
+    """A sweep and its folder.
 
     Args:
-        sweep: what to do.
+        sweep: the grid to train and evaluate.
         out: the folder; made where missing. All nodes of a cluster must see it under this path.
-        say: called with a line about what happened.
-        reach: called with the updates that running cells have done, and with those that all have to do.
+        say: called with each line about what happened.
+        reach: called with the number of updates that running cells have done, and with the number
+            that they are to do.
     """
 
     def __init__(
@@ -126,52 +62,61 @@ class SweepRun:
         say: Callable[[str], None] = print,
         reach: Callable[[int, int], None] | None = None,
     ) -> None:
-        self.sweep, self.out, self._say, self._reach = sweep, Path(out).absolute(), say, reach
+        self.sweep = sweep
+        self.out = Path(out).absolute()
+        self._say = say
+        self._reach = reach
         self.cells = {cell.name: cell for point in sweep.points for cell in sweep.cells(point)}
         self.references = {of.name: of for point in sweep.points for of in references(point)}
         self._values: dict[str, Values] = {}
+        """Values of what is done, by the names of cells and references."""
         self.failed: dict[str, str] = {}
-        """Why, by the names of cells and references."""
-        self._progress = Counts()
+        """Reasons of failures, by the names of cells and references."""
+        self._progress = Progress()
 
     def listen(self, event: Event) -> None:
-        """Show and keep an engine's event."""
+        """Report an engine's event, and append it to the file of events."""
         if event.kind == "waiting":
-            self._look()
+            self._report_updates()
             return
         record = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **event._asdict()}
         append_line(self.out / EVENTS, json.dumps(record))
         count = self._progress.count(event)
         if count is not None:
-            attempt = (
-                f", attempt {event.attempt}" if event.attempt > 1 or event.kind == "lost" else ""
-            )
+            show_attempt = event.attempt > 1 or event.kind == "lost"
+            attempt = f", attempt {event.attempt}" if show_attempt else ""
             self._say(f"{event.kind}{count}: {event.task}{attempt} ({event.detail})")
 
     def run(self, engine: Engine) -> dict[str, Any]:
-        """Do what is missing, then merge; the content of `RESULTS`.
+        """Do what is missing, merge everything into `RESULTS`, and return its content.
+
+        Cells that fail are in `failed`; the others go on.
 
         Raises:
-            ValueError: the folder cannot be made.
+            ValueError: the folder cannot be made, or holds files of something else.
         """
         self._make_folders()
         self._load()
         missing = [cell for name, cell in self.cells.items() if name not in self._values]
         begun = sum((self.out / RUNS / cell.run / DESCRIPTION).exists() for cell in missing)
-        self._say(
-            f"{len(self.cells)} cells: {len(self.cells) - len(missing)} done, {begun} begun, {len(missing) - begun} to begin"
-        )
-        # Apart from the results, since it may differ where they do not.
+        done = len(self.cells) - len(missing)
+        counts = f"{done} done, {begun} begun, {len(missing) - begun} to begin"
+        self._say(f"{len(self.cells)} cells: {counts}")
+        # The origin has a file of its own, because it may differ where the results do not.
         write_json(self.out / ORIGIN, origin("torch", "safetensors"))
         self._compute(self._with_data(missing, engine), engine)
         results = self.results()
         write_json(self.out / RESULTS, results)
         return results
 
-    # --- What is there ---
+    # --- The folder ---
 
     def _make_folders(self) -> None:
-        """Make what is missing; refuse a folder whose files are of something else."""
+        """Make missing folders.
+
+        Raises:
+            ValueError: the system refuses, or the folder holds files of something else.
+        """
         check_utf8("out", self.out)
         inside = [name for name in (DATASETS, RUNS, REFERENCES) if (self.out / name).is_dir()]
         taken = [name for name in (RESULTS, PICTURE, ORIGIN, EVENTS) if (self.out / name).exists()]
@@ -188,24 +133,25 @@ class SweepRun:
             ) from None
 
     def _load(self) -> None:
+        """Read the values of what is done."""
         for name, cell in self.cells.items():
-            self._take(name, self.out / RUNS / name, cell.description)
+            self._load_values(name, self.out / RUNS / name, cell.description)
         for name, reference in self.references.items():
-            self._take(name, self.out / REFERENCES / name, reference.description)
+            self._load_values(name, self.out / REFERENCES / name, reference.description)
 
-    def _take(self, name: str, path: Path, description: Description) -> None:
-        """Values that a file holds, if it is whole and of just this."""
+    def _load_values(self, name: str, path: Path, description: Description) -> None:
+        """Read the values in a file, if it is whole and has this description."""
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             if content["of"] == json.loads(json.dumps(description)):
                 self._values[name] = content["values"]
         except (OSError, ValueError, KeyError, TypeError):
-            pass  # not there, or no longer what it was: it is made anew
+            pass  # missing or damaged: it is made again
 
     # --- Work ---
 
     def _with_data(self, cells: list[Cell], engine: Engine) -> list[Cell]:
-        """Record what the cells learn from; those whose data cannot be recorded have failed."""
+        """Record the missing datasets; returns the cells whose data are there."""
         needed = {
             cell.point.data.name: cell.point.data
             for cell in cells
@@ -213,7 +159,8 @@ class SweepRun:
         }
         errors: dict[str, str] = {}
         for name, data in needed.items():
-            if not _readable(path := self.out / DATASETS / name):
+            path = self.out / DATASETS / name
+            if not _is_intact(path):
                 try:
                     self._record(data, path, engine)
                 except (TypeError, ValueError, LostError) as error:
@@ -225,54 +172,64 @@ class SweepRun:
 
     def _record(self, data: Data, path: Path, engine: Engine) -> None:
         assert data.recording is not None
-        self._progress = Counts()
+        self._progress = Progress()
         dataset = data.recording.record(lambda _: None, engine)
         data.require_same_policy()
-        path.unlink(missing_ok=True)  # unreadable, or it would not be recorded again
+        path.unlink(missing_ok=True)  # a damaged file would stand in the way
         dataset.write(path)
         self._say(f"recorded {path.name}: {len(dataset):,} transitions")
 
     def _compute(self, cells: list[Cell], engine: Engine) -> None:
-        """Train and evaluate cells, each training once, and schedulers."""
+        """Train and evaluate the cells, and evaluate the schedulers that are missing."""
         runs: dict[str, list[Cell]] = {}
         for cell in cells:
             runs.setdefault(cell.run, []).append(cell)
         gpu = self.sweep.device == "cuda"
-        work: list[tuple[list[str], Task]] = [
-            (
-                [cell.name for cell in of],
-                Task(f"cell {name}", train_and_evaluate, (self._training(of),), gpu),
-            )
-            for name, of in runs.items()
-        ]
-        work += [
-            (
-                [name],
-                Task(
-                    f"scheduler {of.scheduler}",
-                    evaluate_scheduler,
-                    (self.out / REFERENCES / name, of),
-                ),
-            )
-            for name, of in self.references.items()
-            if name not in self._values
-        ]
-        self._progress = Counts(
-            len(work),
-            {self.out / RUNS / name: of[0].point.training.updates for name, of in runs.items()},
-        )
+        work: list[tuple[list[str], Task]] = []
+        """The names of the values that a task returns, and the task."""
+        for name, of_run in runs.items():
+            arguments = (self._training_task(of_run),)
+            task = Task(f"cell {name}", train_and_evaluate, arguments, gpu)
+            work.append(([cell.name for cell in of_run], task))
+        for name, reference in self.references.items():
+            if name not in self._values:
+                path = self.out / REFERENCES / name
+                label = f"scheduler {reference.scheduler}"
+                work.append(([name], Task(label, evaluate_scheduler, (path, reference))))
+        updates = {
+            self.out / RUNS / name: of_run[0].point.training.updates
+            for name, of_run in runs.items()
+        }
+        self._progress = Progress(len(work), updates)
         for outcome in engine.run([task for _, task in work]):
             names, _ = work[outcome.number]
             if outcome.error is None:
                 self._values |= dict(zip(names, outcome.value, strict=True))
             else:
-                self.failed |= dict.fromkeys(
-                    names, f"{type(outcome.error).__name__}: {outcome.error}"
-                )
-                self._keep_traceback(names, outcome.traceback)
+                reason = f"{type(outcome.error).__name__}: {outcome.error}"
+                self.failed |= dict.fromkeys(names, reason)
+                failure = {"failed": names, "traceback": outcome.traceback}
+                append_line(self.out / EVENTS, json.dumps(failure))
 
-    def _look(self) -> None:
-        """Show how far running cells are."""
+    def _training_task(self, cells: list[Cell]) -> TrainingTask:
+        """The task of cells that share a training."""
+        point = cells[0].point
+        data = point.data
+        evaluations = [(cell.evaluation, cell.description, cell.point.evaluating) for cell in cells]
+        return TrainingTask(
+            folder=self.out / RUNS / cells[0].run,
+            dataset=None if data is None else data.file or self.out / DATASETS / data.name,
+            fingerprint=None if data is None else data.description.get("fingerprint"),
+            learner=point.learner,
+            training=point.training,
+            device=self.sweep.device,
+            seeds=cells[0].seeds,
+            environment=point.environment,
+            evaluations=tuple(evaluations),
+        )
+
+    def _report_updates(self) -> None:
+        """Report the updates that running cells have done, at most every few seconds."""
         done = self._progress.look()
         if done is None:
             return
@@ -281,41 +238,21 @@ class SweepRun:
         if self._progress.is_time_to_speak():
             self._say(f"running: {done:,} of {self._progress.updates:,} updates")
 
-    def _keep_traceback(self, names: list[str], text: str) -> None:
-        append_line(self.out / EVENTS, json.dumps({"failed": names, "traceback": text}))
-
-    def _training(self, cells: list[Cell]) -> TrainingTask:
-        point, data = cells[0].point, cells[0].point.data
-        return TrainingTask(
-            self.out / RUNS / cells[0].run,
-            None if data is None else data.file or self.out / DATASETS / data.name,
-            None if data is None else data.description.get("fingerprint"),
-            point.learner,
-            point.training,
-            self.sweep.device,
-            cells[0].seeds,
-            point.environment,
-            tuple((cell.evaluation, cell.description, cell.point.evaluating) for cell in cells),
-        )
-
     # --- Results ---
 
     def results(self) -> dict[str, Any]:
-        """Everything merged: the same to the byte however the work was distributed or interrupted."""
+        """All values merged: identical bytes however the work was distributed or interrupted."""
         rows = [row for point in self.sweep.points if (row := self._row(point)) is not None]
-        rows += [
-            self._reference_row(of) for name, of in self.references.items() if name in self._values
-        ]
+        for name, reference in self.references.items():
+            if name in self._values:
+                rows.append(self._reference_row(reference))
         declared = {item.name: getattr(self.sweep, item.name) for item in fields(Sweep)}
+        names = (*self.cells, *self.references)
         return {
             "sweep": json.loads(json.dumps(declared, default=str)),
             "varied": self.sweep.varied,
             "rows": rows,
-            "failed": {
-                name: self.failed[name]
-                for name in (*self.cells, *self.references)
-                if name in self.failed
-            },
+            "failed": {name: self.failed[name] for name in names if name in self.failed},
         }
 
     def _row(self, point: Point) -> dict[str, Any] | None:
@@ -323,73 +260,67 @@ class SweepRun:
         cells = self.sweep.cells(point)
         if any(cell.name not in self._values for cell in cells):
             return None
-        row = self._summary(
-            point.scheme,
-            point.varied,
-            [self._values[cell.name] for cell in cells],
-            len(self.sweep.all_seeds),
-        )
+        values = [self._values[cell.name] for cell in cells]
+        row = _summary(point.scheme, point.varied, values, len(self.sweep.all_seeds))
         return {**row, **_experience(point), "cells": [cell.name for cell in cells]}
 
     def _reference_row(self, reference: Reference) -> dict[str, Any]:
-        """A scheduler's summary; of the options that vary it has those that all points beside it have in common."""
+        """A scheduler's summary, with the varied options whose values all its points share."""
         beside = [point.varied for point in self.sweep.points if reference in references(point)]
         common = {
             name: value
             for name, value in beside[0].items()
             if all(varied[name] == value for varied in beside)
         }
-        return self._summary(reference.scheduler, common, [self._values[reference.name]], None)
+        return _summary(reference.scheduler, common, [self._values[reference.name]], None)
 
-    @staticmethod
-    def _summary(
-        label: str, varied: Mapping[str, Any], values: list[Values], seeds: int | None
-    ) -> dict[str, Any]:
-        arrays = {
-            kpi: np.concatenate([np.array(part[kpi], np.float64) for part in values])
-            for kpi in values[0]
-        }
-        kpis: dict[str, Any] = {kpi: mean_with_interval(array) for kpi, array in arrays.items()}
-        if seeds is not None:
-            for kpi, array in arrays.items():
-                kpis[kpi]["per_seed"] = array.mean(-1).tolist()
-        episodes = next(iter(arrays.values())).shape[-1]
-        return {
-            "name": label,
-            "varied": dict(varied),
-            "seeds": seeds,
-            "episodes": episodes,
-            "kpis": kpis,
-        }
+
+def references(point: Point) -> list[Reference]:
+    """The schedulers to compare a point with."""
+    evaluating = replace(point.evaluating, act_on=None, sample=False)
+    return [Reference(scheduler, evaluating) for scheduler in point.schedulers]
+
+
+def _summary(
+    label: str, varied: Mapping[str, Any], values: list[Values], seeds: int | None
+) -> dict[str, Any]:
+    """A row of the results: KPIs with intervals, over all seeds and episodes.
+
+    Args:
+        label: the scheme or scheduler.
+        varied: values of the options that vary, by name.
+        values: KPIs, of one or more cells or of a scheduler.
+        seeds: how many training seeds there are; None of a scheduler.
+    """
+    arrays = {
+        kpi: np.concatenate([np.array(part[kpi], np.float64) for part in values])
+        for kpi in values[0]
+    }
+    kpis: dict[str, Any] = {kpi: mean_with_interval(array) for kpi, array in arrays.items()}
+    if seeds is not None:
+        for kpi, array in arrays.items():
+            kpis[kpi]["per_seed"] = array.mean(-1).tolist()
+    episodes = next(iter(arrays.values())).shape[-1]
+    return {
+        "name": label,
+        "varied": dict(varied),
+        "seeds": seeds,
+        "episodes": episodes,
+        "kpis": kpis,
+    }
 
 
 def _experience(point: Point) -> dict[str, Any]:
     """Updates of each seed, and its environment steps where it learns online."""
     updates = point.training.updates
-    steps = (
-        {}
-        if point.data
-        else {"environment_steps": environment_steps(updates, point.learner, point.training)}
-    )
-    return {"updates": updates, **steps}
+    if point.data:
+        return {"updates": updates}
+    steps = environment_steps(updates, point.learner, point.training)
+    return {"updates": updates, "environment_steps": steps}
 
 
-def references(point: Point) -> list[Reference]:
-    """The schedulers beside a point."""
-    return [
-        Reference(scheduler, replace(point.evaluating, act_on=None, sample=False))
-        for scheduler in point.schedulers
-    ]
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file, whole or not at all; nothing that could not be read again (ValueError)."""
-    text = dump_json(content, indent=1)
-    write_whole(path, lambda file: file.write(text.encode()))
-
-
-def _readable(path: Path) -> bool:
-    """Whether a dataset stands there that was not damaged."""
+def _is_intact(path: Path) -> bool:
+    """Whether the file is a dataset that can be read."""
     if not path.exists():
         return False
     try:
@@ -397,56 +328,3 @@ def _readable(path: Path) -> bool:
     except DatasetError:
         return False
     return True
-
-
-# --- What workers do ---
-
-
-def train_and_evaluate(task: TrainingTask) -> list[Values]:
-    """Make the run's folder, or go on with it, and its evaluations; their values."""
-    train(
-        task.folder,
-        task.learner,
-        replace(task.training, device=task.device),
-        seeds=task.seeds,
-        dataset=_dataset(task),
-        environment=task.environment,
-        resume=(task.folder / DESCRIPTION).exists(),
-    )
-    made = []
-    for name, description, evaluating in task.evaluations:
-        values = _evaluated(task.folder, evaluating)
-        write_json(task.folder / name, {"of": description, "values": values})
-        made.append(values)
-    return made
-
-
-def _dataset(task: TrainingTask) -> Dataset | None:
-    """What the task's cells learn from (DatasetError where the file is no longer the one that they are named after)."""
-    if task.dataset is None:
-        return None
-    dataset = Dataset.read(task.dataset)
-    if task.fingerprint is not None and dataset.fingerprint() != task.fingerprint:
-        raise DatasetError(f"{str(task.dataset)!r} {CHANGED}")
-    return dataset
-
-
-def _evaluated(run: Path, how: Evaluating) -> Values:
-    policies = load_policies(run, act_on=how.act_on, sample=how.sample)
-    return _together([_played(policy, how) for policy in policies])
-
-
-def evaluate_scheduler(path: Path, reference: Reference) -> list[Values]:
-    """Evaluate a scheduler and write the file."""
-    values = _played(parse_scheduler(reference.scheduler, REGISTRY), reference.evaluating)
-    write_json(path, {"of": reference.description, "values": values})
-    return [values]
-
-
-def _played(scheduler: Scheduler, how: Evaluating) -> Values:
-    return how.environment.evaluate(scheduler, how.episodes, how.seed)
-
-
-def _together(of_seeds: Iterable[Values]) -> Values:
-    parts = list(of_seeds)
-    return {kpi: [part[kpi] for part in parts] for kpi in parts[0]}

@@ -1,1 +1,1 @@
-"""The loop around the learner, and trained policies at work."""
+"""Training: the loop around the learner, its logs and curves, and recordings of its policies."""

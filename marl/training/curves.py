@@ -1,4 +1,4 @@
-"""Pictures of how training went, from the logs of runs."""
+"""Learning curves: evaluations during training, read from the logs of runs and drawn."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from marl.runs.checkpoint import read_log
 from marl.runs.description import describe, is_online, steps_taken
 from rrm_env.metrics import KPIS, axis_label, mean_interval
 
-_BETWEEN_AXES = 0.2
-"""Of the picture's height, between axes above it."""
+_AXIS_DISTANCE = 0.2
+"""Distance between axes above a plot, as a share of the plot's height."""
 _TICKS = 4
-"""Intervals between ticks, at most: numbers of environment steps are long."""
+"""Most intervals between ticks: numbers of environment steps are long."""
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """How well a run did on the held-out episodes while it trained, at n evaluations."""
+    """A run's KPIs on held-out episodes, at n evaluations during training."""
 
     updates: NDArray[np.int64]
-    """(n,) updates done."""
+    """(n,) number of updates before each evaluation."""
     kpis: Mapping[str, NDArray[np.float64]]
-    """(n, seeds) values by KPI."""
+    """(n, seeds) means over the episodes, by KPI."""
     steps_at: Callable[[int], int] | None = None
-    """Environment steps that each seed had taken after so many updates; None of an offline run."""
+    """Environment steps of each seed as a function of its updates; None of an offline run."""
 
     def as_dict(self) -> dict[str, Any]:
         """The curve as plain values that JSON can hold."""
@@ -45,30 +45,34 @@ class Curve:
 
 
 def learning_curve(run: Path) -> Curve:
-    """The evaluations in a run's log; their environment steps follow from the run's description, also of logs that lack them."""
+    """The evaluations in a run's log, with the KPIs that all of them have.
+
+    Environment steps follow from the run's description, not from the log.
+    """
     description = describe(run)
-    records = [record for record in read_log(run) if "evaluation" in record]
+    entries = [entry for entry in read_log(run) if "evaluation" in entry]
+    evaluations = [entry["evaluation"] for entry in entries]
     names = [
         name
-        for name in (records[0]["evaluation"] if records else ())
-        if all(name in r["evaluation"] for r in records)
+        for name in (evaluations[0] if evaluations else ())
+        if all(name in evaluation for evaluation in evaluations)
     ]
-    kpis = {name: np.array([record["evaluation"][name] for record in records]) for name in names}
-    updates = np.array([record["update"] for record in records], np.int64)
-    return Curve(
-        updates, kpis, partial(steps_taken, description) if is_online(description) else None
-    )
+    kpis = {name: np.array([evaluation[name] for evaluation in evaluations]) for name in names}
+    updates = np.array([entry["update"] for entry in entries], np.int64)
+    steps_at = partial(steps_taken, description) if is_online(description) else None
+    return Curve(updates, kpis, steps_at)
 
 
 def write_curves(
     path: Path, runs: Mapping[str, Path], references: Mapping[str, Mapping[str, float]]
 ) -> None:
-    """A picture of `draw_curves` alone.
+    """Draw the learning curves of runs into a picture of their own.
 
     Args:
         path: the picture to write; its ending says the format.
-        runs: folders of runs by what to call them.
-        references: KPIs of schedulers on the same episodes (`marl.training.train.curve_point`) by name.
+        runs: folders of runs by label.
+        references: KPIs of schedulers on the same episodes, by label
+            (`marl.training.rollout.curve_point`).
     """
     from matplotlib.figure import Figure
 
@@ -84,29 +88,30 @@ def draw_curves(
     references: Mapping[str, Mapping[str, float]],
     styles: Mapping[str, tuple[str, str]] | None = None,
 ) -> None:
-    """Each KPI over the updates, two pictures in a row: the mean over seeds as a line, its 95 % bootstrap interval over seeds as a band.
+    """Draw each KPI over the updates, in two columns of plots.
+
+    A line is the mean over seeds, a band its 95 % bootstrap interval over seeds.
 
     Args:
-        figure: of matplotlib, to draw into.
-        curves: learning curves by what to call them.
-        references: KPIs by name, drawn as horizontal lines.
-        styles: colour and line of each; the palette in order, references dashed, where None.
+        figure: the matplotlib figure to draw into.
+        curves: learning curves by label.
+        references: KPIs of schedulers by label, drawn as horizontal lines.
+        styles: colour and line style by label; where None, the palette in order, and references
+            dashed.
     """
     names = (*curves, *references)
-    styles = (
-        {
+    if styles is None:
+        styles = {
             name: (COLOURS[k % len(COLOURS)], "-" if name in curves else "--")
             for k, name in enumerate(names)
         }
-        if styles is None
-        else styles
-    )
-    kpis, handles = _drawn(curves), dict[str, Any]()
+    kpis = _all_kpis(curves)
+    handles: dict[str, Any] = {}
     across = min(len(kpis), 2)
     down = -(-len(kpis) // across)
     figure.set_size_inches(5.5 * across, 4 * down + 0.25 * len(names) / across)
-    places = figure.subplots(down, across, squeeze=False).flat
-    for axes in list(places)[len(kpis) :]:
+    plots = list(figure.subplots(down, across, squeeze=False).flat)
+    for axes in plots[len(kpis) :]:
         axes.remove()
     for axes, kpi in zip(figure.axes, kpis, strict=True):
         for label, curve in curves.items():
@@ -123,10 +128,9 @@ def draw_curves(
         axes.set(xlabel="updates", ylabel=axis_label(kpi))
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-        _state_environment_steps(axes, curves)
-        handles |= {
-            label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-        }
+        _add_step_axes(axes, curves)
+        drawn, labels = axes.get_legend_handles_labels()
+        handles |= dict(zip(labels, drawn, strict=True))
     labels = [name for name in names if name in handles]
     figure.legend(
         [handles[name] for name in labels],
@@ -137,30 +141,30 @@ def draw_curves(
     )
 
 
-def _state_environment_steps(axes: Any, curves: Mapping[str, Curve]) -> None:
-    """Axes above: environment steps at the ticks of the updates, once for all runs that agree in them."""
+def _add_step_axes(axes: Any, curves: Mapping[str, Curve]) -> None:
+    """Add axes of environment steps above a plot, one for all runs with the same step counts."""
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(_TICKS, integer=True))
     last = max((int(curve.updates.max(initial=0)) for curve in curves.values()), default=0)
-    agreeing: dict[tuple[int, int], list[str]] = {}
+    groups: dict[tuple[int, int], list[str]] = {}
     for label, curve in curves.items():
         if curve.steps_at is not None:
-            agreeing.setdefault((curve.steps_at(0), curve.steps_at(last)), []).append(label)
-    for k, labels in enumerate(agreeing.values()):
+            groups.setdefault((curve.steps_at(0), curve.steps_at(last)), []).append(label)
+    for k, labels in enumerate(groups.values()):
         steps_at = curves[labels[0]].steps_at
-        above = axes.secondary_xaxis(1 + _BETWEEN_AXES * k)
+        above = axes.secondary_xaxis(1 + _AXIS_DISTANCE * k)
         above.xaxis.set_major_locator(MaxNLocator(_TICKS, integer=True))
         above.xaxis.set_major_formatter(
             lambda updates, _, steps_at=steps_at: f"{steps_at(round(updates)):,}"
         )
         above.tick_params(labelsize="x-small")
         above.spines[:].set_visible(False)
-        whose = "" if len(agreeing) == 1 else f", {', '.join(labels)}"
+        whose = "" if len(groups) == 1 else f", {', '.join(labels)}"
         above.set_xlabel(f"environment steps per seed{whose}", fontsize="small")
 
 
-def _drawn(curves: Mapping[str, Curve]) -> list[str]:
-    """The KPIs that any of the curves has, in the order of the table of KPIs; logs of earlier revisions lack the newer ones."""
+def _all_kpis(curves: Mapping[str, Curve]) -> list[str]:
+    """The KPIs of all curves together: those of the table `KPIS` in its order, then others."""
     found = dict.fromkeys(kpi for curve in curves.values() for kpi in curve.kpis)
     return [*(kpi for kpi in KPIS if kpi in found), *(kpi for kpi in found if kpi not in KPIS)]

@@ -1,4 +1,4 @@
-"""What updates draw from: a dataset, or a replay that the learner fills; and the update itself."""
+"""Stores of transitions for updates: a dataset, or a replay buffer; and the update itself."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from marl.sources import Source
 
 
 class Store(Protocol):
-    """The transitions that the next update may draw from."""
+    """The transitions that updates may draw from, as `Learner.update_from` takes them."""
 
     stored: Transitions
     size: Tensor
     first: Tensor
 
     def before_update(self, updates: int) -> None:
-        """Called with the number of updates done."""
+        """Prepare the next update, after ``updates`` updates."""
 
     def restart(self, updates: int) -> None:
-        """Continue in a way that a run resumed after ``updates`` repeats."""
+        """Continue after a checkpoint just as a run would that resumes from it."""
 
 
 class DatasetStore:
-    """All seeds learn from one dataset, resident on the device."""
+    """One dataset for all seeds, resident on the learner's device."""
 
     def __init__(self, dataset: Dataset, learner: Learner) -> None:
         self.stored = dataset.transitions(learner.device)
@@ -41,30 +41,34 @@ class DatasetStore:
         learner.fit_normaliser(self.stored.observation.unsqueeze(0))
 
     def before_update(self, updates: int) -> None:
-        """Nothing to do: all is there."""
+        """Do nothing: the dataset is complete."""
 
     def restart(self, updates: int) -> None:
-        """Nothing to do: batches depend on seed and update alone."""
+        """Do nothing: batches depend only on seed and update."""
 
 
 class ReplayStore:
-    """Every seed acts in environments of its own and learns from a replay of its own."""
+    """A replay buffer for each seed, which acts in environments of its own."""
 
     def __init__(
         self, learner: Learner, training: TrainingConfig, make_source: Callable[[], Source]
     ) -> None:
         self._learner, self._training = learner, training
         self._sources = [make_source() for _ in learner.seeds]
-        self._random_steps = (
-            environment_steps(0, learner.config, training) // training.envs_per_seed
-        )
+        before_updates = environment_steps(0, learner.config, training)
+        self._random_steps = before_updates // training.envs_per_seed
         collected = environment_steps(training.updates, learner.config, training)
         capacity = min(learner.config.replay_capacity, collected)
         self.replay = Replay(learner.team, len(learner.seeds), capacity, learner.device)
-        self.stored, self.size, self.first = self.replay.stored, self.replay.size, self.replay.first
+        self.stored = self.replay.stored
+        self.size = self.replay.size
+        self.first = self.replay.first
 
     def before_update(self, updates: int) -> None:
-        """Before the first update, fill the replay with random actions; then step every `updates_per_step` updates."""
+        """Step all environments, if ``updates`` is a multiple of ``updates_per_step``.
+
+        Before the first update the replay buffer is filled by random actions.
+        """
         if updates == 0:
             for step in range(self._random_steps):
                 self._step(step, epsilon=1.0)
@@ -74,28 +78,34 @@ class ReplayStore:
             self._step(self._random_steps + updates, self._epsilon(updates))
 
     def restart(self, updates: int) -> None:
-        """New episodes, of seeds that no earlier step reached: at most one episode began per environment and step."""
+        """Begin new episodes, with seeds that no earlier step used.
+
+        At most one episode has begun per environment and step.
+        """
         begun = 0 if updates == 0 else self._random_steps + updates
         for seed, source in zip(self._learner.seeds, self._sources, strict=True):
             source.reset(seed, begun * self._training.envs_per_seed)
 
     def _epsilon(self, updates: int) -> float:
-        c = self._learner.config
-        if c.algorithm != "dqn":
+        """Probability of a random action: falls linearly from 1 with DQN, 0 with SAC."""
+        config = self._learner.config
+        if config.algorithm != "dqn":
             return 0.0
-        return max(
-            c.epsilon_final, 1 - (1 - c.epsilon_final) * updates / max(c.exploration_updates, 1)
-        )
+        final = config.epsilon_final
+        return max(final, 1 - (1 - final) * updates / max(config.exploration_updates, 1))
 
     def _step(self, step: int, epsilon: float) -> None:
-        observation, mask = (
-            np.stack([getattr(source, name) for source in self._sources])
-            for name in ("observation", "mask")
-        )
+        """Step all environments of all seeds once, and store the transitions."""
+        observation = np.stack([source.observation for source in self._sources])
+        mask = np.stack([source.mask for source in self._sources])
         device = self._learner.device
-        counter = torch.tensor(step, device=device)
-        tensors = torch.from_numpy(observation).to(device), torch.from_numpy(mask).to(device)
-        actions = self._learner.explore(*tensors, counter, epsilon).cpu().numpy()
+        explored = self._learner.explore(
+            torch.from_numpy(observation).to(device),
+            torch.from_numpy(mask).to(device),
+            torch.tensor(step, device=device),
+            epsilon,
+        )
+        actions = explored.cpu().numpy()
         outcomes = [
             source.step(chosen) for source, chosen in zip(self._sources, actions, strict=True)
         ]
@@ -106,14 +116,14 @@ class ReplayStore:
 
 
 class Updates:
-    """Calls `Learner.update_from`; on CUDA it is captured once and replayed as one graph."""
+    """Updates of a learner; on CUDA one is captured as a graph, which is then replayed."""
 
     def __init__(self, learner: Learner, store: Store) -> None:
         self._learner, self._store = learner, store
         self._graph: Any = None
 
     def __call__(self) -> None:
-        """One update."""
+        """Do one update."""
         if self._learner.device.type != "cuda":
             self._update()
             return
@@ -125,12 +135,10 @@ class Updates:
         self._learner.update_from(self._store.stored, self._store.size, self._store.first)
 
     def _capture(self) -> None:
-        """Warm up on a side stream, as capture demands, and undo what the warm-up learned."""
-        supervised = {"sums": self._learner.sums, "first_diverged": self._learner.first_diverged}
-        before = {
-            name: tensor.clone()
-            for name, tensor in {**self._learner.tensors(), **supervised}.items()
-        }
+        """Capture an update as a graph; warm-up updates on a side stream are undone afterwards."""
+        monitors = {"sums": self._learner.sums, "first_diverged": self._learner.first_diverged}
+        state = {**self._learner.tensors(), **monitors}
+        before = {name: tensor.clone() for name, tensor in state.items()}
         side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
@@ -141,5 +149,5 @@ class Updates:
         with torch.cuda.graph(self._graph):
             self._update()
         self._learner.load(before)
-        for name, tensor in supervised.items():
+        for name, tensor in monitors.items():
             tensor.copy_(before[name])

@@ -1,4 +1,4 @@
-"""Training's records for TensorBoard, where that can be imported."""
+"""Log entries of training for TensorBoard, where that can be imported."""
 
 from __future__ import annotations
 
@@ -18,21 +18,26 @@ _ALL_IS_LOGGED = "the log in the run's folder holds the same values"
 
 @contextmanager
 def tensorboard(folder: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """A function that also writes a run's records for TensorBoard, unless that is missing or broken.
+    """Open a run's TensorBoard files; gives the function that writes a log entry to them.
+
+    The function does nothing where TensorBoard is missing or broken.
+
+    Args:
+        folder: the run's folder.
 
     Raises:
-        WriteError: the system refuses to store them.
+        WriteError: the system refuses to store the files.
     """
     module = welcome("torch.utils.tensorboard", "tensorboard", _ALL_IS_LOGGED)
     if module is None:
         yield lambda _: None
         return
     board = _Board(folder / EVENTS, module)
-    with _ERRORS_COME_ONCE:
+    with _QUIET_THREADS:
         try:
             yield board.write
         except BaseException:
-            with suppress(OSError):  # the error that is under way says more
+            with suppress(OSError):  # the first error says more
                 board.close()
             raise
         else:
@@ -40,7 +45,7 @@ def tensorboard(folder: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
 
 
 class _Board:
-    """TensorBoard's writer, until it fails by something else than the system."""
+    """TensorBoard's writer, which is given up after an error of TensorBoard itself."""
 
     def __init__(self, events: Path, module: Any) -> None:
         self._events, self._writer = events, None
@@ -48,7 +53,7 @@ class _Board:
             self._writer = module.SummaryWriter(str(events))
 
     def write(self, record: dict[str, Any]) -> None:
-        """Add all numbers of a record."""
+        """Add all numbers of a log entry."""
         writer: Any = self._writer
         if writer is None:
             return
@@ -59,7 +64,7 @@ class _Board:
                         writer.add_scalar(f"{name}/seed_{k}", value, record["update"])
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write what is buffered, and close the files."""
         writer: Any = self._writer
         if writer is not None:
             with self._leaving_out():
@@ -67,7 +72,7 @@ class _Board:
 
     @contextmanager
     def _leaving_out(self) -> Iterator[None]:
-        """Go on without the writer after an error that is neither the system's nor the caller's."""
+        """Give the writer up after an error other than the system's (WriteError)."""
         with storing(self._events, _LESS_TO_SHOW):
             try:
                 yield
@@ -78,10 +83,10 @@ class _Board:
                 leave_out("tensorboard", reason(error), _ALL_IS_LOGGED)
 
 
-class _ErrorsComeOnce:
-    """Errors of TensorBoard's own threads are not printed, since they come again from its methods.
+class _QuietThreads:
+    """Keeps errors of TensorBoard's threads from being printed: its methods raise them again.
 
-    The hook is the process's, so the last of several trainings puts back what was there.
+    The hook belongs to the whole process, so the last of several trainings restores it.
     """
 
     def __init__(self) -> None:
@@ -105,4 +110,4 @@ class _ErrorsComeOnce:
             self._before(failure)
 
 
-_ERRORS_COME_ONCE = _ErrorsComeOnce()
+_QUIET_THREADS = _QuietThreads()

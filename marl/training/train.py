@@ -1,4 +1,4 @@
-"""Trains a learner, from a dataset or in an environment: feeding, logging, evaluation, checkpoints."""
+"""Training from a dataset or in an environment, with log, evaluations and checkpoints."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from rrm_env.files import WriteError
 from rrm_env.provenance import revision, versions
 
 Report = Callable[[int, dict[str, Any]], None]
-"""Called with the updates done and the newest record of the log."""
+"""A function that is called with the number of updates and the newest entry of the log."""
 
 
 @known_torch
@@ -42,32 +42,36 @@ def train(
     resume: bool = False,
     report: Report | None = None,
 ) -> Path:
-    """Train one learner per seed, side by side, and leave log and checkpoint in the folder ``run``.
+    """Train one learner per seed, side by side, and write log and checkpoint to the folder ``run``.
 
-    Settings of torch that the program has made, such as a default dtype, inference mode or autocast, neither change the outcome nor
-    are changed (`marl.torch_state`); the number of torch threads is the caller's.
+    Torch settings of the program, such as a default dtype, inference mode or autocast, neither
+    change the outcome nor are changed (`marl.torch_state`). The number of torch threads is up to
+    the caller.
 
     Args:
-        run: a folder to make, or with ``resume`` one to go on with.
-        config: the scheme.
-        training: how long and how; the defaults where None.
+        run: the folder to make, or with ``resume`` the folder of the run to continue.
+        config: scheme and hyperparameters.
+        training: duration, device and records; the defaults where None.
         seeds: one per learner, each 0 ... 2^30 - 1.
-        dataset: transitions to learn from; online where None.
+        dataset: transitions to learn from; training is online where None.
         environment: where to act and to be evaluated: a network's configuration, or another
-            environment; where None what the dataset was recorded in, or the preset ``paper``.
+            environment; where None, what the dataset was recorded in, or the preset ``paper``.
         resume: continue from the last checkpoint; the outcome is that of a run never interrupted.
-        report: called after every record.
+        report: called after every entry of the log.
 
     Returns:
         The folder.
 
     Raises:
-        TypeError, ValueError: something else than the above, or things that do not go together.
-        RunError: a run stands there already, the one to resume is missing or was another, or another process trains it.
-        WriteError: the system refuses to store something, a full disk say; the last checkpoint before that stays.
-        DivergenceError: a loss is no longer finite; the last checkpoint before that stays.
-        RuntimeError: called inside ``torch.func.vmap`` or ``grad``, or where torch makes no real tensors.
-        MemoryError: learners or replay do not fit into memory.
+        TypeError, ValueError: an argument is none of the above, or arguments do not go together.
+        RunError: the folder holds a run already; the run to resume is missing or has other
+            options; or another process trains it.
+        WriteError: the system refuses to store something, for example because the disk is full;
+            the last checkpoint stays.
+        DivergenceError: a loss is no longer finite; the last checkpoint stays.
+        RuntimeError: the call is inside ``torch.func.vmap`` or ``grad``, or where torch makes no
+            real tensors.
+        MemoryError: learners or replay buffers do not fit into memory.
     """
     training = TrainingConfig() if training is None else training
     if len(seeds) > MAX_SEEDS:
@@ -78,23 +82,22 @@ def train(
     config = config.for_data(offline=dataset is not None)
     require_device(training.device)
     place = _environment(environment, dataset)
+    path = Path(run)
     try:
-        return _Run(
-            Path(run), config, training, seeds, dataset, place, resume=resume, report=report
-        ).go()
+        loop = _Run(path, config, training, seeds, dataset, place, resume=resume, report=report)
+        return loop.go()
     except RuntimeError as error:
-        if "allocate" not in str(error):  # torch has no error of its own for that
+        if "allocate" not in str(error):  # torch has no error class for a lack of memory
             raise
-        raise MemoryError(
-            f"{len(seeds)} learners with hidden_sizes = {config.hidden_sizes} do not fit into memory: {error}"
-        ) from None
+        learners = f"{len(seeds)} learners with hidden_sizes = {config.hidden_sizes}"
+        raise MemoryError(f"{learners} do not fit into memory: {error}") from None
 
 
 def _environment(given: Environment | RRMConfig | None, dataset: Dataset | None) -> Environment:
-    """Where to act and to evaluate: what is given, else what was recorded, else ``paper``.
+    """Where to act and to evaluate: as given, else as recorded, else the preset ``paper``.
 
     Raises:
-        ValueError: the dataset is of other sizes.
+        ValueError: the dataset was recorded in an environment of other sizes.
     """
     if given is None:
         given = RRMConfig() if dataset is None else dataset.environment
@@ -105,7 +108,7 @@ def _environment(given: Environment | RRMConfig | None, dataset: Dataset | None)
 
 
 class _Run:
-    """One run: the loop around the learner, and its folder."""
+    """A run: the learner, the loop of its updates, and its folder."""
 
     def __init__(
         self,
@@ -119,10 +122,12 @@ class _Run:
         resume: bool,
         report: Report | None,
     ) -> None:
-        self._folder, self._training, self._report = folder, training, report
+        self._folder = folder
+        self._training = training
+        self._report = report
         self._environment = environment
         team = environment.team if dataset is None else dataset.team
-        assert team is not None  # nobody can act in what is known by name alone
+        assert team is not None  # an environment known by its name alone needs a dataset
         self._description = {
             "scheme": config.scheme(offline=dataset is not None),
             "learner": config.as_dict(),
@@ -134,20 +139,22 @@ class _Run:
             "versions": versions("torch", "safetensors"),
             "revision": revision(),
         }
-        checkpoint.described(self._description)  # refuses what no reader would take
+        checkpoint.described(self._description)  # an error now if no reader would accept it
         self._learner = Learner(config, team, seeds, training.device)
-        self._resume, self._saved = resume, 0
+        self._resume = resume
+        self._saved = 0
+        """Updates before the last checkpoint."""
         if resume:
             checkpoint.check_same(folder, self._description)
-        self._store: DatasetStore | ReplayStore = (
-            DatasetStore(dataset, self._learner)
-            if dataset is not None
-            else ReplayStore(
-                self._learner, training, partial(environment.source, training.envs_per_seed)
-            )
-        )
+        self._store: DatasetStore | ReplayStore
+        if dataset is not None:
+            self._store = DatasetStore(dataset, self._learner)
+        else:
+            make_source = partial(environment.source, training.envs_per_seed)
+            self._store = ReplayStore(self._learner, training, make_source)
 
     def go(self) -> Path:
+        """Train from the beginning, or from the last checkpoint, and return the folder."""
         if not self._resume:
             checkpoint.check_new(self._folder)
             checkpoint.make_folder(self._folder)
@@ -161,28 +168,29 @@ class _Run:
         return self._folder
 
     def _train(self, updates: int) -> None:
+        """Do the updates that are missing after the first ``updates``."""
         self._store.restart(updates)
-        step, began, since = Updates(self._learner, self._store), time.perf_counter(), updates
+        update = Updates(self._learner, self._store)
+        began = time.perf_counter()
+        logged = updates
+        total = self._training.updates
         with tensorboard(self._folder) as board:
-            while updates < self._training.updates:
+            while updates < total:
                 self._store.before_update(updates)
-                step()
+                update()
                 updates += 1
-                if updates % self._training.log_every == 0 or updates == self._training.updates:
-                    record = self._record(updates, since, time.perf_counter() - began)
-                    checkpoint.append_entry(self._folder, record)
-                    board(record)
+                if updates % self._training.log_every == 0 or updates == total:
+                    entry = self._entry(updates, logged, time.perf_counter() - began)
+                    checkpoint.append_entry(self._folder, entry)
+                    board(entry)
                     if self._report is not None:
-                        self._report(updates, record)
-                    since = updates
-                if (
-                    updates % self._training.checkpoint_every == 0
-                    or updates == self._training.updates
-                ):
+                        self._report(updates, entry)
+                    logged = updates
+                if updates % self._training.checkpoint_every == 0 or updates == total:
                     self._save(updates)
 
     def _kept(self) -> str:
-        """What a run that is stopped keeps, and how to go on."""
+        """Which checkpoint an interrupted run keeps, and how to go on."""
         folder, saved = str(self._folder), self._saved
         kept = (
             f"{folder!r} keeps its checkpoint of update {saved:,}"
@@ -192,20 +200,21 @@ class _Run:
         return f"{kept} (of {self._training.updates:,}): go on with --resume"
 
     def _start(self) -> int:
-        """Say what the run is; another process may have begun one here in the meantime."""
-        checkpoint.check_new(self._folder)
+        """Write the description of a new run; returns 0, the number of its updates."""
+        checkpoint.check_new(self._folder)  # another process may have begun one in the meantime
         checkpoint.write_description(self._folder, self._description)
         return 0
 
     def _continue(self) -> int:
-        """Load the last checkpoint, if the run was not killed before the first, and drop what the log says of later updates."""
+        """Load the last checkpoint, if there is one, and cut the log there; returns its updates."""
         updates = checkpoint.updates_done(self._folder)
         if updates == 0:
             checkpoint.cut_log(self._folder, 0)
             return 0
         if updates > self._training.updates:
             raise RunError(
-                f"{str(self._folder)!r} has done {updates} updates already; updates = {self._training.updates} asks for fewer"
+                f"{str(self._folder)!r} has done {updates} updates already; "
+                f"updates = {self._training.updates} asks for fewer"
             )
         learner, replay = checkpoint.load_tensors(
             self._folder, with_replay=isinstance(self._store, ReplayStore)
@@ -221,27 +230,25 @@ class _Run:
         checkpoint.write_description(self._folder, self._description)
         return updates
 
-    def _record(self, updates: int, since: int, seconds: float) -> dict[str, Any]:
+    def _entry(self, updates: int, since: int, seconds: float) -> dict[str, Any]:
+        """An entry of the log: means of the loss parts since the last entry, and KPIs when due."""
         self._learner.check()
         means = (self._learner.sums / (updates - since)).cpu()
         self._learner.sums.zero_()
-        record: dict[str, Any] = {"update": updates, "seconds": round(seconds, 3)}
+        entry: dict[str, Any] = {"update": updates, "seconds": round(seconds, 3)}
         if is_online(self._description):
-            record["environment_steps"] = steps_taken(self._description, updates)
-        record |= {part: row.tolist() for part, row in zip(self._learner.parts, means, strict=True)}
+            entry["environment_steps"] = steps_taken(self._description, updates)
+        entry |= {part: row.tolist() for part, row in zip(self._learner.parts, means, strict=True)}
         if updates % self._training.evaluate_every == 0 or updates == self._training.updates:
             self._learner.check_finite()
-            curves = [
-                curve_point(
-                    Policy.of_learner(self._learner, k),
-                    self._environment,
-                    self._training.evaluation_episodes,
-                )
-                for k in range(len(self._learner.seeds))
-            ]
-            if curves[0]:
-                record["evaluation"] = {kpi: [curve[kpi] for curve in curves] for kpi in curves[0]}
-        return record
+            points = []
+            for k in range(len(self._learner.seeds)):
+                policy = Policy.of_learner(self._learner, k)
+                episodes = self._training.evaluation_episodes
+                points.append(curve_point(policy, self._environment, episodes))
+            if points[0]:
+                entry["evaluation"] = {kpi: [point[kpi] for point in points] for kpi in points[0]}
+        return entry
 
     def _save(self, updates: int) -> None:
         self._learner.check_finite()
@@ -254,6 +261,7 @@ class _Run:
 
 
 def _described(dataset: Dataset | None) -> dict[str, Any] | None:
+    """The dataset's part of a run's description."""
     if dataset is None:
         return None
     return {

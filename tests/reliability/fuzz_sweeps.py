@@ -7,8 +7,8 @@ import traceback
 from pathlib import Path
 from random import Random
 
-from marl.sweep.cells import OPTIONS
 from marl.sweep.grid import Sweep
+from marl.sweep.points import OPTIONS
 
 _VALUES = (
     *(

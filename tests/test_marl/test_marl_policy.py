@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 from scipy import stats
 from toys import (
     PARADIGMS,
@@ -26,6 +25,8 @@ from toys import (
 
 from baselines import RandomWalk
 from marl import (
+from marl.runs.checkpoint import save_tensors
+from marl.runs.description import describe
     Learner,
     LearnerConfig,
     Policy,
@@ -69,10 +70,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     )
     tensors = checkpoint(folder)  # online, every seed has a normaliser of its own
     tensors["shift"][1], tensors["scale"][1] = tensors["shift"][1] + 0.7, tensors["scale"][1] * 1.3
-    save_file(
-        {name: tensor.clone() for name, tensor in tensors.items()},
-        folder / "checkpoint.safetensors",
-    )
+    save_tensors(folder, describe(folder), tensors, None, 5)
     return folder
 
 

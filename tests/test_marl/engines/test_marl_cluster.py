@@ -27,12 +27,14 @@ from workers import Ears, is_alive, wait_until
 
 import marl.runs.checkpoint
 import marl.sweep.run
+import marl.sweep.work
 from baselines import TDM
 from marl import Dataset, collect
 from marl.data.collect import Recording
 from marl.engines.local import Local
 from marl.engines.ray import Ray
-from marl.sweep.run import SweepRun, TrainingTask
+from marl.sweep.run import SweepRun
+from marl.sweep.work import TrainingTask
 from rrm_env import Network
 
 NODE: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
@@ -138,7 +140,7 @@ def train_and_meet(task: TrainingTask) -> Any:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(marl.runs.checkpoint, "save_tensors", save_and_meet)
-        return marl.sweep.run.train_and_evaluate(task)
+        return marl.sweep.work.train_and_evaluate(task)
 
 
 # --- Collection ---

@@ -26,7 +26,8 @@ from toys import SMALL, Match, assert_same_outcome
 from workers import is_alive, wait_until
 
 import marl.environment
-import marl.sweep.run
+import marl.sweep.progress
+import marl.sweep.work
 from baselines import TDM, RandomWalk
 from marl import (
     Dataset,
@@ -111,7 +112,7 @@ def test_what_is_done_is_not_done_again(finished: Path, monkeypatch: pytest.Monk
 
     before = stamps(finished)
     content = (finished / "results.json").read_bytes()
-    monkeypatch.setattr(marl.sweep.run, "train", refuse)
+    monkeypatch.setattr(marl.sweep.work, "train", refuse)
     monkeypatch.setattr(marl.environment, "evaluate", refuse)
     monkeypatch.setattr(Collect, "record", refuse)
     done(small(), finished)
@@ -302,8 +303,8 @@ def test_a_killed_worker_s_cell_goes_on_from_its_checkpoint_and_results_do_not_s
 
 def test_progress_of_long_cells_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Progress is read from the logs of runs, so that it is reported wherever they run."""
-    monkeypatch.setattr(marl.sweep.run, "LOOK_S", 0.0)
-    monkeypatch.setattr(marl.sweep.run, "SPEAK_S", 0.0)
+    monkeypatch.setattr(marl.sweep.progress, "LOOK_S", 0.0)
+    monkeypatch.setattr(marl.sweep.progress, "SPEAK_S", 0.0)
     heard: list[str] = []
     reached: list[tuple[int, int]] = []
     work = SweepRun(small(), tmp_path, heard.append, lambda *numbers: reached.append(numbers))

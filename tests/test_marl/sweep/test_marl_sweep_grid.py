@@ -18,8 +18,9 @@ from baselines import REGISTRY, RandomWalk
 from marl import LearnerConfig, TrainingConfig, collect
 from marl.cli.learning import Evaluate, Train
 from marl.options import DEFAULT_SCHEDULER
-from marl.sweep.cells import OPTIONS, digest
+from marl.sweep.cells import digest
 from marl.sweep.grid import Sweep
+from marl.sweep.points import OPTIONS
 from rrm_env import RRMConfig
 
 TESTS = ROOT / "tests"
