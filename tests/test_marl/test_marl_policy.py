@@ -25,8 +25,6 @@ from toys import (
 
 from baselines import RandomWalk
 from marl import (
-from marl.runs.checkpoint import save_tensors
-from marl.runs.description import describe
     Learner,
     LearnerConfig,
     Policy,
@@ -36,6 +34,8 @@ from marl.runs.description import describe
     collect,
     load_policies,
 )
+from marl.runs.checkpoint import save_tensors
+from marl.runs.description import describe
 from marl.team import team_of
 
 TEAM = team_of(SMALL)

@@ -93,7 +93,8 @@ def test_folder_without_a_readable_run_is_refused_by_name(
 
 def test_acting_needs_none_of_the_training_code(tmp_path: Path) -> None:
     run = trained(tmp_path / "run", training={"updates": 1, "evaluation_episodes": 1})
-    training = ["training", "data.replay", "data.collect", "data.dataset", "exchange", "engines"]
+    training = ["training", "learner.learner", "learner.losses", "data.replay"]
+    recording = ["data.collect", "data.dataset", "exchange", "engines"]
     above = ["options", "sweep", "cli"]
     # The package's own __init__ imports everything, so an empty package with the same folder
     # replaces it.
@@ -102,7 +103,7 @@ import sys, types
 package = types.ModuleType("marl")
 package.__path__ = {list(marl.__path__)!r}
 sys.modules["marl"] = package
-for name in {training + above!r}:
+for name in {training + recording + above!r}:
     sys.modules["marl." + name] = None
 from marl.policy import Policy
 from rrm_env import RRMConfig, evaluate
