@@ -30,10 +30,7 @@ def copy_of(package: str, folder: Path) -> Path:
 
 
 def apply_changes(page: str, folder: Path) -> list[str]:
-    """Apply all diffs of a page; the names of the files that they change.
-
-    The old text of every hunk must stand exactly once in its file.
-    """
+    """Apply all diffs of a page; every hunk's old text must stand exactly once in its file. Returns the files changed."""
     changed = []
     for block in blocks(page, "diff"):
         header, _, body = block.partition("\n")
@@ -46,8 +43,7 @@ def apply_changes(page: str, folder: Path) -> list[str]:
             old = "".join(line[1:] or "\n" for line in lines if line[0] != "+")
             new = "".join(line[1:] or "\n" for line in lines if line[0] != "-")
             assert text.count(old) == 1, (
-                f"{page}: the text before this change stands {text.count(old)} times "
-                f"in {name}:\n{old}"
+                f"{page}: the text before this change stands {text.count(old)} times in {name}:\n{old}"
             )
             text = text.replace(old, new)
         path.write_text(text, encoding="utf-8")
@@ -56,13 +52,7 @@ def apply_changes(page: str, folder: Path) -> list[str]:
 
 
 def run(folder: Path, *arguments: str, own_cache: bool = False) -> str:
-    """Output of Python in a wide terminal, with the copy of the package in front of the others.
-
-    Args:
-        folder: holds the copy; Python runs there.
-        arguments: of Python.
-        own_cache: use a new kernel cache, because kernels have changed.
-    """
+    """What Python prints when the copy is found first; in a wide terminal; with a kernel cache of its own where kernels have changed."""
     path = os.pathsep.join(
         str(part) for part in (folder, ROOT, os.environ.get("PYTHONPATH")) if part
     )
