@@ -1,4 +1,4 @@
-"""Every code block of README and docs runs as printed, and what the pages name, list and quote is what code and results hold."""
+"""Code blocks of README and docs run as printed; names and numbers there are those of the code."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_python_block_of_the_documents_runs(page: Path, block: str, tmp_path: Pa
     "page", [page for page in PAGES if blocks(page, "bash")], ids=lambda page: page.stem
 )
 def test_bash_blocks_of_a_page_run_one_after_the_other(page: Path, tmp_path: Path) -> None:
-    """In a working folder that looks like the repository; later blocks find the files of earlier ones."""
+    """Run in a folder that looks like the repository; later blocks find files of earlier ones."""
     own = [command for block in blocks(page, "bash") for command in commands(block)]
     before = (
         [
@@ -197,7 +197,7 @@ def test_commands_left_to_ci_are_there() -> None:
 
 
 def test_no_block_escapes_the_tests() -> None:
-    """Other languages than these would be code that nothing runs; diffs are applied in the tests of the how-to pages."""
+    """Code in another language would never run; tests of the how-to pages apply the diffs."""
     for page in PAGES:
         fences = re.findall(r"^```(.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
         for opening in fences[::2]:
@@ -233,7 +233,7 @@ def test_tables_in_the_docs_are_those_of_the_committed_results() -> None:
 
 
 def test_tables_of_results_have_the_score_beside_the_name_of_the_row() -> None:
-    """Readers of narrow screens see it first; tables that compare nothing but scores have no such column."""
+    """Readers of narrow screens see it first; tables of scores alone have no such column."""
     tables = [
         match
         for page in PAGES
@@ -277,7 +277,7 @@ def test_physics_names_every_kernel_and_twin() -> None:
 
 
 def cited(text: str) -> set[int]:
-    """Numbers of the paper's equations that a text cites, as in "Eq. 4", "Eqs. 18, 20 and 22" and "Eqs. 26-28"."""
+    """Numbers of equations that a text cites, as in "Eq. 4", "Eqs. 18, 20 and 22", "Eqs. 26-28"."""
     numbers: set[int] = set()
     for listed in re.findall(r"\bEqs?\. (\d+(?:(?:, | and |-)\d+)*)", text):
         for part in re.split(", | and ", listed):
@@ -287,7 +287,7 @@ def cited(text: str) -> set[int]:
 
 
 def citations(path: Path) -> set[tuple[int, str]]:
-    """(equation, function or class) of every docstring at a module's top level that cites equations of the paper."""
+    """(equation, function or class) of docstrings at a module's top level that cite equations."""
     return {
         (number, node.name)
         for node in ast.parse(path.read_text(encoding="utf-8")).body
@@ -445,7 +445,7 @@ def test_issue_templates_and_hooks_are_yaml_and_the_command_they_ask_for_runs() 
 
 
 def test_install_hints_name_extras_and_work_before_a_release() -> None:
-    """Until there is a release, `pip install rrm-env` finds nothing: every hint installs from a checkout."""
+    """Hints install from a checkout: before a release `pip install rrm-env` finds nothing."""
     code = [
         path
         for folder in ("rrm_env", "baselines", "marl", "examples")

@@ -1,4 +1,4 @@
-"""The page on adding a fading model: its changes, applied to a copy of the package, give the distribution that it states."""
+"""The page on adding a fading model: after its changes fading has the stated distribution."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ for _ in range(2):
     network.step(np.full((500, 5), -1))
 first, second = (power.ravel() for power in steps)
 by_ap = steps[0].transpose(1, 0, 2).reshape(5, -1)
-print(first.mean(), first.var(), np.corrcoef(first, second)[0, 1], np.abs(np.corrcoef(by_ap) - np.eye(5)).max())
+between_aps = np.abs(np.corrcoef(by_ap) - np.eye(5)).max()
+print(first.mean(), first.var(), np.corrcoef(first, second)[0, 1], between_aps)
 print("nakagami" in rrm_v0.__doc__, parallel_env(fading="nakagami").config.nakagami_m)
 """
 

@@ -43,6 +43,7 @@ def test_the_changes_of_the_page_make_a_feature_of_the_stated_shape(tmp_path: Pa
     folder = copy_of("rrm_env", tmp_path)
     assert apply_changes("observation.md", folder) == [
         "rrm_env/config.py",
+        "rrm_env/keywords.py",
         "rrm_env/state.py",
         "rrm_env/kernels.py",
         "rrm_env/network.py",

@@ -1,4 +1,4 @@
-"""The page on adding a scheduler: its class does what the page says, and its changes give it a name."""
+"""The page on adding a scheduler: its class works, and its changes give it a name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the learners' page says of logs and TensorBoard is what runs write, and the page on adding a learner works."""
+"""The page on learners explains what runs log, and the page on adding a learner works."""
 
 from __future__ import annotations
 
@@ -105,13 +105,15 @@ def test_the_changes_of_the_page_on_learners_make_an_option_that_works(tmp_path:
         "-c",
         smaller
         + """
+import dataclasses, inspect, json, marl
 from pathlib import Path
-import json
-train("runs/free", LearnerConfig(), TrainingConfig(updates=60, log_every=20, evaluate_every=60), dataset=data)
+free = TrainingConfig(updates=60, log_every=20, evaluate_every=60)
+train("runs/free", LearnerConfig(), free, dataset=data)
 for name in ("cloning", "free"):
-    print(json.loads(Path("runs", name, "log.jsonl").read_text().splitlines()[-1])["cloning_loss"][0])
-import dataclasses, inspect, marl
-print(Path(marl.__file__).parent.parent == Path.cwd(), "cloning_weight" in inspect.signature(LearnerConfig).parameters)
+    last = Path("runs", name, "log.jsonl").read_text().splitlines()[-1]
+    print(json.loads(last)["cloning_loss"][0])
+is_copy = Path(marl.__file__).parent.parent == Path.cwd()
+print(is_copy, "cloning_weight" in inspect.signature(LearnerConfig).parameters)
 """,
     ).splitlines()
     assert told[-1] == "True True"

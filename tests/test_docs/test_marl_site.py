@@ -1,4 +1,4 @@
-"""The documentation site: it builds without a warning, and its pages have what readers of a browser need."""
+"""The documentation site builds without a warning, and its pages work in a browser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The environment's page, the docstring of `rrm_env.rrm_v0`: each thing it says of the code is compared with the code."""
+"""The environment's page, the docstring of `rrm_env.rrm_v0`, agrees with the code."""
 
 from __future__ import annotations
 
@@ -82,7 +82,8 @@ def test_table_row_by_row() -> None:
         ("Observation Shape", str(space.shape)),
         (
             "Observation Values",
-            f"[{shortest(sinr_low)}, {shortest(sinr_high)}] for SINR, [{shortest(weight_low)}, {shortest(weight_high)}] for weights",
+            f"[{shortest(sinr_low)}, {shortest(sinr_high)}] for SINR, "
+            f"[{shortest(weight_low)}, {shortest(weight_high)}] for weights",
         ),
         ("State Shape", str(env.state_space.shape)),
         ("State Values", "as observations"),
@@ -106,22 +107,23 @@ def test_creation_line_of_the_table_creates_the_environment() -> None:
 def test_numbers_of_the_introduction_are_the_defaults() -> None:
     c = DEFAULTS
     assert (
-        f"preset `paper`: {c.n_aps} APs, {c.n_ues} UEs, {c.n_candidates} candidates per AP, {c.episode_length} steps."
-        in folded(PAGE)
+        f"preset `paper`: {c.n_aps} APs, {c.n_ues} UEs, {c.n_candidates} candidates per AP, "
+        f"{c.episode_length} steps." in folded(PAGE)
     )
     assert RRMConfig.preset("paper") == c
 
 
 def test_equations_state_the_default_path_loss() -> None:
     c = DEFAULTS
-    law = rf"$-{c.path_loss_intercept_db:g} - {c.path_loss_slope_db:g} \log_{{10}} d - {c.wall_loss_db:g} + X$ dB"
+    intercept, slope = c.path_loss_intercept_db, c.path_loss_slope_db
+    law = rf"$-{intercept:g} - {slope:g} \log_{{10}} d - {c.wall_loss_db:g} + X$ dB"
     assert law in section("Equations")
     for fading in FADING_MODELS:
         assert f"(`{fading}`)" in section("Equations")
 
 
 def allowed_values(item: Field[Any]) -> str:
-    """What the page's table says is allowed, spelled out here from the field's metadata once more."""
+    """Allowed values in the words of the page's table, from the field's metadata."""
     about = item.metadata
     if "allowed" in about:
         return ", ".join(f"`{word}`" for word in about["allowed"])
@@ -188,7 +190,7 @@ def test_what_is_modelled_names_every_field_of_the_physics() -> None:
 
 
 def test_what_the_page_says_of_the_first_decision_is_what_happens() -> None:
-    """At t = 0 every PF ratio is 1, or less where the floor of the averages holds; ties go to the lower index."""
+    """At t = 0 PF ratios are 1, or less at the floor of the averages; the lower index wins ties."""
     network = Network(DEFAULTS, num_envs=4096)
     network.reset(seed=0)
     np.testing.assert_array_equal(
@@ -213,8 +215,8 @@ def test_presets_are_named_with_what_they_change() -> None:
     assert list(PRESETS) == ["paper", "correlated", "wide", "dense"]
     assert set(PRESETS["correlated"]) == {"step_duration_s", "fading"}
     assert (
-        f"`correlated` ({1000 * correlated.step_duration_s:g} ms steps, {correlated.fading.capitalize()} fading)"
-        in text
+        f"`correlated` ({1000 * correlated.step_duration_s:g} ms steps, "
+        f"{correlated.fading.capitalize()} fading)" in text
     )
     assert set(PRESETS["wide"]) == {
         "n_aps",
@@ -269,7 +271,8 @@ def test_departures_state_the_defaults() -> None:
     for statement in (
         f"{c.noise_psd_dbm_hz:g} dBm/Hz over {c.bandwidth_hz / 1e6:g} MHz, no noise figure",
         f"{c.shadowing_std_db:g} dB [`shadowing_std_db`]",
-        f"{1000 * c.step_duration_s:g} ms, so an episode is {c.episode_length * c.step_duration_s:g} s and a UE walks "
+        f"{1000 * c.step_duration_s:g} ms, "
+        f"so an episode is {c.episode_length * c.step_duration_s:g} s and a UE walks "
         f"{c.episode_length * c.step_length_m:g} m [`step_duration_s`]",
         f"{c.rate_ema:g} [`rate_ema`]",
         f"never fall below {c.min_average_rate:g} bit/s/Hz",

@@ -1,4 +1,4 @@
-"""The search for the score itself: policies side by side do what each does alone, and the search finds what there is to find."""
+"""The search for the score itself: policies side by side, and what the search finds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims: what each comparison measures, where its whole interval must lie, and how comparisons make a verdict."""
+"""Claims: measurement and interval of each comparison, and verdicts from comparisons."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CONFIG = RRMConfig(n_aps=2, n_ues=4, n_candidates=1)
 
 
 def rated(sum_rates: Sequence[float] | NDArray[np.float64]) -> Evaluation:
-    """An evaluation of these sum rates, per episode or per seed and episode, shared out equally among four users."""
+    """An evaluation of sum rates, per episode or per seed and episode, equal among four users."""
     totals = np.asarray(sum_rates, float)
     return Evaluation(
         CONFIG,

@@ -298,7 +298,8 @@ def test_rows_asked_for_are_printed_alone_and_nothing_is_written(
     [
         (
             ("--only", "greedy", "online-dqn"),
-            f"error: only must name rows of the figure, {LEARNT}, online-sac, greedy, tdm, got 'online-dqn'",
+            f"error: only must name rows of the figure, {LEARNT}, online-sac, greedy, tdm, "
+            "got 'online-dqn'",
         ),
         (("--json", "missing/out.json"), "error: --json"),
         (("--plot", "missing/out.png"), "error: --plot"),

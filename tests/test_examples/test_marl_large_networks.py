@@ -1,4 +1,4 @@
-"""examples/benchmarks/large_networks.py in miniature: rows hold what they say, and the gap is that of the objective."""
+"""examples/benchmarks/large_networks.py in miniature: its rows, refusals and tables."""
 
 from __future__ import annotations
 

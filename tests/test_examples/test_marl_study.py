@@ -1,4 +1,4 @@
-"""Studies: what names mean, that everything is made once and in order, gone on with where it was interrupted, and told apart."""
+"""Studies: names of runs and datasets, order of work, resuming, and refusals."""
 
 from __future__ import annotations
 
@@ -166,23 +166,27 @@ def test_finished_runs_of_other_seeds_or_another_network_are_refused(study: Stud
     [
         (
             "online-sca",
-            "unknown online learner 'online-sca' (did you mean 'online-sac'?); allowed: online-sac, online-dqn",
+            "unknown online learner 'online-sca' (did you mean 'online-sac'?); "
+            "allowed: online-sac, online-dqn",
         ),
         ("c-cql-sac", "unknown online learner 'c-cql-sac'"),
         (
             "ctde-cql-sec.sac-40",
-            "unknown offline learner 'ctde-cql-sec' (did you mean 'ctde-cql-sac'?); allowed: c-cql-sac, ",
+            "unknown offline learner 'ctde-cql-sec' (did you mean 'ctde-cql-sac'?); "
+            "allowed: c-cql-sac, ",
         ),
         ("online-sac.sac-40", "unknown offline learner 'online-sac'"),
         (
             "bc.sad-40",
-            "unknown dataset 'sad-40'; allowed: BEHAVIOUR-TRANSITIONS with sac, dqn, mixture, baselines, ",
+            "unknown dataset 'sad-40'; "
+            "allowed: BEHAVIOUR-TRANSITIONS with sac, dqn, mixture, baselines, ",
         ),
         ("bc.sac", "unknown dataset 'sac'; allowed: "),
         ("bc.sac-many", "unknown dataset 'sac-many'; allowed: "),
         (
             "bc.itlinq:tolerance=0-40",
-            "unknown option of itlinq: 'tolerance' (did you mean 'tolerance_db'?); allowed: tolerance_db",
+            "unknown option of itlinq: 'tolerance' (did you mean 'tolerance_db'?); "
+            "allowed: tolerance_db",
         ),
     ],
 )

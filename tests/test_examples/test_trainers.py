@@ -1,4 +1,7 @@
-"""Examples with other libraries' trainers: each learns something and says what it reached. Left out where a library is missing."""
+"""Examples with other libraries' trainers: each learns something and prints what it reached.
+
+Tests are skipped where a library is missing.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ import pytest
 from folders import EXAMPLES
 
 PEER_VENV = os.environ.get("RRM_D3RLPY_VENV", "")
-"""d3rlpy cannot be installed beside this package; this variable names the virtual environment that holds it."""
+"""Virtual environment that holds d3rlpy, which cannot be installed beside this package."""
 
 TRAINERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "sb3": ("sb3_contrib", ()),
@@ -25,7 +28,7 @@ TRAINERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "torchrl": ("torchrl", ()),
     "agilerl": ("agilerl", ()),
 }
-"""Per trainer the module its example needs, and further options. The first word names the example."""
+"""Per trainer the module its example needs, and further options; the first word names it."""
 
 NUMBER = r"-?\d+(?:\.\d+)?"
 KPIS = rf"sum rate ({NUMBER}), 5-percentile rate ({NUMBER}), score ({NUMBER})"
@@ -52,7 +55,8 @@ def test_example_learns_and_says_what_it_reached(trainer: str, tmp_path: Path) -
     assert after["return"] > before["return"], "training raised no return"
     closing = result.stdout.strip().splitlines()[-1]
     found = re.search(
-        rf"^16 unseen episodes, \d+ s of training \| .+: {KPIS}; random_walk: {KPIS}; itlinq: {KPIS}$",
+        r"^16 unseen episodes, \d+ s of training \| "
+        rf".+: {KPIS}; random_walk: {KPIS}; itlinq: {KPIS}$",
         closing,
     )
     assert found, closing
