@@ -136,7 +136,7 @@ WORKS = (
         ("-m marl sweep ../given/sweep.toml --out sweep --engine local --workers 2",),
         sweep=_SWEEP,
     ),
-    Work("figure script", (f"{ROOT / 'examples' / 'figure_4.py'} --quick --out study",)),
+    Work("figure script", (f"{ROOT / 'examples' / 'paper' / 'figure_4.py'} --quick --out study",)),
 )
 
 

@@ -50,7 +50,7 @@ LEFT_OUT = (
     (r"--watch(?!.*--video)", "it opens a window"),
     (r"examples/benchmark_", "benchmarks take minutes and need their peers"),
     (
-        r"examples/(reliability_(soak|fuzz|kills)|large_networks)\.py(?!.*--quick)",
+        r"(tests/reliability/|examples/benchmarks/large_networks)(?!.*--quick)",
         "it takes minutes; its miniature is tested",
     ),
     (r"^ruff\b|^mypy\b|^sphinx-build\b|^python -m build\b", IN_CI),

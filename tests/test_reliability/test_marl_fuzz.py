@@ -16,7 +16,7 @@ import pytest
 from folders import ROOT, examples
 
 import marl.data.dataset
-import marl.policy
+import marl.runs.checkpoint
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no alarms and no pipes there")
 SEED, EACH = 11, 3
@@ -101,7 +101,11 @@ def test_unchanged_files_load_equal(script: SimpleNamespace, originals: Any) -> 
 
 @pytest.mark.parametrize(
     ("kind", "module"),
-    [("dataset", marl.data.dataset), ("checkpoint", marl.policy), ("replay", marl.policy)],
+    [
+        ("dataset", marl.data.dataset),
+        ("checkpoint", marl.runs.checkpoint),
+        ("replay", marl.runs.checkpoint),
+    ],
 )
 def test_checksums_that_nobody_compares_are_found(
     kind: str,
