@@ -112,7 +112,7 @@ def read_safetensors(
         with opened(path) as file:
             _require_memory(size := os.fstat(file.fileno()).st_size)
             content = file.read(size)  # and no more, should the file grow meanwhile
-        return load(content), _header(content).get("__metadata__", {})
+        return load(content), _header(content).get("__metadata__") or {}
     except OSError as error:
         raise refusal(error.strerror or str(error)) from None
     except KeyError as error:  # safetensors has types that torch lacks
