@@ -49,6 +49,22 @@ def random_bytes(draw: st.DrawFn, size: int) -> bytes:
     return Random(draw(st.integers(0, 2**32))).randbytes(size)
 
 
+def edit_list(draw: st.DrawFn, items: list[Any], others: st.SearchStrategy[Any]) -> None:
+    """Remove, copy or exchange items, or put one of the others between them or in one's place."""
+    one, two = place(draw, len(items)), place(draw, len(items))
+    what = pick(draw, "remove", "copy", "exchange", "insert", "replace", "replace")
+    if what == "insert" or not items:
+        items.insert(one, draw(others))
+    elif what == "remove":
+        del items[one]
+    elif what == "copy":
+        items.insert(two, items[one])
+    elif what == "exchange":
+        items[one], items[two] = items[two], items[one]
+    else:
+        items[one] = draw(others)
+
+
 # --- Bytes ---
 
 
@@ -146,7 +162,7 @@ _VALUES: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 2, 3, 0.5, -0.0, 1e-320, 10**6, 2**31, 2**63, 2**64, 10**30,
     10**400, -(2**70), 1e308, "", "x", "nan", "network", "parallel", "[/bold]", "\x1b[2J", "\ud800",
     "__import__('pathlib').Path('canary').touch()", [], {}, [[]], [1, [2]], {"kind": "network"},
-    [None] * 50, "a" * 10_000,
+    {"kind": 3}, {"format": "pt"}, "\x00", "9" * 64, [None] * 50, "a" * 10_000,
 )  # fmt: skip
 _LITERALS = {
     "*nan*": ("NaN", "Infinity", "-Infinity", "1e999", "1" * 5000),
@@ -183,7 +199,8 @@ def edit_json(draw: st.DrawFn, content: Any) -> str:
 
 
 def _edit_place(draw: st.DrawFn, places: list[tuple[Any, Any]]) -> None:
-    container, key = pick(draw, *(places[1:] or places))
+    inner = places[1:] or places
+    (container, key), (source, name) = pick(draw, *inner), pick(draw, *inner)
     what = place(draw, 20)
     if what < 10:
         container[key] = copy.deepcopy(pick(draw, *_VALUES, *_LITERALS))
@@ -193,11 +210,13 @@ def _edit_place(draw: st.DrawFn, places: list[tuple[Any, Any]]) -> None:
     elif what < 15 and places[1:]:
         del container[key]
     elif what < 17 and isinstance(container, dict) and key:
-        name = pick(draw, f"{key}x", key.upper(), "", "n_aps", "hidden_sizes")
-        container[name] = container[key]
-    elif places[1:]:
-        source, name = pick(draw, *places[1:])
-        container[key] = copy.deepcopy(source[name])
+        new = pick(draw, f"{key}x", key.upper(), "", "n_aps", "hidden_sizes", "__metadata__")
+        container[new] = container.pop(key) if draw(st.booleans()) else container[key]
+    else:
+        one, two = copy.deepcopy(container[key]), copy.deepcopy(source[name])
+        if what == 19:
+            source[name] = one
+        container[key] = two
 
 
 JSON: dict[str, Mutation] = {
@@ -214,7 +233,7 @@ def split_header(content: bytes) -> tuple[dict[str, Any], bytes]:
     return json.loads(content[8 : 8 + length]), content[8 + length :]
 
 
-def _join(header: dict[str, Any] | str | bytes, data: bytes) -> bytes:
+def join_header(header: dict[str, Any] | str | bytes, data: bytes) -> bytes:
     """Return a safetensors file."""
     text = json.dumps(header) if isinstance(header, dict) else header
     encoded = text.encode() if isinstance(text, str) else text
@@ -237,33 +256,13 @@ def _edit_tensor(draw: st.DrawFn, content: bytes, _: bytes) -> bytes:
     }  # fmt: skip
     field = pick(draw, *values)
     entry[field] = pick(draw, *values[field])
-    return _join(header, data)
+    return join_header(header, data)
 
 
 def _edit_header(draw: st.DrawFn, content: bytes, _: bytes) -> bytes:
     """Remove, rename, exchange or invent tensors, change metadata or anything else."""
     header, data = split_header(content)
-    names = [key for key in header if key != "__metadata__"]
-    one, two = pick(draw, *names), pick(draw, *names)
-    what = place(draw, 7)
-    if what == 0:
-        del header[one]
-    elif what == 1:
-        header[pick(draw, f"{one}x", "", "__metadata__", "a" * 1000)] = header.pop(one)
-    elif what == 2:
-        header[one], header[two] = header[two], header[one]
-    elif what == 3:
-        header["made_up"] = dict(header[one])
-    elif what == 4:
-        kinds = {"kind": 3}, {"kind": None}, {"kind": {"a": "b"}}, {"format": "pt"}
-        header["__metadata__"] = pick(draw, None, [], {}, "x", *kinds)
-    elif what == 5:
-        metadata = header.get("__metadata__") or {"kind": "rrm_env transitions"}
-        value = pick(draw, "", "x", 1, None, "\x00", "9" * 64)
-        header["__metadata__"] = {**metadata, pick(draw, *metadata): value}
-    else:
-        return _join(edit_json(draw, header), data)
-    return _join(header, data)
+    return join_header(edit_json(draw, header), data)
 
 
 def _break_header(draw: st.DrawFn, content: bytes, _: bytes) -> bytes:
@@ -278,14 +277,14 @@ def _break_header(draw: st.DrawFn, content: bytes, _: bytes) -> bytes:
     if what == 1:
         start = 1 + place(draw, len(text) - 1)
         bad = bytes(pick(draw, b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\0"))
-        return _join(text[:start] + bad + text[start:], data)
+        return join_header(text[:start] + bad + text[start:], data)
     if what == 2:
         twice = b'{"reward":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},'
-        return _join(twice + text[1:], data)
+        return join_header(twice + text[1:], data)
     if what == 3:
         nested = pick(draw, b"[", b'{"a":') * pick(draw, 100, 100_000)
-        return _join(b'{"deep":' + nested + text[1:], data)
-    return _join(b" " * pick(draw, 1, 8, 1000) + text + b" " * pick(draw, 0, 1, 8), data)
+        return join_header(b'{"deep":' + nested + text[1:], data)
+    return join_header(b" " * pick(draw, 1, 8, 1000) + text + b" " * pick(draw, 0, 1, 8), data)
 
 
 HEADERS: dict[str, Mutation] = {

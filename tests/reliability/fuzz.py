@@ -48,7 +48,8 @@ from rrm_env.provenance import origin
 
 COUNTED = ("dataset", "checkpoint", "replay")
 """Kinds of files that the count is of; the others come on top."""
-OUTCOMES = ("refused", "equal", "other")
+OUTCOMES = ("refused", "equal", "other", "fine")
+"""Refused by name; loaded equal; loaded as other valid content; done as asked."""
 BATCH = 500
 """Cases of one Hypothesis run."""
 RESULTS = Path(__file__).parents[2] / "docs" / "results" / "reliability_fuzz.json"
@@ -106,8 +107,8 @@ def main(options: Options) -> None:
     written = not (options.quick or options.only or options.replay)
     path = check_writable("results", RESULTS) if written else None
     tallies, megabytes = _fuzz(options, counts)
+    rows = _rows(tallies)
     findings = sum(tally.findings for tally in tallies.values())
-    result = {"files": _report_files(tallies), **_report_calls(tallies)}
     seconds = round(time.perf_counter() - began)
     print(f"{findings} findings in {seconds} s, at most {megabytes} MB")
     if path:
@@ -119,7 +120,8 @@ def main(options: Options) -> None:
             "options": numbers,
             "seconds": seconds,
             "largest_memory_mb": megabytes,
-            **result,
+            "findings": findings,
+            "rows": rows,
         }
         write_whole(path, lambda file: file.write((json.dumps(content, indent=1) + "\n").encode()))
         print(f"wrote {path}")
@@ -204,59 +206,30 @@ def _fuzz(options: Options, counts: dict[str, int]) -> tuple[dict[str, Tally], i
     return tallies, round(kilobytes / 1024)
 
 
-# --- Reports ---
-
-
-def _report_files(tallies: dict[str, Tally]) -> dict[str, Any]:
-    """Print and return what came of the files."""
+def _rows(tallies: dict[str, Tally]) -> list[dict[str, Any]]:
+    """Print and return outcomes of the cases of each section and of each of its mutations."""
     rows: list[dict[str, Any]] = []
-    for kind in (kind for kind in KINDS if kind in tallies):
-        found = tallies[kind].outcomes
-        for mutation in sorted({mutation for mutation, _ in found}):
-            numbers = {outcome: found[mutation, outcome] for outcome in OUTCOMES}
-            tried = sum(numbers.values())
-            rows.append({"file": kind, "mutation": mutation, "tried": tried, **numbers})
-    table = Table("File", "Mutation", title="Damaged files", title_justify="left")
-    for heading in ("tried", *OUTCOMES):
+    for name, tally in tallies.items():
+        mutations = sorted({mutation for mutation, _ in tally.outcomes})
+        for mutation in mutations if mutations == [""] else ["", *mutations]:
+            numbers = {
+                outcome: sum(
+                    number
+                    for (label, found), number in tally.outcomes.items()
+                    if found == outcome and mutation in ("", label)
+                )
+                for outcome in OUTCOMES
+            }
+            drawn = sum(numbers.values())
+            rows.append({"section": name, "mutation": mutation or "all", "drawn": drawn, **numbers})
+    table = Table("Section", "Mutation")
+    for heading in ("drawn", *OUTCOMES):
         table.add_column(heading.capitalize(), justify="right")
     for row in rows:
-        table.add_row(
-            *(f"{value:,}" if isinstance(value, int) else value for value in row.values())
-        )
+        cells = (f"{value:,}" if isinstance(value, int) else value for value in row.values())
+        table.add_row(*cells)
     Console().print(table)
-    totals = {key: sum(row[key] for row in rows) for key in ("tried", *OUTCOMES)}
-    counted = sum(row["tried"] for row in rows if row["file"] in COUNTED)
-    print(
-        f"{totals['tried']:,} damaged files, {counted:,} of them datasets, checkpoints and "
-        f"replays: {totals['refused']:,} refused, {totals['equal']:,} loaded equal, "
-        f"{totals['other']:,} loaded as other valid content where no checksum can tell"
-    )
-    some = [tallies[kind] for kind in KINDS if kind in tallies]
-    return {
-        "files": totals.pop("tried"),
-        "datasets_and_checkpoints": counted,
-        **totals,
-        "findings": sum(tally.findings for tally in some),
-        "seconds_of_processes": round(sum(tally.seconds for tally in some)),
-        "rows": rows,
-    }
-
-
-def _report_calls(tallies: dict[str, Tally]) -> dict[str, Any]:
-    """Print and return what came of each other section."""
-    result = {}
-    for name in (name for name in SECTIONS if name in tallies):
-        tally = tallies[name]
-        numbers = {outcome: number for (_, outcome), number in sorted(tally.outcomes.items())}
-        words = ", ".join(f"{number:,} {outcome}" for outcome, number in numbers.items())
-        print(f"{name}: {tally.outcomes.total():,} drawn: {words}")
-        result[name] = {
-            "tried": tally.outcomes.total(),
-            **numbers,
-            "findings": tally.findings,
-            "seconds_of_processes": round(tally.seconds),
-        }
-    return result
+    return rows
 
 
 if __name__ == "__main__":

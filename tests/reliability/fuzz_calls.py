@@ -12,11 +12,12 @@ from dataclasses import fields
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args
+from types import SimpleNamespace
+from typing import Any, get_type_hints
 
 import numpy as np
 import torch
-from damage import pick
+from damage import BYTES, edit_list, pick, place
 from fuzz_commands import commands, judge_command
 from fuzz_networks import judge_network, networks
 from fuzz_section import Section
@@ -24,7 +25,7 @@ from hypothesis import strategies as st
 
 from baselines import ITLinQ
 from marl import Dataset, DivergenceError, Learner, LearnerConfig, Policy, TrainingConfig, collect
-from marl.config import PRESETS, Algorithm, Paradigm
+from marl.config import PRESETS
 from marl.sweep.cells import OPTIONS
 from marl.sweep.grid import Sweep
 from marl.training.feeders import Offline, Updates
@@ -58,59 +59,26 @@ class _Nameless:
         raise RuntimeError("no repr")
 
 
-_WORDS = ("", "cpu", "cuda", "cuda:99", "c", "ctde", "sac", "iid", "jakes", "1", "nan", "\x00",
-          "\ud800", "é" * 9999)  # fmt: skip
-_NUMBERS = (0, 1, -1, 2, 7, 1000, 2**31, 2**63, 2**64, -(2**63), 10**30, 10**400, 10**5000)
-_REALS = (0.0, -0.0, 0.5, 1.0, 1e-320, 1e308, float("nan"), float("inf"), -float("inf"), 2.5)
-_ODD = (True, False, None, Ellipsis, NotImplemented, object(), _Nameless(), int, len)
-_ARRAYS = (np.array(0.5), np.array(np.nan), np.arange(3), np.array([]), np.datetime64("nat"),
-           torch.tensor(1.0), torch.ones(3), Fraction(1, 3), Fraction(10**400), complex(2, 1),
-           b"cpu", bytearray(b"1"), range(3), slice(3))  # fmt: skip
-_COLLECTIONS: tuple[Any, ...] = (
-    [], (), {}, set(), [1, 2], (64, 64), [[1]], {"n_aps": 4}, [None], [True], [2.0], [0],
-    [10**400], [[]] * 5000,
-)  # fmt: skip
-
-
-@st.composite
-def _numpy_scalars(draw: st.DrawFn) -> Any:
-    if draw(st.booleans()):
-        return pick(draw, np.int8, np.uint64, np.bool_)(min(abs(pick(draw, *_NUMBERS)), 100))
-    real = pick(draw, *_REALS)
-    kind = pick(draw, np.float64, np.float32, np.float16, np.longdouble)
-    return kind(real if abs(real) < 6e4 else 1.0)
-
-
+_WORDS = "cpu cuda cuda:99 c ctde sac iid jakes 1 nan"
+_REALS = (0.0, -0.0, 0.5, 1.0, 2.5, float("nan"), float("inf"), -float("inf"))
+_REAL_TYPES = (float, np.float64, np.float32, np.float16, np.longdouble)
 _JUNK = st.one_of(
-    st.sampled_from(_NUMBERS),
-    st.sampled_from(_REALS),
-    st.sampled_from(_ODD),
-    _numpy_scalars(),
-    st.sampled_from(_ARRAYS),
-    st.sampled_from(_WORDS),
-    st.sampled_from(_COLLECTIONS),
+    st.sampled_from([0, 1, -1, 2, 7, 1000, 2**31, 2**63, 2**64, -(2**63), 10**30, 10**400]),
+    st.sampled_from([kind(real) for kind in _REAL_TYPES for real in _REALS]),
+    st.sampled_from([kind(number) for kind in (np.int8, np.uint64, bool) for number in range(8)]),
+    st.sampled_from([1e-320, 1e308, 10**5000, Fraction(1, 3), Fraction(10**400), complex(2, 1)]),
+    st.sampled_from([None, ..., NotImplemented, object(), _Nameless(), int, len, slice(3)]),
+    st.sampled_from([np.array(0.5), np.array(np.nan), np.arange(3), np.array([]), range(3)]),
+    st.sampled_from([np.datetime64("nat"), torch.tensor(1.0), torch.ones(3), b"", bytearray(b"1")]),
+    st.sampled_from([*_WORDS.split(), "", "\x00", "\ud800", "é" * 9999]),
+    st.sampled_from([[], (), {}, set(), [1, 2], (64, 64), [[1]], {"n_aps": 4}, [[]] * 5000]),
+    st.sampled_from([[None], [True], [2.0], [0], [10**400], np.bool_(True), np.bool_(False)]),
 )
 """Values that are seldom allowed in a field, and now and then are."""
 
 
-class Call:
-    """A call that makes a configuration.
-
-    Args:
-        make: what is called.
-        arguments: positional ones.
-        values: keyword arguments.
-        names: an error must contain one of them.
-    """
-
-    def __init__(
-        self,
-        make: Callable[..., Any],
-        arguments: tuple[Any, ...],
-        values: dict[str, Any],
-        names: list[str],
-    ) -> None:
-        self.make, self.arguments, self.values, self.names = make, arguments, values, names
+class Call(SimpleNamespace):
+    """Call of ``make(*arguments, **values)``; an error must contain one of the ``names``."""
 
     def __repr__(self) -> str:
         values = [f"{name}={shown(value)}" for name, value in self.values.items()]
@@ -118,11 +86,8 @@ class Call:
 
 
 _MAKERS: tuple[tuple[type, Callable[..., Any]], ...] = (
-    (RRMConfig, RRMConfig),
-    (RRMConfig, RRMConfig.preset),
-    (LearnerConfig, LearnerConfig),
-    (LearnerConfig, LearnerConfig.preset),
-    (TrainingConfig, TrainingConfig),
+    *((kind, kind) for kind in (RRMConfig, LearnerConfig, TrainingConfig)),
+    *((kind, kind.preset) for kind in (RRMConfig, LearnerConfig)),
 )
 
 
@@ -145,7 +110,7 @@ def configurations(draw: st.DrawFn) -> Call:
         values.pop("preset", None)
         arguments = (draw(_JUNK),) if make is not kind else ()
         names.append("preset")
-    return Call(make, arguments, values, names)
+    return Call(make=make, arguments=arguments, values=values, names=names)
 
 
 def judge_configuration(call: Call) -> str:
@@ -169,34 +134,27 @@ def _positive(highest: float) -> st.SearchStrategy[float]:
     return st.floats(-8, min(3.0, float(np.log10(highest)))).map(lambda power: 10**power) | extremes
 
 
-def _hyperparameter(name: str, default: Any) -> st.SearchStrategy[Any]:
-    words = {
-        "paradigm": get_args(Paradigm),
-        "algorithm": get_args(Algorithm),
-        "cql_reduction": ("sum", "mean"),
-        "td_loss": ("half_squared", "huber"),
-        "act_on": ("actor", "critic"),
-    }
-    small = {"batch_size": 64, "n_critics": 4, "common_features": 12}
-    if name in words:
-        return st.sampled_from(words[name])
+_SMALL = {"batch_size": 64, "n_critics": 4, "common_features": 12}
+_SHARES = ("discount", "target_rate", "entropy_ratio", "epsilon_final")
+_MAY_BE_ZERO = ("cql_alpha", "entropy_ratio", "epsilon_final")
+
+
+def _hyperparameter(name: str, type_: Any) -> st.SearchStrategy[Any]:
     if name == "hidden_sizes":
         return st.lists(st.sampled_from([1, 2, 7, 32]), max_size=3).map(tuple)
-    if isinstance(default, bool):
-        return st.booleans()
-    if name in small:
-        return st.integers(1, small[name])
-    if isinstance(default, int):
+    if name in _SMALL:
+        return st.integers(1, _SMALL[name])
+    if type_ is int:
         return st.sampled_from([1, 2, 3, 1000, 2**31, 2**63 - 1, 2**63, 10**30])
-    shares = "discount", "target_rate", "entropy_ratio", "epsilon_final"
-    numbers = _positive(1.0 if name in shares else 1.7e308)
-    if name in ("cql_alpha", "entropy_ratio", "epsilon_final"):
-        return st.one_of(numbers, numbers, numbers, st.just(0.0))
-    return numbers
+    if type_ is float:
+        numbers = _positive(1.0 if name in _SHARES else 1.7e308)
+        zeros = [st.just(0.0)] if name in _MAY_BE_ZERO else []
+        return st.one_of(numbers, numbers, numbers, *zeros)
+    return st.from_type(type_)  # words and truth values
 
 
 _HYPERPARAMETERS = {
-    item.name: _hyperparameter(item.name, item.default) for item in fields(LearnerConfig)
+    name: _hyperparameter(name, type_) for name, type_ in get_type_hints(LearnerConfig).items()
 }
 _ALWAYS = ["paradigm", "algorithm", "batch_size", "hidden_sizes"]
 
@@ -275,6 +233,17 @@ episodes = 2
 schedulers = "max_weight,itlinq\""""
 
 
+_MARKS = (b"\xff\xfe", b"\x00", b"\n", b'"', b"'''", b"[", b"=", b"#", b"\xef\xbb\xbf", b"\r")
+
+
+@st.composite
+def _lines(draw: st.DrawFn) -> str:
+    """A heading, or a value for an option."""
+    value = _LONG if draw(st.integers(0, 99)) == 99 else pick(draw, *_TOML_VALUES)
+    option = f"{pick(draw, *_OPTIONS)} = {value}"
+    return str(pick(draw, option, option, pick(draw, *_HEADINGS)))
+
+
 @st.composite
 def sweeps(draw: st.DrawFn) -> bytes:
     """A small valid sweep in TOML, damaged in its structure and perhaps in its bytes."""
@@ -282,46 +251,18 @@ def sweeps(draw: st.DrawFn) -> bytes:
     collect = pick(draw, _COLLECT, _COLLECT, _COLLECT, "")
     lines = _SWEEP.replace("{collect}", collect).replace("{axis}", axis).split("\n")
     for _ in range(pick(draw, 1, 1, 2, 4)):
-        _damage_structure(draw, lines)
+        k, new = place(draw, len(lines)), draw(_lines())
+        (option, sign, value), (other, _sign, another) = lines[k].partition("="), new.partition("=")
+        what = draw(st.integers(0, 3))
+        if what < 2 or not sign:
+            edit_list(draw, lines, _lines())
+        else:
+            lines[k] = f"{option}={another}" if what == 2 else f"{other}={value}"
     content = "\n".join(lines).encode()
-    return _damage_bytes(draw, content) if draw(st.integers(0, 9)) > 6 else content
-
-
-def _damage_structure(draw: st.DrawFn, lines: list[str]) -> None:
-    k, other, kind = (draw(st.integers(0, last)) for last in (len(lines) - 1, len(lines) - 1, 6))
-    value = _LONG if draw(st.integers(0, 99)) == 99 else pick(draw, *_TOML_VALUES)
-    option = pick(draw, *_OPTIONS)
-    if kind == 0 and len(lines) > 1:
-        del lines[k]
-    elif kind == 1:
-        lines.insert(other, lines[k])
-    elif kind == 2:
-        lines[k], lines[other] = lines[other], lines[k]
-    elif kind == 3:
-        lines[k] = pick(draw, *_HEADINGS)
-    elif kind == 4:
-        lines.insert(k + 1, f"{option} = {value}")
-    elif kind == 5:
-        lines[k] = f"{lines[k].partition('=')[0]}= {value}"
-    else:
-        lines[k] = f"{option} = {lines[k].partition('=')[2]}"
-
-
-_MARKS = (b"\xff\xfe", b"\x00", b"\n", b'"', b"'''", b"[", b"=", b"#", "é".encode(),
-          b"\xef\xbb\xbf", b"\r")  # fmt: skip
-
-
-def _damage_bytes(draw: st.DrawFn, content: bytes) -> bytes:
-    for _ in range(pick(draw, 1, 1, 3, 10)):
-        k = draw(st.integers(0, len(content)))
-        cut, new = pick(
-            draw,
-            (1, bytes([draw(st.integers(0, 255))])),
-            (0, pick(draw, *_MARKS)),
-            (draw(st.integers(1, 19)), b""),
-            (0, content[: draw(st.integers(0, 49))]),
-        )
-        content = content[:k] + new + content[k + cut :]
+    if draw(st.integers(0, 9)) > 6:
+        content = BYTES[pick(draw, *BYTES)](draw, content, content)
+        k = place(draw, len(content))
+        content = content[:k] + bytes(pick(draw, b"", *_MARKS)) + content[k:]
     return content
 
 

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from unittest.mock import patch
 
-from damage import pick
+from damage import edit_list, pick
 from hypothesis import strategies as st
 
 from baselines.__main__ import main as baselines_main
@@ -69,20 +69,7 @@ def commands(draw: st.DrawFn) -> list[str]:
         start = [words[0]] if draw(st.integers(0, 4)) else []
         return [program, *start, *draw(st.lists(word, max_size=7))]
     for _ in range(pick(draw, 1, 1, 2, 3)):
-        if not words:
-            break
-        k, other = (draw(st.integers(0, len(words) - 1)) for _ in range(2))
-        kind = draw(st.integers(0, 5))
-        if kind == 0:
-            del words[k]
-        elif kind == 1:
-            words.insert(other, words[k])
-        elif kind == 2:
-            words[k], words[other] = words[other], words[k]
-        elif kind == 3:
-            words.insert(k, pick(draw, *_JUNK))
-        else:
-            words[k] = pick(draw, *_JUNK)
+        edit_list(draw, words, st.sampled_from(_JUNK))
     return [program, *words]
 
 

@@ -60,8 +60,10 @@ Content = dict[str, Any]
 class Kind:
     """Files of one kind."""
 
+    pattern: str
+    """Where it is in its folder."""
     load: Callable[[Path], Content]
-    """Loads the folder that was `Original.folder`."""
+    """Loads the folder."""
     mutations: Mapping[str, Mutation]
     forged: tuple[str, ...] = ()
     """Mutations that may make other valid content; behind any other only equal content may load."""
@@ -101,7 +103,7 @@ def load_dataset(folder: Path) -> Content:
 
 
 def load_run(folder: Path) -> Content:
-    """Load a run: its description, its policies and how they act, and what training resumes from."""
+    """Load a run: its description, policies, their actions, and what training resumes from."""
     run = folder / "run"
     description = describe(run)
     policies = load_policies(run)
@@ -152,6 +154,7 @@ def load_minari(folder: Path) -> Content:
 _TENSOR_FILE = {**BYTES, **HEADERS}
 KINDS: dict[str, Kind] = {
     "dataset": Kind(
+        "data.safetensors",
         load_dataset,
         {
             **_TENSOR_FILE,
@@ -162,6 +165,7 @@ KINDS: dict[str, Kind] = {
         weight=44,
     ),
     "checkpoint": Kind(
+        "run/checkpoint.safetensors",
         load_run,
         {
             **_TENSOR_FILE,
@@ -174,15 +178,17 @@ KINDS: dict[str, Kind] = {
         weight=36,
     ),
     "replay": Kind(
+        "run/replay-*",
         load_run,
         {**_TENSOR_FILE, "tensors forged": forge_tensors, "unsigned": unsigned},
         ("tensors forged", "unsigned"),
         ("replay: ",),
         weight=8,
     ),
-    "config.json": Kind(load_run, {**BYTES, **JSON}, weight=10),
-    "log.jsonl": Kind(load_log, {**BYTES}, (*BYTES,), weight=3),
+    "config.json": Kind("run/config.json", load_run, {**BYTES, **JSON}, weight=10),
+    "log.jsonl": Kind("run/log.jsonl", load_log, BYTES, (*BYTES,), weight=3),
     "arrays.npz": Kind(
+        "data.npz",
         load_arrays,
         {**BYTES, "arrays forged": forge_arrays},
         ("arrays forged",),
@@ -190,12 +196,14 @@ KINDS: dict[str, Kind] = {
         weight=5,
     ),
     "Minari, HDF5": Kind(
+        "fuzz-v0/data/main_data.hdf5",
         load_minari,
         {**BYTES, "arrays forged": forge_minari},
         names=("'fuzz-v0'",),
         weight=2,
     ),
     "Minari, JSON": Kind(
+        "fuzz-v0/data/metadata.json",
         load_minari,
         {**BYTES, **JSON, "code named": call_something},
         (*BYTES, *JSON, "code named"),
@@ -215,98 +223,49 @@ Logs and Minari's own metadata have no checksum, so there other content may load
 def build(folder: Path) -> list[Original]:
     """Write small valid files of every kind, in folders of their own."""
     recorded = collect(RandomWalk(silence=True), SMALL, 45, seed=1)
-    mixed = Dataset.mix([recorded, collect(ITLinQ(), SMALL, 30, seed=2)], 20)
+    foreign = {"environment": {"kind": "parallel", "name": "some_v0"}}
     datasets = {
         "network": recorded,
-        "mixed": mixed,
+        "mixed": Dataset.mix([recorded, collect(ITLinQ(), SMALL, 30, seed=2)], 20),
         "talking": collect(RandomWalk(), TALKING, 12),
-        "parallel": Dataset(
-            **recorded.tensors(), metadata={"environment": {"kind": "parallel", "name": "some_v0"}}
-        ),
+        "parallel": Dataset(**recorded.tensors(), metadata=foreign),
         "one row": recorded.subset(1),
     }
-    originals = []
     for name, dataset in datasets.items():
-        where = folder / f"dataset {name}"
-        where.mkdir()
-        dataset.write(where / "data.safetensors")
-        originals.append(_original("dataset", where, "data.safetensors"))
-    for where, files in _runs(folder, recorded).items():
-        originals += [_original(kind, where, file) for kind, file in files.items()]
-    where = folder / "arrays"
-    where.mkdir()
+        (folder / f"dataset {name}").mkdir()
+        dataset.write(folder / f"dataset {name}" / "data.safetensors")
+    _train(folder, recorded)
+    (folder / "arrays").mkdir()
     arrays: dict[str, Any] = dict(mdp_arrays(recorded))
-    np.savez(where / "data.npz", **arrays)
-    originals.append(_original("arrays.npz", where, "data.npz"))
+    np.savez(folder / "arrays" / "data.npz", **arrays)
     for name in ("network", "parallel"):
-        where = folder / f"minari {name}"
-        os.environ["MINARI_DATASETS_PATH"] = str(where)
+        os.environ["MINARI_DATASETS_PATH"] = str(folder / f"minari {name}")
         to_minari(datasets[name], "fuzz-v0")
-        originals += [
-            _original(f"Minari, {kind}", where, f"fuzz-v0/data/{file}")
-            for kind, file in _MINARI_FILES.items()
-        ]
-    return originals
+    return [
+        Original(name, where, str(path.relative_to(where)), Bytes(path.read_bytes()))
+        for name, kind in KINDS.items()
+        for where in sorted(folder.iterdir())
+        for path in where.glob(kind.pattern)
+    ]
 
 
-_MINARI_FILES = {"HDF5": "main_data.hdf5", "JSON": "metadata.json"}
-
-
-def _original(kind: str, folder: Path, file: str) -> Original:
-    return Original(kind, folder, file, Bytes((folder / file).read_bytes()))
-
-
-def _runs(folder: Path, dataset: Dataset) -> dict[Path, dict[str, str]]:
-    """Train runs of every scheme, offline and online.
-
-    Returns:
-        for each run's folder the kinds of its files, with their places.
-    """
-    tiny: dict[str, Any] = {
-        "hidden_sizes": (4,),
-        "batch_size": 4,
-        "replay_capacity": 20,
-        "learning_starts": 8,
-    }
-    training = TrainingConfig(
-        updates=2,
-        log_every=1,
-        evaluate_every=2,
-        checkpoint_every=2,
-        evaluation_episodes=1,
-        envs_per_seed=2,
-    )
-    schemes: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-        f"{paradigm} {algorithm}": (
-            {"paradigm": paradigm, "algorithm": algorithm},
-            {"dataset": dataset},
-        )
+def _train(folder: Path, dataset: Dataset) -> None:
+    """Train runs of every scheme, offline and online."""
+    every_second: Any = dict.fromkeys(("updates", "evaluate_every", "checkpoint_every"), 2)
+    training = TrainingConfig(log_every=1, evaluation_episodes=1, envs_per_seed=2, **every_second)
+    tiny = {"hidden_sizes": (4,), "batch_size": 4, "replay_capacity": 20, "learning_starts": 8}
+    offline: dict[str, Any] = {"dataset": dataset}
+    schemes: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        ({"paradigm": paradigm, "algorithm": algorithm}, offline)
         for paradigm in get_args(Paradigm)
         for algorithm in get_args(Algorithm)
-    }
-    schemes |= {
-        "shared": (
-            {"paradigm": "ctde", "share_parameters": True},
-            {"dataset": dataset, "seeds": (0, 5)},
-        ),
-        "common": ({"common_features": 2, "hidden_sizes": ()}, {"dataset": dataset}),
-        "online": ({"algorithm": "dqn"}, {"network": SMALL, "seeds": (3, 1)}),
-        "online parallel": (
-            {"paradigm": "i"},
-            {"make": lambda: rrm_v0.parallel_env(**SMALL.as_dict())},
-        ),
-    }
-    made = {}
-    for name, (learner, options) in schemes.items():
-        where = folder / f"run {name}"
-        where.mkdir()
-        run = train(where / "run", LearnerConfig(**{**tiny, **learner}), training, **options)
-        files = {
-            "checkpoint": "checkpoint.safetensors",
-            "config.json": "config.json",
-            "log.jsonl": "log.jsonl",
-        }
-        if "online" in name:
-            files["replay"] = next(run.glob("replay-*")).name
-        made[where] = {kind: f"run/{file}" for kind, file in files.items()}
-    return made
+    ]
+    schemes += [
+        ({"paradigm": "ctde", "share_parameters": True}, {**offline, "seeds": (0, 5)}),
+        ({"common_features": 2, "hidden_sizes": ()}, offline),
+        ({"algorithm": "dqn"}, {"network": SMALL, "seeds": (3, 1)}),
+        ({"paradigm": "i"}, {"make": lambda: rrm_v0.parallel_env(**SMALL.as_dict())}),
+    ]
+    for k, (learner, options) in enumerate(schemes):
+        config = LearnerConfig(**{**tiny, **learner})
+        train(folder / f"run {k}" / "run", config, training, **options)
