@@ -20,7 +20,7 @@ import marl.data.dataset
 import marl.runs.checkpoint
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no alarms and no pipes there")
-SEED, EACH = 11, 4
+SEED, EACH = 11, 10
 """Of the cases; how many for each kind of file and mutation."""
 
 
