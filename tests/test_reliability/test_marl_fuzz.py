@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import pickle
 import re
 import sys
@@ -20,7 +21,7 @@ import marl.data.dataset
 import marl.runs.checkpoint
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no alarms and no pipes there")
-SEED, EACH = 11, 10
+SEED, EACH = 11, 6
 """Of the cases; how many for each kind of file and mutation."""
 
 
@@ -83,7 +84,9 @@ def test_damaged_files_are_refused_or_equal(
         section = script.section.Section(cases, script.files.judge_file, seconds=60)
         before = outcomes.total()
         script.section.run(section, EACH, SEED, outcomes)
-        assert outcomes.total() == before + EACH
+        drawn = outcomes.total() - before
+        all_of_few = mutation == script.files.NO_FILE and drawn == len(script.files.INSTEAD)
+        assert drawn == EACH or all_of_few
     forged = {mutation for mutation, outcome in outcomes if outcome == "other"}
     assert forged <= {script.files.NO_FILE, *script.kinds.KINDS[kind].forged}
     refused = sum(number for (_, outcome), number in outcomes.items() if outcome == "refused")
@@ -99,6 +102,16 @@ def test_metadata_that_are_null_are_refused(
     content = script.damage.join_header({**header, "__metadata__": None}, data)
     case = script.files.Case(original, "unsigned", script.damage.Bytes(content))
     assert script.files.judge_file(case) == ("refused" if kind == "dataset" else "equal")
+
+
+def test_a_long_value_of_a_description_is_refused_in_short(
+    script: SimpleNamespace, originals: Any
+) -> None:
+    original = next(original for original in originals if original.kind == "config.json")
+    description = {**json.loads(original.content), "scheme": "a" * 10_000}
+    content = script.damage.Bytes(json.dumps(description).encode())
+    case = script.files.Case(original, "JSON edited", content)
+    assert script.files.judge_file(case) == "refused"
 
 
 def test_unchanged_files_load_equal(script: SimpleNamespace, originals: Any) -> None:
