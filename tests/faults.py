@@ -1,4 +1,4 @@
-"""Faults that tests really do: full disks, read-only folders, processes that are killed and interrupted."""
+"""Real faults: full disks, read-only folders, processes that are killed and interrupted."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import pytest
 from folders import ROOT, SCRIPTS
 
 OLD = '{"versions": {"rrm_env": "0.0"}}'
-"""The content of an earlier file of results, which a command may replace."""
+"""Content of an earlier file of results, which a command may replace."""
 
 
 def mounted(*options: str) -> bool:
-    """Whether the system lets this process mount."""
+    """Mount, and return whether the system allowed it."""
     return (
         sys.platform == "linux"
         and subprocess.run(["mount", *options], capture_output=True, check=False).returncode == 0
@@ -28,14 +28,14 @@ def mounted(*options: str) -> bool:
 
 
 class SmallDisk:
-    """A disk that a test fills; where nothing can be mounted, a limit on the size of files stands in for it."""
+    """A disk that a test fills, or a limit on the size of files where nothing can be mounted."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._is_mounted = mounted("-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder))
 
     def fill(self, left: int = 0) -> None:
-        """Leave this many bytes, in whole pages."""
+        """Leave this many bytes free, in whole pages."""
         if self._is_mounted:
             free = os.statvfs(self.folder)
             with (self.folder / "ballast").open("ab") as file:
@@ -44,14 +44,14 @@ class SmallDisk:
             self._limit(max(left, 1))
 
     def free(self) -> None:
-        """Take away what fills it."""
+        """Make the disk empty again."""
         if self._is_mounted:
             (self.folder / "ballast").unlink(missing_ok=True)
         else:
             self._limit(-1)
 
     def remove(self) -> None:
-        """Unmount it."""
+        """Unmount the disk."""
         self.free()
         if self._is_mounted:
             subprocess.run(["umount", "-l", str(self.folder)], check=True)
@@ -68,7 +68,7 @@ class SmallDisk:
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[SmallDisk]:
-    """A disk at a new folder."""
+    """Mount a small disk at a new folder."""
     folder.mkdir()
     disk = SmallDisk(folder)
     try:
@@ -79,7 +79,7 @@ def small_disk(folder: Path) -> Iterator[SmallDisk]:
 
 @contextmanager
 def read_only(folder: Path) -> Iterator[None]:
-    """Nothing can be written to the folder, not even by an administrator; skipped where the system cannot do that."""
+    """Let nobody write to the folder, not even an administrator; skip where that is impossible."""
     if mounted("--bind", str(folder), str(folder)):
         try:
             if not mounted("-o", "remount,ro,bind", str(folder)):
@@ -101,7 +101,7 @@ def read_only(folder: Path) -> Iterator[None]:
 
 
 def hidden(folder: Path) -> list[str]:
-    """Temporary and lock files."""
+    """Return the names of temporary and lock files."""
     return sorted(path.name for path in folder.rglob(".*"))
 
 
@@ -109,7 +109,7 @@ def hidden(folder: Path) -> list[str]:
 
 
 def started(program: str, *arguments: object) -> subprocess.Popen[str]:
-    """A Python process that runs the program, whose output is read by the test."""
+    """Start a Python process that runs the program; the test reads its output."""
     folders = (
         ROOT,
         ROOT / "tests",
@@ -147,7 +147,7 @@ def go_on(process: subprocess.Popen[str]) -> None:
 def until(
     condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 180
 ) -> None:
-    """Wait for something that a process does."""
+    """Wait until the condition holds, while the process runs."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, process.communicate()
@@ -156,7 +156,7 @@ def until(
 
 
 def stopped(process: subprocess.Popen[str], number: int) -> tuple[int, str, str]:
-    """Send the signal; exit status and output. Ending takes no longer than a minute."""
+    """Send the signal and return exit status and output; ending may take a minute."""
     os.kill(process.pid, number)
     output, errors = process.communicate(timeout=60)
     return process.returncode, output, errors

@@ -122,7 +122,7 @@ def read_safetensors(
             size = os.fstat(file.fileno()).st_size
             _require_memory(size)
             content = file.read(size)  # the file may grow meanwhile
-        return load(content), _header(content).get("__metadata__", {})
+        return load(content), _header(content).get("__metadata__") or {}
     except OSError as error:
         raise refusal(error.strerror or str(error)) from None
     except KeyError as error:  # safetensors has types that torch lacks

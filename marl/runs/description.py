@@ -135,7 +135,7 @@ def differences(name: str, before: Any, now: Any) -> list[str]:
     if isinstance(before, dict) and isinstance(now, dict):
         keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
         return [text for key in keys for text in differences(key, before.get(key), now.get(key))]
-    return [f"{name} was {before!r}, now {now!r}".removeprefix(" was ")]
+    return [f"{name} was {shown(before)}, now {shown(now)}".removeprefix(" was ")]
 
 
 CHECKPOINT, DESCRIPTION = "checkpoint.safetensors", "config.json"

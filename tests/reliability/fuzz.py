@@ -1,29 +1,43 @@
-"""Bad input at scale: files, configurations and command lines that nobody would write, given to the package that has to refuse them.
+"""Fuzzes the package with files, configurations and command lines that nobody would write.
 
-``python tests/reliability/fuzz.py`` mutates small valid files of every kind that the package loads (datasets, checkpoints, replays,
-config.json, log.jsonl, d3rlpy's arrays, Minari's folders) and loads each in a process under limits of time and memory. It must be refused
-by an error that names it, or load equal to the original. Where no checksum can tell (it was made to fit, or the format has none) other
-content may load, if it is valid. Then it draws configurations, networks, learners and command lines. Prints what came of all, writes
-docs/results/reliability_fuzz.json, keeps files with findings, and exits with 1 where there is one. ``--quick`` does the same in miniature.
+``python tests/reliability/fuzz.py`` damages small valid files of every kind that the package loads
+(datasets, checkpoints, replays, config.json, log.jsonl, d3rlpy's arrays, Minari's folders) and
+loads each in a process under limits of time and memory. A file must be refused by an error that
+names it, or load equal to the original. Where no checksum can tell (it was made to fit, or the
+format has none) other valid content may load. Then configurations, networks, learners, command
+lines and sweeps are drawn.
+
+Hypothesis draws the cases and shrinks each finding to a small case, which is printed; a file is
+also kept in a folder. ``--only SECTION --replay BYTES`` judges it again, where BYTES are those in
+the finding's line on ``@reproduce_failure``. The results go to docs/results/reliability_fuzz.json,
+and the exit status is 1 where there is a finding. ``--quick`` does a hundredth of everything.
 """
 
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import resource
+import shutil
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 import tyro
 from fuzz_calls import SECTIONS
-from fuzz_files import KINDS, Original, build
-from fuzz_workers import OUTCOMES, Case, Limits, Verdict, draw_case, mutate, run_cases
+from fuzz_files import file_sections, judge_file, unchanged
+from fuzz_kinds import KINDS, Original, build
+from fuzz_section import Section, run
 from rich.console import Console
 from rich.table import Table
 
@@ -32,13 +46,17 @@ from rrm_env.exit_status import status_of
 from rrm_env.files import check_writable, write_whole
 from rrm_env.provenance import origin
 
+COUNTED = ("dataset", "checkpoint", "replay")
+"""Kinds of files that the count is of; the others come on top."""
+OUTCOMES = ("refused", "equal", "other", "fine")
+"""Refused by name; loaded equal; loaded as other valid content; done as asked."""
+BATCH = 500
+"""Cases of one Hypothesis run."""
+RESULTS = Path(__file__).parents[2] / "docs" / "results" / "reliability_fuzz.json"
+
 
 class FindingError(RuntimeError):
     """Something was neither refused nor right."""
-
-
-COUNTED = ("dataset", "checkpoint", "replay")
-"""Kinds of files that the count is of; the others come on top."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +64,11 @@ class Options:
     """Options of the fuzzer."""
 
     count: int = 20_000
-    """Mutated files of datasets, checkpoints and replays; those of other kinds come on top."""
+    """Number of datasets, checkpoints and replays; files of other kinds come on top."""
     calls: int = 1000
-    """Draws of each other section: configurations, networks, learners, command lines."""
+    """Number of configurations, and of networks, learners, command lines and sweeps."""
     seed: int = 0
-    """Which files and draws."""
+    """The same seed draws the same cases."""
     workers: int = 2
     """Processes side by side."""
     seconds: float = 5.0
@@ -58,174 +76,160 @@ class Options:
     megabytes: int = 1024
     """Memory that loading a file may take."""
     only: tuple[str, ...] = ()
-    """Sections to run, such as files or networks; all where empty, and only then results are written."""
+    """Sections to run, such as dataset or networks; results are written only if all are run."""
     findings: Path = Path("fuzz_findings")
-    """Folder for files with findings, made where there is one."""
-    replay: Path | None = None
-    """Judge the case of a finding again; its name says which."""
+    """Folder for the files of findings; it is made when there is one."""
+    replay: str = ""
+    """Judge the one case again that a finding's line on @reproduce_failure describes."""
     quick: bool = False
-    """A hundredth of everything, and no results."""
+    """Do a hundredth of everything and write no results."""
+
+
+@dataclass
+class Tally:
+    """What came of a section's cases."""
+
+    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By mutation and outcome."""
+    findings: int = 0
+    seconds: float = 0.0
+    """Of its processes."""
 
 
 def main(options: Options) -> None:
-    """Fuzz, print, write (FindingError)."""
+    """Fuzz, print and write the results.
+
+    Raises:
+        FindingError: there was a finding.
+    """
     torch.set_num_threads(1)
-    names = ("files", *SECTIONS)
-    if unknown := [name for name in options.only if name not in names]:
-        raise ValueError(f"unknown section {unknown[0]!r}; allowed: {', '.join(names)}")
-    writes = not (options.quick or options.only or options.replay)
-    path = (
-        check_writable(
-            "results", Path(__file__).parents[2] / "docs" / "results" / "reliability_fuzz.json"
-        )
-        if writes
-        else None
-    )
-    share = 100 if options.quick else 1
-    began, found, result = time.perf_counter(), 0, {}
-    for name in options.only or names:
-        if name == "files":
-            result[name] = fuzz_files(options, options.count // share)
-        else:
-            result[name] = fuzz_calls(name, options, options.calls // share)
-        found += result[name]["findings"]
-    seconds = time.perf_counter() - began
-    print(f"{found} findings in {seconds:.0f} s")
+    began, counts = time.perf_counter(), _counts(options)
+    written = not (options.quick or options.only or options.replay)
+    path = check_writable("results", RESULTS) if written else None
+    tallies, megabytes = _fuzz(options, counts)
+    rows = _rows(tallies)
+    findings = sum(tally.findings for tally in tallies.values())
+    seconds = round(time.perf_counter() - began)
+    print(f"{findings} findings in {seconds} s, at most {megabytes} MB")
     if path:
+        numbers = {
+            key: value for key, value in asdict(options).items() if isinstance(value, (int, float))
+        }
         content = {
-            "origin": origin("torch", "safetensors", "minari", "h5py"),
-            "options": {
-                key: value
-                for key, value in asdict(options).items()
-                if isinstance(value, (int, float))
-            },
-            "seconds": round(seconds),
-            **result,
+            "origin": origin("torch", "safetensors", "minari", "h5py", "hypothesis"),
+            "options": numbers,
+            "seconds": seconds,
+            "largest_memory_mb": megabytes,
+            "findings": findings,
+            "rows": rows,
         }
         write_whole(path, lambda file: file.write((json.dumps(content, indent=1) + "\n").encode()))
         print(f"wrote {path}")
-    if found:
-        raise FindingError(
-            f"{found} findings; those of files are kept in {str(options.findings)!r}"
-        )
+    if findings:
+        raise FindingError(f"{findings} findings; their files are in {str(options.findings)!r}")
 
 
-# --- Files ---
+def _counts(options: Options) -> dict[str, int]:
+    """Cases of each section."""
+    share = sum(KINDS[kind].weight for kind in COUNTED) * (100 if options.quick else 1)
+    counts = {kind: -(-options.count * KINDS[kind].weight // share) for kind in KINDS}
+    counts |= dict.fromkeys(SECTIONS, options.calls // (100 if options.quick else 1))
+    if unknown := [name for name in options.only if name not in counts]:
+        raise ValueError(f"unknown section {unknown[0]!r}; allowed: {', '.join(counts)}")
+    if options.replay and len(options.only) != 1:
+        raise ValueError("replay needs one section in only")
+    return {name: counts[name] for name in options.only or counts}
 
 
-def fuzz_files(options: Options, count: int) -> dict[str, Any]:
-    """Judge ``count`` mutated datasets, checkpoints and replays, and the others that are drawn beside them."""
-    with tempfile.TemporaryDirectory() as name:
-        originals = build(Path(name))
-        cases = [_named(options)] if options.replay else _cases(options.seed, count, originals)
-        limits, memory, began = Limits(options.seconds, options.megabytes), [0], time.perf_counter()
-        verdicts = []
-        with progress("files", len(cases)) as advance:
-            for verdict in run_cases(
-                options.seed, cases, originals, limits, options.workers, memory.append
-            ):
-                verdicts.append(verdict)
-                advance(1)
-                if verdict.outcome == "finding":
-                    _keep(options, verdict, originals)
-        seconds = time.perf_counter() - began
-        return _summary(verdicts, originals, seconds, max(memory))
+# --- Processes ---
+
+_sections: dict[str, Section] = {}
+"""In a process that judges: all sections by name."""
 
 
-def _cases(seed: int, count: int, originals: Sequence[Original]) -> list[Case]:
-    cases: list[Case] = []
-    counted = 0
-    while counted < count:
-        cases.append(draw_case(seed, len(cases), originals))
-        counted += originals[cases[-1].original].kind in COUNTED
-    return cases
+def _start(originals: Sequence[Original], options: Options, scratch: str) -> None:
+    torch.set_num_threads(1)
+    tempfile.tempdir = tempfile.mkdtemp(dir=scratch)
+    os.chdir(tempfile.tempdir)
+    for original in originals:  # Libraries that are imported late do not count for the limits.
+        assert judge_file(unchanged(original)) == "equal"
+    _sections.update(file_sections(originals, options.seconds, options.megabytes), **SECTIONS)
 
 
-def _named(options: Options) -> Case:
-    assert options.replay is not None
-    described = json.loads(options.replay.with_suffix(".json").read_text())
-    return Case(*described["case"])
+def _batch(
+    name: str, count: int, seed: int, smallest: Path, replay: str
+) -> tuple[Counter[tuple[str, str]], str, float, int]:
+    """Judge some cases: their outcomes, a finding's text, seconds, and the process's kilobytes."""
+    began, outcomes, finding = time.perf_counter(), Counter[tuple[str, str]](), ""
+    try:
+        run(_sections[name], count, seed, outcomes, smallest, replay)
+    except BaseException as error:
+        finding = "".join(traceback.format_exception(error))
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return outcomes, finding, time.perf_counter() - began, memory
 
 
-def _keep(options: Options, verdict: Verdict, originals: Sequence[Original]) -> None:
-    options.findings.mkdir(exist_ok=True)
-    path = options.findings / f"seed_{options.seed}_case_{verdict.case.number}"
-    path.write_bytes(mutate(options.seed, verdict.case, originals))
-    described = {
-        "case": verdict.case,
-        "seed": options.seed,
-        "kind": originals[verdict.case.original].kind,
-        "detail": verdict.detail,
-    }
-    path.with_suffix(".json").write_text(json.dumps(described, indent=1))
-    if options.replay:
-        print(verdict.detail)
+def _fuzz(options: Options, counts: dict[str, int]) -> tuple[dict[str, Tally], int]:
+    """Judge all cases, in batches; the tallies, and the most megabytes that a process used."""
+    tallies, kilobytes = {name: Tally() for name in counts}, 0
+    folder, scratch = options.findings.resolve(), tempfile.mkdtemp()
+    context = multiprocessing.get_context("spawn")
+    originals = build(Path(scratch)) if counts.keys() & KINDS.keys() else []
+    arguments = originals, options, scratch
+    with ProcessPoolExecutor(options.workers, context, _start, arguments) as pool:
+        names = {}
+        for name, count in counts.items():
+            for k in range(0, 1 if options.replay else count, BATCH):
+                seed = int.from_bytes(f"{options.seed} {k} {name}".encode())
+                size = min(BATCH, count - k)
+                smallest = folder / f"{name} {seed % 2**32}"
+                names[pool.submit(_batch, name, size, seed, smallest, options.replay)] = name
+        with progress("cases", sum(counts.values())) as advance:
+            for future in as_completed(names):
+                name = names[future]
+                try:
+                    outcomes, finding, seconds, memory = future.result()
+                except BrokenProcessPool:
+                    raise FindingError(
+                        f"a process died; what it was loading lies in {scratch!r}, and its "
+                        "traceback stands above if it hung; "
+                        f"unfinished: {name}, seed {options.seed}"
+                    ) from None
+                tallies[name].outcomes += outcomes
+                tallies[name].seconds += seconds
+                kilobytes = max(kilobytes, memory)
+                advance(outcomes.total())
+                if finding:
+                    tallies[name].findings += 1
+                    print(f"{name}: {finding}")
+    shutil.rmtree(scratch)
+    return tallies, round(kilobytes / 1024)
 
 
-def _summary(
-    verdicts: Sequence[Verdict], originals: Sequence[Original], seconds: float, kilobytes: int
-) -> dict[str, Any]:
-    counts = Counter(
-        (originals[verdict.case.original].kind, verdict.case.mutation, verdict.outcome)
-        for verdict in verdicts
-    )
-    table = Table(title="Mutated files", title_justify="left")
-    for heading in ("File", "Mutation", "Tried", *(outcome.capitalize() for outcome in OUTCOMES)):
-        table.add_column(heading, justify="left" if heading in ("File", "Mutation") else "right")
+def _rows(tallies: dict[str, Tally]) -> list[dict[str, Any]]:
+    """Print and return outcomes of the cases of each section and of each of its mutations."""
     rows: list[dict[str, Any]] = []
-    for kind, mutation in sorted(
-        {(kind, mutation) for kind, mutation, _ in counts},
-        key=lambda row: ([*KINDS].index(row[0]), row[1]),
-    ):
-        numbers = {outcome: counts[kind, mutation, outcome] for outcome in OUTCOMES}
-        rows.append({"file": kind, "mutation": mutation, "tried": sum(numbers.values()), **numbers})
-        table.add_row(
-            kind,
-            mutation,
-            *(f"{number:,}" for number in (sum(numbers.values()), *numbers.values())),
-        )
+    for name, tally in tallies.items():
+        mutations = sorted({mutation for mutation, _ in tally.outcomes})
+        for mutation in mutations if mutations == [""] else ["", *mutations]:
+            numbers = {
+                outcome: sum(
+                    number
+                    for (label, found), number in tally.outcomes.items()
+                    if found == outcome and mutation in ("", label)
+                )
+                for outcome in OUTCOMES
+            }
+            drawn = sum(numbers.values())
+            rows.append({"section": name, "mutation": mutation or "all", "drawn": drawn, **numbers})
+    table = Table("Section", "Mutation")
+    for heading in ("drawn", *OUTCOMES):
+        table.add_column(heading.capitalize(), justify="right")
+    for row in rows:
+        cells = (f"{value:,}" if isinstance(value, int) else value for value in row.values())
+        table.add_row(*cells)
     Console().print(table)
-    totals = {outcome: sum(row[outcome] for row in rows) for outcome in OUTCOMES}
-    counted = sum(row["tried"] for row in rows if row["file"] in COUNTED)
-    rate = len(verdicts) / seconds
-    print(
-        f"{len(verdicts):,} mutated files, {counted:,} of them datasets and checkpoints: {totals['refused']:,} refused, "
-        f"{totals['equal']:,} loaded equal, {totals['other']:,} loaded as other valid content where no checksum can tell, "
-        f"{totals['finding']:,} findings; {rate:.0f} files/s, at most {kilobytes / 1024:.0f} MB"
-    )
-    return {
-        "files": len(verdicts),
-        "datasets_and_checkpoints": counted,
-        **totals,
-        "findings": totals["finding"],
-        "seconds": round(seconds),
-        "largest_memory_mb": round(kilobytes / 1024),
-        "rows": rows,
-    }
-
-
-# --- Everything else ---
-
-
-def fuzz_calls(name: str, options: Options, count: int) -> dict[str, Any]:
-    """Draw ``count`` calls of a section and count what came of them."""
-    began, outcomes, findings = time.perf_counter(), Counter[str](), []
-    with progress(name, count) as advance:
-        for outcome, detail in SECTIONS[name](options.seed, count):
-            outcomes[outcome] += 1
-            advance(1)
-            if outcome == "finding":
-                findings.append(detail)
-    for detail in findings[:20]:
-        print(detail)
-    told = ", ".join(f"{number:,} {outcome}" for outcome, number in sorted(outcomes.items()))
-    print(f"{name}: {outcomes.total():,} drawn in {time.perf_counter() - began:.0f} s: {told}")
-    return {
-        "tried": outcomes.total(),
-        **outcomes,
-        "findings": len(findings),
-        "seconds": round(time.perf_counter() - began),
-    }
+    return rows
 
 
 if __name__ == "__main__":

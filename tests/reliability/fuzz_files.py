@@ -1,74 +1,137 @@
-"""Valid files of every kind that the package reads, how each is loaded, and what may come of which mutation."""
+"""Damaged files: drawing, loading and judging them.
+
+A damaged file must be refused by an error that names it, or load equal to the original. Where no
+checksum can tell (it was made to fit, or the format has none) other valid content may load.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-import fuzz_forgeries as forgeries
-import fuzz_mutations as mutations
-import numpy as np
-import torch
-from fuzz_mutations import Mutation
+from damage import CANARY, Bytes
+from fuzz_kinds import KINDS, Content, Original
+from fuzz_section import Section
+from hypothesis import assume
+from hypothesis import strategies as st
 from torch import Tensor
 
-from baselines import ITLinQ, RandomWalk
-from marl import Dataset, LearnerConfig, TrainingConfig, collect, load_policies, train
-from marl.config import Algorithm, Paradigm
-from marl.data.replay import Replay
-from marl.exchange.card import behaviours, dataset_card
-from marl.exchange.d3rlpy import MDP_ARRAYS, from_mdp_arrays, mdp_arrays, read_mdp_arrays
-from marl.exchange.minari import from_minari, to_minari
-from marl.learner.learner import Learner
-from marl.runs.checkpoint import load_tensors, read_log
-from marl.runs.description import describe
-from marl.team import Team
-from marl.training.curves import learning_curve
-from rrm_env import RRMConfig, rrm_v0
-
-SMALL = RRMConfig(n_aps=2, n_ues=6, n_candidates=2, episode_length=10)
-TALKING = RRMConfig(
-    n_aps=3,
-    n_ues=5,
-    n_candidates=1,
-    episode_length=7,
-    messages="best",
-    turns="by_load",
-    measurements="large_scale",
-)
-
-Content = dict[str, Any]
-"""What a load gave, by name: texts, numbers and lists of numbers, and tensors; equal contents are equal in all of them."""
+from marl import DatasetError, RunError, UnfinishedRunWarning
 
 
 @dataclass(frozen=True)
-class Kind:
-    """Files of one kind."""
+class Case:
+    """A damaged file, or something else in its place."""
 
-    load: Callable[[Path], Content]
-    """From the folder that `Original.folder` became; refuses by an error that names it."""
-    mutations: Mapping[str, Mutation]
-    forged: tuple[str, ...] = ()
-    """Mutations that make other, valid content: it may load as such. Behind any other mutation only equal content may."""
-    names: tuple[str, ...] = ()
-    """What errors may call the file by, other than its path."""
-    weight: int = 1
-    """Its share of all files."""
+    original: Original
+    mutation: str
+    content: Bytes
+    instead: str = ""
+    """What is in its place: one of `INSTEAD`."""
 
 
-@dataclass(frozen=True)
-class Original:
-    """A valid file."""
+NO_FILE = "no regular file"
+"""The mutation that puts something else than a file in its place."""
+INSTEAD: dict[str, Callable[[Path], object] | None] = {
+    "nothing": None,
+    "folder": Path.mkdir,
+    "pipe": os.mkfifo,
+    "link to nothing": lambda path: path.symlink_to("missing"),
+    "link to itself": lambda path: path.symlink_to(path.name),
+    "device": lambda path: path.symlink_to("/dev/null"),
+    "endless device": lambda path: path.symlink_to("/dev/zero"),
+}
 
-    kind: str
-    folder: Path
-    """Everything that is loaded together with it."""
-    file: str
-    """Its place there."""
-    content: bytes = field(repr=False)
+
+@st.composite
+def damaged(draw: st.DrawFn, originals: Sequence[Original], mutation: str = "") -> Case:
+    """One of the originals, all of one kind, damaged by this mutation or by any."""
+    original, other = draw(st.sampled_from(originals)), draw(st.sampled_from(originals))
+    mutations = KINDS[original.kind].mutations
+    if not mutation:
+        rare = draw(st.integers(0, 99)) == 99
+        mutation = NO_FILE if rare else draw(st.sampled_from([*mutations]))
+    if mutation == NO_FILE:
+        return Case(original, NO_FILE, Bytes(), draw(st.sampled_from([*INSTEAD])))
+    content = mutations[mutation](draw, original.content, other.content)
+    # A splice of two files may be the other file, whole.
+    assume(all(content != one.content for one in originals if one is not original))
+    return Case(original, mutation, Bytes(content))
+
+
+def unchanged(original: Original) -> Case:
+    """The original, as a case."""
+    return Case(original, "unchanged", original.content)
+
+
+# --- Judging ---
+
+REFUSALS = (DatasetError, RunError, ValueError, TypeError)
+"""These types themselves, since the errors of json and of Unicode are ValueErrors too."""
+
+
+def judge_file(case: Case) -> str:
+    """Load a damaged file.
+
+    Returns:
+        "refused" by an error that names the file; "equal" to the original; or "other" valid content
+        where no checksum can tell.
+
+    Raises:
+        AssertionError: anything else happened, or code in the file was run.
+        Exception: an error that is not one of `REFUSALS`.
+    """
+    kind, expected = KINDS[case.original.kind], _expected(case.original)
+    with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():
+        # A forged description may announce more updates than there were.
+        warnings.simplefilter("ignore", UnfinishedRunWarning)
+        folder = Path(name) / "case"
+        shutil.copytree(case.original.folder, folder)
+        _put(case, folder / case.original.file)
+        try:
+            loaded = kind.load(folder)
+        except REFUSALS as error:
+            _check_refusal(error, (str(folder), *kind.names))
+            return "refused"
+        finally:
+            if Path(CANARY).exists():
+                Path(CANARY).rmdir() if Path(CANARY).is_dir() else Path(CANARY).unlink()
+                raise AssertionError("code in the file was run")
+    if same(loaded, expected):
+        return "equal"
+    if case.mutation in kind.forged:
+        return "other"
+    raise AssertionError("other content was loaded")
+
+
+@cache
+def _expected(original: Original) -> Content:
+    return KINDS[original.kind].load(original.folder)
+
+
+def _put(case: Case, path: Path) -> None:
+    path.unlink()
+    if case.mutation != NO_FILE:
+        path.write_bytes(case.content)
+    elif make := INSTEAD[case.instead]:
+        make(path)
+
+
+def _check_refusal(error: Exception, names: Sequence[str]) -> None:
+    message = str(error)
+    if type(error) not in REFUSALS:
+        raise error
+    if "MemoryError" in message or "Unable to allocate" in message:
+        raise AssertionError("it needs too much memory") from error
+    if not any(name in message for name in names) or len(message) > 5000:
+        raise AssertionError("refused without naming the file, or at length") from error
 
 
 def same(one: Any, other: Any) -> bool:
@@ -86,227 +149,14 @@ def same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and bool(one == other)
 
 
-# --- Loading, and using what was loaded ---
-
-
-def use_dataset(dataset: Dataset) -> Content:
-    """Everything that is done with a dataset."""
-    dataset_card(dataset)
-    assert sum(behaviour.transitions for behaviour in behaviours(dataset)) == len(dataset)
-    assert torch.isfinite(dataset.transitions().observation).all()
-    assert dataset.subset(1).team == dataset.team
-    return {"fingerprint": dataset.fingerprint()}
-
-
-def load_dataset(folder: Path) -> Content:
-    """A dataset's file."""
-    return use_dataset(Dataset.read(folder / "data.safetensors"))
-
-
-def load_run(folder: Path) -> Content:
-    """What a run's folder says it is, its policies and how they act, all that training goes on from, and its log."""
-    run = folder / "run"
-    description = describe(run)
-    policies = load_policies(run)
-    acting = []
-    for policy in policies:
-        team, generator = policy.team, np.random.default_rng(0)
-        mask = (generator.random((16, team.n_agents, team.n_actions)) < 0.5).astype(np.uint8)
-        mask[..., -1] = 1
-        chosen = policy.actions(generator.normal(size=(16, team.n_agents, team.n_features)), mask)
-        assert np.take_along_axis(mask, chosen[..., None], -1).all(), "illegal action"
-        acting.append(chosen.tolist())
-    tensors, replay = load_tensors(
-        run, with_replay=description["data"] is None
-    )  # trained online, not from a dataset
-    config, team = LearnerConfig.from_dict(description["learner"]), Team(**description["team"])
-    learner = Learner(config, team, description["seeds"])
-    learner.load(tensors)
-    if replay is not None:
-        Replay(team, len(learner.seeds), config.replay_capacity, learner.device).load(replay)
+def file_sections(
+    originals: Sequence[Original], seconds: float, megabytes: int
+) -> dict[str, Section]:
+    """Return a section for each kind of file, with these limits of one load."""
+    of_kind = {
+        kind: [original for original in originals if original.kind == kind] for kind in KINDS
+    }
     return {
-        "config": config,
-        "scheme": description["scheme"],
-        "acting": acting,
-        "tensors": tensors,
-        "replay": replay or {},
+        kind: Section(damaged(some), judge_file, seconds, megabytes)
+        for kind, some in of_kind.items()
     }
-
-
-def load_log(folder: Path) -> Content:
-    """A run, and its log."""
-    content = load_run(folder)
-    learning_curve(folder / "run")
-    return {**content, "log": list(read_log(folder / "run"))}
-
-
-def load_arrays(folder: Path) -> Content:
-    """d3rlpy's arrays."""
-    return use_dataset(from_mdp_arrays(read_mdp_arrays(folder / "data.npz"), SMALL))
-
-
-def load_minari(folder: Path) -> Content:
-    """A Minari dataset."""
-    os.environ["MINARI_DATASETS_PATH"] = str(folder)
-    return use_dataset(from_minari("fuzz-v0"))
-
-
-# --- Kinds ---
-
-_TENSOR_FILE = {**mutations.BYTES, **mutations.HEADERS}
-KINDS: dict[str, Kind] = {
-    "dataset": Kind(
-        load_dataset,
-        {
-            **_TENSOR_FILE,
-            "description forged": forgeries.forge_description,
-            "tensors forged": forgeries.forge_tensors,
-        },
-        ("description forged", "tensors forged"),
-        weight=44,
-    ),
-    "checkpoint": Kind(
-        load_run,
-        {
-            **_TENSOR_FILE,
-            "tensors forged": forgeries.forge_checkpoint,
-            "owner forged": forgeries.forge_owner,
-            "unsigned": forgeries.unsigned,
-        },
-        ("tensors forged", "unsigned"),
-        ("checkpoint: ",),
-        weight=36,
-    ),
-    "replay": Kind(
-        load_run,
-        {
-            **_TENSOR_FILE,
-            "tensors forged": forgeries.forge_checkpoint,
-            "unsigned": forgeries.unsigned,
-        },
-        ("tensors forged", "unsigned"),
-        ("replay: ",),
-        weight=8,
-    ),
-    "config.json": Kind(load_run, {**mutations.BYTES, **mutations.JSON}, weight=10),
-    "log.jsonl": Kind(load_log, {**mutations.BYTES}, (*mutations.BYTES,), weight=3),
-    "arrays.npz": Kind(
-        load_arrays,
-        {**mutations.BYTES, "arrays forged": forgeries.forge_arrays},
-        ("arrays forged",),
-        (*MDP_ARRAYS, *Dataset.__dataclass_fields__),
-        weight=5,
-    ),
-    "Minari, HDF5": Kind(
-        load_minari,
-        {**mutations.BYTES, "arrays forged": forgeries.forge_minari},
-        names=("'fuzz-v0'",),
-        weight=2,
-    ),
-    "Minari, JSON": Kind(
-        load_minari,
-        {**mutations.BYTES, **mutations.JSON, "code named": forgeries.call_something},
-        (*mutations.BYTES, *mutations.JSON, "code named"),
-        ("'fuzz-v0'",),
-        weight=2,
-    ),
-}
-"""Everything that the package loads. Logs and Minari's own metadata have no checksum, so there other content may load where it is valid."""
-
-
-# --- Originals ---
-
-
-def build(folder: Path) -> list[Original]:
-    """Small valid files of every kind, in folders of their own."""
-    recorded = collect(RandomWalk(silence=True), SMALL, 45, seed=1)
-    mixed = Dataset.mix([recorded, collect(ITLinQ(), SMALL, 30, seed=2)], 20)
-    datasets = {
-        "network": recorded,
-        "mixed": mixed,
-        "talking": collect(RandomWalk(), TALKING, 12),
-        "parallel": Dataset(
-            **recorded.tensors(), metadata={"environment": {"kind": "parallel", "name": "some_v0"}}
-        ),
-        "one row": recorded.subset(1),
-    }
-    originals = []
-    for name, dataset in datasets.items():
-        where = folder / f"dataset {name}"
-        where.mkdir()
-        dataset.write(where / "data.safetensors")
-        originals.append(_original("dataset", where, "data.safetensors"))
-    for where, files in _runs(folder, recorded).items():
-        originals += [_original(kind, where, file) for kind, file in files.items()]
-    where = folder / "arrays"
-    where.mkdir()
-    np.savez(where / "data.npz", **mdp_arrays(recorded))  # type: ignore[arg-type] # numpy's stub takes the first array for a flag
-    originals.append(_original("arrays.npz", where, "data.npz"))
-    for name in ("network", "parallel"):
-        where = folder / f"minari {name}"
-        os.environ["MINARI_DATASETS_PATH"] = str(where)
-        to_minari(datasets[name], "fuzz-v0")
-        originals += [
-            _original(f"Minari, {kind}", where, f"fuzz-v0/data/{file}")
-            for kind, file in _MINARI_FILES.items()
-        ]
-    return originals
-
-
-_MINARI_FILES = {"HDF5": "main_data.hdf5", "JSON": "metadata.json"}
-
-
-def _original(kind: str, folder: Path, file: str) -> Original:
-    return Original(kind, folder, file, (folder / file).read_bytes())
-
-
-def _runs(folder: Path, dataset: Dataset) -> dict[Path, dict[str, str]]:
-    """Runs of every scheme, offline and online; which of each one's files are of which kind."""
-    tiny: dict[str, Any] = {
-        "hidden_sizes": (4,),
-        "batch_size": 4,
-        "replay_capacity": 20,
-        "learning_starts": 8,
-    }
-    training = TrainingConfig(
-        updates=2,
-        log_every=1,
-        evaluate_every=2,
-        checkpoint_every=2,
-        evaluation_episodes=1,
-        envs_per_seed=2,
-    )
-    schemes: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-        f"{paradigm} {algorithm}": (
-            {"paradigm": paradigm, "algorithm": algorithm},
-            {"dataset": dataset},
-        )
-        for paradigm in get_args(Paradigm)
-        for algorithm in get_args(Algorithm)
-    }
-    schemes |= {
-        "shared": (
-            {"paradigm": "ctde", "share_parameters": True},
-            {"dataset": dataset, "seeds": (0, 5)},
-        ),
-        "common": ({"common_features": 2, "hidden_sizes": ()}, {"dataset": dataset}),
-        "online": ({"algorithm": "dqn"}, {"network": SMALL, "seeds": (3, 1)}),
-        "online parallel": (
-            {"paradigm": "i"},
-            {"make": lambda: rrm_v0.parallel_env(**SMALL.as_dict())},
-        ),
-    }
-    made = {}
-    for name, (learner, options) in schemes.items():
-        where = folder / f"run {name}"
-        where.mkdir()
-        run = train(where / "run", LearnerConfig(**{**tiny, **learner}), training, **options)
-        files = {
-            "checkpoint": "checkpoint.safetensors",
-            "config.json": "config.json",
-            "log.jsonl": "log.jsonl",
-        }
-        if "online" in name:
-            files["replay"] = next(run.glob("replay-*")).name
-        made[where] = {kind: f"run/{file}" for kind, file in files.items()}
-    return made

@@ -1,144 +1,140 @@
-"""Draws networks over the whole allowed range of every field and plays an episode of each; needs no learners."""
+"""Hypothesis strategy for networks over the whole range of every field, and episodes of them.
+
+Needs no learners.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import Field, fields
-from random import Random
 from typing import Any
 
 import numpy as np
-from network_checks import CheckError, check_arrays, require
+from hypothesis import strategies as st
+from network_checks import check_arrays, require
 
 from rrm_env import PRESETS, DeploymentError, Network, RRMConfig, metrics
 from rrm_env.joint import joint_observation_space
 
 MOST_LINKS = 200_000
-"""Access points times users times reports kept: memory and time of one draw stay small. Each of these reaches its own extremes."""
+"""Access points times users times reports kept, so that memory and time of one network stay small.
+
+Each of these numbers still reaches its own extremes.
+"""
 MOST_FEATURES = 1_000_000
 """Numbers in the observations of all access points."""
 MOST_STEPS = 12
-_LINKED = ("n_ues", "csi_delay", "n_aps")
+_FIELDS = {item.name: item for item in fields(RRMConfig)}
 
 
-def draw_network(rng: Random) -> RRMConfig | str:
-    """A configuration, some or all of whose fields are drawn over their whole range; the refusal where values contradict each other."""
-    known = {item.name: item for item in fields(RRMConfig)}
-    base = RRMConfig(**PRESETS[rng.choice([*PRESETS])]).as_dict()
-    names = rng.sample([*known], rng.choice((1, 2, 4, 8, len(known))))
-    values = _limited({**base, **{name: draw_value(rng, known[name]) for name in names}})
-    if rng.random() < 0.9:  # else most would contradict each other
-        values = _reconciled(rng, values)
-    try:
-        return RRMConfig(**values)
-    except ValueError as error:
-        return str(error)
+@st.composite
+def networks(draw: st.DrawFn) -> tuple[dict[str, Any], int]:
+    """Fields of a configuration, some or all of them from their whole range, and a seed."""
+    values = RRMConfig.preset(draw(st.sampled_from([*PRESETS]))).as_dict()
+    size = draw(st.sampled_from([1, 2, 4, 8, len(_FIELDS)]))
+    names = st.lists(st.sampled_from([*_FIELDS]), min_size=size, max_size=size, unique=True)
+    values |= {name: draw(_RANGES[name]) for name in draw(names)}
+    _limit(values)
+    if draw(st.integers(0, 9)):  # otherwise most values would contradict each other
+        _reconcile(values, draw(st.floats(0, 0.6)), draw(st.floats(0, 0.3)))
+    return values, draw(st.integers(0, 2**62 - 1))
 
 
-def draw_value(rng: Random, item: Field[Any]) -> Any:
-    """A value of a field: a word; or a bound, or a number between them, whatever its order of magnitude."""
+def _range(item: Field[Any]) -> st.SearchStrategy[Any]:
+    """A word; or a bound, or a number between the bounds, of any order of magnitude."""
     if "allowed" in item.metadata:
-        return rng.choice(item.metadata["allowed"])
-    if item.metadata["none"] and rng.random() < 0.2:
-        return None
+        return st.sampled_from(item.metadata["allowed"])
     low, high = item.metadata["low"], item.metadata["high"]
     smallest = math.nextafter(low, math.inf) if item.metadata["above"] else low
-    drawn = rng.choice(
-        (
-            smallest,
-            high,
-            rng.uniform(low, high),
-            _any_magnitude(rng, low, high),
-            _any_magnitude(rng, low, high),
-        )
-    )
-    drawn = min(max(drawn, smallest), high)
-    return int(drawn) if item.type == "int" else drawn
-
-
-def _any_magnitude(rng: Random, low: float, high: float) -> float:
     largest = max(abs(low), abs(high))
-    smallest = low if low > 0 else largest * 1e-12
-    size = math.exp(rng.uniform(math.log(smallest), math.log(largest)))
-    return -size if low < 0 and (high <= 0 or rng.random() < 0.5) else size
+    sizes = st.floats(math.log(low if low > 0 else largest * 1e-12), math.log(largest))
+    magnitudes = sizes.map(math.exp)
+    if low < 0:
+        magnitudes = magnitudes.map(lambda size: -size) | magnitudes
+    numbers = st.one_of(
+        st.sampled_from([smallest, high]), st.floats(float(low), float(high)), magnitudes
+    ).map(lambda number: min(max(number, smallest), high))
+    if item.type == "int":
+        numbers = numbers.map(int)
+    return st.none() | numbers if item.metadata["none"] else numbers
 
 
-def _limited(values: dict[str, Any]) -> dict[str, Any]:
-    """With sizes that fit: of those that multiply, the largest gives way."""
+_RANGES = {name: _range(item) for name, item in _FIELDS.items()}
+
+
+def _limit(values: dict[str, Any]) -> None:
+    """Halve the largest of the sizes that multiply until they fit."""
     while values["n_aps"] * values["n_ues"] * (values["csi_delay"] + 1) > MOST_LINKS:
-        largest = max(_LINKED, key=lambda name: values[name])
-        values[largest] //= 2
+        values[max(("n_ues", "csi_delay", "n_aps"), key=values.__getitem__)] //= 2
     while _features(values) > MOST_FEATURES:
-        largest = max(("n_aps", "n_candidates"), key=lambda name: values[name])
-        values[largest] //= 2
-    return values
+        values[max(("n_aps", "n_candidates"), key=values.__getitem__)] //= 2
 
 
 def _features(values: dict[str, Any]) -> int:
     aps, candidates = values["n_aps"], values["n_candidates"]
     of_candidate = 2 + aps * (values["measurements"] != "none")
-    told = {"none": 0, "best": 1, "all": candidates}[values["messages"]]
-    return int(aps * of_candidate * (candidates + aps * told))
+    received = {"none": 0, "best": 1, "all": candidates}[values["messages"]]
+    return int(aps * of_candidate * (candidates + aps * received))
 
 
-def _reconciled(rng: Random, values: dict[str, Any]) -> dict[str, Any]:
-    """With distances that fit into the square, and with a link budget within what `RRMConfig` allows."""
+def _reconcile(values: dict[str, Any], ap_share: float, ue_share: float) -> None:
+    """Make distances fit into the square, and the link budget into what `RRMConfig` allows."""
     side = values["area_side_m"]
     spacing = side / math.sqrt(values["n_aps"])
-    values["min_ap_distance_m"] = min(values["min_ap_distance_m"], rng.uniform(0, 0.6) * spacing)
-    values["min_ue_distance_m"] = max(
-        1e-3, min(values["min_ue_distance_m"], rng.uniform(0, 0.3) * spacing)
-    )
+    values["min_ap_distance_m"] = min(values["min_ap_distance_m"], ap_share * spacing)
+    values["min_ue_distance_m"] = max(1e-3, min(values["min_ue_distance_m"], ue_share * spacing))
     values["ue_speed_mps"] = min(values["ue_speed_mps"], 0.999 * side / values["step_duration_s"])
     if values["fading"] == "jakes":
-        values["carrier_hz"] = min(
-            values["carrier_hz"],
-            2e14 / max(1e-9, values["ue_speed_mps"] * values["step_duration_s"]),
-            1e13,
-        )
-    noise = (
-        values["noise_psd_dbm_hz"]
-        + 10 * math.log10(values["bandwidth_hz"])
-        + values["noise_figure_db"]
-    )
-    budget = (
-        values["tx_power_dbm"] - noise - values["path_loss_intercept_db"] - values["wall_loss_db"]
-    )
-    nearest = (
-        -values["path_loss_slope_db"] * min(0.0, math.log10(values["min_ue_distance_m"]))
-        + 7 * values["shadowing_std_db"]
-    )
+        walked = max(1e-9, values["ue_speed_mps"] * values["step_duration_s"])
+        values["carrier_hz"] = min(values["carrier_hz"], 2e14 / walked, 1e13)
+    bandwidth_db = 10 * math.log10(values["bandwidth_hz"])
+    noise = values["noise_psd_dbm_hz"] + bandwidth_db + values["noise_figure_db"]
+    losses = values["path_loss_intercept_db"] + values["wall_loss_db"]
+    budget = values["tx_power_dbm"] - noise - losses
+    slope = values["path_loss_slope_db"] * min(0.0, math.log10(values["min_ue_distance_m"]))
+    nearest = 7 * values["shadowing_std_db"] - slope
     wanted = min(max(budget, -150), 150, 330 - nearest)
     values["tx_power_dbm"] = min(max(values["tx_power_dbm"] + wanted - budget, -100), 100)
-    return values
 
 
-def play(config: RRMConfig, seed: int) -> None:
+def judge_network(case: tuple[dict[str, Any], int]) -> str:
     """Play some steps of two episodes with random legal actions.
 
+    Returns:
+        "fine", or "refused" where an error names the values that contradict each other.
+
     Raises:
-        CheckError: something is not as it must be.
-        DeploymentError: no place was found for an access point or a user.
+        AssertionError: something is not as it must be.
     """
+    values, seed = case
+    try:
+        config = RRMConfig(**values)
+    except ValueError as error:
+        require(any(name in str(error) for name in _FIELDS), f"no field is named: {error}")
+        return "refused"
+    try:
+        _play(config, seed)
+    except DeploymentError as error:
+        require("distance" in str(error), f"no distance is named: {error}")
+        return "refused"
+    return "fine"
+
+
+def _play(config: RRMConfig, seed: int) -> None:
     network, generator = Network(config, 2), np.random.default_rng(seed)
     space = joint_observation_space(network)
-    network.reset(seed % 2**62)
+    network.reset(seed)
     check_arrays(network)
     for _ in range(min(config.episode_length, MOST_STEPS)):
         keys = generator.random(network.action_mask.shape) * network.action_mask
         rates, reward = network.step_actions(keys.argmax(-1))
-        require(
-            np.isfinite(rates).all() and (rates >= 0).all(),
-            f"rates from {rates.min():g} to {rates.max():g}",
-        )
-        require(
-            np.isfinite(reward).all() and (config.reward == "utility" or (reward >= 0).all()),
-            f"rewards {reward.tolist()}",
-        )
-        require(
-            all(space.contains(observation) for observation in network.observation),
-            "an observation is outside the space",
-        )
+        possible = np.isfinite(rates).all() and (rates >= 0).all()
+        require(possible, f"rates from {rates.min():g} to {rates.max():g}")
+        lowest = -np.inf if config.reward == "utility" else 0
+        possible = np.isfinite(reward).all() and (reward >= lowest).all()
+        require(possible, f"rewards {reward.tolist()}")
+        contained = all(space.contains(observation) for observation in network.observation)
+        require(contained, "an observation is outside the space")
         check_arrays(network)
     means = network.ue_rate_sum / network.t
     kpis = {
@@ -147,21 +143,5 @@ def play(config: RRMConfig, seed: int) -> None:
         "score": metrics.score(means, config.sum_weight, config.score_tail_weight),
         "fairness": metrics.fairness(means),
     }
-    for name, values in kpis.items():
-        require(np.isfinite(values).all() and (values >= 0).all(), f"{name} = {values}")
-
-
-def judge_network(rng: Random) -> tuple[str, str]:
-    """What came of a drawn network."""
-    config = draw_network(rng)
-    if isinstance(config, str):
-        return (
-            "refused" if any(item.name in config for item in fields(RRMConfig)) else "finding"
-        ), config
-    try:
-        play(config, rng.getrandbits(62))
-    except DeploymentError as error:
-        return ("refused" if "distance" in str(error) else "finding"), str(error)
-    except CheckError as error:
-        return "finding", f"{error}: {config}"
-    return "fine", ""
+    for name, kpi in kpis.items():
+        require(np.isfinite(kpi).all() and (kpi >= 0).all(), f"{name} = {kpi}")

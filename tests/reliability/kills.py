@@ -1,10 +1,11 @@
-"""Kills real commands with SIGKILL again and again, and checks that nothing half-written can be loaded and no finished work is lost.
+"""Kills real commands with SIGKILL and checks that no file is half-written and no work is lost.
 
-``python tests/reliability/kills.py`` runs every kind of work once undisturbed, then in fresh folders with kills at random moments, up to
-three in a row for the same work: half of them at any moment of the measured duration, half as soon as a file is being written. After
-each kill everything in the folder that can be loaded is loaded; then a rerun goes on, in the end to its end, and what it leaves is
-compared with the undisturbed result, byte for byte but for the time that things took. Writes docs/results/reliability_kills.json.
-``--quick`` kills a handful.
+``python tests/reliability/kills.py`` runs every command once undisturbed, then in fresh folders
+with kills at random moments, up to three in a row for the same work: half of them at any moment of
+the measured duration, half as soon as a file is being written. After each kill everything in the
+folder that can be loaded is loaded; then the command is run again. When it has ended, what it left
+is compared with the undisturbed result, byte for byte except for durations. The results go to
+docs/results/reliability_kills.json. ``--quick`` kills a handful of times.
 """
 
 from __future__ import annotations
@@ -17,21 +18,17 @@ import subprocess
 import sys
 import tempfile
 import time
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tyro
+from kills_checks import check_loadable, contents, temporaries
 from rich.console import Console
 from rich.table import Table
-from safetensors.torch import load_file
 
-from marl import Dataset, UnfinishedRunWarning, load_policies
-from marl.runs.checkpoint import LOG, load_tensors, read_log
-from marl.runs.description import CHECKPOINT, DESCRIPTION, describe
+from marl.runs.description import DESCRIPTION
 from rrm_env.checks import bounded_integer
 from rrm_env.exit_status import status_of
 from rrm_env.files import check_writable, write_whole
@@ -39,11 +36,7 @@ from rrm_env.provenance import origin
 
 ROOT = Path(__file__).resolve().parents[2]
 IN_A_ROW = 3
-"""Kills of the same work before it is let finish."""
-TIMINGS = ("seconds", "steps_per_second", "training_hours")
-"""What differs between two runs of the same work: how long it took."""
-DIARIES = ("tensorboard", "events.jsonl")
-"""What is not compared: records of what happened when."""
+"""Most kills of the same work before it may finish."""
 
 
 class FaultError(RuntimeError):
@@ -52,51 +45,54 @@ class FaultError(RuntimeError):
 
 @dataclass(frozen=True)
 class Options:
-    """How much to kill, and where to put the results."""
+    """Options of the script."""
 
     kills: int = 60
-    """How many, in all."""
+    """Number of kills in all."""
     seed: int = 0
-    """Of the moments."""
+    """Seed of the moments."""
     quick: bool = False
-    """A handful of kills of two kinds of work; writes no results unless told where."""
+    """Kill two commands a handful of times; results are written only with --json."""
     json: Path | None = None
-    """Results; docs/results/reliability_kills.json without, and with --quick none."""
+    """File of results (default: docs/results/reliability_kills.json)."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """Something to do in a folder of its own."""
+    """Commands that are run in a folder of their own."""
 
     name: str
     stages: tuple[str, ...]
-    """Arguments of Python, one command after the other."""
+    """Arguments of Python, for one command after the other."""
     given: tuple[str, ...] = ()
-    """Commands that make what it needs, in the folder ``../given``."""
+    """Commands that make its inputs, in the folder ``../given``."""
     sweep: str = ""
-    """A file ``../given/sweep.toml``."""
+    """Content of the file ``../given/sweep.toml``."""
     resumes: bool = False
-    """Whether a rerun takes --resume where there is a run already, as the message of an interrupted run says."""
+    """Whether a rerun takes --resume if there is a run already."""
     quick: bool = False
-    """Whether it is among the handful."""
+    """Whether --quick includes it."""
 
     def command(self, stage: str, folder: Path) -> list[str]:
-        """What a user would type now."""
+        """Return the command that a user would type now."""
         words = [sys.executable, *shlex.split(stage)]
-        return (
-            [*words, "--resume"]
-            if self.resumes and (folder / "run" / DESCRIPTION).exists()
-            else words
-        )
+        started = (folder / "run" / DESCRIPTION).exists()
+        return [*words, "--resume"] if self.resumes and started else words
 
 
 _COLLECT = "-m marl collect --out data.safetensors --transitions 20000"
-BRIEF = "--log-every 10 --checkpoint-every 20 --evaluate-every 20 --evaluation-episodes 2 --batch-size 64 --seeds 2"
+BRIEF = (
+    "--log-every 10 --checkpoint-every 20 --evaluate-every 20 --evaluation-episodes 2 "
+    "--batch-size 64 --seeds 2"
+)
 _OFFLINE = f"-m marl train --out run --dataset ../given/data.safetensors {BRIEF}"
-_ONLINE = f"-m marl train --out run --algorithm dqn {BRIEF} --learning-starts 512 --envs-per-seed 4 --replay-capacity 4000"
-_GIVEN_RUN = (
-    _COLLECT,
-    "-m marl train --out run --dataset data.safetensors --updates 20 --log-every 20 --evaluation-episodes 2",
+_ONLINE = (
+    f"-m marl train --out run --algorithm dqn {BRIEF} --learning-starts 512 --envs-per-seed 4 "
+    "--replay-capacity 4000"
+)
+_TRAIN = (
+    "-m marl train --out run --dataset data.safetensors --updates 20 --log-every 20 "
+    "--evaluation-episodes 2"
 )
 
 _SWEEP = """
@@ -129,23 +125,23 @@ WORKS = (
     Work(
         "evaluate",
         ("-m marl evaluate ../given/run --schedulers tdm,itlinq --json out.json --plot out.png",),
-        given=_GIVEN_RUN,
+        given=(_COLLECT, _TRAIN),
     ),
     Work(
         "sweep",
         ("-m marl sweep ../given/sweep.toml --out sweep --engine local --workers 2",),
         sweep=_SWEEP,
     ),
-    Work("figure script", (f"{ROOT / 'examples' / 'figure_4.py'} --quick --out study",)),
+    Work("figure script", (f"{ROOT / 'examples' / 'paper' / 'figure_4.py'} --quick --out study",)),
 )
 
 
 @dataclass
 class Tally:
-    """What happened to one kind of work."""
+    """Counts of one kind of work."""
 
     seconds: float = 0.0
-    """Of the undisturbed work."""
+    """Duration of the undisturbed work."""
     kills: int = 0
     during_a_write: int = 0
     """Kills that left a temporary file behind."""
@@ -153,7 +149,7 @@ class Tally:
     results: int = 0
     """Reruns that came to the end."""
     equal: int = 0
-    """Results that are those of the undisturbed work."""
+    """Results that equal those of the undisturbed work."""
     faults: list[str] = field(default_factory=list)
     """What should not have happened."""
 
@@ -162,7 +158,7 @@ class Tally:
 
 
 def start(command: list[str], folder: Path) -> subprocess.Popen[str]:
-    """The command in a process group of its own."""
+    """Start the command in a process group of its own."""
     path = os.pathsep.join(part for part in (str(ROOT), os.environ.get("PYTHONPATH", "")) if part)
     environment = {**os.environ, "PYTHONPATH": path, "COLUMNS": "200"}
     return subprocess.Popen(
@@ -177,14 +173,14 @@ def start(command: list[str], folder: Path) -> subprocess.Popen[str]:
 
 
 def end(process: subprocess.Popen[str]) -> str:
-    """Kill the whole group if it still runs, without a warning, and say what it wrote to standard error."""
+    """Kill the whole group if it still runs, and return what it wrote to standard error."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
     return process.communicate()[1].strip()[-500:]
 
 
 def finish(command: list[str], folder: Path, watch: Callable[[], object] = lambda: None) -> float:
-    """Run the command to its end, calling ``watch`` all the while, and say how long it took.
+    """Run the command to its end, calling ``watch`` meanwhile, and return its duration in seconds.
 
     Raises:
         RuntimeError: it failed.
@@ -199,78 +195,6 @@ def finish(command: list[str], folder: Path, watch: Callable[[], object] = lambd
     if process.returncode:
         raise RuntimeError(f"{shlex.join(command[1:])} ended with {process.returncode}: {said}")
     return time.monotonic() - began
-
-
-def temporaries(folder: Path) -> set[str]:
-    """Files that are being written, or were when their writer was killed."""
-    return {
-        name
-        for _, _, names in os.walk(folder)
-        for name in names
-        if name.startswith(".") and ".part" in name
-    }
-
-
-# --- What a folder holds ---
-
-
-def check_loadable(folder: Path) -> None:
-    """Load all that can be loaded; whatever raises here was half-written."""
-    for path in visible(folder):
-        if path.name == LOG:
-            list(read_log(path.parent))
-        elif path.suffix == ".json":
-            json.loads(path.read_bytes())
-        elif path.name == CHECKPOINT:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UnfinishedRunWarning)  # it was killed
-                load_policies(path.parent)
-            load_tensors(path.parent, with_replay=describe(path.parent)["data"] is None)
-        elif path.name.startswith("replay-"):
-            load_file(path)
-        elif path.suffix == ".safetensors":
-            Dataset.read(path)
-        elif path.suffix == ".png":
-            if not path.read_bytes().endswith(b"IEND\xaeB`\x82"):
-                raise ValueError(f"{path} is half a picture")
-        else:
-            raise ValueError(f"{path} is a file that nobody expects")
-
-
-def visible(folder: Path) -> Iterator[Path]:
-    """Files but diaries, temporary files and locks."""
-    for path in sorted(folder.rglob("*")):
-        parts = path.relative_to(folder).parts
-        if path.is_file() and not any(part in DIARIES or part.startswith(".") for part in parts):
-            yield path
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Every file's bytes, without timings; hidden files count by their names, for there should be none."""
-    found = {str(path.relative_to(folder)): _timeless(path) for path in visible(folder)}
-    return {
-        **found,
-        **dict.fromkeys(
-            sorted(temporaries(folder) | {str(path) for path in folder.rglob(".*lock")}), b""
-        ),
-    }
-
-
-def _timeless(path: Path) -> bytes:
-    if path.name == LOG:
-        return b"\n".join(
-            json.dumps(_without_timings(json.loads(line))).encode()
-            for line in path.read_bytes().splitlines()
-        )
-    if path.suffix == ".json":
-        return json.dumps(_without_timings(json.loads(path.read_bytes()))).encode()
-    return path.read_bytes()
-
-
-def _without_timings(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_timings(item) for key, item in value.items() if key not in TIMINGS}
-    return [_without_timings(item) for item in value] if isinstance(value, list) else value
 
 
 # --- Killing ---
@@ -301,13 +225,13 @@ class Bench:
         self._writes, self._expected = max(1, len(seen)), contents(reference)
 
     def chain(self, kills: int) -> None:
-        """Start the work, kill it up to ``kills`` times, each time another rerun, let the last one finish, and compare."""
+        """Kill the work and its reruns up to ``kills`` times, let the last finish, and compare."""
         folder = Path(tempfile.mkdtemp(prefix="killed-", dir=self.folder))
         stages = list(self.work.stages)
         try:
             for _ in range(kills):
                 while stages and not self._killed(stages[0], folder):
-                    stages.pop(0)  # it was done before its end came
+                    stages.pop(0)  # it had ended before the kill
                 if not stages:
                     break
                 self.tally.kills += 1
@@ -328,7 +252,11 @@ class Bench:
         ]
 
     def _killed(self, stage: str, folder: Path) -> bool:
-        """Run a stage and kill it; False where it ended before its moment came, as it should have (RuntimeError where it did not)."""
+        """Run a stage and kill it at a random moment; return whether it was killed before its end.
+
+        Raises:
+            RuntimeError: it ended before that moment with an error.
+        """
         aims_at_write = self._generator.random() < 0.5
         moment = self._generator.uniform(0, self.tally.seconds)
         write = int(self._generator.integers(1, self._writes + 1))
@@ -354,7 +282,7 @@ class Bench:
 
 
 def main(options: Options) -> None:
-    """Do each work undisturbed, kill, compare, print, write."""
+    """Run every work undisturbed and with kills, print and write the results."""
     if not hasattr(os, "killpg"):
         raise ValueError("this system has no SIGKILL for a group of processes")
     kills = 5 if options.quick else bounded_integer("kills", options.kills)
@@ -365,9 +293,8 @@ def main(options: Options) -> None:
     generator, began = np.random.default_rng(options.seed), time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
         benches = []
-        finish(
-            [sys.executable, *shlex.split(_COLLECT)], Path(scratch)
-        )  # compiles the kernels, which no measured duration should hold
+        # The first command compiles the kernels; no measured duration should include that.
+        finish([sys.executable, *shlex.split(_COLLECT)], Path(scratch))
         for k, work in enumerate(work for work in WORKS if work.quick or not options.quick):
             (folder := Path(scratch) / str(k)).mkdir()
             benches.append(Bench(work, folder, generator))
@@ -377,10 +304,9 @@ def main(options: Options) -> None:
         ):
             rarest = min(benches, key=lambda bench: bench.tally.kills * bench.tally.seconds)
             rarest.chain(min(IN_A_ROW, left))
-            print(
-                f"{rarest.work.name}: {rarest.tally.kills} kills, {rarest.tally.equal} results byte-equal",
-                flush=True,
-            )
+            tally = rarest.tally
+            equal = f"{tally.equal} results byte-equal"
+            print(f"{rarest.work.name}: {tally.kills} kills, {equal}", flush=True)
     report(benches, time.monotonic() - began)
     if path:
         result = {
@@ -397,23 +323,16 @@ def main(options: Options) -> None:
 
 
 def total(benches: list[Bench]) -> dict[str, int]:
-    """Over all kinds of work."""
+    """Return sums over all kinds of work."""
     names = ("kills", "during_a_write", "reruns", "results", "equal")
     return {name: sum(getattr(bench.tally, name) for bench in benches) for name in names}
 
 
 def report(benches: list[Bench], seconds: float) -> None:
-    """A row for each kind of work, and one line for all."""
-    grid = Table(
-        "Work",
-        "Undisturbed, s",
-        "Kills",
-        "... during a write",
-        "Reruns",
-        "Results",
-        "Byte-equal",
-        title_justify="left",
-    )
+    """Print a row for each kind of work, and one line for all."""
+    grid = Table("Work", "Undisturbed, s", "Kills", "... during a write")
+    for heading in ("Reruns", "Results", "Byte-equal"):
+        grid.add_column(heading)
     for bench in benches:
         tally = bench.tally
         numbers = (tally.kills, tally.during_a_write, tally.reruns, tally.results, tally.equal)
@@ -421,8 +340,9 @@ def report(benches: list[Bench], seconds: float) -> None:
     Console(width=max(100, Console().width)).print(grid)
     of = total(benches)
     print(
-        f"{of['kills']} kills (of which {of['during_a_write']} during a write), {of['reruns']} reruns, "
-        f"{of['equal']} of {of['results']} results byte-equal, {seconds / 60:.1f} minutes"
+        f"{of['kills']} kills (of which {of['during_a_write']} during a write), "
+        f"{of['reruns']} reruns, {of['equal']} of {of['results']} results byte-equal, "
+        f"{seconds / 60:.1f} minutes"
     )
 
 

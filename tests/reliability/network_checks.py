@@ -1,4 +1,4 @@
-"""What must hold of a network in every step, for the scripts that step many for long."""
+"""Checks of what must hold for a network in every step."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ PUBLIC_ARRAYS = tuple(
     for name, attribute in vars(Network).items()
     if isinstance(attribute, property) and name[0] != "_"
 )
-"""Everything that can be read of a network; what is no array is passed over."""
+"""Public properties of a network; `check_arrays` looks at those that are arrays."""
 
 
 class CheckError(AssertionError):
-    """Something that must not happen in any step happened."""
+    """A network is in a state that it must not be in."""
 
 
 def require(holds: Any, what: str) -> None:
-    """Raise `CheckError` saying what is wrong unless it holds."""
+    """Raise `CheckError` with this message unless the condition holds."""
     if not holds:
         raise CheckError(what)
 
 
 def check_arrays(network: Network) -> int:
-    """All arrays of a network are finite, within their bounds, and agree with each other; how many were looked at.
+    """Check that all arrays of a network are finite, within their bounds, and agree.
+
+    Returns:
+        number of arrays that were checked.
 
     Raises:
-        CheckError: they are not.
+        CheckError: an array is wrong.
     """
-    config, looked_at, where = (
-        network.config,
-        0,
-        f"in step {network.t} of the episodes from seed {network.seeds[0]}",
-    )
+    config, looked_at = network.config, 0
+    where = f"in step {network.t} of the episodes from seed {network.seeds[0]}"
     for name in PUBLIC_ARRAYS:
         array = getattr(network, name)
         if isinstance(array, np.ndarray):
@@ -55,14 +55,15 @@ def check_arrays(network: Network) -> int:
             ((position >= 0) & (position <= config.area_side_m)).all(),
             f"{name} leaves the square {where}",
         )
-    for name in (
+    positive = (
         "gain",
         "large_scale_gain",
         "reported_sinr",
         "reported_rate",
         "pf_ratio",
         "ue_rate_sum",
-    ):
+    )
+    for name in positive:
         require((getattr(network, name) >= 0).all(), f"{name} is negative {where}")
     require(
         (network.average_rate >= np.float32(config.min_average_rate)).all(),

@@ -1,21 +1,26 @@
-"""Soak: a long time under load without a NaN, growing memory, drifting statistics, an episode twice, or threads that disagree.
+"""Soak test: a long time under load.
 
 ``python tests/reliability/soak.py`` runs, two parts at a time, each in a process of its own:
 
-- 100 million steps of the batched network, and fewer of every other preset: random legal actions, and schedulers in one batch of ten;
+- 100 million steps of the batched network in the preset ``paper``, and fewer in every other preset,
+  with random legal actions, and with a scheduler in one batch of ten;
 - one long episode of correlated fading, whose phases grow with time;
 - 5 million steps through PettingZoo's dictionaries;
-- 24 hours of simulated network time through Gymnasium's vector API with resets in the same step: in the preset ``paper`` in each of 16
-  slots, in the other presets over all slots together;
-- eight environments stepped from eight threads at once, against the same ones after each other.
+- 24 hours of simulated network time through Gymnasium's vector API with resets in the same step: in
+  the preset ``paper`` in each of 16 slots, in the other presets over all slots together;
+- eight environments stepped from eight threads at once, against the same ones one after the other.
 
-In every step rates and rewards are finite; regularly all public arrays are, within their bounds, and agree with each other. Memory is
-the resident set, the blocks of Python's allocator and its objects, last tenth against second tenth (the first is the warm-up).
-Statistics are per-episode values, first tenth against last by Welch's and by Kolmogorov and Smirnov's tests, and the slope over all;
-the significance level of 0.01 is divided by the number of all comparisons. Seeds are fixed, so a run repeats its verdict.
+In every step rates and rewards are finite; regularly all public arrays are finite, within their
+bounds, and agree with each other. No episode comes twice. Memory is the resident set, the blocks of
+Python's allocator and its objects; their medians in the last tenth are compared with those in the
+second tenth (the first is the warm-up). Statistics are values per episode: the first tenth is
+compared with the last by Welch's test and that of Kolmogorov and Smirnov, and the slope over all is
+tested. The significance level of 0.01 is divided by the number of all comparisons. Seeds are fixed,
+so that a second run gives the same verdict.
 
-Writes docs/results/reliability_soak.json, and what is known so far whenever a part gets on. ``--quick`` does the same in miniature and
-writes nothing unless told where. Needs scipy, which the extra ``test`` brings.
+Writes docs/results/reliability_soak.json, with partial results after every tenth of a part.
+``--quick`` does the same in miniature and writes nothing without ``--json``. Needs psutil and
+scipy, which the extra ``test`` brings.
 """
 
 from __future__ import annotations
@@ -51,32 +56,32 @@ from rrm_env.files import check_writable, write_whole
 from rrm_env.provenance import origin
 
 SIGNIFICANCE = 0.01
-"""Probability that a correct program fails any of all comparisons."""
+"""Probability that a correct program fails any of the comparisons."""
 DAY_S = 24 * 3600
 SLOTS = {"paper": 16, "correlated": 1024, "wide": 64, "dense": 64}
 """Episodes side by side under the vector API."""
 QUICK = 400
-"""How much less ``--quick`` does."""
+"""Factor by which ``--quick`` does less."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """How much to do and where to put it."""
+    """Options of the soak test."""
 
     quick: bool = False
-    """The same in miniature, in seconds."""
+    """Do the same in miniature, in seconds."""
     only: tuple[str, ...] = ()
-    """These parts alone."""
+    """Parts to run (default: all)."""
     workers: int = 2
     """Parts that run at the same time."""
     seed: int = 0
-    """Of the first episodes and of the random actions."""
+    """Seed of the first episodes and of the random actions."""
     json: Path | None = None
-    """Results; docs/results/reliability_soak.json without, or no file with --quick."""
+    """File of results (default: docs/results/reliability_soak.json, or none with --quick)."""
 
 
 def parts(quick: bool, seed: int) -> dict[str, Callable[[], Iterator[Record]]]:
-    """All parts by name, the long ones first."""
+    """Return all parts by name, the long ones first."""
     share = 1 / QUICK if quick else 1.0
 
     def of(preset: str) -> RRMConfig:
@@ -110,27 +115,23 @@ SHORTER = {"correlated": 20e6, "wide": 20e6, "dense": 4e6}
 
 
 def work(name: str, quick: bool, seed: int, reports: Any) -> None:
-    """Run one part in this process; every record is reported."""
+    """Run one part in this process and report every record."""
     began = time.perf_counter()
     try:
         for record in parts(quick, seed)[name]():
             reports.put((name, {**record, "seconds": time.perf_counter() - began}))
     except Exception:
-        reports.put(
-            (
-                name,
-                {
-                    "error": traceback.format_exc(limit=-1).strip(),
-                    "seconds": time.perf_counter() - began,
-                },
-            )
-        )
+        error = traceback.format_exc(limit=-1).strip()
+        reports.put((name, {"error": error, "seconds": time.perf_counter() - began}))
 
 
 def run(
     names: list[str], options: Options, report: Callable[[str, dict[str, Record]], None]
 ) -> dict[str, Record]:
-    """What each part found; `report` gets a part's name and all that is known whenever that part gets on."""
+    """Run parts and return their records.
+
+    ``report`` is called with a part's name and all records so far whenever that part has advanced.
+    """
     context = multiprocessing.get_context("spawn")
     reports, waiting = context.Queue(), list(names)
     running: dict[str, Any] = {}
@@ -147,10 +148,8 @@ def run(
         except Empty:
             for name, process in list(running.items()):
                 if process.exitcode is not None and reports.empty():
-                    known[name] = {
-                        "error": f"the process ended with exit code {process.exitcode}",
-                        **known[name],
-                    }
+                    error = f"the process ended with exit code {process.exitcode}"
+                    known[name] = {"error": error, **known[name]}
                     running.pop(name).join()
             continue
         known[name] = record
@@ -161,7 +160,7 @@ def run(
 
 
 def verdicts(found: Mapping[str, Record]) -> dict[str, str]:
-    """Per part: passes, or what is wrong with it."""
+    """Return for each part "passes", or what is wrong with it."""
     comparisons = sum(len(record.get("p_values", {})) for record in found.values())
     said = {}
     for name, record in found.items():
@@ -183,33 +182,24 @@ def verdicts(found: Mapping[str, Record]) -> dict[str, str]:
     return said
 
 
+HEADINGS = (
+    "env-steps", "episodes", "seconds", "env-steps/s", "arrays\nchecked", "resident\nMiB",
+    "growth\nMiB", "blocks", "objects", "compa-\nrisons", "smallest\np",
+)  # fmt: skip
+
+
 def table(found: Mapping[str, Record], said: Mapping[str, str]) -> Table:
-    """The summary for a terminal."""
+    """Return a table for the terminal."""
     grid = Table(title="Soak", box=box.SIMPLE_HEAD, title_justify="left")
     grid.add_column("")
-    for heading in (
-        "env-steps",
-        "episodes",
-        "seconds",
-        "env-steps/s",
-        "arrays\nchecked",
-        "resident\nMiB",
-        "growth\nMiB",
-        "blocks",
-        "objects",
-    ):
-        grid.add_column(heading, justify="right")
-    for heading in ("compa-\nrisons", "smallest\np"):
+    for heading in HEADINGS:
         grid.add_column(heading, justify="right")
     grid.add_column("verdict")
     for name, record in found.items():
         memory, p_values = record.get("memory", {}), record.get("p_values", {})
         counts = [f"{record.get(key, 0):,.0f}" for key in ("env_steps", "episodes", "seconds")]
-        speed = (
-            f"{record.get('env_steps', 0) / record['seconds']:,.0f}"
-            if record.get("seconds")
-            else ""
-        )
+        seconds = record.get("seconds")
+        speed = f"{record.get('env_steps', 0) / seconds:,.0f}" if seconds else ""
         mebibytes = [
             f"{memory[key] / 2**20:.1f}" if memory else ""
             for key in ("resident_bytes", "growth_bytes")
@@ -232,7 +222,7 @@ def table(found: Mapping[str, Record], said: Mapping[str, str]) -> Table:
 
 
 def summary(found: Mapping[str, Record], said: Mapping[str, str], seconds: float) -> str:
-    """One line."""
+    """Return the results in one line."""
     p_values = [p for record in found.values() for p in record.get("p_values", {}).values()]
     steps = sum(record.get("env_steps", 0) for record in found.values())
     growth = max(
@@ -242,14 +232,16 @@ def summary(found: Mapping[str, Record], said: Mapping[str, str], seconds: float
     failed = [name for name, verdict in said.items() if verdict != "passes"]
     allowed = f"allowed: {SIGNIFICANCE / len(p_values):.1e}" if p_values else "none made"
     return (
-        f"soak: {steps:,} env-steps in {seconds:,.0f} s, {len(found) - len(failed)} of {len(found)} parts pass; largest growth of memory "
-        f"{growth / 2**20:.1f} MiB; smallest p of {len(p_values)} comparisons {min(p_values, default=1.0):.1e} ({allowed})"
+        f"soak: {steps:,} env-steps in {seconds:,.0f} s, "
+        f"{len(found) - len(failed)} of {len(found)} parts pass; "
+        f"largest growth of memory {growth / 2**20:.1f} MiB; "
+        f"smallest p of {len(p_values)} comparisons {min(p_values, default=1.0):.1e} ({allowed})"
         + (f"; failed: {', '.join(failed)}" if failed else "")
     )
 
 
 def main(options: Options) -> int:
-    """Run the parts, print, write; 1 if any fails."""
+    """Run the parts, print and write the results; return 1 if a part fails and 0 otherwise."""
     every = parts(options.quick, options.seed)
     for name in options.only:
         if name not in every:

@@ -1,4 +1,4 @@
-"""The parts of the soak. Each is a generator: records of how far it is, and last what it found."""
+"""The parts of the soak test: generators that yield their progress, and at last their results."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from rrm_env.network import EVALUATION_SEEDS
 Record = dict[str, Any]
 Values = NDArray[np.float64]
 SCHEDULED_EVERY = 10
-"""One batch of episodes in so many is scheduled, the others act at random."""
+"""One batch of episodes in so many uses a scheduler, the others act at random."""
 
 
 def legal_actions(network: Network, generator: np.random.Generator) -> NDArray[np.int64]:
-    """(B, I) uniform over the legal actions: candidates come first and silence last."""
+    """Draw actions (B, I), uniform over the legal ones: candidates come first, silence last."""
     legal = network.action_mask.sum(-1)
     drawn = (generator.random(legal.shape) * legal).astype(np.int64)
     return np.where(drawn == legal - 1, network.config.n_candidates, drawn)
 
 
 def kpis(network: Network, returns: Values) -> dict[str, Values]:
-    """Per episode (B,), at its end."""
+    """Return values per episode (B,), at its end."""
     config = network.config
     ue_rates = network.ue_rate_sum / config.episode_length
     return {
@@ -50,7 +50,7 @@ def kpis(network: Network, returns: Values) -> dict[str, Values]:
 
 
 def network_part(config: RRMConfig, batch: int, env_steps: int, seed: int) -> Iterator[Record]:
-    """Whole batches of episodes, one after the other, each seeded by the one before."""
+    """Play whole batches of episodes, each seeded by the one before."""
     network, scheduler, generator = (
         Network(config, batch),
         GreedyMaxWeight(starts=1),
@@ -104,7 +104,10 @@ def _rows(rounds: int, batch: int) -> dict[str, int]:
 
 
 def long_episode_part(config: RRMConfig, batch: int, steps: int, seed: int) -> Iterator[Record]:
-    """One long episode: fading that is computed from a phase must not change its statistics as its phase grows."""
+    """Play one long episode.
+
+    Fading that is computed from a phase must keep its statistics while the phase grows.
+    """
     lag, tenth = 20, steps // 10
     network = Network(config, batch)
     memory, arrays = Memory(20), 0
@@ -148,7 +151,7 @@ def long_episode_part(config: RRMConfig, batch: int, steps: int, seed: int) -> I
 
 
 def _moments(power: Any, past: Any) -> dict[str, Any]:
-    """Of fading power, now and 20 steps ago."""
+    """Return quantities whose averages are moments of the fading power, now and 20 steps ago."""
     return {
         "power": power,
         "squared power": power * power,
@@ -158,7 +161,7 @@ def _moments(power: Any, past: Any) -> dict[str, Any]:
 
 
 def dictionary_part(config: RRMConfig, env_steps: int, seed: int) -> Iterator[Record]:
-    """PettingZoo's parallel API, reset by the loop whenever no agent is left."""
+    """Play through PettingZoo's parallel API, with a reset whenever no agent is left."""
     env, generator = RRMParallelEnv(config), np.random.default_rng(seed)
     episodes = max(20, -(-env_steps // config.episode_length))
     memory, contained = Memory(episodes), 0
@@ -186,7 +189,11 @@ def dictionary_part(config: RRMConfig, env_steps: int, seed: int) -> Iterator[Re
 def play_episode(
     env: RRMParallelEnv, generator: np.random.Generator, seed: int | None = None
 ) -> tuple[float, int]:
-    """One episode of random legal actions; its return, and how many arrays were found to be in their spaces, at one step in a hundred."""
+    """Play an episode of random legal actions, and check one step in a hundred.
+
+    Returns:
+        the return, and the number of arrays that were checked to be in their spaces.
+    """
     silence, length = env.config.n_candidates, env.config.episode_length
     observations, infos = env.reset(seed=seed)
     drawn = generator.integers(silence + 1, size=(length, env.config.n_aps)).tolist()
@@ -221,7 +228,10 @@ def play_episode(
 
 
 def autoreset_part(config: RRMConfig, slots: int, steps: int, seed: int) -> Iterator[Record]:
-    """Gymnasium's vector API with resets in the same step: ends come when they should, and no episode comes twice."""
+    """Play through Gymnasium's vector API with resets in the same step.
+
+    Episodes must end when they should, and none may come twice.
+    """
     env, generator = RRMVectorEnv(slots, config), np.random.default_rng(seed)
     length = config.episode_length
     episodes = max(20, -(-steps // length))
@@ -290,7 +300,7 @@ def autoreset_part(config: RRMConfig, slots: int, steps: int, seed: int) -> Iter
 
 
 def threads_part(steps: int, seed: int) -> Iterator[Record]:
-    """Eight environments stepped from eight threads at once end up bit for bit where they do one after the other."""
+    """Step eight environments from eight threads at once, and one after the other: same bits."""
     env_steps = compared = 0
     for share, play in (
         (1 / 3, _play_dictionaries),
@@ -314,7 +324,7 @@ def threads_part(steps: int, seed: int) -> Iterator[Record]:
 
 
 def in_threads(job: Callable[[int], Any], count: int = 8) -> list[Any]:
-    """What ``job(k)`` returns, each in a thread of its own, all started at once."""
+    """Return what ``job(k)`` returns, each in a thread of its own, all started at once."""
     results: list[Any] = [None] * count
     start = threading.Barrier(count)
 
@@ -348,7 +358,7 @@ def _play_dictionaries(steps: int, seed: int) -> str:
 
 
 def _play_network(steps: int, seed: int, num_threads: int = 1) -> str:
-    """Batches of 16 episodes, steps counted over the batch; every second decision is a scheduler's."""
+    """Step batches of 16 episodes, steps counted over the batch, every second by a scheduler."""
     batch = 16
     network, generator, digest = (
         Network(RRMConfig(), batch, num_threads),
@@ -381,7 +391,7 @@ def _play_threaded_network(steps: int, seed: int) -> str:
 
 
 def tenths(series: dict[str, Values]) -> dict[str, list[float]]:
-    """The mean of every tenth of the episodes, in their order."""
+    """Return the mean of every tenth of the episodes, in their order."""
     return {
         name: [float(part.mean()) for part in np.array_split(values, 10)]
         for name, values in series.items()

@@ -53,7 +53,7 @@ LEFT_OUT = (
         "benchmarks take minutes and need their peers",
     ),
     (
-        r"(tests/reliability/(soak|fuzz|kills)|examples/benchmarks/large_networks)\.py(?!.*--quick)",
+        r"(tests/reliability/|examples/benchmarks/large_networks)(?!.*--quick)",
         "it takes minutes; its miniature is tested",
     ),
     (r"^ruff\b|^mypy\b|^sphinx-build\b|^python -m build\b", IN_CI),

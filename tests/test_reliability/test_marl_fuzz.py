@@ -1,38 +1,44 @@
-"""Mutated files of every kind and mutation are refused by name or load equal, and the fuzzer of files finds what it looks for."""
+"""Damaged files of every kind are refused by name or load equal; the fuzzer finds bad loaders."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import pickle
+import re
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 from unittest.mock import ANY
 
 import pytest
-from folders import ROOT, examples
 
 import marl.data.dataset
-import marl.policy
+import marl.runs.checkpoint
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no alarms and no pipes there")
-SEED, EACH = 11, 3
+SEED, EACH = 11, 6
 """Of the cases; how many for each kind of file and mutation."""
 
 
 @pytest.fixture(scope="module")
 def script() -> SimpleNamespace:
-    """tests/reliability/fuzz_files.py, fuzz_mutations.py and fuzz_workers.py, imported."""
+    """Modules of the fuzzer in tests/reliability."""
     for name in ("minari", "h5py"):
         pytest.importorskip(name)
-    with examples():
-        import fuzz_files
-        import fuzz_mutations
-        import fuzz_workers
-    return SimpleNamespace(files=fuzz_files, mutations=fuzz_mutations, workers=fuzz_workers)
+    import damage
+    import fuzz
+    import fuzz_files
+    import fuzz_kinds
+    import fuzz_section
+
+    return SimpleNamespace(
+        damage=damage, fuzz=fuzz, files=fuzz_files, kinds=fuzz_kinds, section=fuzz_section
+    )
 
 
 @pytest.fixture(scope="module")
@@ -40,22 +46,14 @@ def originals(script: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory)
     """Valid files of every kind."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MINARI_DATASETS_PATH", "")  # put back afterwards
-        yield script.files.build(tmp_path_factory.mktemp("originals"))
+        yield script.kinds.build(tmp_path_factory.mktemp("originals"))
 
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where code in a file would leave its mark, and Minari's folder, which loads set."""
+    """Set where code in a file would leave its mark, and Minari's folder, which loads set."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
-
-
-def cases(script: SimpleNamespace, originals: Any, kind: str) -> Iterator[Any]:
-    """`EACH` of every mutation, and something that is no file, of files of a kind in turn."""
-    places = [k for k, original in enumerate(originals) if original.kind == kind]
-    mutations = (*script.files.KINDS[kind].mutations, script.workers.NO_FILE)
-    for number, mutation in enumerate(mutations * EACH):
-        yield script.workers.Case(number, places[number % len(places)], mutation)
 
 
 KINDS = [
@@ -71,37 +69,76 @@ KINDS = [
 
 
 def test_kinds_are_those_of_the_script(script: SimpleNamespace, originals: Any) -> None:
-    assert [*script.files.KINDS] == KINDS
+    assert [*script.kinds.KINDS] == KINDS
     assert {original.kind for original in originals} == set(KINDS)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_mutated_files_are_refused_or_equal(
+def test_damaged_files_are_refused_or_equal(
     kind: str, script: SimpleNamespace, originals: Any
 ) -> None:
-    judge = script.workers.Judge(SEED, originals, script.workers.Limits(seconds=60))
-    verdicts = [judge.judge(case) for case in cases(script, originals, kind)]
-    assert [verdict for verdict in verdicts if verdict.outcome == "finding"] == []
-    allowed = {script.workers.NO_FILE, *script.files.KINDS[kind].forged}
-    assert {verdict.case.mutation for verdict in verdicts if verdict.outcome == "other"} <= allowed
-    assert sum(verdict.outcome == "refused" for verdict in verdicts) > len(verdicts) / 4
+    of_kind = [original for original in originals if original.kind == kind]
+    outcomes = Counter[tuple[str, str]]()
+    for mutation in (*script.kinds.KINDS[kind].mutations, script.files.NO_FILE):
+        cases = script.files.damaged(of_kind, mutation)
+        section = script.section.Section(cases, script.files.judge_file, seconds=60)
+        before = outcomes.total()
+        script.section.run(section, EACH, SEED, outcomes)
+        drawn = outcomes.total() - before
+        all_of_few = mutation == script.files.NO_FILE and drawn == len(script.files.INSTEAD)
+        assert drawn == EACH or all_of_few
+    forged = {mutation for mutation, outcome in outcomes if outcome == "other"}
+    assert forged <= {script.files.NO_FILE, *script.kinds.KINDS[kind].forged}
+    refused = sum(number for (_, outcome), number in outcomes.items() if outcome == "refused")
+    assert refused > outcomes.total() / 4
+
+
+@pytest.mark.parametrize("kind", ["dataset", "checkpoint"])
+def test_metadata_that_are_null_are_refused(
+    kind: str, script: SimpleNamespace, originals: Any
+) -> None:
+    original = next(original for original in originals if original.kind == kind)
+    header, data = script.damage.split_header(original.content)
+    content = script.damage.join_header({**header, "__metadata__": None}, data)
+    case = script.files.Case(original, "unsigned", script.damage.Bytes(content))
+    assert script.files.judge_file(case) == ("refused" if kind == "dataset" else "equal")
+
+
+def test_a_long_value_of_a_description_is_refused_in_short(
+    script: SimpleNamespace, originals: Any
+) -> None:
+    original = next(original for original in originals if original.kind == "config.json")
+    description = {**json.loads(original.content), "scheme": "a" * 10_000}
+    content = script.damage.Bytes(json.dumps(description).encode())
+    case = script.files.Case(original, "JSON edited", content)
+    assert script.files.judge_file(case) == "refused"
 
 
 def test_unchanged_files_load_equal(script: SimpleNamespace, originals: Any) -> None:
-    judge = script.workers.Judge(SEED, originals, script.workers.Limits(seconds=60))
-    for k, original in enumerate(originals):
-        assert (
-            judge.judge(script.workers.Case(0, k, "bits flipped"), original.content).outcome
-            == "equal"
-        ), original
+    for original in originals:
+        assert script.files.judge_file(script.files.unchanged(original)) == "equal"
 
 
 # --- What the fuzzer takes for a finding ---
 
 
+def judged(
+    script: SimpleNamespace, original: Any, content: bytes | bytearray, seconds: float = 60
+) -> str:
+    """Judge these bytes in the place of the original's, as cases with flipped bits are."""
+    case = script.files.Case(original, "bits flipped", script.damage.Bytes(content))
+    with script.section.limits(seconds, 2048):
+        outcome: str = script.files.judge_file(case)
+    return outcome
+
+
 @pytest.mark.parametrize(
     ("kind", "module"),
-    [("dataset", marl.data.dataset), ("checkpoint", marl.policy), ("replay", marl.policy)],
+    [
+        ("dataset", marl.data.dataset),
+        ("checkpoint", marl.runs.checkpoint),
+        ("replay", marl.runs.checkpoint),
+    ],
 )
 def test_checksums_that_nobody_compares_are_found(
     kind: str,
@@ -110,15 +147,13 @@ def test_checksums_that_nobody_compares_are_found(
     originals: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    place = next(k for k, original in enumerate(originals) if original.kind == kind)
-    content = bytearray(originals[place].content)
+    original = next(original for original in originals if original.kind == kind)
+    content = bytearray(original.content)
     content[-1] ^= 1  # of the last number, which stays one
-    case = script.workers.Case(0, place, "bits flipped")
-    judge = script.workers.Judge(SEED, originals, script.workers.Limits(seconds=60))
-    refused = judge.judge(case, bytes(content))
-    assert (refused.outcome, "its checksum does not match" in refused.detail) == ("refused", True)
+    assert judged(script, original, content) == "refused"
     monkeypatch.setattr(module, "checksum", lambda *_: ANY)
-    assert judge.judge(case, bytes(content)).outcome == "finding"
+    with pytest.raises(AssertionError, match="other content was loaded"):
+        judged(script, original, content)
 
 
 def names_nothing(_: Path) -> None:
@@ -130,15 +165,13 @@ def names_nothing(_: Path) -> None:
     ("load", "detail"),
     [
         (lambda _: time.sleep(20), "hang"),
-        (lambda folder: {}[folder], "KeyError"),
-        (
-            lambda folder: pickle.loads((folder / "data.safetensors").read_bytes()),
-            "code in the file was run",
-        ),
+        (lambda folder: {}[folder], "case"),
+        (lambda folder: pickle.loads((folder / "data.safetensors").read_bytes()), "code in"),
         (names_nothing, "without naming the file"),
         (lambda _: {"fingerprint": "another"}, "other content was loaded"),
+        (lambda _: bytearray(2**32), "^$"),
     ],
-    ids=["hang", "crash", "code", "no name", "other content"],
+    ids=["hang", "crash", "code", "no name", "other content", "memory"],
 )
 def test_loaders_that_do_wrong_are_found(
     load: Callable[[Path], Any],
@@ -147,33 +180,54 @@ def test_loaders_that_do_wrong_are_found(
     originals: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    kinds, judge = (
-        script.files.KINDS,
-        script.workers.Judge(SEED, originals, script.workers.Limits(seconds=0.2)),
-    )
-    case = script.workers.Case(0, 0, "bits flipped")
-    assert judge.judge(case, originals[0].content).outcome == "equal"
-    monkeypatch.setitem(kinds, "dataset", replace(kinds["dataset"], load=load))
-    verdict = judge.judge(case, pickle.dumps(script.mutations.Harmful()))
-    assert verdict.outcome == "finding"
-    assert detail in verdict.detail
+    kinds = script.kinds.KINDS
+    assert judged(script, originals[0], originals[0].content) == "equal"
+    monkeypatch.setitem(kinds, "dataset", dataclasses.replace(kinds["dataset"], load=load))
+    with pytest.raises((AssertionError, KeyError, MemoryError), match=detail):
+        judged(script, originals[0], pickle.dumps(script.damage.Harmful()), seconds=0.2)
 
 
-def test_processes_judge_as_the_test_does(
-    script: SimpleNamespace, originals: Any, monkeypatch: pytest.MonkeyPatch
+def test_findings_are_shrunk_and_their_files_kept(
+    script: SimpleNamespace, originals: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.syspath_prepend(ROOT / "examples")
-    few, limits = originals[:2], script.workers.Limits(seconds=60, megabytes=512)
-    chosen = [
-        script.workers.Case(k, k % 2, mutation)
-        for k, mutation in enumerate(
-            ("bits flipped", "header edited", "header broken", "truncated")
-        )
+    monkeypatch.setattr(marl.data.dataset, "checksum", lambda *_: ANY)
+    datasets = [original for original in originals if original.kind == "dataset"]
+    cases = script.files.damaged(datasets, "bits flipped")
+    section = script.section.Section(cases, script.files.judge_file)
+    with pytest.raises(AssertionError, match="other content was loaded") as finding:
+        script.section.run(section, 200, SEED, Counter(), tmp_path / "smallest")
+    assert "mutation='bits flipped'" in "\n".join(finding.value.__notes__)
+    content = (tmp_path / "smallest").read_bytes()
+    changed = [
+        sum(one != other for one, other in zip(content, original.content, strict=True))
+        for original in datasets
+        if len(original.content) == len(content)
     ]
-    memory: list[int] = []
-    verdicts = [*script.workers.run_cases(SEED, chosen, few, limits, 1, memory.append)]
-    judge = script.workers.Judge(SEED, few, limits)
-    assert [(verdict.case, verdict.outcome) for verdict in verdicts] == [
-        (case, judge.judge(case).outcome) for case in chosen
-    ]
-    assert 50_000 < max(memory) < 2_000_000
+    assert 1 in changed
+
+
+def test_the_script_judges_in_processes_of_its_own(
+    script: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = script.fuzz.Options(quick=True, only=("config.json", "TOML"), workers=1)
+    script.fuzz.main(options)
+    output = capsys.readouterr().out
+    assert re.search(r"config.json +│ all +│ +23 │", output)
+    assert re.search(r"TOML +│ all +│ +10 │", output)
+    assert "0 findings" in output
+    with pytest.raises(ValueError, match="unknown section 'nothing'; allowed: dataset, "):
+        script.fuzz.main(script.fuzz.Options(only=("nothing",)))
+
+
+def test_a_process_that_dies_is_a_finding(
+    script: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So is one that hangs where no alarm reaches it: it is ended with a traceback."""
+    monkeypatch.setattr(script.fuzz, "_start", die)
+    with pytest.raises(script.fuzz.FindingError, match=r"a process died; .* unfinished: TOML"):
+        script.fuzz.main(script.fuzz.Options(quick=True, only=("TOML",), workers=1))
+
+
+def die(*_: object) -> None:
+    """End the process without a word."""
+    raise SystemExit(1)

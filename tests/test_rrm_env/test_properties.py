@@ -5,12 +5,11 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable, Iterator
-from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
-from folders import examples
+from fuzz_networks import judge_network, networks
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -384,13 +383,11 @@ def test_the_channel_does_not_depend_on_what_is_served(config: RRMConfig, seed: 
 # --- Whole ranges ---
 
 
-@given(st.randoms(use_true_random=False))
-def test_whole_ranges_of_all_fields_are_played_or_refused_by_name(random: Random) -> None:
-    with examples():
-        from fuzz_networks import judge_network
-    outcome, detail = judge_network(random)
-    event(outcome)
-    assert outcome in ("fine", "refused"), detail
+@given(networks())
+def test_whole_ranges_of_all_fields_are_played_or_refused_by_name(
+    case: tuple[dict[str, Any], int],
+) -> None:
+    event(judge_network(case))
 
 
 # --- Extremes ---
