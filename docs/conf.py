@@ -136,7 +136,7 @@ class ReadableTables(SphinxPostTransform):
 
 
 def _hide_colons(app: Any, what: str, name: str, item: Any, options: Any, lines: list[str]) -> None:
-    """Keep Napoleon from reading what stands before a colon of an attribute's docstring as its type."""
+    """Keep Napoleon from reading what stands before a colon as an attribute's type."""
     if what in ("attribute", "property", "data"):
         lines[:] = [line.replace(":", "\0") for line in lines]
 

@@ -31,6 +31,7 @@ from marl import (
 )
 from marl.config import Algorithm, Paradigm
 from marl.data.replay import Replay
+from marl.environment import Environment
 from marl.exchange.card import behaviours, dataset_card
 from marl.exchange.d3rlpy import MDP_ARRAYS, from_mdp_arrays, mdp_arrays, read_mdp_arrays
 from marl.exchange.minari import from_minari, to_minari
@@ -89,12 +90,12 @@ class Original:
 
 
 def use_dataset(dataset: Dataset) -> Content:
-    """Return a dataset's fingerprint after everything that may be done with a dataset."""
+    """Return a dataset's arrays and fingerprint after everything that may be done with it."""
     dataset_card(dataset)
     assert sum(behaviour.transitions for behaviour in behaviours(dataset)) == len(dataset)
     assert torch.isfinite(dataset.transitions().observation).all()
     assert dataset.subset(1).team == dataset.team
-    return {"fingerprint": dataset.fingerprint()}
+    return {**dataset.tensors(), "fingerprint": dataset.fingerprint()}
 
 
 def load_dataset(folder: Path) -> Content:
@@ -255,6 +256,7 @@ def _train(folder: Path, dataset: Dataset) -> None:
     training = TrainingConfig(log_every=1, evaluation_episodes=1, envs_per_seed=2, **every_second)
     tiny = {"hidden_sizes": (4,), "batch_size": 4, "replay_capacity": 20, "learning_starts": 8}
     offline: dict[str, Any] = {"dataset": dataset}
+    other = Environment.of_factory(lambda: rrm_v0.parallel_env(**SMALL.as_dict()))
     schemes: list[tuple[dict[str, Any], dict[str, Any]]] = [
         ({"paradigm": paradigm, "algorithm": algorithm}, offline)
         for paradigm in get_args(Paradigm)
@@ -263,8 +265,8 @@ def _train(folder: Path, dataset: Dataset) -> None:
     schemes += [
         ({"paradigm": "ctde", "share_parameters": True}, {**offline, "seeds": (0, 5)}),
         ({"common_features": 2, "hidden_sizes": ()}, offline),
-        ({"algorithm": "dqn"}, {"network": SMALL, "seeds": (3, 1)}),
-        ({"paradigm": "i"}, {"make": lambda: rrm_v0.parallel_env(**SMALL.as_dict())}),
+        ({"algorithm": "dqn"}, {"environment": SMALL, "seeds": (3, 1)}),
+        ({"paradigm": "i"}, {"environment": other}),
     ]
     for k, (learner, options) in enumerate(schemes):
         config = LearnerConfig(**{**tiny, **learner})
