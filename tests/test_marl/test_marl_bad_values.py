@@ -86,7 +86,7 @@ def test_numbers_beyond_what_tensors_hold_are_refused() -> None:
 
 
 def test_devices_are_named_as_documented() -> None:
-    for device in ("cpu:7", "cuda:999", "cuda:", "CPU", "meta", 3, None, ["cpu"]):
+    for device in ("cpu:7", "cuda:9999", "cuda:", "CPU", "meta", 3, None, ["cpu"]):
         with pytest.raises(ValueError, match="device"):
             TrainingConfig(device=device)  # type: ignore[arg-type]
 

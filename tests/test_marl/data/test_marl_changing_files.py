@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -11,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from folders import ROOT
 from toys import SMALL, assert_same_outcome, made_up, trained
 
 import marl.data.storage
@@ -65,10 +65,9 @@ def test_training_uses_the_dataset_that_was_verified(
 
         trained(Path({str(tmp_path / "disturbed")!r}), dataset=Dataset.read(path), report=report)
         """
-    tests = ROOT / "tests"
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(program)],
-        cwd=tests,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         check=False,

@@ -43,7 +43,7 @@ def run(request: pytest.FixtureRequest, dataset: Dataset) -> Run:
     where, what = request.param.split()
     options: dict[str, Any] = {"dataset": dataset} if where == "offline" else {}
     if what == "parallel":
-        options["make"] = Unlike
+        options["environment"] = Environment.of_factory(Unlike)
     learner = {"algorithm": "dqn" if what == "parallel" else what}
 
     def make(folder: Path, training: dict[str, Any] | None = None, **changes: Any) -> Path:

@@ -23,6 +23,7 @@ from baselines import RandomWalk
 from marl import (
     Dataset,
     DivergenceError,
+    LearnerConfig,
     Policy,
     RunError,
     UnfinishedRunWarning,
@@ -79,9 +80,9 @@ def test_divergence_between_records_is_found_before_anything_is_written(
 def test_parameters_that_are_not_finite_are_neither_acted_on_nor_saved(
     options: Any, evaluate_every: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "marl.config._LARGEST", 1e39
-    )  # beyond float32, so that parameters are lost in one update
+    rate = LearnerConfig.__dataclass_fields__["critic_learning_rate"]
+    # Beyond float32, so that parameters are lost in one update.
+    monkeypatch.setattr(rate, "metadata", {"low": 0.0, "high": 1e39})
     often = {"log_every": 1, "evaluate_every": evaluate_every, "checkpoint_every": 1}
     with pytest.raises(
         DivergenceError, match=r"^update 1: layers\.\d\.(weights|biases) is not finite"
