@@ -278,7 +278,7 @@ def test_interrupted_run_goes_on_to_the_same_result(
     name: str, last: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        study, "TrainingConfig", partial(TrainingConfig, log_every=1, checkpoint_every=2)
+        study_module, "TrainingConfig", partial(TrainingConfig, log_every=1, checkpoint_every=2)
     )
     scale = replace(SCALE, online_updates=5, offline_updates=5)
     cut = Study(tmp_path / "cut", scale, TINY)
