@@ -1,4 +1,4 @@
-"""``python -m baselines``: how the schedulers compare on the same channels."""
+"""The command ``python -m baselines``, which compares schedulers on the same channels."""
 
 from __future__ import annotations
 
@@ -10,17 +10,22 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from baselines import REGISTRY
-from baselines.comparison import check_picture, parse_scheduler, publish, warm_up
+from baselines.comparison import publish, warm_up
 from baselines.max_weight import SearchTooLargeError
+from baselines.plots import check_picture
+from baselines.registry import parse_scheduler
 from baselines.scheduler import Baseline
 from rrm_env import PRESETS, Evaluation, RRMConfig, evaluate, parse_settings
-from rrm_env.ending import status_of
+from rrm_env.exit_status import status_of
 from rrm_env.files import check_apart, check_results, check_writable
-from rrm_env.version import facts
+from rrm_env.provenance import facts
 from rrm_env.watching import check_video, record, watch
 
 EPISODES, THREADS = 128, 1
-"""Defaults of the comparison; the parser keeps None, so that arguments given beside --watch are seen."""
+"""Defaults of the comparison.
+
+The parser's default is None, so that arguments of the comparison beside --watch are noticed.
+"""
 
 _OF_COMPARISON = ("schedulers", "episodes", "threads", "json", "plot")
 
@@ -28,7 +33,8 @@ _OF_COMPARISON = ("schedulers", "episodes", "threads", "json", "plot")
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m baselines",
-        description="Simulate the network under classical schedulers, all on the same channels, and print how they compare.",
+        description="Simulate the network under classical schedulers, all on the same channels, "
+        "and print how they compare.",
     )
     network = parser.add_argument_group("network")
     network.add_argument(
@@ -47,28 +53,53 @@ def _parser() -> argparse.ArgumentParser:
         dest="settings",
         help="Fields of the network to change, such as n_ues=10 (default: change none).",
     )
-    network.add_argument("--seed", type=int, default=0, metavar="INT", help="Which evaluation episodes (default: %(default)s).")
-    network.add_argument("--threads", type=int, metavar="INT", help=f"Threads of the simulator (default: {THREADS}).")
+    network.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="INT",
+        help="Which evaluation episodes (default: %(default)s).",
+    )
+    network.add_argument(
+        "--threads", type=int, metavar="INT", help=f"Threads of the simulator (default: {THREADS})."
+    )
 
     comparison = parser.add_argument_group("comparison")
     comparison.add_argument(
         "--schedulers",
         metavar="NAMES",
-        help=f"Comma-separated, of {', '.join(REGISTRY)}. Options follow colons, as in itlinq:tolerance_db=0 (default: all).",
+        help=f"Comma-separated, of {', '.join(REGISTRY)}. Options follow colons, as in "
+        "itlinq:tolerance_db=0 (default: all).",
     )
-    comparison.add_argument("--episodes", type=int, metavar="INT", help=f"Episodes per scheduler (default: {EPISODES}).")
-    comparison.add_argument("--json", metavar="PATH", help="Write config, versions, KPIs and per-episode values to this file.")
-    comparison.add_argument("--plot", metavar="PATH", help="Draw the distribution of per-user rates into this file.")
+    comparison.add_argument(
+        "--episodes", type=int, metavar="INT", help=f"Episodes per scheduler (default: {EPISODES})."
+    )
+    comparison.add_argument(
+        "--json",
+        metavar="PATH",
+        help="Write config, versions, KPIs and per-episode values to this file.",
+    )
+    comparison.add_argument(
+        "--plot", metavar="PATH", help="Draw the distribution of per-user rates into this file."
+    )
 
     instead = parser.add_argument_group("instead of a comparison")
-    instead.add_argument("--watch", metavar="SCHEDULER", help="Show the first episode under this scheduler in a window.")
-    instead.add_argument("--video", metavar="PATH", help="With --watch: write the episode to this .gif or .mp4 file.")
-    instead.add_argument("--info", action="store_true", help="Print versions and machine, for bug reports.")
+    instead.add_argument(
+        "--watch",
+        metavar="SCHEDULER",
+        help="Show the first episode under this scheduler in a window.",
+    )
+    instead.add_argument(
+        "--video", metavar="PATH", help="With --watch: write the episode to this .gif or .mp4 file."
+    )
+    instead.add_argument(
+        "--info", action="store_true", help="Print versions and machine, for bug reports."
+    )
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and say how it ended, as `status_of` does."""
+    """Run the command and return its exit status (`rrm_env.exit_status.status_of`)."""
     return status_of(lambda: _run(_parser().parse_args(arguments)))
 
 
@@ -114,14 +145,16 @@ def _compare(options: argparse.Namespace) -> None:
     config = RRMConfig.preset(options.network, **parse_settings(options.settings))
     schedulers = _ready(options, config)
     evaluations = _evaluate(schedulers, config, options)
-    title = f"{config.n_aps} APs, {config.n_ues} UEs, {options.episodes} episodes of {config.episode_length} steps, seed {options.seed}"
+    episodes = f"{options.episodes} episodes of {config.episode_length} steps, seed {options.seed}"
+    title = f"{config.n_aps} APs, {config.n_ues} UEs, {episodes}"
     publish(evaluations, title, json_path, plot_path)
 
 
 def _ready(options: argparse.Namespace, config: RRMConfig) -> dict[str, Baseline]:
-    """The schedulers asked for, each warmed up: this refuses what cannot run, and compiles what can.
+    """The chosen schedulers, warmed up: what cannot run is refused, what can run is compiled.
 
-    Of all schedulers (none named), those that cannot search a network of this size are left out with a printed line.
+    Where no scheduler is named, those that cannot search a network of this size are left out, and
+    a line says so.
     """
     schedulers: dict[str, Baseline] = {}
     names = options.schedulers
@@ -140,12 +173,18 @@ def _ready(options: argparse.Namespace, config: RRMConfig) -> dict[str, Baseline
     return schedulers
 
 
-def _evaluate(schedulers: dict[str, Baseline], config: RRMConfig, options: argparse.Namespace) -> dict[str, Evaluation]:
+def _evaluate(
+    schedulers: dict[str, Baseline], config: RRMConfig, options: argparse.Namespace
+) -> dict[str, Evaluation]:
     evaluations = {}
     console = Console(stderr=True)
     columns = (TextColumn("{task.description:18}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=len(schedulers) * options.episodes * config.episode_length)
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
+        task = progress.add_task(
+            "", total=len(schedulers) * options.episodes * config.episode_length
+        )
         for name, scheduler in schedulers.items():
             progress.update(task, description=name)
             evaluations[name] = evaluate(

@@ -1,4 +1,4 @@
-"""The candidate with the best channel."""
+"""Greedy scheduling: the candidate with the best channel."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from rrm_env.compiling import compiled
 
 
 class Greedy(Baseline):
-    """Each AP serves the candidate with the highest reported SINR, whatever it had before; ties to the better PF ratio.
+    """Each AP serves the candidate with the highest reported SINR, ties to the better PF ratio.
 
-    The paper's greedy baseline: the sum rate at the expense of the tail. It chooses among candidates, as the learners do;
-    among all of an AP's UEs most would never be served.
+    This is the paper's greedy baseline, which buys sum rate at the expense of the tail. It chooses
+    among candidates, as the learners do; among all UEs of an AP most would never be served.
     """
 
     def schedule(self, network: Network) -> Served:

@@ -1,4 +1,4 @@
-"""Exhaustive search of the joint action with the highest weighted rate."""
+"""Max-weight scheduling: exhaustive search for the joint action of highest weighted rate."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 
 from baselines.scheduler import Baseline, Served
 from rrm_env import SILENT, Network
+from rrm_env.checks import bounded_number
 from rrm_env.compiling import compiled
-from rrm_env.network import bounded_number
 
 MAX_JOINT_ACTIONS = 2**20
 MAX_EXPONENT = 10.0
@@ -21,30 +21,40 @@ class SearchTooLargeError(ValueError):
 
 
 class MaxWeight(Baseline):
-    """The joint action over all candidates that maximises sum_j w_j^lambda C_j (Eq. 15) on a channel known to a centre.
+    """The joint action over all candidates that maximises sum_j w_j^lambda C_j (Eq. 15).
 
-    L. Tassiulas, A. Ephremides, "Stability properties of constrained queueing systems and scheduling policies for maximum
-    throughput in multihop radio networks", IEEE Trans. Autom. Control 37 (1992). The bound for schemes that see less. The search
-    is exact; it skips joint actions whose first choices already rule them out. Ties go to the better candidates of lower APs.
+    A centre knows the channel, so this is a reference for schemes that know less. The search is
+    exact; it skips joint actions that their first choices already rule out. Ties go to the better
+    candidates of lower APs.
+
+    L. Tassiulas, A. Ephremides, "Stability properties of constrained queueing systems and
+    scheduling policies for maximum throughput in multihop radio networks", IEEE Trans. Autom.
+    Control 37 (1992).
 
     Args:
-        csi: the channel searched on: ``reported`` (`csi_delay` steps old) or ``large_scale`` (without fading, current).
-        exponent: lambda of the weights; None is the network's `fairness_exponent`. Larger ones favour the tail.
+        csi: the channel of the search, ``reported`` (`csi_delay` steps old) or ``large_scale``
+            (without fading, present).
+        exponent: lambda of the weights; None is the network's `fairness_exponent`. Larger ones
+            favour the tail.
     """
 
     def __init__(self, csi: str = "reported", exponent: float | None = None) -> None:
         if csi not in ("reported", "large_scale"):
             raise ValueError(f"csi must be 'reported' or 'large_scale', got {csi!r}")
         self.csi = csi
-        self.exponent = None if exponent is None else bounded_number("exponent", exponent, 0, MAX_EXPONENT)
+        self.exponent = (
+            None if exponent is None else bounded_number("exponent", exponent, 0, MAX_EXPONENT)
+        )
 
     def reset(self, network: Network) -> None:
-        """Refuse networks whose joint actions are too many to search (SearchTooLargeError)."""
+        """Refuse networks with too many joint actions to search (SearchTooLargeError)."""
         config = network.config
         if config.n_joint_actions > MAX_JOINT_ACTIONS:
             raise SearchTooLargeError(
-                f"MaxWeight searches at most {MAX_JOINT_ACTIONS:,} joint actions; n_aps = {config.n_aps} with {config.n_actions} "
-                f"actions each have {config.n_joint_actions:,}. GreedyMaxWeight (greedy_max_weight) takes networks of any size"
+                f"MaxWeight searches at most {MAX_JOINT_ACTIONS:,} joint actions; "
+                f"n_aps = {config.n_aps} with {config.n_actions} actions each have "
+                f"{config.n_joint_actions:,}. GreedyMaxWeight (greedy_max_weight) takes networks "
+                "of any size"
             )
 
     def schedule(self, network: Network) -> Served:
@@ -60,15 +70,17 @@ class MaxWeight(Baseline):
 
 @compiled(nogil=True, error_model="numpy")
 def _search(candidates: Any, gain: Any, average_rate: Any, fairness_exponent: float) -> Any:
-    """Depth first over APs, each trying its candidates in order and then silence.
+    """Branch and bound, depth first over APs, each trying its candidates in order and then silence.
 
-    Transmitters only ever take rate from those fixed before, so the rates under the transmitters fixed so far bound every
-    completion from above; a branch whose bound does not exceed the best value found is left.
+    A transmitter only takes rate from those fixed before it, so the rates under the transmitters
+    fixed so far bound every completion from above. A branch is cut where its bound does not exceed
+    the best value found.
     """
     n_envs, n_aps, n = candidates.shape
     best_served = np.full((n_envs, n_aps), SILENT, np.int64)
     weight = np.empty((n_aps, n))
-    interference = np.empty((n_aps + 1, n_aps, n))  # [d, i, s]: noise and power at candidate s of AP i from the first d APs
+    # [d, i, s]: noise and power at candidate s of AP i from the first d APs.
+    interference = np.empty((n_aps + 1, n_aps, n))
     slot = np.empty(n_aps, np.int64)  # the choice of each AP fixed so far; n is silence
     for b in range(n_envs):
         for i in range(n_aps):
@@ -95,7 +107,8 @@ def _search(candidates: Any, gain: Any, average_rate: Any, fairness_exponent: fl
                     power = gain[b, depth, ue] if i != depth and slot[depth] < n else 0.0
                     interference[depth + 1, i, s] = interference[depth, i, s] + power
                     if i > depth or s == slot[i]:
-                        top = max(top, weight[i, s] * math.log2(1.0 + gain[b, i, ue] / interference[depth + 1, i, s]))
+                        sinr = gain[b, i, ue] / interference[depth + 1, i, s]
+                        top = max(top, weight[i, s] * math.log2(1.0 + sinr))
                 bound += top
             if bound <= best:
                 continue

@@ -8,18 +8,20 @@ import numpy as np
 
 from baselines.scheduler import Baseline, Served
 from rrm_env import SILENT, Network
+from rrm_env.checks import bounded_integer
 from rrm_env.compiling import compiled
-from rrm_env.network import bounded_integer
 
 
 class RandomWalk(Baseline):
     """Each AP serves one of its candidates, all equally likely; an AP without UEs is silent.
 
-    The paper's RW baseline. Draws depend on the episode's seed, the step and ``seed``, not on the batch around it.
+    This is the paper's RW baseline. Draws depend on the episode's seed, the step and ``seed``, not
+    on the batch.
 
     Args:
-        seed: 0 ... 2^32 - 1, changes the draws.
-        silence: draw silence too, as likely as each candidate: uniformly random legal actions, as data for offline learning.
+        seed: 0 ... 2^32 - 1; another seed gives other draws.
+        silence: silence is as likely as each candidate, which gives uniformly random legal actions,
+            for instance as data for offline learning.
 
     Raises:
         TypeError, ValueError: a seed out of range, or a ``silence`` that is no bool.
@@ -32,8 +34,10 @@ class RandomWalk(Baseline):
         self.seed = bounded_integer("seed", seed, 2**32 - 1, lowest=0)
 
     def schedule(self, network: Network) -> Served:
-        """(B, I) a random candidate each."""
-        served: Served = _pick(network.candidates, network.uniform(network.config.n_aps, self.seed), self.silence)
+        """(B, I) a random candidate of each AP."""
+        served: Served = _pick(
+            network.candidates, network.uniform(network.config.n_aps, self.seed), self.silence
+        )
         return served
 
 

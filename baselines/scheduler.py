@@ -1,4 +1,4 @@
-"""What the baselines share: the array face that `evaluate` calls, and the dictionary face for PettingZoo."""
+"""The base class of the baselines, with an API for arrays and one for PettingZoo."""
 
 from __future__ import annotations
 
@@ -12,64 +12,68 @@ from numpy.typing import NDArray
 from rrm_env import SILENT, Network
 
 Served = NDArray[np.int64]
-Past = TypeVar("Past")
+Memory = TypeVar("Memory")
 
 
-class PastOf(Generic[Past]):
-    """What a scheduler remembers of each network, so that it may serve several, also from threads.
+class PerNetwork(Generic[Memory]):
+    """A scheduler's memory of each network, so that it can serve several, also from threads.
 
-    It goes with the network, and it does not travel: a copy of the scheduler, or one sent to
-    another process, begins anew.
+    The memory of a network ends with the network. Copies of a scheduler, also in other processes,
+    begin with an empty memory.
 
     Args:
-        scheduler: the scheduler's name, for errors.
+        scheduler: the name of the scheduler, for errors.
     """
 
     def __init__(self, scheduler: str) -> None:
         self._scheduler = scheduler
-        self._of: weakref.WeakKeyDictionary[Network, Past] = weakref.WeakKeyDictionary()
+        self._of: weakref.WeakKeyDictionary[Network, Memory] = weakref.WeakKeyDictionary()
 
     def __len__(self) -> int:
         return len(self._of)
 
-    def __setitem__(self, network: Network, past: Past) -> None:
-        self._of[network] = past
+    def __setitem__(self, network: Network, memory: Memory) -> None:
+        self._of[network] = memory
 
-    def __getitem__(self, network: Network) -> Past:
-        """Raises: RuntimeError: nothing has been remembered of the network yet."""
+    def __getitem__(self, network: Network) -> Memory:
+        """The memory of a network (RuntimeError: there is none yet)."""
         try:
             return self._of[network]
         except KeyError:
-            raise RuntimeError(f"{self._scheduler} does not know this network: call reset(network) after Network.reset") from None
+            raise RuntimeError(
+                f"{self._scheduler} does not know this network: "
+                "call reset(network) after Network.reset"
+            ) from None
 
-    def __reduce__(self) -> tuple[type[PastOf[Past]], tuple[str]]:
+    def __reduce__(self) -> tuple[type[PerNetwork[Memory]], tuple[str]]:
         return type(self), (self._scheduler,)
 
 
 class Baseline(ABC):
-    """A classical scheduler. One may serve several networks at once, alternately or from several threads."""
+    """A classical scheduler, which may serve several networks alternately or from threads."""
 
-    def reset(self, network: Network) -> None:  # noqa: B027 - most have no past to forget
-        """Forget the past; called after every `Network.reset`."""
+    def reset(self, network: Network) -> None:  # noqa: B027 - most have no memory
+        """Forget the past episodes of a network; called after every `Network.reset`."""
 
     @abstractmethod
     def schedule(self, network: Network) -> Served:
-        """The UE each AP serves in this step: (B, I), one of the AP's own or `SILENT`."""
+        """(B, I) the UE that each AP serves in this step, one of its own, or `SILENT`."""
 
     def schedule_candidates(self, network: Network) -> Served:
-        """Like `schedule`, for faces under which only candidates can be served."""
+        """Like `schedule`, for APIs under which only candidates can be served."""
         return self.schedule(network)
 
     def act(self, env: Any) -> dict[str, int]:
-        """Actions for every agent of an `RRMParallelEnv`, wrapped or not.
+        """An action for every agent of an `RRMParallelEnv`, wrapped or not.
 
-        At an episode's first step the past is forgotten, so one scheduler can play many episodes.
+        At an episode's first step `reset` is called, so one scheduler can play many episodes.
         """
         network: Network = env.unwrapped.network
         if network.t == 0:
             self.reset(network)
         candidates, served = network.candidates[0], self.schedule_candidates(network)[0]
+        silence = network.config.n_candidates
         return {
-            agent: network.config.n_candidates if ue == SILENT else int(np.flatnonzero(candidates[i] == ue)[0])
+            agent: silence if ue == SILENT else int(np.flatnonzero(candidates[i] == ue)[0])
             for i, (agent, ue) in enumerate(zip(env.unwrapped.possible_agents, served, strict=True))
         }

@@ -1,4 +1,4 @@
-"""One access point at a time, by a rotation that all know."""
+"""Turn taking: one access point at a time, in a fixed rotation."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ import numpy as np
 
 from baselines.scheduler import Baseline, Served
 from rrm_env import SILENT, Network
-from rrm_env.config import TURNS, nearest
+from rrm_env.checks import nearest
+from rrm_env.config import TURNS
 
 
 class TurnTaking(Baseline):
-    """The AP whose turn it is serves its candidate of highest weight; the others are silent, so that there is no interference.
+    """The AP whose turn it is serves its candidate of highest weight; all others are silent.
 
-    Nothing is exchanged: a common clock is enough for equal turns, and knowing once per episode who serves whom for turns by load.
-    A reference point for decentralised learners; not in the paper.
+    There is no interference, and nothing is exchanged in a step: equal turns need a common clock;
+    turns by load need to know once per episode which UEs each AP has. It is a point of reference
+    for decentralised learners that the paper does not have.
 
     Args:
         turns: ``by_load``, in proportion to the UEs of each AP, or ``equal``.
+
+    Raises:
+        ValueError: another value of ``turns``.
     """
 
     def __init__(self, turns: str = "by_load") -> None:
@@ -25,7 +30,7 @@ class TurnTaking(Baseline):
         self.turns = turns
 
     def schedule(self, network: Network) -> Served:
-        """(B, I) `SILENT`, but for the AP whose turn it is."""
+        """(B, I) `SILENT` except for the AP whose turn it is."""
         candidates, holder = network.candidates, network.turn(self.turns)
         own = candidates[np.arange(network.num_envs), holder]
         average_rate = np.take_along_axis(network.average_rate, np.maximum(own, 0), axis=1)

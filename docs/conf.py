@@ -1,7 +1,7 @@
 """Sphinx configuration.
 
-Markers in pages are replaced by what has its home elsewhere: the environment's page by the docstring of `rrm_env.rrm_v0`, the
-citation by that of CITATION.cff.
+Markers in pages are replaced by texts that stand elsewhere: the environment's page by the docstring
+of `rrm_env.rrm_v0`, the citation by that of CITATION.cff.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ EDITABLE_HOSTS = ("https://github.com/", "https://gitlab.com/", "https://bitbuck
 def repository_links(citation: dict[str, Any]) -> dict[str, Any]:
     """The theme's options for links to the repository and to each page's source in it.
 
-    The address is the key `repository-code` of CITATION.cff. It has none yet, so there are no such links.
+    The address is the key `repository-code` of CITATION.cff. It has none yet, so that there are no
+    such links.
     """
     repository = citation.get("repository-code")
     if not repository:
@@ -44,7 +45,9 @@ release = rrm_env.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
-default_role = "py:obj"  # single backticks in docstrings: a link where the name is documented, else just code
+default_role = (
+    "py:obj"  # single backticks in docstrings: a link where the name is documented, else just code
+)
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_type_aliases = {"ArrayLike": "numpy.typing.ArrayLike"}
@@ -56,7 +59,9 @@ project_copyright = "2026, the rrm_env developers; MIT licence"
 html_theme_options = repository_links(CITATION)
 html_static_path = ["_static"]
 html_css_files = ["rrm_env.css"]
-html_math_renderer = "mathml"  # what browsers draw themselves: no script, nothing to load, readable offline
+html_math_renderer = (
+    "mathml"  # what browsers draw themselves: no script, nothing to load, readable offline
+)
 exclude_patterns = ["_build", "*_table.md", "*_tables.md"]  # included in other pages
 
 
@@ -78,7 +83,10 @@ def bibtex(citation: dict[str, Any]) -> str:
         "journal": number,
         "url": paper["url"],
     }
-    entries = _entry("software", "rrm_env", software), _entry("article", "eldeeb2025offline", article)
+    entries = (
+        _entry("software", "rrm_env", software),
+        _entry("article", "eldeeb2025offline", article),
+    )
     return "\n\n".join(entries)
 
 
@@ -101,7 +109,8 @@ AFTER_COLON = r"(?<=\w:)(?=\w+=)"
 class ReadableTables(SphinxPostTransform):
     """Says where lines may break, and which tables have many columns or few.
 
-    No line breaks within an interval such as (1.81…1.90); any may break after the colons of `itlinq:tolerance_db=0`.
+    No line breaks within an interval such as (1.81…1.90). A line may break after the colons of
+    `itlinq:tolerance_db=0`.
     """
 
     default_priority = 900
@@ -127,7 +136,7 @@ class ReadableTables(SphinxPostTransform):
 
 
 def _hide_colons(app: Any, what: str, name: str, item: Any, options: Any, lines: list[str]) -> None:
-    """Napoleon reads what stands before a colon of an attribute's docstring as its type; ours are sentences."""
+    """Keep Napoleon from reading what stands before a colon as an attribute's type."""
     if what in ("attribute", "property", "data"):
         lines[:] = [line.replace(":", "\0") for line in lines]
 
@@ -145,7 +154,10 @@ SPACES = (
 
 
 def _mathml(formula: str, display: str) -> str:
-    """MathML of TeX, helped where the converter is weak: thin spaces around named functions, arg, and the sign of a distribution."""
+    """MathML of TeX, with what the converter lacks.
+
+    Those are thin spaces around named functions, arg, and the sign of a distribution.
+    """
     for place, spaced in SPACES:
         formula = re.sub(place, spaced, formula)
     return convert(formula, display=display).replace("<mi>&#x0007E;</mi>", "<mo>&#x0223C;</mo>")

@@ -1,27 +1,39 @@
-"""Learners for `rrm_env` and any other parallel environment: SAC, DQN and CQL, centralised, independent and CTDE, online and offline."""
+"""Multi-agent learners for `rrm_env` and any other parallel environment.
 
-from marl import _libraries  # noqa: F401 - says what is missing, so it comes first
-from marl.card import dataset_card
-from marl.collect import collect, collect_parallel
+SAC, DQN, CQL and behaviour cloning; centralised, independent and CTDE; online and offline.
+"""
+
+from marl import _libraries  # noqa: F401 - reports missing libraries, so it comes first
 from marl.config import PRESETS, LearnerConfig, TrainingConfig
-from marl.dataset import Dataset, DatasetError
-from marl.exchange import from_mdp_arrays, mdp_arrays, read_mdp_arrays
-from marl.learner import DivergenceError, Learner
-from marl.minari_datasets import from_minari, to_minari
-from marl.paradigms import Heads, Team
-from marl.policy import Policy, RunError, UnfinishedRunWarning, load_policies
-from marl.training import episode_returns, train
+from marl.data.collect import collect, collect_parallel
+from marl.data.dataset import Dataset, DatasetError
+from marl.engines import open_engine
+from marl.environment import Environment, episode_returns
+from marl.exchange.card import dataset_card
+from marl.exchange.d3rlpy import from_mdp_arrays, mdp_arrays, read_mdp_arrays
+from marl.exchange.minari import from_minari, to_minari
+from marl.learner.heads import Heads
+from marl.learner.learner import DivergenceError, Learner
+from marl.policy import Policy, UnfinishedRunWarning, load_policies
+from marl.runs.description import RunError
+from marl.sweep.grid import Sweep
+from marl.sweep.run import SweepRun
+from marl.team import Team
+from marl.training.train import train
 
 __all__ = [
     "PRESETS",
     "Dataset",
     "DatasetError",
     "DivergenceError",
+    "Environment",
     "Heads",
     "Learner",
     "LearnerConfig",
     "Policy",
     "RunError",
+    "Sweep",
+    "SweepRun",
     "Team",
     "TrainingConfig",
     "UnfinishedRunWarning",
@@ -33,6 +45,7 @@ __all__ = [
     "from_minari",
     "load_policies",
     "mdp_arrays",
+    "open_engine",
     "read_mdp_arrays",
     "to_minari",
     "train",

@@ -1,4 +1,4 @@
-"""``python -m marl``: collect data, train, evaluate, sweep, exchange datasets, and say what a file is."""
+"""The command ``python -m marl``: collect, train, evaluate, sweep, watch, export, import, info."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Annotated, Any
 
 import tyro
 
-from marl.commands import Collect, Evaluate, Export, Import, Info, Train, Watch
+from marl.cli.data import Collect, Export, Import, Info
+from marl.cli.learning import Evaluate, Train, Watch
+from marl.cli.sweep import SweepCommand, SweepError
 from marl.config import PRESETS, LearnerConfig
-from marl.engine import LostError
-from marl.learner import DivergenceError
-from marl.sweep_command import SweepCommand, SweepError
+from marl.engines.base import LostError
+from marl.learner.learner import DivergenceError
 from rrm_env import PRESETS as NETWORKS
-from rrm_env.ending import status_of
+from rrm_env.exit_status import status_of
 
 Command = (
     Annotated[Collect, tyro.conf.subcommand("collect")]
@@ -29,23 +30,37 @@ Command = (
 )
 
 _CONFIG = (tyro.conf.DisallowNone,)
-"""Options that may be left out do not offer None as a value."""
+"""Help texts do not list None as a value of an option that may be left out."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and say how it ended, as `status_of` does; 1 also where training diverged or cells of a sweep failed."""
+    """Run a command and return its exit status.
+
+    Args:
+        arguments: the words after ``python -m marl``; those of this process where None.
+
+    Returns:
+        The status of `rrm_env.exit_status.status_of`; 1 also if training diverged, cells of a sweep
+        failed, or an engine lost its workers.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     return status_of(lambda: _parse(given).run(), failures=(DivergenceError, LostError, SweepError))
 
 
 def _parse(given: list[str]) -> Any:
+    """The command that ``given`` spells, with its options."""
     command = tyro.cli(Command, args=given, prog="python -m marl", config=_CONFIG)
     if isinstance(command, Train) and command.preset in set(NETWORKS) - set(PRESETS):
-        raise ValueError(f"--preset of train names hyperparameters; {command.preset!r} is a network: --network {command.preset}")
+        raise ValueError(
+            f"--preset of train names hyperparameters; {command.preset!r} is a network: "
+            f"--network {command.preset}"
+        )
     if isinstance(command, Train) and command.preset != "tuned":
-        # Options not given take the preset's values: they are the defaults of a second reading.
+        # Parse again with the preset's values as defaults, so that given options override them.
         start = dataclasses.replace(command, learner=LearnerConfig.preset(command.preset))
-        command = tyro.cli(Train, args=given[1:], default=start, prog="python -m marl train", config=_CONFIG)
+        command = tyro.cli(
+            Train, args=given[1:], default=start, prog="python -m marl train", config=_CONFIG
+        )
     return command.checked() if isinstance(command, Train) else command
 
 

@@ -1,5 +1,7 @@
-"""Looks for what the extra ``marl`` installs before anything imports it, to say what is missing."""
+"""Check that the libraries of the extra ``marl`` are installed, and name those that are missing."""
 
 from rrm_env.optional import required
 
-required("marl needs", "torch", "safetensors.torch", "filelock", "tyro", extra="marl", error=ImportError)
+required(
+    "marl needs", "torch", "safetensors.torch", "filelock", "tyro", extra="marl", error=ImportError
+)

@@ -1,4 +1,4 @@
-"""What a learner is: paradigm, algorithm and every hyperparameter, with the paper's and the tuned values as presets."""
+"""Configuration of learners and of training: schemes, hyperparameters and presets."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import math
 import numbers
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, get_args
+from dataclasses import Field, asdict, dataclass, field, fields, replace
+from functools import cache
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-import torch
-
-from rrm_env.config import nearest, shown
-from rrm_env.network import bounded_integer
+from rrm_env.checks import bounded_integer, nearest, shown
 
 Paradigm = Literal["c", "i", "ctde"]
 Algorithm = Literal["sac", "dqn", "bc"]
+Reduction = Literal["sum", "mean"]
+TDLoss = Literal["half_squared", "huber"]
+ActOn = Literal["actor", "critic"]
 
 PRESETS: dict[str, dict[str, Any]] = {
     "tuned": {},
@@ -34,29 +35,71 @@ PRESETS: dict[str, dict[str, Any]] = {
         "epsilon_final": 0.05,
     },
 }
-"""What each preset changes of the defaults. ``paper``: Table III; its two learning rates are read as actor's and critic's."""
+"""The fields that each preset changes.
 
-_POSITIVE = (
-    "discount",
-    "critic_learning_rate",
-    "actor_learning_rate",
-    "temperature_learning_rate",
-    "target_rate",
-    "reward_scale",
-    "initial_temperature",
-)
-_WORDS = {
-    "paradigm": get_args(Paradigm),
-    "algorithm": get_args(Algorithm),
-    "cql_reduction": ("sum", "mean"),
-    "td_loss": ("half_squared", "huber"),
-    "act_on": ("actor", "critic"),
-}
-_AT_MOST_ONE = ("discount", "target_rate", "entropy_ratio", "epsilon_final")
+``paper`` is Table III, whose two learning rates are read as the actor's and the critic's.
+"""
+
 _SMALLEST, _LARGEST = 1e-30, 1e30
-"""Of positive numbers: networks compute in float32, which neither loses nor overflows these."""
-_MOST = 2**53
-"""Of integers: update counters are int64, and this is as far as JSON's readers agree."""
+"""Bounds of positive numbers; between them float32 neither underflows nor overflows."""
+_LARGEST_INTEGER = 2**53
+"""Bound of integers: int64 counters hold it, and every JSON reader reads it exactly."""
+
+
+def _number(default: float, low: float = 0.0, high: float = _LARGEST) -> Any:
+    """A dataclass field that holds a number from ``low`` to ``high``."""
+    return field(default=default, metadata={"low": low, "high": high})
+
+
+def _positive(default: float, high: float = _LARGEST) -> Any:
+    """A dataclass field that holds a positive number of at most ``high``."""
+    return _number(default, _SMALLEST, high)
+
+
+def _integer(default: int, low: int = 1) -> Any:
+    """A dataclass field that holds an integer of at least ``low``."""
+    return field(default=default, metadata={"low": low, "high": _LARGEST_INTEGER})
+
+
+@cache
+def _allowed_words() -> dict[str, tuple[str, ...]]:
+    """The words that a field of `LearnerConfig` allows, for each field that holds a word."""
+    kinds = get_type_hints(LearnerConfig)
+    return {name: get_args(kind) for name, kind in kinds.items() if get_origin(kind) is Literal}
+
+
+def _checked(item: Field[Any], value: Any) -> Any:
+    """The value of a field, where numbers become plain Python numbers.
+
+    Raises:
+        TypeError, ValueError: the message says what is allowed.
+    """
+    if words := _allowed_words().get(item.name):
+        if not isinstance(value, str) or value not in words:
+            raise ValueError(f"{item.name} must be one of {', '.join(words)}, got {shown(value)}")
+    elif isinstance(item.default, bool):
+        if not isinstance(value, bool):
+            raise TypeError(f"{item.name} must be True or False, got {shown(value)}")
+    elif isinstance(item.default, int):
+        return bounded_integer(item.name, value, item.metadata["high"], item.metadata["low"])
+    elif isinstance(item.default, float):
+        return _checked_float(item, value)
+    return value
+
+
+def _checked_float(item: Field[Any], value: Any) -> float:
+    """The value of a field that holds a float; errors as `_checked`."""
+    low, high = item.metadata["low"], item.metadata["high"]
+    allowed = f"a finite number of at least {low:g} and at most {high:g}"
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{item.name} must be {allowed}, got {shown(value)}")
+    try:
+        number = float(value)
+    except OverflowError:  # the value is an integer that no float can hold
+        number = math.inf
+    if not low <= number <= high:
+        raise ValueError(f"{item.name} must be {allowed}, got {shown(value)}")
+    return number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,119 +107,117 @@ class LearnerConfig:
     """A scheme of the paper and its hyperparameters; the defaults are the preset ``tuned``.
 
     Raises:
-        TypeError, ValueError: a value of the wrong type or out of range; the message names the field and what is allowed.
+        TypeError, ValueError: a value of the wrong type or out of range; the message names the
+            field and what is allowed.
     """
 
     paradigm: Paradigm = "c"
-    """c: one network chooses all agents' actions; i: each agent learns alone; ctde: each acts alone on its own observation,
-    and the sum of their Q-values is trained (Eqs. 23, 24)."""
+    """c: one network chooses all agents' actions; i: each agent learns alone; ctde: each acts alone
+    on its own observation, and the sum of their Q-values is trained (Eqs. 23, 24)."""
     algorithm: Algorithm = "sac"
-    """sac: discrete soft actor-critic; dqn: deep Q-network; bc: behaviour cloning, the floor for offline results."""
-    cql_alpha: float = 1.0
-    """Offline: weight of the conservative penalty (Eqs. 26-28); 0 leaves it out. Online there is none."""
-    cql_reduction: Literal["sum", "mean"] = "sum"
+    """sac: discrete soft actor-critic; dqn: deep Q-network; bc: behaviour cloning, the floor for
+    offline results."""
+    cql_alpha: float = _number(1.0)
+    """Offline: weight of the conservative penalty (Eqs. 26-28); 0 leaves it out. Online there is
+    none."""
+    cql_reduction: Reduction = "sum"
     """How the penalties of several agents combine: sum (Eq. 28) or mean."""
-    discount: float = 0.9
-    """Discount factor. The paper's 0.99 works too, but scores less here: weights already carry the past, and steps far ahead add noise."""
-    batch_size: int = 256
+    discount: float = _positive(0.9, high=1.0)
+    """Discount factor. The paper's 0.99 works too, but scores less here: weights already carry the
+    past, and steps far ahead add noise."""
+    batch_size: int = _integer(256)
     """Transitions per update."""
     hidden_sizes: tuple[int, ...] = (256, 256)
     """Widths of the hidden ReLU layers of every network."""
-    critic_learning_rate: float = 3e-4
+    critic_learning_rate: float = _positive(3e-4)
     """Adam's step size for Q-networks."""
-    actor_learning_rate: float = 3e-4
+    actor_learning_rate: float = _positive(3e-4)
     """Adam's step size for policy networks."""
-    temperature_learning_rate: float = 3e-4
+    temperature_learning_rate: float = _positive(3e-4)
     """Adam's step size for the logarithm of the temperature, where it is automatic."""
-    n_critics: int = 2
+    n_critics: int = _integer(2)
     """Q-networks per head; targets and policies use the smallest of their values."""
-    target_rate: float = 0.005
-    """Share of the online Q-networks that flows into the target networks at each target update."""
-    target_period: int = 1
+    target_rate: float = _positive(0.005, high=1.0)
+    """Share of the online Q-networks in the new target networks at each target update."""
+    target_period: int = _integer(1)
     """Updates between target updates."""
     share_parameters: bool = False
     """i, ctde: one network for all agents, so that the policy runs with any number of them."""
-    common_features: int = 0
-    """c: see only so many features, the last of an observation, that all agents observe alike (messages); every agent can then run the
-    network itself, and all agree. 0: see all observations."""
+    common_features: int = _integer(0, low=0)
+    """c: see only this many features, the last ones of an observation, which are the same for all
+    agents (messages); every agent can then run the network itself, and all agree. 0: see all
+    observations."""
     automatic_temperature: bool = True
-    """sac: adapt the temperature until the policy's entropy is entropy_ratio * log(number of legal actions)."""
-    initial_temperature: float = 0.5
+    """sac: adapt the temperature until the policy's entropy is entropy_ratio * log(number of legal
+    actions)."""
+    initial_temperature: float = _positive(0.5)
     """sac: the temperature at the start, or throughout where it is not automatic."""
-    entropy_ratio: float = 0.3
-    """sac: target entropy as a share of that of uniformly random legal actions."""
+    entropy_ratio: float = _number(0.3, high=1.0)
+    """sac: target entropy, as a share of the entropy of uniformly random legal actions."""
     soft_backup: bool = True
-    """sac: count the next state's entropy in the target, or only in the actor's loss as in the paper (Eqs. 17, 19, 21 and 24)."""
+    """sac: count the next state's entropy in the target, or only in the actor's loss as in the
+    paper (Eqs. 17, 19, 21 and 24)."""
     double_q: bool = True
-    """dqn: the online network chooses the next action and the target network judges it, or the target network does both."""
-    td_loss: Literal["half_squared", "huber"] = "half_squared"
-    """Loss of a temporal-difference error d: d^2 / 2, or Huber's, which is linear beyond 1."""
-    reward_scale: float = 0.1
-    """Factor on rewards; it sets how strong a penalty of weight cql_alpha is."""
+    """dqn: the online network chooses the next action and the target network evaluates it, or the
+    target network does both."""
+    td_loss: TDLoss = "half_squared"
+    """Loss of a temporal-difference error d: d^2 / 2, or the Huber loss, which is linear beyond
+    1."""
+    reward_scale: float = _positive(0.1)
+    """Factor on rewards; it decides how strong a penalty of weight cql_alpha is."""
     normalise_observations: bool = True
-    """Shift and scale each observation feature to mean 0 and standard deviation 1 over the dataset, or over the first replay."""
-    act_on: Literal["actor", "critic"] = "actor"
-    """sac: the trained policy is greedy on the actor (Algorithm 3) or on the Q-networks (Eq. 25)."""
-    epsilon_final: float = 0.05
-    """dqn online: share of random actions after exploration_updates; it starts at 1 and falls linearly."""
-    exploration_updates: int = 3000
+    """Shift and scale each observation feature to mean 0 and standard deviation 1 over the dataset,
+    or online over the replay before the first update."""
+    act_on: ActOn = "actor"
+    """sac: the trained policy is greedy on the actor (Algorithm 3) or the Q-networks (Eq. 25)."""
+    epsilon_final: float = _number(0.05, high=1.0)
+    """dqn online: share of random actions after exploration_updates; it starts at 1 and falls
+    linearly."""
+    exploration_updates: int = _integer(3000, low=0)
     """dqn online: updates until epsilon_final is reached."""
-    replay_capacity: int = 100_000
+    replay_capacity: int = _integer(100_000)
     """online: transitions kept per seed."""
-    learning_starts: int = 2000
+    learning_starts: int = _integer(2000, low=0)
     """online: transitions per seed, of uniformly random legal actions, before the first update."""
 
     def __post_init__(self) -> None:
-        for name, allowed in _WORDS.items():
-            if not isinstance(word := getattr(self, name), str) or word not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {shown(word)}")
         for item in fields(self):
-            object.__setattr__(self, item.name, self._checked(item.name, getattr(self, item.name)))
+            object.__setattr__(self, item.name, _checked(item, getattr(self, item.name)))
         if not isinstance(self.hidden_sizes, (tuple, list)):
-            raise TypeError(f"hidden_sizes must be integers of at least 1, one per hidden layer, got {shown(self.hidden_sizes)}")
-        object.__setattr__(self, "hidden_sizes", tuple(bounded_integer("hidden_sizes", size, _MOST) for size in self.hidden_sizes))
+            raise TypeError(
+                "hidden_sizes must be integers of at least 1, one per hidden layer, "
+                f"got {shown(self.hidden_sizes)}"
+            )
+        widths = tuple(
+            bounded_integer("hidden_sizes", size, _LARGEST_INTEGER) for size in self.hidden_sizes
+        )
+        object.__setattr__(self, "hidden_sizes", widths)
         if self.share_parameters and self.paradigm == "c":
-            raise ValueError("share_parameters = True must come with paradigm = 'i' or 'ctde': a centralised network is one already")
+            raise ValueError(
+                "share_parameters = True must come with paradigm = 'i' or 'ctde': "
+                "a centralised network is one already"
+            )
         if self.common_features and self.paradigm != "c":
-            raise ValueError(f"common_features = {self.common_features} must come with paradigm = 'c', got {self.paradigm!r}")
+            raise ValueError(
+                f"common_features = {self.common_features} must come with paradigm = 'c', "
+                f"got {self.paradigm!r}"
+            )
         if self.learning_starts > self.replay_capacity:
-            raise ValueError(f"learning_starts = {self.learning_starts} must not exceed replay_capacity = {self.replay_capacity}")
-
-    def _checked(self, name: str, value: Any) -> Any:
-        """The value, a number as plain Python, or an error that names the field, the value and what is allowed."""
-        default = getattr(type(self), name)
-        if isinstance(default, bool):
-            if not isinstance(value, bool):
-                raise TypeError(f"{name} must be True or False, got {shown(value)}")
-        elif isinstance(default, int):
-            return bounded_integer(name, value, _MOST, 0 if name in ("exploration_updates", "learning_starts", "common_features") else 1)
-        elif isinstance(default, float):
-            return self._checked_float(name, value)
-        return value
-
-    @staticmethod
-    def _checked_float(name: str, value: Any) -> float:
-        low, high = _SMALLEST if name in _POSITIVE else 0.0, 1.0 if name in _AT_MOST_ONE else _LARGEST
-        allowed = f"a finite number of at least {low:g} and at most {high:g}"
-        if isinstance(value, bool) or not isinstance(value, numbers.Real):
-            raise TypeError(f"{name} must be {allowed}, got {shown(value)}")
-        try:
-            number = float(value)
-        except OverflowError:  # an integer beyond float
-            number = math.inf
-        if not low <= number <= high:
-            raise ValueError(f"{name} must be {allowed}, got {shown(value)}")
-        return number
+            raise ValueError(
+                f"learning_starts = {self.learning_starts} must not exceed "
+                f"replay_capacity = {self.replay_capacity}"
+            )
 
     @classmethod
     def preset(cls, name: str = "tuned", **overrides: Any) -> LearnerConfig:
         """A preset (`PRESETS`), with fields overridden.
 
         Raises:
-            ValueError: unknown preset; the nearest valid name is given.
+            ValueError: the preset does not exist; the message suggests the nearest name.
         """
         if not isinstance(name, str) or name not in PRESETS:
-            raise ValueError(f"unknown preset {nearest(name if isinstance(name, str) else shown(name), PRESETS)}")
+            text = name if isinstance(name, str) else shown(name)
+            raise ValueError(f"unknown preset {nearest(text, PRESETS)}")
         return cls(**{**PRESETS[name], **overrides})
 
     @classmethod
@@ -184,7 +225,7 @@ class LearnerConfig:
         """The config that `as_dict` described.
 
         Raises:
-            ValueError: an unknown field.
+            TypeError, ValueError: an unknown field, or a value that the field does not allow.
         """
         known = [item.name for item in fields(cls)]
         for name in values:
@@ -193,36 +234,55 @@ class LearnerConfig:
         return cls(**values)
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields as plain values that JSON can hold."""
+        """The fields by name, with values that JSON can hold."""
         return {**asdict(self), "hidden_sizes": list(self.hidden_sizes)}
 
+    def for_data(self, *, offline: bool) -> LearnerConfig:
+        """The scheme as it learns from a dataset or online, where it has no conservative penalty.
+
+        Raises:
+            ValueError: behaviour cloning without a dataset.
+        """
+        if offline:
+            return self
+        if self.algorithm == "bc":
+            raise ValueError("algorithm = 'bc' needs a dataset: it clones what is recorded there")
+        return replace(self, cql_alpha=0.0)
+
     def scheme(self, *, offline: bool) -> str:
-        """The name in output, the paper's where it has one: "CTDE-MARL-CQL (SAC)", "C-MARL (DQN)"."""
+        """The scheme's name, as in the paper where it has one.
+
+        Examples are "C-MARL (DQN)", "CTDE-MARL-CQL (SAC)" and "I-MARL (SAC) offline".
+        """
         penalised = offline and self.cql_alpha > 0 and self.algorithm != "bc"
-        base = f"{self.paradigm.upper()}-MARL{'-CQL' if penalised else ''} ({self.algorithm.upper()})"
+        penalty = "-CQL" if penalised else ""
+        base = f"{self.paradigm.upper()}-MARL{penalty} ({self.algorithm.upper()})"
         return f"{base} offline" if offline and not penalised and self.algorithm != "bc" else base
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """How long and how to train.
+    """Duration of training, its log, evaluations and checkpoints, and the device.
 
     Raises:
-        TypeError, ValueError: a value of the wrong type or out of range.
+        TypeError, ValueError: a value of the wrong type or out of range; the message names the
+            field and what is allowed.
     """
 
     updates: int = 10_000
     """Gradient updates."""
     log_every: int = 100
-    """Updates between records of the log; each holds means over the updates since the last."""
+    """Updates between entries of the log; each holds means over the updates since the last one."""
     evaluate_every: int = 1000
-    """Updates between evaluations on held-out episodes, for the learning curve; a multiple of log_every."""
+    """Updates between evaluations on held-out episodes, for the learning curve; a multiple of
+    log_every."""
     evaluation_episodes: int = 32
-    """Episodes of such an evaluation, the same ones every time."""
+    """Episodes of each evaluation, the same ones every time."""
     checkpoint_every: int = 1000
-    """Updates between checkpoints; a multiple of log_every. Online, environments start new episodes after each."""
+    """Updates between checkpoints; a multiple of log_every. Online, environments start new episodes
+    after each."""
     envs_per_seed: int = 64
-    """Online: environments that each seed acts in, side by side."""
+    """Online: environments that each seed acts in, in parallel."""
     updates_per_step: int = 1
     """Online: updates between two steps of these environments."""
     device: str = "cpu"
@@ -231,26 +291,25 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for item in fields(self):
             if item.name != "device":
-                object.__setattr__(self, item.name, bounded_integer(item.name, getattr(self, item.name), _MOST))
+                value = bounded_integer(item.name, getattr(self, item.name), _LARGEST_INTEGER)
+                object.__setattr__(self, item.name, value)
         for name in ("evaluate_every", "checkpoint_every"):
-            if getattr(self, name) % self.log_every:
-                raise ValueError(f"{name} = {getattr(self, name)} must be a multiple of log_every = {self.log_every}")
-        if not isinstance(self.device, str) or not re.fullmatch(r"cpu|cuda(:\d{1,3})?", self.device, re.ASCII):
+            value = getattr(self, name)
+            if value % self.log_every:
+                raise ValueError(
+                    f"{name} = {value} must be a multiple of log_every = {self.log_every}"
+                )
+        devices = r"cpu|cuda(:\d{1,3})?"
+        if not isinstance(self.device, str) or not re.fullmatch(devices, self.device, re.ASCII):
             raise ValueError(f"device must be cpu, cuda or cuda:N, got {shown(self.device)}")
-        if self.device != "cpu" and int(self.device.partition(":")[2] or 0) >= torch.cuda.device_count():
-            raise ValueError(f"device = {self.device!r} is not available: torch {torch.__version__} finds {_cuda_devices()}")
 
 
 def environment_steps(updates: int, learner: LearnerConfig, training: TrainingConfig) -> int:
-    """Transitions that each seed of an online run has collected by the end of an update.
+    """Transitions that each seed of an online run has collected after ``updates`` updates.
 
     Environments first take random steps until the replay holds `learning_starts` transitions. After
     that they take one step each before every `updates_per_step`-th update, the first included.
     """
     random_steps = -(-learner.learning_starts // training.envs_per_seed)
-    return training.envs_per_seed * (random_steps + -(-updates // training.updates_per_step))
-
-
-def _cuda_devices() -> str:
-    count = torch.cuda.device_count()
-    return f"{count} CUDA devices" if count else "no CUDA device"
+    policy_steps = -(-updates // training.updates_per_step)
+    return training.envs_per_seed * (random_steps + policy_steps)

@@ -1,14 +1,13 @@
-"""Trained policies: schedulers for `rrm_env.evaluate` and actors for any parallel environment, without the training code."""
+"""Trained policies: schedulers for `rrm_env.evaluate` and actors for any parallel environment."""
 
 from __future__ import annotations
 
-import json
 import threading
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,41 +15,43 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from marl.config import LearnerConfig
-from marl.descriptions import check_run, completed, differences, identity
-from marl.networks import Layers, Workspace, layer_sizes, multiply_adds
-from marl.paradigms import Heads, Team, preference, tame, team_of
-from marl.tensor_files import checksum, parse_json, read_json, read_safetensors
+from marl.learner.heads import Heads, preference, without_divergence
+from marl.learner.networks import Layers, Workspace, layer_sizes, multiply_adds
+from marl.runs.checkpoint import read_tensors
+from marl.runs.description import CHECKPOINT, RunError, describe
+from marl.team import Team, team_of
 from marl.torch_state import known_torch
 from rrm_env import SILENT, Network
-from rrm_env.network import bounded_integer
 
-CHECKPOINT, DESCRIPTION = "checkpoint.safetensors", "config.json"
-"""Files of a run's folder: every tensor of the learner, and what it is."""
-
-
-class RunError(ValueError):
-    """A folder that holds no readable run; the message says what is wrong."""
+if TYPE_CHECKING:
+    from marl.learner.learner import Learner
 
 
 class UnfinishedRunWarning(UserWarning):
-    """A policy was loaded from a run that has not done all its updates: it still trains, or was interrupted."""
+    """A policy was loaded from a run that still trains or was interrupted."""
 
 
 class Policy:
     """One trained policy of I agents.
 
-    Acting and checking change nothing that shows, so that several threads may use one policy, also in networks of different sizes.
+    Several threads may use one policy at the same time, also in networks of different sizes.
+
+    Shapes: B batch, I agents, D features of an observation, A actions per agent, K heads with M
+    actions each, and N networks, which are the critics and then the actor.
 
     Args:
-        config: the scheme it was trained by.
-        team: sizes of the environment it was trained in.
-        layers: one seed's critics and actor, (N, 1, K, ...).
-        shift, scale: (1, 1, I, D), applied to observations.
-        act_on: "actor" (Algorithm 3) or "critic" (Eq. 25: greedy on Q); the config's where None. dqn has only critics, bc only an actor.
-        sample: draw from the actor instead of taking its most probable action.
+        config: the scheme that the policy was trained by.
+        team: sizes of the environment that the policy was trained in.
+        layers: networks of one seed; per layer weights (N, 1, K, inputs, outputs) and biases
+            (N, 1, K, 1, outputs).
+        shift, scale: (1, 1, I, D), or (1, 1, 1, D) with shared parameters; networks see
+            (observation - shift) * scale.
+        act_on: "actor" (Algorithm 3) or "critic" (Eq. 25: greedy on Q); the config's where None.
+            dqn has only critics, bc only an actor.
+        sample: draw actions from the actor instead of taking the most probable ones.
 
     Raises:
-        ValueError: an ``act_on`` or ``sample`` that the algorithm has no network for.
+        ValueError: the algorithm has no network for ``act_on`` or ``sample``.
     """
 
     @known_torch
@@ -66,15 +67,25 @@ class Policy:
         sample: bool = False,
     ) -> None:
         self.config, self.team, self.sample = config, team, sample
-        self.act_on = act_on or {"dqn": "critic", "bc": "actor"}.get(config.algorithm, config.act_on)
-        allowed = {"sac": ("actor", "critic"), "dqn": ("critic",), "bc": ("actor",)}[config.algorithm]
+        choices = {"sac": ("actor", "critic"), "dqn": ("critic",), "bc": ("actor",)}
+        allowed = choices[config.algorithm]
+        default = config.act_on if config.algorithm == "sac" else allowed[0]
+        self.act_on = act_on or default
         if self.act_on not in allowed:
-            raise ValueError(f"act_on of algorithm {config.algorithm!r} must be one of {', '.join(allowed)}, got {self.act_on!r}")
+            raise ValueError(
+                f"act_on of algorithm {config.algorithm!r} must be one of {', '.join(allowed)}, "
+                f"got {self.act_on!r}"
+            )
         if sample and self.act_on != "actor":
-            raise ValueError("sample needs act_on = 'actor': only an actor is a distribution to draw from")
+            raise ValueError(
+                "sample needs act_on = 'actor': only an actor is a distribution to draw from"
+            )
         self._heads = Heads(config.paradigm, team, config.common_features)
         chosen = slice(-1, None) if self.act_on == "actor" else slice(config.n_critics)
-        self._layers = [(weights[chosen].contiguous(), biases[chosen].contiguous()) for weights, biases in layers]
+        self._layers = [
+            (weights[chosen].contiguous(), biases[chosen].contiguous())
+            for weights, biases in layers
+        ]
         self._shift, self._scale = shift, scale
         self._scratch = threading.local()
 
@@ -86,15 +97,23 @@ class Policy:
 
     @classmethod
     @known_torch
-    def load(cls, run: str | Path, seed: int = 0, *, act_on: str | None = None, sample: bool = False) -> Policy:
-        """The policy of a run's last checkpoint; ``seed`` counts the run's seeds from 0.
+    def load(
+        cls, run: str | Path, seed: int = 0, *, act_on: str | None = None, sample: bool = False
+    ) -> Policy:
+        """The policy of a run's last checkpoint.
+
+        Args:
+            run: the run's folder.
+            seed: index of one of the run's seeds, counted from 0.
+            act_on: as in `Policy`.
+            sample: as in `Policy`.
 
         Warns:
-            UnfinishedRunWarning: the run has updates still to do.
+            UnfinishedRunWarning: the run has not done all its updates.
 
         Raises:
-            RunError: no run there, or one that cannot be read.
-            ValueError: no such seed.
+            RunError: the folder holds no run, or one that cannot be read.
+            ValueError: the run has no such seed, or ``act_on`` or ``sample`` is not possible.
         """
         description = describe(run)
         n_seeds = len(description["seeds"])
@@ -104,216 +123,250 @@ class Policy:
         return cls._of(run, description, tensors, seed, act_on=act_on, sample=sample)
 
     @classmethod
-    def _of(
-        cls, run: str | Path, description: dict[str, Any], tensors: Mapping[str, Tensor], seed: int, *, act_on: str | None, sample: bool
-    ) -> Policy:
-        """The policy of one seed, from all tensors of a checkpoint; each must be what the description says."""
-        config, team = LearnerConfig.from_dict(description["learner"]), Team(**description["team"])
-        heads, shared = Heads(config.paradigm, team, config.common_features), config.share_parameters
-        n_critics, n_actors = (config.n_critics if config.algorithm != "bc" else 0), int(config.algorithm != "dqn")
-        lead = 2 * n_critics + n_actors, len(description["seeds"]), 1 if shared else heads.n_heads  # target critics come last
-        normaliser = len(description["seeds"]), 1, 1 if shared else team.n_agents, team.n_features
+    @known_torch
+    def of_learner(cls, learner: Learner, k: int) -> Policy:
+        """A copy of the present policy of a learner's seed, by its index ``k``."""
+        trained = slice(learner.n_trained)
+        seed = slice(k, k + 1)
+        layers: Layers = [
+            (weights[trained, seed].cpu().clone(), biases[trained, seed].cpu().clone())
+            for weights, biases in learner.layers
+        ]
+        shift = learner.shift[seed].cpu().clone()
+        scale = learner.scale[seed].cpu().clone()
+        return cls(learner.config, learner.team, layers, shift, scale)
 
-        def of_seed(name: str, shape: tuple[int, ...], which: slice | tuple[slice, slice]) -> Tensor:
-            tensor = tensors.get(name)
-            found = "nothing" if tensor is None else f"{tensor.dtype} of shape {tuple(tensor.shape)}"
+    @classmethod
+    def _of(
+        cls,
+        run: str | Path,
+        description: dict[str, Any],
+        tensors: Mapping[str, Tensor],
+        seed: int,
+        *,
+        act_on: str | None,
+        sample: bool,
+    ) -> Policy:
+        """The policy of the seed with index ``seed``, from all tensors of a checkpoint.
+
+        Raises:
+            RunError: a tensor is missing, has another shape or type than the description demands,
+                or holds numbers of this seed that are not finite.
+        """
+        config = LearnerConfig.from_dict(description["learner"])
+        team = Team(**description["team"])
+        heads = Heads(config.paradigm, team, config.common_features)
+        n_critics = 0 if config.algorithm == "bc" else config.n_critics
+        n_actors = 0 if config.algorithm == "dqn" else 1
+        n_networks = 2 * n_critics + n_actors  # the target critics come last
+        n_seeds = len(description["seeds"])
+        n_heads = 1 if config.share_parameters else heads.n_heads
+        n_normalisers = 1 if config.share_parameters else team.n_agents
+        where = repr(str(Path(run) / CHECKPOINT))
+
+        def checked(
+            name: str, shape: tuple[int, ...], which: slice | tuple[slice, slice]
+        ) -> Tensor:
+            """The part ``which`` of a tensor that must have ``shape``."""
+            tensor, found = tensors.get(name), "nothing"
+            if tensor is not None:
+                found = f"{tensor.dtype} of shape {tuple(tensor.shape)}"
             if tensor is None or tensor.dtype != torch.float32 or tensor.shape != shape:
-                raise RunError(f"{str(Path(run) / CHECKPOINT)!r}: {name} must be torch.float32 of shape {shape}, found {found}")
+                raise RunError(
+                    f"{where}: {name} must be torch.float32 of shape {shape}, found {found}"
+                )
             if not torch.isfinite(chosen := tensor[which].clone()).all():
-                raise RunError(f"{str(Path(run) / CHECKPOINT)!r}: {name} must be finite")
+                raise RunError(f"{where}: {name} must be finite")
             return chosen
 
-        which = slice(n_critics + n_actors), slice(seed, seed + 1)
-        layers = [
-            (
-                of_seed(f"layers.{depth}.weights", (*lead, n_inputs, n_outputs), which),
-                of_seed(f"layers.{depth}.biases", (*lead, 1, n_outputs), which),
-            )
-            for depth, (n_inputs, n_outputs) in enumerate(layer_sizes(heads.n_inputs, config.hidden_sizes, heads.n_actions))
-        ]
-        shift, scale = (of_seed(name, normaliser, slice(seed, seed + 1)) for name in ("shift", "scale"))
+        seeds = slice(seed, seed + 1)
+        acting = slice(n_critics + n_actors), seeds
+        layers: Layers = []
+        sizes = layer_sizes(heads.n_inputs, config.hidden_sizes, heads.n_actions)
+        for depth, (n_inputs, n_outputs) in enumerate(sizes):
+            stack = n_networks, n_seeds, n_heads
+            weights = checked(f"layers.{depth}.weights", (*stack, n_inputs, n_outputs), acting)
+            biases = checked(f"layers.{depth}.biases", (*stack, 1, n_outputs), acting)
+            layers.append((weights, biases))
+        normaliser = n_seeds, 1, n_normalisers, team.n_features
+        shift = checked("shift", normaliser, seeds)
+        scale = checked("scale", normaliser, seeds)
         return cls(config, team, layers, shift, scale, act_on=act_on, sample=sample)
 
     # --- Acting ---
 
     @known_torch
     @torch.no_grad()
-    def actions(self, observation: NDArray[Any], mask: NDArray[Any], uniform: NDArray[np.float32] | None = None) -> NDArray[np.int64]:
+    def actions(
+        self,
+        observation: NDArray[Any],
+        mask: NDArray[Any],
+        uniform: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.int64]:
         """Legal actions (B, I) for observations (B, I, D) under masks (B, I, A).
 
         Args:
-            observation: (B, I, D), as the environment gives them.
-            mask: (B, I, A), likewise.
-            uniform: (B, `n_uniform_of` I) numbers on (0, 1) that a sampling policy draws with.
+            observation: (B, I, D), as the environment gives them, not normalised.
+            mask: (B, I, A), 1 where an action is legal.
+            uniform: (B, `n_uniform_of` I) numbers from a uniform distribution on (0, 1), with which
+                a sampling policy draws.
 
         Raises:
-            ValueError: another number of agents than the policy was trained for, if each has a network of its own, or no ``uniform``.
+            ValueError: the policy was trained for another number of agents and does not share
+                parameters, or it samples and ``uniform`` is missing.
         """
         n_agents = len(observation[0])
         self.require(replace(self.team, n_agents=n_agents))
         heads = self._heads_of(n_agents)
-        observed = torch.from_numpy(np.array(observation, np.float32)).unsqueeze(0)  # copied: torch warns of read-only arrays
+        # The arrays are copied, since torch warns of read-only ones.
+        observed = torch.from_numpy(np.array(observation, np.float32)).unsqueeze(0)
         legal = torch.from_numpy(np.array(mask, np.uint8)).unsqueeze(0)
         workspace = self._workspace(heads.n_heads, len(observation))
         stacked = workspace.forward(heads.inputs((observed - self._shift) * self._scale))
-        outputs = tame(preference(stacked, mixes=heads.mixes)) + heads.bias(legal)
+        outputs = without_divergence(preference(stacked, mixes=heads.mixes)) + heads.bias(legal)
         if self.sample:
             if uniform is None:
                 needed = len(observation), self.n_uniform_of(n_agents)
                 raise ValueError(f"a sampling policy needs uniform numbers of shape {needed}")
-            drawn = torch.from_numpy(np.ascontiguousarray(uniform)).view(len(observation), heads.n_heads, -1)
-            drawn = drawn.clamp(2.0**-24, 1 - 2.0**-24)  # generators may give 0 or 1, whose logarithms are infinite
+            drawn = torch.from_numpy(np.ascontiguousarray(uniform))
+            drawn = drawn.view(len(observation), heads.n_heads, -1)
+            # Generators may give 0 or 1, whose Gumbel noise would be infinite.
+            drawn = drawn.clamp(2.0**-24, 1 - 2.0**-24)
             outputs = outputs - (-drawn.log()).log().transpose(0, 1).unsqueeze(0)
         chosen: NDArray[np.int64] = heads.actions(outputs.argmax(-1))[0].numpy()
         return chosen
 
     @property
     def n_uniform(self) -> int:
-        """Random numbers per decision of a sampling policy, in the environment it was trained in."""
+        """Random numbers that `actions` needs per decision, for the agents of the training."""
         return self.n_uniform_of(self.team.n_agents)
 
     def n_uniform_of(self, n_agents: int) -> int:
-        """Random numbers per decision of a sampling policy, for so many agents."""
+        """Random numbers that `actions` needs per decision if the policy samples, K * M."""
         heads = self._heads_of(n_agents)
         return heads.n_heads * heads.n_actions
 
     def _heads_of(self, n_agents: int) -> Heads:
-        """The heads for so many agents, which agents that share parameters may be."""
+        """The heads for a number of agents, which may differ where agents share parameters."""
         if n_agents == self.team.n_agents:
             return self._heads
         return replace(self._heads, team=replace(self.team, n_agents=n_agents))
 
     def _workspace(self, n_heads: int, batch: int) -> Workspace:
-        """The calling thread's own buffers."""
-        kept: Workspace | None = getattr(self._scratch, "workspace", None)
-        if kept is None or (kept.batch, kept.n_heads) != (batch, n_heads):
-            kept = self._scratch.workspace = Workspace(self._layers, n_heads, batch)
-        return kept
+        """Buffers for a forward pass, which belong to the calling thread."""
+        workspace: Workspace | None = getattr(self._scratch, "workspace", None)
+        if workspace is None or (workspace.batch, workspace.n_heads) != (batch, n_heads):
+            workspace = self._scratch.workspace = Workspace(self._layers, n_heads, batch)
+        return workspace
 
-    def act(self, observations: Mapping[Any, Any], infos: Mapping[Any, Mapping[str, Any]]) -> dict[Any, int]:
-        """Actions for every agent of a parallel environment of equal agents, from what its ``reset`` or ``step`` returned."""
-        observed = np.stack([np.asarray(observation, np.float32).reshape(-1) for observation in observations.values()])
-        everything = np.ones(self.team.n_actions, np.uint8)
-        mask = np.stack([np.asarray(infos.get(agent, {}).get("action_mask", everything)) for agent in observations])
-        drawn = np.random.default_rng().random((1, self.n_uniform_of(len(observed))), np.float32) if self.sample else None
+    def act(
+        self, observations: Mapping[Any, Any], infos: Mapping[Any, Mapping[str, Any]]
+    ) -> dict[Any, int]:
+        """Actions of all agents of a parallel environment whose agents have equal spaces.
+
+        A sampling policy draws them from a generator without a fixed seed.
+
+        Args:
+            observations: (D,) by agent, as ``reset`` or ``step`` returned them.
+            infos: by agent, as returned with them; ``action_mask`` (A,) is used where it is given.
+
+        Raises:
+            ValueError: as `actions`.
+        """
+        observed = np.stack(
+            [np.asarray(value, np.float32).reshape(-1) for value in observations.values()]
+        )
+        all_legal = np.ones(self.team.n_actions, np.uint8)
+        masks = [infos.get(agent, {}).get("action_mask", all_legal) for agent in observations]
+        mask = np.stack([np.asarray(one) for one in masks])
+        drawn = None
+        if self.sample:
+            needed = 1, self.n_uniform_of(len(observed))
+            drawn = np.random.default_rng().random(needed, np.float32)
         chosen = self.actions(observed[None], mask[None], drawn)
         return {agent: int(action) for agent, action in zip(observations, chosen[0], strict=True)}
 
     def execution_cost(self, message_bits: int = 0) -> dict[str, int]:
-        """What one decision of all agents costs at run time, as many as in training: parameters and multiply-adds of all the networks
-        that act, and bits exchanged.
+        """Cost of one decision of all agents at run time, for as many agents as in training.
 
-        A centralised policy receives every agent's observation and returns its action, as 32-bit numbers. One that sees only common
-        features runs at every agent. Decentralised ones exchange their environment's messages alone.
+        A centralised policy receives every agent's observation and returns its action, as 32-bit
+        numbers. If it sees only common features, it runs at every agent instead. Decentralised
+        policies exchange only the messages of their environment.
 
         Args:
             message_bits: bits of all messages of a decision (`RRMConfig.message_bits_per_step`).
+
+        Returns:
+            ``parameters`` and ``multiply_adds`` of all the networks that act, and the ``bits``
+            exchanged.
         """
-        agents, everywhere = self.team.n_agents, self.config.common_features > 0
-        stacked = self._layers[0][0].shape[0] * (agents if everywhere else self._heads.n_heads)
+        agents = self.team.n_agents
+        at_every_agent = self.config.common_features > 0
+        copies = agents if at_every_agent else self._heads.n_heads
+        n_networks = self._layers[0][0].shape[0] * copies
+        sizes = [(weights.shape[-2], weights.shape[-1]) for weights, _ in self._layers]
+        central = self._heads.joint and not at_every_agent
         return {
             "parameters": sum(weights.numel() + biases.numel() for weights, biases in self._layers),
-            "multiply_adds": stacked * multiply_adds([(weights.shape[-2], weights.shape[-1]) for weights, _ in self._layers]),
-            "bits": 32 * agents * (self.team.n_features + 1) if self._heads.joint and not everywhere else message_bits,
+            "multiply_adds": n_networks * multiply_adds(sizes),
+            "bits": 32 * agents * (self.team.n_features + 1) if central else message_bits,
         }
 
     def reset(self, network: Network) -> None:
-        """Check that the network has the sizes of the one trained on; there is no past to forget.
+        """Start an episode: check the network's sizes, since the policy itself has no memory.
 
         Raises:
-            ValueError: it has others.
+            ValueError: as `require`.
         """
         self.require(team_of(network.config))
 
     def require(self, team: Team) -> None:
-        """Refuse an environment of other sizes than the one trained in (ValueError); agents that share parameters may be any number."""
-        allowed = replace(self.team, n_agents=team.n_agents) if self.config.share_parameters else self.team
+        """Check that the policy can act in an environment of these sizes.
+
+        Raises:
+            ValueError: the policy was trained for other sizes; the number of agents may differ if
+                they share parameters.
+        """
+        allowed = self.team
+        if self.config.share_parameters:
+            allowed = replace(self.team, n_agents=team.n_agents)
         if team != allowed:
             raise ValueError(f"the policy was trained for {self.team}, the environment has {team}")
 
     def schedule(self, network: Network) -> NDArray[np.int64]:
-        """The UE each AP serves in this step: (B, I), one of its candidates or `SILENT`."""
-        uniform = network.uniform(self.n_uniform_of(network.config.n_aps)) if self.sample else None
+        """The UE that each AP serves in this step, (B, I): one of its candidates or `SILENT`."""
+        uniform = None
+        if self.sample:
+            uniform = network.uniform(self.n_uniform_of(network.config.n_aps))
         chosen = self.actions(network.observation, network.action_mask, uniform)
         silent = np.full((*network.candidates.shape[:2], 1), SILENT, np.int64)
-        served: NDArray[np.int64] = np.take_along_axis(np.concatenate([network.candidates, silent], -1), chosen[..., None], -1)[..., 0]
+        options = np.concatenate([network.candidates, silent], -1)
+        served: NDArray[np.int64] = np.take_along_axis(options, chosen[..., None], -1)[..., 0]
         return served
 
 
-def describe(run: str | Path) -> dict[str, Any]:
-    """What a run's folder says it is.
-
-    Raises:
-        RunError: no such folder, or its config cannot be read or describes no run.
-    """
-    path = Path(run) / DESCRIPTION
-    try:
-        description: dict[str, Any] = read_json(path)
-    except OSError as error:
-        raise RunError(f"{str(run)!r} holds no run: {path.name} {error.strerror or error}") from None
-    except ValueError as error:
-        raise RunError(f"{str(path)!r} is no JSON: {error}") from None
-    try:
-        check_run(description)
-    except (TypeError, ValueError) as error:
-        raise RunError(f"{str(path)!r} describes no run: {error}") from None
-    return description
-
-
-def signature(tensors: Mapping[str, Tensor], description: Mapping[str, Any], updates: int) -> dict[str, str]:
-    """The metadata of a file of a run after so many updates: what it belongs to, and a checksum of that and of all tensors."""
-    text = json.dumps({**identity(description), "updates": updates})
-    return {"description": text, "checksum": checksum(dict(sorted(tensors.items())), text)}
-
-
-def read_tensors(path: Path, description: Mapping[str, Any], updates: int | None = None) -> dict[str, Tensor]:
-    """All tensors of a file of a run, verified; without a `signature`, as older versions wrote them, they are taken as they are.
-
-    Args:
-        path: the file.
-        description: what the run's folder says it is.
-        updates: after how many of them it must have been written; any number where None.
-
-    Raises:
-        RunError: missing, truncated, altered, of a run that was something else or of another time; the message says which.
-    """
-    content, metadata = read_safetensors(path, lambda reason: RunError(f"{str(path)!r} cannot be read: {reason}"))
-    tensors = dict(sorted(content.items()))
-    if not metadata:
-        return tensors
-    if missing := {"checksum", "description"} - metadata.keys():
-        raise RunError(f"{str(path)!r} cannot be read: it is no file of a run, its metadata lack {', '.join(sorted(missing))}")
-    if metadata["checksum"] != checksum(tensors, text := metadata["description"]):
-        raise RunError(f"{str(path)!r} cannot be read: it was altered after it was written, its checksum does not match")
-    try:
-        check_run(written := parse_json(text))
-        done = bounded_integer("updates", written.pop("updates", None), 2**63 - 1, lowest=0)
-    except (TypeError, ValueError) as error:
-        raise RunError(f"{str(path)!r} belongs to no run: {error}") from None
-    if (before := completed(written)) != (now := completed(identity(description))):
-        changes = "; ".join(differences("", before, now))
-        raise RunError(f"{str(path)!r} belongs to another run than {DESCRIPTION} beside it describes: {changes}")
-    if updates is not None and done != updates:
-        raise RunError(f"{str(path)!r} was written after {done} updates, the checkpoint beside it after {updates}")
-    return tensors
-
-
 def _last_checkpoint(run: str | Path, description: Mapping[str, Any]) -> dict[str, Tensor]:
-    """All tensors of a run's last checkpoint, with an `UnfinishedRunWarning` where updates are still to come."""
+    """All tensors of a run's last checkpoint; warns if the run has not done all its updates."""
     tensors = read_tensors(Path(run) / CHECKPOINT, description)
     done, planned = tensors.get("updates"), description["training"]["updates"]
     if done is not None and done.numel() == 1 and int(done) < planned:
         warnings.warn(
-            f"{str(run)!r} is not finished: its policies are of the checkpoint of update {int(done):,} of {planned:,}",
+            f"{str(run)!r} is not finished: its policies are of the checkpoint of update "
+            f"{int(done):,} of {planned:,}",
             UnfinishedRunWarning,
-            stacklevel=4,  # of the caller, past the decorator of the function that loads
+            stacklevel=4,  # names the line that calls `load`, past the decorator of `load`
         )
     return tensors
 
 
 @known_torch
-def load_policies(run: str | Path, *, act_on: str | None = None, sample: bool = False) -> list[Policy]:
-    """The policies of all seeds of a run; warnings and errors as those of `Policy.load`."""
+def load_policies(
+    run: str | Path, *, act_on: str | None = None, sample: bool = False
+) -> list[Policy]:
+    """The policies of all seeds of a run, in their order; arguments and errors as `Policy.load`."""
     description = describe(run)
     tensors = _last_checkpoint(run, description)
-    return [Policy._of(run, description, tensors, seed, act_on=act_on, sample=sample) for seed in range(len(description["seeds"]))]
+    return [
+        Policy._of(run, description, tensors, seed, act_on=act_on, sample=sample)
+        for seed in range(len(description["seeds"]))
+    ]

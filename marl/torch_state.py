@@ -1,16 +1,16 @@
 """The settings of torch under which this package computes, whatever a program has chosen.
 
-Everything public that computes with torch runs under `known_torch`. It sets what differs on entry
-and puts it back on exit. Functions that a caller passes in, such as ``report``, run inside.
+All public functions that compute with torch run under `known_torch`, which changes the settings
+that differ on entry and restores them on exit. Functions that a caller passes in, such as
+``report``, run under the same settings.
 
-For the calling thread: gradients are recorded where they are asked for, inference mode and autocast
-are off, tensors are made on the CPU unless a device is named, and numbers below the normal ones are
-kept. For the whole process: new tensors are float32, matrix products have full float32 precision,
-and anomaly detection and torch's deterministic algorithms are off (training repeats to the bit on a
-CPU without them).
+For the calling thread, gradients can be recorded, inference mode and autocast are off, tensors are
+made on the CPU unless a device is named, and subnormal numbers are kept. For the whole process, new
+tensors are float32, matrix products have full float32 precision, and anomaly detection and torch's
+deterministic algorithms are off (training on a CPU is reproducible to the bit without them).
 
 The number of torch threads is left to the caller. Global random generators are neither read nor
-moved.
+advanced.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ import torch
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_AUTOCAST = ("cpu", "cuda")
-_SMALLEST = 5e-324
+_AUTOCAST_DEVICES = ("cpu", "cuda")
+_SMALLEST_SUBNORMAL = 5e-324
 
 
 class _Setting(NamedTuple):
-    """One setting of the whole process."""
+    """A setting of the whole process: how to read and change it, and the value that is needed."""
 
     get: Callable[[], Any]
     put: Callable[[Any], object]
@@ -39,15 +39,21 @@ class _Setting(NamedTuple):
 
 
 def _attribute(of: Any, name: str, needed: Any) -> _Setting:
+    """A setting that is an attribute of an object."""
     return _Setting(lambda: getattr(of, name), lambda value: setattr(of, name, value), needed)
 
 
 def _precision() -> list[_Setting]:
-    """Of matrix products: per backend since torch 2.9, not to be mixed with the older setting."""
+    """The precision of matrix products.
+
+    Torch 2.9 has one setting per backend, which must not be mixed with the older global setting.
+    """
     backends = torch.backends.mkldnn, torch.backends.cuda
     if all(hasattr(getattr(backend, "matmul", None), "fp32_precision") for backend in backends):
         return [_attribute(backend.matmul, "fp32_precision", "ieee") for backend in backends]
-    return [_Setting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest")]
+    return [
+        _Setting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest")
+    ]
 
 
 _SETTINGS = [
@@ -63,7 +69,7 @@ _SETTINGS = [
 
 
 class _Process:
-    """The process's settings, which stay as needed until the last thread that needs them is done."""
+    """A context that holds the process's settings until the last thread has left it."""
 
     def __init__(self) -> None:
         self.users = 0
@@ -91,11 +97,11 @@ _PROCESS = _Process()
 
 
 def known_torch(function: Callable[P, R]) -> Callable[P, R]:
-    """Let a function run under the settings of this module's description.
+    """Decorate a function so that it runs under the settings described at the top of this module.
 
     Raises:
-        RuntimeError: when it is called inside ``torch.func.vmap`` or ``grad``, or where torch makes
-            no real tensors.
+        RuntimeError: the function is called inside ``torch.func.vmap`` or ``grad``, or where torch
+            makes fake tensors.
     """
 
     @wraps(function)
@@ -109,7 +115,7 @@ def known_torch(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _is_known() -> bool:
-    """Whether nothing has to be set. Every decision of a policy asks, so it takes microseconds."""
+    """Whether all settings are as needed; fast, since every decision of a policy asks."""
     probe = torch.empty(0)
     return (
         type(probe) is torch.Tensor
@@ -117,7 +123,7 @@ def _is_known() -> bool:
         and probe.device.type == "cpu"
         and not probe.is_inference()
         and torch.is_grad_enabled()
-        and not any(torch.is_autocast_enabled(kind) for kind in _AUTOCAST)
+        and not any(torch.is_autocast_enabled(kind) for kind in _AUTOCAST_DEVICES)
         and torch.get_deterministic_debug_mode() == 0
         and not torch.is_anomaly_enabled()
         and _multiplies_precisely()
@@ -128,7 +134,7 @@ def _is_known() -> bool:
 
 @contextmanager
 def _known(name: str) -> Iterator[None]:
-    """Set what differs, and put it back."""
+    """A context that changes the settings that differ, and restores them at its end."""
     if _is_transformed():
         where = "inside a transformation of torch.func (vmap, grad)"
         raise RuntimeError(f"{name} cannot run {where}: call it outside")
@@ -136,7 +142,7 @@ def _known(name: str) -> Iterator[None]:
         if torch.is_inference_mode_enabled():
             stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
-        for kind in _AUTOCAST:
+        for kind in _AUTOCAST_DEVICES:
             if torch.is_autocast_enabled(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
         if torch.get_default_device().type != "cpu":
@@ -152,16 +158,28 @@ def _known(name: str) -> Iterator[None]:
 
 
 def _multiplies_precisely() -> bool:
+    """Whether matrix products have full float32 precision."""
     try:
         return torch.get_float32_matmul_precision() == "highest"
-    except RuntimeError:  # it was set per backend
+    except RuntimeError:  # the precision was set per backend
         return False
 
 
 def _flushes() -> bool:
-    """Whether the processor takes numbers below the normal ones for 0; torch cannot be asked."""
-    return _SMALLEST * 1.0 == 0.0
+    """Whether the processor replaces subnormal numbers by 0; torch has no function that tells."""
+    return _SMALLEST_SUBNORMAL * 1.0 == 0.0
 
 
 def _is_transformed() -> bool:
+    """Whether the calling code runs inside a transformation of ``torch.func``."""
     return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def require_device(device: str) -> None:
+    """Raise ValueError if torch does not find the device ``cpu``, ``cuda`` or ``cuda:N``."""
+    count = torch.cuda.device_count()
+    if device != "cpu" and int(device.partition(":")[2] or 0) >= count:
+        found = f"{count} CUDA devices" if count else "no CUDA device"
+        raise ValueError(
+            f"device = {device!r} is not available: torch {torch.__version__} finds {found}"
+        )

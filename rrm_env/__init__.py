@@ -1,7 +1,11 @@
 """Multi-agent radio resource management: a PettingZoo environment over numba kernels.
 
-`parallel_env` is the environment; `Network` the same network as arrays, many episodes at once; `RRMVectorEnv` the Gymnasium
-view of it; `evaluate` runs a `Scheduler` on unseen episodes.
+`parallel_env` makes the environment. `Network` is the same network as arrays, many episodes at
+once; `RRMVectorEnv` and `RRMJointEnv` are its Gymnasium views. `evaluate` runs a `Scheduler` on
+unseen episodes; `watch` and `record` show one.
+
+What is listed in ``__all__`` is public. The modules can be imported too, but may change without
+notice.
 """
 
 from rrm_env import metrics, rrm_v0
@@ -12,10 +16,13 @@ from rrm_env.files import WriteError
 from rrm_env.joint import RRMJointEnv
 from rrm_env.network import EVALUATION_SEEDS, SILENT, DeploymentError, Network
 from rrm_env.parallel import RRMParallelEnv
+from rrm_env.provenance import __version__
+from rrm_env.rendering import Renderer
 from rrm_env.rrm_v0 import env, parallel_env, raw_env
 from rrm_env.scheduler import Scheduler
 from rrm_env.vector import RRMVectorEnv
-from rrm_env.version import __version__
+from rrm_env.watching import record, watch
+from rrm_env.window import NoDisplayError
 
 announce()
 
@@ -26,10 +33,12 @@ __all__ = [
     "DeploymentError",
     "Evaluation",
     "Network",
+    "NoDisplayError",
     "RRMConfig",
     "RRMJointEnv",
     "RRMParallelEnv",
     "RRMVectorEnv",
+    "Renderer",
     "Scheduler",
     "WriteError",
     "__version__",
@@ -39,5 +48,7 @@ __all__ = [
     "parallel_env",
     "parse_settings",
     "raw_env",
+    "record",
     "rrm_v0",
+    "watch",
 ]

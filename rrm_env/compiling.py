@@ -1,7 +1,7 @@
-"""Compilation by numba with a cache on the disk that helps where it can and never stops anything.
+"""Compilation by numba with a cache on the disk whose failures never end the program.
 
-numba's own ``cache=True`` raises where it finds no folder to write to, where a file of the cache
-is damaged, and where the disk is full. Here each of these is one line of the log, and the code is
+numba's own ``cache=True`` raises an error where it finds no folder to write to, where a file of the
+cache is damaged, and where the disk is full. Here each of these is logged once, and the code is
 compiled in memory.
 """
 
@@ -48,7 +48,8 @@ def _enable_cache(dispatcher: Any, function: Callable[..., Any]) -> None:
         reason = str(error).partition("\n")[0]
         _say_once(
             "place",
-            f"compiled code cannot be kept on the disk ({reason}); {_IN_MEMORY}; set NUMBA_CACHE_DIR to a folder that can be written to",
+            f"compiled code cannot be kept on the disk ({reason}); {_IN_MEMORY}; "
+            "set NUMBA_CACHE_DIR to a folder that can be written to",
         )
         return
     dispatcher._cache = cache
@@ -56,14 +57,15 @@ def _enable_cache(dispatcher: Any, function: Callable[..., Any]) -> None:
     if wanted and not Path(cache.cache_path).is_relative_to(wanted):
         _say_once(
             "wanted",
-            f"NUMBA_CACHE_DIR = {wanted!r} is no folder that can be written to; compiled code is kept in {str(cache.cache_path)!r}",
+            f"NUMBA_CACHE_DIR = {wanted!r} is no folder that can be written to; "
+            f"compiled code is kept in {str(cache.cache_path)!r}",
         )
 
 
 def _say_once(topic: str, line: str) -> None:
-    """Log a line for the first function that it concerns, and for no other.
+    """Log a line of a topic for the first function that it concerns, and for no other.
 
-    Python's warnings would not do: users turn them into errors, and the work can go on.
+    It is no Python warning, since users turn warnings into errors and the work can go on.
     """
     if topic not in _said:
         _said.add(topic)
@@ -74,12 +76,12 @@ class _Checked(CompileResultCacheImpl):
     """Compiled code with a checksum: machine code with a wrong byte would run."""
 
     def reduce(self, cres: Any) -> tuple[bytes, bytes]:
-        """What is stored of compiled code."""
+        """The stored form of compiled code: a checksum and the content."""
         content = dumps(super().reduce(cres))
         return hashlib.sha256(content).digest(), content
 
     def rebuild(self, target_context: Any, reduced_data: tuple[bytes, bytes]) -> Any:
-        """The compiled code of what was stored (ValueError: it has changed)."""
+        """The compiled code from its stored form (ValueError: the checksum does not fit)."""
         digest, content = reduced_data
         if hashlib.sha256(content).digest() != digest:
             raise ValueError("the checksum does not fit")
@@ -87,7 +89,7 @@ class _Checked(CompileResultCacheImpl):
 
 
 class _Cache(FunctionCache):
-    """numba's cache of a function, without its errors."""
+    """numba's cache of a function, without the errors that it raises."""
 
     _impl_class = _Checked
 
@@ -95,10 +97,12 @@ class _Cache(FunctionCache):
         """The compiled code of a signature, or None."""
         try:
             return super().load_overload(sig, target_context)
-        except OSError:  # saving will meet it again and say so
+        except OSError:  # saving will meet the same error and log it
             return None
-        except Exception:  # whatever unpickling makes of wrong bytes
-            _say_once("damage", f"a damaged file of compiled code in {self.cache_path!r} is replaced")
+        except Exception:  # wrong bytes may make unpickling raise anything
+            _say_once(
+                "damage", f"a damaged file of compiled code in {self.cache_path!r} is replaced"
+            )
             with suppress(OSError):
                 self.flush()
             return None

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
+import functools
+import inspect
 import math
 import numbers
-import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
+from rrm_env.checks import nearest, shown
+from rrm_env.keywords import ConfigFields, Unpack
 
 SPEED_OF_LIGHT_MPS = 299_792_458.0
 FADING_MODELS = ("iid", "jakes", "none")
@@ -19,74 +20,71 @@ MESSAGES = ("none", "best", "all")
 MEASUREMENTS = ("none", "large_scale")
 REWARDS = ("weighted_rate", "utility")
 
-PRESETS: dict[str, dict[str, Any]] = {
+PRESETS: dict[str, ConfigFields] = {
     "paper": {},
     "correlated": {"step_duration_s": 0.001, "fading": "jakes"},
-    "wide": {"n_aps": 8, "n_ues": 40, "area_side_m": 500.0, "min_ap_distance_m": 35.0, "min_ue_distance_m": 10.0},
+    "wide": {
+        "n_aps": 8,
+        "n_ues": 40,
+        "area_side_m": 500.0,
+        "min_ap_distance_m": 35.0,
+        "min_ue_distance_m": 10.0,
+    },
     "dense": {"n_aps": 16, "n_ues": 160, "area_side_m": 200.0},
 }
-"""What each preset changes of the defaults."""
+"""Fields in which each preset differs from the defaults."""
+
+_Class = TypeVar("_Class")
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`name` quoted, with the closest known name suggested where there is one, and all allowed names."""
-    known = list(known)
-    close = difflib.get_close_matches(name[:100], known, n=1, cutoff=0.5)
-    suggestion = f" (did you mean {close[0]!r}?)" if close else ""
-    return f"{shown(name)}{suggestion}; allowed: {', '.join(known)}"
+def _names_checked(config_class: type[_Class]) -> type[_Class]:
+    """Let a dataclass of settings refuse unknown fields with the nearest valid name.
 
-
-def shown(value: Any) -> str:
-    """`repr` for error messages: never long, and never an error of its own, as that of an integer of 5000 digits is."""
-    try:
-        text = repr(value)
-    except Exception as error:
-        text = f"<{type(value).__name__} without a repr: {type(error).__name__}>"
-    return shortened(text)
-
-
-def as_integer(value: Any) -> int | None:
-    """``value`` as an int if it is one integer of any library, and None if it is anything else.
-
-    NumPy scalars and arrays without dimensions are integers here; truth values are not.
+    `inspect.signature` and `help` still show the fields with their types and defaults.
     """
-    if type(value) is int:  # the common case, in every step
-        return value
-    if isinstance(value, (int, np.integer)):
-        return None if isinstance(value, bool) else int(value)
-    # Some libraries let truth values and arrays of one element through `operator.index`.
-    if getattr(value, "shape", ()) != () or str(getattr(value, "dtype", "")).endswith("bool"):
-        return None
-    try:
-        return operator.index(value)
-    except TypeError:
-        return None
+    generated = config_class.__init__
+
+    @functools.wraps(generated)
+    def __init__(self: _Class, **values: Any) -> None:  # noqa: N807 - it replaces the generated one
+        check_names(values)
+        generated(self, **values)
+
+    vars(__init__)["__signature__"] = inspect.signature(generated, eval_str=True)
+    type.__setattr__(config_class, "__init__", __init__)
+    return config_class
 
 
-def shortened(text: str) -> str:
-    """A text for an error message, cut where it is long."""
-    return text if len(text) <= 500 else f"{text[:200]}... ({len(text):,} characters)"
-
-
-def _bounded(default: Any, doc: str, low: float = -math.inf, high: float = math.inf, *, above: bool = False, none: bool = False) -> Any:
+def _bounded(
+    default: Any,
+    doc: str,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    above: bool = False,
+    none: bool = False,
+) -> Any:
     """A numeric field in [low, high], or (low, high] with `above`; `none` allows None."""
-    return field(default=default, metadata={"doc": doc, "low": low, "high": high, "above": above, "none": none})
+    return field(
+        default=default,
+        metadata={"doc": doc, "low": low, "high": high, "above": above, "none": none},
+    )
 
 
 def _choice(default: str, allowed: tuple[str, ...], doc: str) -> Any:
-    """A field that holds one of some words."""
+    """A field that holds one of the allowed words."""
     return field(default=default, metadata={"doc": doc, "allowed": allowed})
 
 
+@_names_checked
 @dataclass(frozen=True, kw_only=True)
 class RRMConfig:
     """Everything that defines a network. Immutable; checked when made; units are in the names.
 
-    Defaults are the preset ``paper``. Change single fields with `dataclasses.replace` or start from a preset:
-    ``RRMConfig.preset("dense", csi_delay=0)``.
+    Defaults are the preset ``paper``. Change single fields with `dataclasses.replace`, or start
+    from a preset: ``RRMConfig.preset("dense", csi_delay=0)``.
 
     Raises:
-        TypeError: an unknown field (the nearest valid name is given), or a value of the wrong type.
+        TypeError: an unknown field (the error names the nearest one), or a value of another type.
         ValueError: a value out of range, or values that contradict each other.
     """
 
@@ -95,9 +93,15 @@ class RRMConfig:
     n_candidates: int = _bounded(3, "users each access point chooses among", 1, 1024)
     episode_length: int = _bounded(200, "steps per episode", 1, 2**31 - 2)
     area_side_m: float = _bounded(100.0, "side of the square", 0, 1e6, above=True)
-    min_ap_distance_m: float = _bounded(10.0, "d0: access points are farther apart than this", 0, 1e6)
+    min_ap_distance_m: float = _bounded(
+        10.0, "d0: access points are farther apart than this", 0, 1e6
+    )
     min_ue_distance_m: float = _bounded(
-        1.0, "d1: users start farther than this from every access point; path loss never takes a distance below it", 1e-3, 1e6
+        1.0,
+        "d1: users start farther than this from every access point; "
+        "path loss never takes a distance below it",
+        1e-3,
+        1e6,
     )
     ue_speed_mps: float = _bounded(1.0, "speed of every user", 0, 1e5)
     step_duration_s: float = _bounded(0.05, "duration of a step", 0, 1e4, above=True)
@@ -111,43 +115,48 @@ class RRMConfig:
     wall_loss_db: float = _bounded(10.0, "loss added to every link", 0, 200)
     shadowing_std_db: float = _bounded(7.0, "standard deviation of log-normal shadowing", 0, 20)
     fading: str = _choice(
-        "iid", FADING_MODELS, "small-scale fading: iid (Rayleigh, fresh each step), jakes (Rayleigh, correlated by Doppler) or none"
+        "iid",
+        FADING_MODELS,
+        "small-scale fading: iid (Rayleigh, fresh each step), "
+        "jakes (Rayleigh, correlated by Doppler) or none",
     )
     csi_delay: int = _bounded(1, "age in steps of the channel report that decisions see", 0, 1000)
     rate_ema: float = _bounded(0.05, "eta: weight of the newest rate in a user's average", 1e-6, 1)
-    min_average_rate: float = _bounded(0.01, "bit/s/Hz below which no average falls, so weights stay bounded", 1e-6, 10)
+    min_average_rate: float = _bounded(
+        0.01, "bit/s/Hz below which no average falls, so weights stay bounded", 1e-6, 10
+    )
     fairness_exponent: float = _bounded(0.8, "lambda: exponent of the weight in the reward", 0, 2)
     reward: str = _choice(
         "weighted_rate",
         REWARDS,
-        "weighted_rate (Eq. 16), or utility: the growth of the users' utility of C~, which also charges for those not served",
+        "weighted_rate (Eq. 16), or utility: the growth of the users' utility of C~, "
+        "which also charges for those not served",
     )
     measurements: str = _choice(
         "none",
         MEASUREMENTS,
-        "what an access point observes of its candidates' links to all access points: none, or their large_scale gain, as phones report "
-        "for handover",
+        "what an access point observes of its candidates' links to all access points: none, "
+        "or their large_scale gain, as phones report for handover",
     )
     turns: str = _choice(
         "none",
         TURNS,
-        "what an access point observes of turns: none, or whether this step is its turn in a fixed rotation, equal or by_load: "
-        "in proportion to the users of each access point",
+        "what an access point observes of turns: none, or whether this step is its turn in a "
+        "fixed rotation, equal or by_load: in proportion to the users of each access point",
     )
     messages: str = _choice(
         "none",
         MESSAGES,
-        "what all access points tell each other in every step and append to all observations: none, what they observe of their best "
-        "candidate, or of all candidates",
+        "what all access points send to all others in every step, appended to all observations: "
+        "none, what they observe of their best candidate, or of all candidates",
     )
     message_bits: int = _bounded(16, "bits of each number in a message", 1, 24)
-    score_sum_weight: float | None = _bounded(None, "mu1: weight of the sum rate in the score; None is 1 / n_ues", 0, 1e6, none=True)
-    score_tail_weight: float = _bounded(3.0, "mu2: weight of the 5-percentile rate in the score", 0, 1e6)
-
-    def __new__(cls, **values: Any) -> RRMConfig:
-        """Refuse unknown fields by name, before the generated ``__init__`` would without a suggestion."""
-        check_names(values)
-        return super().__new__(cls)
+    score_sum_weight: float | None = _bounded(
+        None, "mu1: weight of the sum rate in the score; None is 1 / n_ues", 0, 1e6, none=True
+    )
+    score_tail_weight: float = _bounded(
+        3.0, "mu2: weight of the 5-percentile rate in the score", 0, 1e6
+    )
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -157,48 +166,58 @@ class RRMConfig:
     def _check_together(self) -> None:
         if self.step_length_m > self.area_side_m:
             raise ValueError(
-                f"ue_speed_mps * step_duration_s = {self.step_length_m:g} m must not exceed area_side_m = {self.area_side_m:g} m"
+                f"ue_speed_mps * step_duration_s = {self.step_length_m:g} m must not exceed "
+                f"area_side_m = {self.area_side_m:g} m"
             )
         if abs(self.link_budget_db) > 150:
             raise ValueError(
-                f"the received SNR at 1 m is {self.link_budget_db:g} dB, allowed: -150 to 150; it is tx_power_dbm - (noise_psd_dbm_hz + "
-                "10 log10 bandwidth_hz + noise_figure_db) - path_loss_intercept_db - wall_loss_db"
+                f"the received SNR at 1 m is {self.link_budget_db:g} dB, allowed: -150 to 150; "
+                "it is tx_power_dbm - (noise_psd_dbm_hz + 10 log10 bandwidth_hz + noise_figure_db)"
+                " - path_loss_intercept_db - wall_loss_db"
             )
-        nearest_db = self.link_budget_db - self.path_loss_slope_db * min(0.0, math.log10(self.min_ue_distance_m))
+        nearest_db = self.link_budget_db - self.path_loss_slope_db * min(
+            0.0, math.log10(self.min_ue_distance_m)
+        )
         highest_db = nearest_db + 7 * self.shadowing_std_db
         if highest_db > 330:
             raise ValueError(
-                f"the received SNR at min_ue_distance_m = {self.min_ue_distance_m:g} reaches {highest_db:g} dB with shadowing of 7 "
-                "shadowing_std_db, allowed: up to 330, which float32 still holds; raise min_ue_distance_m or lower path_loss_slope_db"
+                f"the received SNR at min_ue_distance_m = {self.min_ue_distance_m:g} reaches "
+                f"{highest_db:g} dB with shadowing of 7 shadowing_std_db, allowed: up to 330, "
+                "which float32 still holds; raise min_ue_distance_m or lower path_loss_slope_db"
             )
         if self.fading == "jakes" and self.doppler_hz * self.step_duration_s > 1e6:
             raise ValueError(
-                f"ue_speed_mps * carrier_hz / c * step_duration_s = {self.doppler_hz * self.step_duration_s:g} Doppler turns per step, "
+                "ue_speed_mps * carrier_hz / c * step_duration_s = "
+                f"{self.doppler_hz * self.step_duration_s:g} Doppler turns per step, "
                 "allowed with fading = 'jakes': up to 1e6"
             )
-        # Discs of diameter d0 around the APs cannot cover more of the square, widened by d0, than the hexagonal packing does.
-        if self.n_aps * self.min_ap_distance_m**2 > 2 / math.sqrt(3) * (self.area_side_m + self.min_ap_distance_m) ** 2:
-            packing = 2 / math.sqrt(3) * (self.area_side_m / self.min_ap_distance_m + 1) ** 2
+        # Discs of diameter d0 around the APs cannot cover more of the square, widened by d0, than
+        # the hexagonal packing does.
+        d0, side = self.min_ap_distance_m, self.area_side_m
+        if self.n_aps * d0**2 > 2 / math.sqrt(3) * (side + d0) ** 2:
+            packing = 2 / math.sqrt(3) * (side / d0 + 1) ** 2
             raise ValueError(
-                f"min_ap_distance_m = {self.min_ap_distance_m:g} admits no deployment of n_aps = {self.n_aps} in a square of "
-                f"area_side_m = {self.area_side_m:g}: at most {int(packing)} fit"
+                f"min_ap_distance_m = {d0:g} admits no deployment of n_aps = {self.n_aps} in a "
+                f"square of area_side_m = {side:g}: at most {int(packing)} fit"
             )
-        if self.min_ue_distance_m >= math.sqrt(2) * self.area_side_m:
+        if self.min_ue_distance_m >= math.sqrt(2) * side:
             raise ValueError(
-                f"min_ue_distance_m = {self.min_ue_distance_m:g} leaves users no place in a square of area_side_m = "
-                f"{self.area_side_m:g}; allowed: below {math.sqrt(2) * self.area_side_m:g}"
+                f"min_ue_distance_m = {self.min_ue_distance_m:g} leaves users no place in a square "
+                f"of area_side_m = {side:g}; allowed: below {math.sqrt(2) * side:g}"
             )
 
     @classmethod
-    def preset(cls, name: str = "paper", **overrides: Any) -> RRMConfig:
-        """A preset (`PRESETS`), with fields overridden.
+    def preset(cls, name: str = "paper", **overrides: Unpack[ConfigFields]) -> RRMConfig:
+        """One of `PRESETS`, with fields overridden.
 
         Raises:
-            ValueError: unknown preset; the nearest valid name is given.
+            ValueError: an unknown preset; the error names the nearest one.
+            TypeError, ValueError: fields that `RRMConfig` refuses.
         """
         if not isinstance(name, str) or name not in PRESETS:
-            raise ValueError(f"unknown preset {nearest(name if isinstance(name, str) else shown(name), PRESETS)}")
-        return cls(**{**PRESETS[name], **overrides})
+            text = name if isinstance(name, str) else shown(name)
+            raise ValueError(f"unknown preset {nearest(text, PRESETS)}")
+        return cls(**(PRESETS[name] | overrides))
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as plain Python values; ``RRMConfig(**config.as_dict()) == config``."""
@@ -221,17 +240,25 @@ class RRMConfig:
 
     @property
     def n_message_features(self) -> int:
-        """Numbers that one access point tells the others in a step."""
-        return {"none": 0, "best": 1, "all": self.n_candidates}[self.messages] * self.n_candidate_features
+        """Numbers that one access point sends to the others in a step."""
+        candidates = {"none": 0, "best": 1, "all": self.n_candidates}[self.messages]
+        return candidates * self.n_candidate_features
 
     @property
     def n_features(self) -> int:
-        """Numbers in one access point's observation: its candidates', its turn, everyone's messages."""
-        return self.n_candidates * self.n_candidate_features + (self.turns != "none") + self.n_aps * self.n_message_features
+        """Numbers in one access point's observation: of its candidates, its turn, all messages."""
+        return (
+            self.n_candidates * self.n_candidate_features
+            + (self.turns != "none")
+            + self.n_aps * self.n_message_features
+        )
 
     @property
     def message_bits_per_step(self) -> int:
-        """Bits that all access points together exchange per decision; not in it is which users each has, told once per episode."""
+        """Bits that all access points together exchange per decision.
+
+        Which users each of them has, exchanged once per episode, is not counted.
+        """
         return self.n_aps * self.n_message_features * self.message_bits
 
     @property
@@ -269,7 +296,7 @@ def check_names(values: Mapping[str, Any]) -> None:
 
 
 def parse_settings(assignments: Iterable[str]) -> dict[str, Any]:
-    """Config fields from texts such as ``"n_aps=8"``, for command lines.
+    """Fields of `RRMConfig` from texts such as ``"n_aps=8"``, for command lines.
 
     Raises:
         ValueError: no ``=``, a value that is not of the field's type, or a field given twice.
@@ -292,28 +319,37 @@ def parse_settings(assignments: Iterable[str]) -> dict[str, Any]:
             else:
                 settings[name] = int(text) if kind == "int" else float(text)
         except ValueError:
-            raise ValueError(f"{name} must be {'an integer' if kind == 'int' else 'a number'}, got {text!r}") from None
+            raise ValueError(
+                f"{name} must be {'an integer' if kind == 'int' else 'a number'}, got {text!r}"
+            ) from None
     return settings
 
 
 def _checked(item: Field[Any], value: Any) -> Any:
-    """The value as plain Python of the field's type, or an error that names field, value and what is allowed."""
+    """The value as plain Python of the field's type.
+
+    Raises:
+        TypeError, ValueError: the error names field, value and what is allowed.
+    """
     if "allowed" in item.metadata:
         if not isinstance(value, str) or value not in item.metadata["allowed"]:
-            raise ValueError(f"unknown {item.name} {nearest(value if isinstance(value, str) else shown(value), item.metadata['allowed'])}")
+            text = value if isinstance(value, str) else shown(value)
+            raise ValueError(f"unknown {item.name} {nearest(text, item.metadata['allowed'])}")
         return str(value)
     low, high, above = item.metadata["low"], item.metadata["high"], item.metadata["above"]
     if value is None and item.metadata["none"]:
         return None
     integral = item.type == "int"
     allowed = f"{'an integer' if integral else 'a finite number'} {_allowed(item)}"
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral if integral else numbers.Real):
+    if isinstance(value, bool) or not isinstance(
+        value, numbers.Integral if integral else numbers.Real
+    ):
         raise TypeError(f"{item.name} must be {allowed}, got {shown(value)}")
     try:
         number = int(value) if isinstance(value, numbers.Integral) and integral else float(value)
     except OverflowError:  # an integer beyond float
         number = math.inf
-    if not low <= number <= high or (above and number == low):  # integers compare exactly, however large
+    if not low <= number <= high or (above and number == low):  # large integers compare exactly
         raise ValueError(f"{item.name} must be {allowed}, got {shown(value)}")
     return number
 

@@ -1,4 +1,4 @@
-"""Runs a scheduler over unseen episodes and keeps what every user got."""
+"""Evaluation of a scheduler on unseen episodes, with every user's average rate."""
 
 from __future__ import annotations
 
@@ -10,22 +10,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rrm_env import metrics
+from rrm_env.checks import bounded_integer
 from rrm_env.config import RRMConfig
-from rrm_env.network import EVALUATION_SEEDS, Network, bounded_integer
+from rrm_env.network import EVALUATION_SEEDS, Network
 from rrm_env.scheduler import Scheduler, require_scheduler
 
 MAX_EPISODES = 2**32
-"""Episodes per evaluation seed: episode k of seed s has the episode seed EVALUATION_SEEDS + s * MAX_EPISODES + k."""
+"""Episodes of one evaluation seed.
+
+Episode k of the evaluation seed s has the episode seed EVALUATION_SEEDS + s * MAX_EPISODES + k.
+"""
 
 BATCH_SIZE = 512
-"""Episodes that an evaluation simulates at once."""
+"""Episodes that `evaluate` simulates at once."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What a scheduler achieved, per episode; or what several training seeds of one learner did on the same episodes (`stack`).
+    """What a scheduler achieved in each episode.
 
-    Stacked, every array has the training seeds as its first dimension.
+    `stack` holds what several training seeds of one learner achieved in the same episodes: then
+    the training seeds are the first dimension of every array.
     """
 
     config: RRMConfig
@@ -37,7 +42,7 @@ class Evaluation:
     returns: NDArray[np.float64]
     """(episodes,) sum of the rewards that the config defines."""
     seconds: float
-    """Time the scheduler and the network took together."""
+    """Time that the scheduler and the network took together."""
 
     @classmethod
     def stack(cls, evaluations: Sequence[Evaluation]) -> Evaluation:
@@ -49,9 +54,12 @@ class Evaluation:
         if not evaluations:
             raise ValueError("evaluations must hold at least one Evaluation, got none")
         first = evaluations[0]
+        episodes = first.config, first.seed, first.ue_rates.shape
         for other in evaluations:
-            if (other.config, other.seed, other.ue_rates.shape) != (first.config, first.seed, first.ue_rates.shape):
-                raise ValueError("evaluations must be of the same config, seed and number of episodes")
+            if (other.config, other.seed, other.ue_rates.shape) != episodes:
+                raise ValueError(
+                    "evaluations must be of the same config, seed and number of episodes"
+                )
         return cls(
             first.config,
             first.seed,
@@ -63,33 +71,37 @@ class Evaluation:
 
     @property
     def episodes(self) -> int:
-        """How many episodes."""
+        """Number of episodes."""
         return int(self.ue_rates.shape[-2])
+
+    def kpi(self, name: str) -> NDArray[np.float64]:
+        """(episodes,) the KPI of this name in `rrm_env.metrics.KPIS` (KeyError: there is none)."""
+        return metrics.KPIS[name].value(self.ue_rates, self.config)
 
     @property
     def sum_rate(self) -> NDArray[np.float64]:
-        """(episodes,) Eq. 9, bit/s/Hz."""
-        return metrics.sum_rate(self.ue_rates)
+        """(episodes,) sum rate, Eq. 9, bit/s/Hz."""
+        return self.kpi("sum_rate")
 
     @property
     def tail_rate(self) -> NDArray[np.float64]:
         """(episodes,) 5-percentile rate, Eq. 10, bit/s/Hz."""
-        return metrics.tail_rate(self.ue_rates)
+        return self.kpi("tail_rate")
 
     @property
     def worst_rate(self) -> NDArray[np.float64]:
         """(episodes,) lowest rate of a user, bit/s/Hz."""
-        return metrics.worst_rate(self.ue_rates)
+        return self.kpi("worst_rate")
 
     @property
     def score(self) -> NDArray[np.float64]:
-        """(episodes,) Eq. 11."""
-        return metrics.score(self.ue_rates, self.config.sum_weight, self.config.score_tail_weight)
+        """(episodes,) score, Eq. 11."""
+        return self.kpi("score")
 
     @property
     def fairness(self) -> NDArray[np.float64]:
-        """(episodes,) Jain's index."""
-        return metrics.fairness(self.ue_rates)
+        """(episodes,) Jain's fairness index."""
+        return self.kpi("fairness")
 
     @property
     def pooled_tail_rate(self) -> float:
@@ -103,7 +115,11 @@ class Evaluation:
 
 
 def first_episode(seed: int) -> int:
-    """The episode seed of the first episode of an evaluation seed, 0 ... 2^30 - 1 (TypeError, ValueError: another)."""
+    """The episode seed of the first episode of an evaluation seed.
+
+    Raises:
+        TypeError, ValueError: ``seed`` is no integer from 0 to 2^30 - 1.
+    """
     return EVALUATION_SEEDS + bounded_integer("seed", seed, 2**30 - 1, lowest=0) * MAX_EPISODES
 
 
@@ -117,29 +133,30 @@ def evaluate(
     batch_size: int = BATCH_SIZE,
     progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
-    """Run `scheduler` over `episodes` full episodes that no training seed ever produces.
+    """Run a scheduler over full episodes that no training seed ever produces.
 
-    All schedulers meet the same channels under the same config and seed, so results are paired by episode; more episodes
-    extend fewer ones.
+    All schedulers meet the same channels under the same config and seed, so results are paired by
+    episode. The first episodes of a longer evaluation are those of a shorter one.
 
     Args:
         scheduler: any `Scheduler`.
         config: the network; the preset ``paper`` where None.
-        episodes: how many, 1 ... 2^32.
+        episodes: number of episodes, 1 ... 2^32.
         seed: 0 ... 2^30 - 1; different seeds share no episode.
         num_threads: threads of the network.
         batch_size: episodes simulated at once.
-        progress: called with the number of environment steps just done.
+        progress: called after every step of the batch with the environment steps it counts for.
 
     Raises:
-        TypeError, ValueError: something else than the above.
+        TypeError, ValueError: an argument of another type or out of range.
     """
     require_scheduler(scheduler)
     config = RRMConfig() if config is None else config
     episodes = bounded_integer("episodes", episodes, MAX_EPISODES)
     first_seed = first_episode(seed)
     batch_size = min(bounded_integer("batch_size", batch_size), episodes)
-    ue_rates, silent_share, returns, seconds = [], [], [], 0.0
+    ue_rates, silent_share, returns = [], [], []
+    seconds = 0.0
     network = Network(config, batch_size, num_threads)
     for start in range(0, episodes, batch_size):
         if episodes - start < batch_size:
@@ -156,4 +173,11 @@ def evaluate(
         ue_rates.append(network.ue_rate_sum / config.episode_length)
         silent_share.append(network.silent_steps / (config.n_aps * config.episode_length))
         returns.append(running)
-    return Evaluation(config, int(seed), np.concatenate(ue_rates), np.concatenate(silent_share), np.concatenate(returns), seconds)
+    return Evaluation(
+        config,
+        int(seed),
+        np.concatenate(ue_rates),
+        np.concatenate(silent_share),
+        np.concatenate(returns),
+        seconds,
+    )

@@ -1,4 +1,8 @@
-"""Result files: refused before the work starts, written whole or not at all, and on the disk before anything later is."""
+"""Result files that are written whole or not at all.
+
+Paths that cannot be written are refused before the work starts. A written file has reached the disk
+before anything later is written.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 if sys.platform != "win32":
     import fcntl
@@ -27,23 +31,37 @@ _REMEDIES = {
     errno.EROFS: "that file system is read-only: write elsewhere",
     errno.EACCES: "you may not write there: change the permissions or write elsewhere",
     errno.EPERM: "you may not write there: change the permissions or write elsewhere",
-    errno.EFBIG: "files may not grow that large there (ulimit -f): raise the limit or write elsewhere",
+    errno.EFBIG: (
+        "files may not grow that large there (ulimit -f): raise the limit or write elsewhere"
+    ),
     errno.EIO: "the device fails: see the system's log, and write to another disk",
     errno.ENOLCK: "that file system has no locks: work on another one, such as a local disk",
     errno.EOPNOTSUPP: "that file system has no locks: work on another one, such as a local disk",
 }
 
-# Which machine's processes a temporary file is of: where locks do not reach other machines, they would look dead from there.
+# The machine whose process owns a temporary file: on file systems whose locks do not reach other
+# machines, its files would look abandoned from there.
 _HOST = f"{zlib.crc32(platform.node().encode()):08x}"
 
 
 class WriteError(OSError):
-    """The system refused to store something; the message says what and why, what still stands, and what to do."""
+    """The system refused to store a file.
+
+    The message says which file and why, what is left on the disk, and what to do.
+    """
 
 
 @contextmanager
-def storing(path: str | os.PathLike[str], left: str = UNTOUCHED, action: str = "written") -> Iterator[None]:
-    """Inside, errors of the system become a `WriteError`: ``path`` could not be ``action``, and in which state it was ``left``."""
+def storing(
+    path: str | os.PathLike[str], left: str = UNTOUCHED, action: str = "written"
+) -> Iterator[None]:
+    """Turn errors of the system into a `WriteError`.
+
+    Args:
+        path: what the error names.
+        left: the state in which the error leaves it.
+        action: what could not be done, a participle such as "written".
+    """
     try:
         yield
     except WriteError:
@@ -51,57 +69,68 @@ def storing(path: str | os.PathLike[str], left: str = UNTOUCHED, action: str = "
     except OSError as error:
         reason = error.strerror or (str(error).splitlines() or [type(error).__name__])[0]
         remedy = _REMEDIES.get(error.errno or 0, "remove the cause or write elsewhere")
-        raise WriteError(f"{os.fspath(path)!r} could not be {action}: {reason}; {left}; {remedy}, then try again") from error
+        raise WriteError(
+            f"{os.fspath(path)!r} could not be {action}: {reason}; {left}; {remedy}, then try again"
+        ) from error
 
 
 def check_writable(name: str, path: str | os.PathLike[str]) -> Path:
     """The path, if a file can be written there.
 
     Raises:
-        ValueError: its folder is missing or cannot be written to, or it is a folder or a device itself; ``name`` is what to call it.
+        ValueError: its folder is missing or cannot be written to, or it is itself a folder or a
+            device; the error calls it ``name``.
     """
-    target, place = Path(path), _place(Path(path))
+    target, place = Path(path), _resolved(Path(path))
     if place.is_dir():
         raise ValueError(f"{name} must be a file, got the folder {str(target)!r}")
     if place.exists() and not place.is_file():
         raise ValueError(f"{name} must be a file, got {str(target)!r}, which is a device or a pipe")
     if not place.parent.is_dir():
-        raise ValueError(f"{name} = {str(target)!r} must lie in an existing folder; {str(place.parent)!r} is none")
+        raise ValueError(
+            f"{name} = {str(target)!r} must lie in an existing folder; "
+            f"{str(place.parent)!r} is none"
+        )
     try:
-        with _temporary(place.with_name(target.name), _replaced(place)):
+        with _temporary(place.with_name(target.name), _replaced_state(place)):
             pass
     except OSError as error:
-        raise ValueError(f"{name} = {str(target)!r} cannot be written: {error.strerror or error}") from None
+        raise ValueError(
+            f"{name} = {str(target)!r} cannot be written: {error.strerror or error}"
+        ) from None
     return target
 
 
-def check_replaceable(name: str, path: str | os.PathLike[str], kind: str, is_own: Callable[[Path], bool]) -> Path:
-    """The path, if a file can be written there and takes the place of none but an earlier output.
+def check_replaceable(
+    name: str, path: str | os.PathLike[str], kind: str, is_own: Callable[[Path], bool]
+) -> Path:
+    """The path, if a file can be written there and replaces at most an earlier output.
 
     Args:
-        name: what to call the path.
+        name: what errors call the path.
         path: where to write.
-        kind: what is going to be written, such as a dataset.
-        is_own: whether an existing file is one of these; empty files may always be replaced.
+        kind: what will be written, such as "dataset".
+        is_own: whether an existing file is of this kind; empty files may always be replaced.
 
     Raises:
-        ValueError: as `check_writable`, or a file of another kind stands there.
+        ValueError: as `check_writable`, or the path has a file of another kind.
     """
     target = check_writable(name, path)
     if target.exists() and target.stat().st_size and not is_own(target):
         raise ValueError(
-            f"{name} = {str(target)!r} exists and is no {kind} of this package: choose another name, or remove that file first"
+            f"{name} = {str(target)!r} exists and is no {kind} of this package: "
+            "choose another name, or remove that file first"
         )
     return target
 
 
 def check_results(name: str, path: str | os.PathLike[str]) -> Path:
-    """`check_replaceable` for a file of results in JSON."""
+    """`check_replaceable` for results in JSON."""
     return check_replaceable(name, path, "file of results", _holds_results)
 
 
 def _holds_results(path: Path) -> bool:
-    """Results state the versions that made them; descriptions of runs, which do too, a team."""
+    """Whether a file holds results: they state versions; descriptions of runs also state a team."""
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -115,7 +144,7 @@ def _holds_results(path: Path) -> bool:
 
 
 def is_utf8(text: str) -> bool:
-    """Whether UTF-8 can hold a text; names of files may have other bytes, which Python keeps."""
+    """Whether UTF-8 can hold a text; Python also represents file names that it cannot hold."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -124,22 +153,35 @@ def is_utf8(text: str) -> bool:
 
 
 def readable(path: str | os.PathLike[str]) -> str:
-    """A path as a text that UTF-8 can hold; other bytes of it are replaced."""
+    """A path as a text that UTF-8 can hold, with its other bytes replaced."""
     return os.fsencode(path).decode("utf-8", "replace")
 
 
 def check_utf8(name: str, path: str | os.PathLike[str]) -> None:
-    """Refuse a path that UTF-8 cannot hold (ValueError): safetensors would write there and could not read it."""
+    """Refuse a path that UTF-8 cannot hold: safetensors writes such files and cannot read them.
+
+    Raises:
+        ValueError: UTF-8 cannot hold it; the error calls it ``name``.
+    """
     if not is_utf8(os.fspath(path)):
         raise ValueError(f"{name} must be a path that UTF-8 can hold, got {readable(path)!r}")
 
 
 def check_apart(**paths: Path | None) -> None:
-    """Refuse one file for two outputs (ValueError); the options that name them are the arguments."""
+    """Refuse one file for two outputs.
+
+    Args:
+        **paths: the path of each output, by the name of its option.
+
+    Raises:
+        ValueError: two outputs have the same path.
+    """
     seen: dict[Path, str] = {}
     for name, path in paths.items():
         if path is not None and (first := seen.setdefault(path.resolve(), name)) != name:
-            raise ValueError(f"--{first} and --{name} must be two files, got {str(path)!r} for both")
+            raise ValueError(
+                f"--{first} and --{name} must be two files, got {str(path)!r} for both"
+            )
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -150,9 +192,9 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     - Its permissions and extended attributes (access control lists among them) are kept, its owner
       and group where the system allows it; a group that cannot be kept does not pass its
       permissions on to another group. A new file gets those of any new file.
-    - A symbolic link stays, and the file that it leads to is replaced. A dangling link makes it.
-    - Other names of the file (hard links) keep the old content: one file under all its names could
-      not be written whole or not at all.
+    - A symbolic link stays, and the file that it leads to is replaced, or made if the link dangles.
+    - Other names of the file (hard links) keep the old content, since a file cannot be replaced
+      under all its names at once.
     - A write-protected file, a folder, a device and a pipe are refused.
 
     Raises:
@@ -166,27 +208,41 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     write_whole_at(path, write_to)
 
 
-def write_whole_at(path: Path, write: Callable[[Path], object]) -> None:
-    """`write_whole` for writers that want a path; the temporary one has the same ending.
+def write_json(path: Path, content: Any) -> None:
+    """Write a file in JSON, whole or not at all.
 
-    When this returns, a power cut leaves the new content; when a power cut comes before, the old one, or the new one whole.
+    Raises:
+        TypeError, ValueError: JSON cannot hold the content.
+        WriteError: the system refused; what stood there before is untouched.
     """
-    place = _place(path)
+    text = json.dumps(content, indent=1).encode()
+    write_whole(path, lambda file: file.write(text))
+
+
+def write_whole_at(path: Path, write: Callable[[Path], object]) -> None:
+    """`write_whole` for writers that need a path; the temporary file has the same suffix.
+
+    A power cut before this returns leaves the old content or all of the new; a later one leaves
+    the new.
+    """
+    place = _resolved(path)
     with storing(path):
-        old = _replaced(place)
+        old = _replaced_state(place)
         with _temporary(place.with_name(path.name), old) as temporary:
             write(temporary)
             if old is not None:
                 _inherit(temporary, place, old)
             _reach_disk(temporary, os.O_RDWR)
             os.replace(temporary, place)
-    # Where folders cannot be opened or synchronised, the system itself decides when the new name is on the disk.
+    # Some systems cannot open or synchronise folders: they decide when the new name is on the disk.
     with suppress(OSError):
         _reach_disk(place.parent, os.O_RDONLY)
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add a line to a file, made where missing: whole or not at all, and on the disk on return.
+    """Add a line to a file, whole or not at all; it is on the disk on return.
+
+    A missing file is made.
 
     Raises:
         WriteError: the system refused; the lines before are untouched.
@@ -211,16 +267,16 @@ def _reach_disk(path: Path, flags: int) -> None:
         os.close(descriptor)
 
 
-# --- What is replaced ---
+# --- Files that are replaced ---
 
 
-def _place(path: Path) -> Path:
-    """Where a symbolic link leads; other paths as they are."""
+def _resolved(path: Path) -> Path:
+    """The path that a symbolic link leads to; any other path as it is."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
-def _replaced(place: Path) -> os.stat_result | None:
-    """The state of the file that stands there, None if there is none (OSError: it must not be replaced)."""
+def _replaced_state(place: Path) -> os.stat_result | None:
+    """The state of the file at a path; None if there is none (OSError: it must not be replaced)."""
     try:
         state = place.stat()
     except FileNotFoundError:
@@ -236,7 +292,7 @@ def _replaced(place: Path) -> os.stat_result | None:
 def _inherit(temporary: Path, place: Path, old: os.stat_result) -> None:
     """Give a new file the owner, permissions and attributes of the one that it replaces.
 
-    File systems that know none of these refuse, and owners can be given away by administrators only.
+    Refusals are ignored: not all file systems know these, and only administrators change owners.
     """
     if sys.platform == "win32":
         return
@@ -260,28 +316,33 @@ def _inherit(temporary: Path, place: Path, old: os.stat_result) -> None:
 
 @contextmanager
 def _temporary(path: Path, old: os.stat_result | None) -> Iterator[Path]:
-    """A new hidden file beside ``path``, locked while it is in use: unlocked ones are of processes that were killed, and go first."""
+    """A new hidden file beside ``path``, locked while it is in use.
+
+    Unlocked ones belong to processes that were killed, and are removed first.
+    """
     _remove_leftovers(path)
     temporary, descriptor = _claim(path, 0o666 if old is None else 0o600)
     try:
         yield temporary
     finally:
-        with suppress(OSError):  # moved to its place, or the error that is under way says more than this one would
+        # It has been moved away, or an error that says more than this one is being raised.
+        with suppress(OSError):
             temporary.unlink()
         if descriptor is not None:
             os.close(descriptor)
 
 
 def _claim(path: Path, mode: int) -> tuple[Path, int | None]:
-    """A new temporary file and the descriptor that holds its lock; None where there are no locks."""
+    """A new temporary file and the descriptor that holds its lock; None where none are held."""
     while True:
         temporary = path.with_name(f"{_prefix(path)}{secrets.token_hex(4)}.part{path.suffix}")
-        # Not tempfile's: those belong to their owner alone, while a new file gets the permissions of any other.
+        # Not by `tempfile`, whose files only their owner may read.
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
         if sys.platform == "win32":  # an open file could not be moved
             os.close(descriptor)
             return temporary, None
-        with suppress(OSError):  # a file system without locks: then nobody can lock it to remove it either
+        # On a file system without locks nobody else can lock the file to remove it either.
+        with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         if os.fstat(descriptor).st_nlink:
             return temporary, descriptor

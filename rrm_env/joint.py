@@ -1,4 +1,4 @@
-"""The joint view: all access points as one agent. Gymnasium's single-agent environment, and how joint actions are written."""
+"""The joint view: all access points as one agent of a Gymnasium environment."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from rrm_env.refusals import FixedSettings, check_reset_options
 from rrm_env.rendering import RENDERING, Renderer
 
 MAX_FLAT_ACTIONS = 2**16
-"""Most joint actions that are numbered one by one: every info holds a mask of all of them."""
+"""Largest number of joint actions for a flat action space: every info holds a mask of them all."""
 
 
 class JointActions:
-    """Joint actions of I access points with N + 1 actions each: one number per access point, or one number for all.
+    """Conversion between joint actions and the actions of I access points with N + 1 actions each.
 
     Args:
         config: the network.
-        flat: number the (N + 1)^I joint actions from 0, the first access point's action being the most significant digit.
+        flat: a joint action is one number of (N + 1)^I, from 0, with the first access point's
+            action as the most significant digit; otherwise it is one number per access point.
 
     Raises:
         TypeError: ``flat`` is no bool.
-        ValueError: more than `MAX_FLAT_ACTIONS` joint actions to number.
+        ValueError: a flat space of more than `MAX_FLAT_ACTIONS` joint actions.
     """
 
     def __init__(self, config: RRMConfig, flat: bool) -> None:
@@ -35,15 +36,18 @@ class JointActions:
             raise TypeError(f"flat_actions must be True or False, got {flat!r}")
         if flat and config.n_joint_actions > MAX_FLAT_ACTIONS:
             raise ValueError(
-                f"flat_actions = True would number {config.n_actions}^{config.n_aps} = {config.n_joint_actions:,} joint actions; "
-                f"allowed: up to {MAX_FLAT_ACTIONS:,}. With flat_actions = False an action is one number per access point"
+                f"flat_actions = True would number {config.n_actions}^{config.n_aps} = "
+                f"{config.n_joint_actions:,} joint actions; allowed: up to {MAX_FLAT_ACTIONS:,}. "
+                "With flat_actions = False an action is one number per access point"
             )
         self.flat = bool(flat)
         self._shape = (config.n_actions,) * config.n_aps
-        self.space: Discrete[Any] | MultiDiscrete[Any] = Discrete(config.n_joint_actions) if flat else MultiDiscrete([*self._shape])
+        self.space: Discrete[Any] | MultiDiscrete[Any] = (
+            Discrete(config.n_joint_actions) if flat else MultiDiscrete([*self._shape])
+        )
 
     def per_access_point(self, actions: ArrayLike) -> NDArray[Any]:
-        """Actions (..., I) of joint actions (...) where flat, else as they are.
+        """Actions (..., I) of flat joint actions (...); actions that are not flat as they are.
 
         Raises:
             TypeError, ValueError: a flat action that is no integer or out of range.
@@ -56,11 +60,16 @@ class JointActions:
         count = int(np.prod(self._shape))
         wrong = (given < 0) | (given >= count)
         if wrong.any():
-            raise ValueError(f"a joint action must be from 0 to {count - 1}, got {given[wrong].flat[0]}")
+            raise ValueError(
+                f"a joint action must be from 0 to {count - 1}, got {given[wrong].flat[0]}"
+            )
         return np.stack(np.unravel_index(given.astype(np.int64), self._shape), -1)
 
     def mask(self, masks: NDArray[np.int8]) -> NDArray[np.int8]:
-        """Masks (..., I, N + 1) of the access points as a mask (..., (N + 1)^I) of joint actions where flat, else a copy of them."""
+        """The mask (..., (N + 1)^I) of flat joint actions from masks (..., I, N + 1).
+
+        Where joint actions are not flat, it is a copy of those masks.
+        """
         if not self.flat:
             return masks.copy()
         legal: NDArray[np.int8] = masks[..., 0, :].copy()
@@ -70,31 +79,40 @@ class JointActions:
 
 
 def joint_observation_space(network: Network) -> Box[Any]:
-    """Box (I, F): every access point's observation."""
+    """Box (I, F) of every access point's observation."""
     low, high = network.observation_bounds
     rows = (network.config.n_aps, 1)
     return Box(np.tile(low, rows), np.tile(high, rows), dtype=np.float32)
 
 
 class RRMJointEnv(FixedSettings, gymnasium.Env[NDArray[np.float32], Any]):
-    """All access points as one agent, under Gymnasium's API; see `rrm_env.rrm_v0` for observations, rewards and options.
+    """All access points as one agent, under Gymnasium's API.
 
-    ``gymnasium.make("rrm_env:rrm/rrm-v0", **config)`` makes it. An observation is (I, F), what `RRMParallelEnv.state` returns;
-    ``info`` holds ``action_mask``, (I, N + 1), or ((N + 1)^I,) with flat actions, and ``candidates`` (I, N). A masked action
-    means silence of that access point. Episodes are truncated, never terminated.
+    ``gymnasium.make("rrm_env:rrm/rrm-v0", **fields)`` makes it; `rrm_env.rrm_v0` describes
+    observations, rewards and options. An observation is (I, F), as `RRMParallelEnv.state` returns
+    it. ``info`` holds ``action_mask``, (I, N + 1), or ((N + 1)^I,) with flat actions, and
+    ``candidates`` (I, N). A masked action means silence of that access point. Episodes are
+    truncated, never terminated.
 
     Args:
         config: the network; the preset ``paper`` where None.
         render_mode: ``rgb_array``, ``human`` or None, as for `RRMParallelEnv`.
-        flat_actions: `Discrete((N + 1)^I)` in place of `MultiDiscrete([N + 1] * I)`, for algorithms that know only one action.
+        flat_actions: the action space is `Discrete((N + 1)^I)` in place of
+            `MultiDiscrete([N + 1] * I)`, for algorithms that take a single discrete action.
 
     Raises:
-        TypeError, ValueError: anything else.
+        TypeError, ValueError: an argument of another type or value.
     """
 
     metadata = RENDERING
 
-    def __init__(self, config: RRMConfig | None = None, render_mode: str | None = None, *, flat_actions: bool = False) -> None:
+    def __init__(
+        self,
+        config: RRMConfig | None = None,
+        render_mode: str | None = None,
+        *,
+        flat_actions: bool = False,
+    ) -> None:
         self.render_mode = render_mode
         self.network = Network(config)
         self.config = self.network.config
@@ -112,8 +130,8 @@ class RRMJointEnv(FixedSettings, gymnasium.Env[NDArray[np.float32], Any]):
         """Start an episode.
 
         Args:
-            seed: fixes this episode and all that follow; None continues the chain.
-            options: None or empty, since there are none.
+            seed: fixes this episode and all that follow; None continues the chain of seeds.
+            options: None or empty, since there are no options.
 
         Raises:
             TypeError, ValueError: another seed (`Network.reset`) or option.
@@ -137,7 +155,7 @@ class RRMJointEnv(FixedSettings, gymnasium.Env[NDArray[np.float32], Any]):
         return self._observation(), float(reward[0]), False, self.network.done, self._info()
 
     def render(self) -> Any:
-        """As `RRMParallelEnv.render`."""
+        """The picture that `RRMParallelEnv.render` returns."""
         return self._renderer.render()
 
     def close(self) -> None:
@@ -145,7 +163,7 @@ class RRMJointEnv(FixedSettings, gymnasium.Env[NDArray[np.float32], Any]):
         self._renderer.close()
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """The present mask in one row, ((N + 1)^I,) or (I (N + 1),), as sb3-contrib's MaskablePPO asks for it."""
+        """The present mask, ((N + 1)^I,) or (I (N + 1),), for sb3-contrib's MaskablePPO."""
         return self._joint.mask(self.network.action_mask[0]).astype(np.bool_).ravel()
 
     def _observation(self) -> NDArray[np.float32]:
@@ -153,4 +171,7 @@ class RRMJointEnv(FixedSettings, gymnasium.Env[NDArray[np.float32], Any]):
         return observation
 
     def _info(self) -> dict[str, Any]:
-        return {"action_mask": self._joint.mask(self.network.action_mask[0]), "candidates": self.network.candidates[0].copy()}
+        return {
+            "action_mask": self._joint.mask(self.network.action_mask[0]),
+            "candidates": self.network.candidates[0].copy(),
+        }

@@ -1,11 +1,13 @@
 """The network's numba functions: plain arrays and scalars in, one equation each, no validation.
 
-`Network` is the only caller and has checked everything before. All kernels live in this one file because numba's
-on-disk cache notices edits only in the file of the function it caches. Constants that belong to a configuration come in
-as arguments (`Parameters`). Integers are narrowed and floats typed explicitly: numba widens int32 arithmetic to int64
-and float32 times a literal to float64, either of which halves the width of the vector instructions.
+`Network` is the only caller and has checked everything before. All kernels live in this one file
+because numba's cache on the disk notices edits only in the file of the function that it caches.
+Constants that belong to a configuration come in as arguments (`Parameters`). Integers are narrowed
+and floats typed explicitly: numba widens int32 arithmetic to int64 and float32 times a literal to
+float64, either of which halves the width of the vector instructions.
 
-Arrays of one episode: `J` users, `I` access points, links flattened to `l = i * J + j` so that one loop covers them all.
+Arrays of one episode have J users and I access points; links are flattened to l = i * J + j, so
+that one loop covers them all.
 """
 
 from __future__ import annotations
@@ -24,36 +26,43 @@ SILENT = -1
 """The entry of `served` for an access point that does not transmit."""
 IID, JAKES, NO_FADING = 0, 1, 2
 N_SINUSOIDS = 16
-"""Plane waves per link in Jakes fading: a link's own autocorrelation is within 4e-3 of J0 while 2 pi f_D tau < 10."""
+"""Plane waves per link in Jakes fading.
+
+A link's own autocorrelation is then within 4e-3 of J0 while 2 pi f_D tau < 10.
+"""
 MAX_DRAWS = 10_000
-"""Positions tried for one access point or user before a deployment is given up."""
+"""Positions tried for one access point or user before the deployment is refused."""
 WEIGHTED_RATE, UTILITY = 0, 1
 LARGE_SCALE = 1
 NO_TURNS, EQUAL_TURNS, TURNS_BY_LOAD = 0, 1, 2
 MESSAGE_RANGES = (f32(-1), f32(4)), (f32(-0.5), f32(1)), (f32(0), f32(7))
-"""Logarithms of SINR, of weight and of gain that messages tell apart; at most one per cent of each lies outside."""
+"""Ranges of log10 SINR, weight and gain in messages; at most 1 % of each lies outside."""
 LOG10_SINR_MIN, LOG10_SINR_MAX = f32(-6), f32(12)
-"""Observed SINR and gains are clipped to -60 dB ... 120 dB; both are far outside what a link budget yields."""
+"""Observed SINRs and gains are clipped to -60 dB ... 120 dB, far beyond what link budgets yield."""
 
-# Streams of the generator: one purpose each, so that no draw depends on how many another purpose took.
-_FADING, _SHADOWING, _AP_POSITION, _UE_POSITION, _HEADING, _PLANE_WAVES, _SUCCESSOR, _POLICY = (u64(k) for k in range(8))
+# Streams of the generator, one for each purpose, so that no draw depends on how many numbers
+# another purpose has drawn.
+_FADING, _SHADOWING, _AP_POSITION, _UE_POSITION, _HEADING, _PLANE_WAVES, _SUCCESSOR, _POLICY = (
+    u64(k) for k in range(8)
+)
 
 _LN2, _LOG10_2 = f32(math.log(2)), f32(math.log10(2))
 _ZERO, _HALF, _ONE, _TWO = f32(0), f32(0.5), f32(1), f32(2)
 
-# Arrays are borrowed from `Network`, so numba's reference counting (two atomic operations per row taken) is turned off;
-# nothing may be allocated in a kernel. Only "contract" (fused multiply-add) of fastmath: the full set drops NaN checks.
+# Arrays are borrowed from `Network`, so numba's reference counting (two atomic operations per row
+# taken) is turned off; nothing may be allocated in a kernel. Of fastmath only "contract" (fused
+# multiply-add) is on, since the full set drops NaN checks.
 _options: dict[str, Any] = {"_nrt": False, "error_model": "numpy", "fastmath": {"contract"}}
 _compile: Any = compiled(nogil=True, **_options)
 _inline: Any = njit(forceinline=True, **_options)
 
 
-# --- Random numbers and elementary functions --------------------------------------------------------------------------
+# --- Random numbers and elementary functions ---
 
 
 @_inline
 def philox(c0, c1, c2, c3, k0, k1):
-    """Philox4x32-10 (Salmon et al., SC'11): four 32-bit words, held in uint64, from a counter and a key."""
+    """Philox4x32-10 (Salmon et al., SC'11): four 32-bit words, in uint64, from counter and key."""
     for _ in range(10):
         product0 = u64(0xD2511F53) * c0
         product1 = u64(0xCD9E8D57) * c2
@@ -67,26 +76,29 @@ def philox(c0, c1, c2, c3, k0, k1):
 
 
 @_inline
-def draw(index, group, t, stream, key):
-    """The generator's block for an item of a stream at a step; steps before the episode have t < 0."""
+def random_block(index, group, t, stream, key):
+    """Four random words for an item of a stream at a step; steps before the episode have t < 0."""
     return philox(u64(index), u64(group), u64(t & 0xFFFFFFFF), stream, key[0], key[1])
 
 
 @_inline
-def unit(word):
+def uniform(word):
     """Uniform on (0, 1), never 0 or 1: the centres of 2^23 cells, all exact in float32."""
     return (f32(i32(word >> u64(9))) + _HALF) * f32(2.0**-23)
 
 
 @_inline
-def unit64(word):
-    """Uniform on (0, 1) in float64, the centres of 2^32 cells."""
+def uniform64(word):
+    """Uniform on (0, 1) in float64: the centres of 2^32 cells."""
     return (float(word) + 0.5) * 2.0**-32
 
 
 @_inline
 def _log2_reduced(exponent, f):
-    """Sum of exponent and log2(1 + f) for 1 + f in [0.707, 1.414), by the series of 2 artanh(s), s = f / (2 + f), |s| < 0.172."""
+    """The sum of exponent and log2(1 + f) for 1 + f in [0.707, 1.414).
+
+    It is the series of 2 artanh(s) / ln 2 with s = f / (2 + f), |s| < 0.172.
+    """
     s = f / (_TWO + f)
     z = s * s
     p = f32(2 / math.log(2) / 9) * z + f32(2 / math.log(2) / 7)
@@ -97,7 +109,7 @@ def _log2_reduced(exponent, f):
 
 @_inline
 def _split(x):
-    """Split x = 2^exponent * (1 + f) with 1 + f in [0.707, 1.414), for a positive normal float32."""
+    """Exponent and f of x = 2^exponent (1 + f), 1 + f in [0.707, 1.414), x a normal float32 > 0."""
     bits = f32(x).view(np.int32)
     exponent = i32(i32(bits - i32(0x3F3504F3)) >> i32(23))  # 0x3F3504F3 holds the bits of sqrt(1/2)
     mantissa = i32(bits - i32(exponent << i32(23)))
@@ -113,7 +125,7 @@ def log2(x):
 
 @_inline
 def log2_1p(x):
-    """log2(1 + x) for x >= 0, to 3e-7 relative: a small x never passes through 1 + x, which would round it away."""
+    """log2(1 + x) for x >= 0, to 3e-7 relative; a small x is never rounded by adding it to 1."""
     exponent, f = _split(_ONE + x)
     small = x < f32(0.414)
     return _log2_reduced(_ZERO if small else exponent, x if small else f)
@@ -121,7 +133,7 @@ def log2_1p(x):
 
 @_inline
 def exp2(x):
-    """2^x to 2e-7 relative, x clamped to +-100 so that no product of gains leaves float32's range."""
+    """2^x to 2e-7 relative; x is clamped to +-100, so that products of gains stay in float32."""
     x = x if x > f32(-100) else f32(-100)
     x = x if x < f32(100) else f32(100)
     exponent = i32(i32(x + f32(128.5)) - i32(128))
@@ -148,15 +160,18 @@ def sine_turns(x):
     return (p * z + _ONE) * y
 
 
-# --- Once per episode -------------------------------------------------------------------------------------------------
+# --- Once per episode ---
 
 
 @_inline
-def place(obstacles, n_obstacles, distance, index, stream, key, side):
-    """Eqs. 1 and 2: a uniform position in the square, redrawn until it is farther than `distance` from each obstacle."""
+def draw_position(obstacles, n_obstacles, distance, index, stream, key, side):
+    """Eqs. 1 and 2: a uniform position in the square, farther than `distance` from each obstacle.
+
+    Returns whether one was found in `MAX_DRAWS` draws, and its coordinates.
+    """
     for attempt in range(MAX_DRAWS):
-        word0, word1, _, _ = draw(index, attempt, 0, stream, key)
-        x, y = side * unit64(word0), side * unit64(word1)
+        word0, word1, _, _ = random_block(index, attempt, 0, stream, key)
+        x, y = side * uniform64(word0), side * uniform64(word1)
         apart = True
         for k in range(n_obstacles):
             dx, dy = obstacles[k, 0] - x, obstacles[k, 1] - y
@@ -168,42 +183,46 @@ def place(obstacles, n_obstacles, distance, index, stream, key, side):
 
 @_inline
 def deploy(ap_positions, ue_positions, key, p):
-    """APs more than d0 apart, each placed after those before it; then UEs more than d1 from every AP.
+    """Draw APs more than d0 apart, one after the other, then UEs more than d1 from every AP.
 
-    Returns the AP and the UE that found no place, -1 for none.
+    Returns the AP and the UE for which no position was found, -1 for none.
     """
     for i in range(p.n_aps):
-        placed, x, y = place(ap_positions, i, p.min_ap_distance, i, _AP_POSITION, key, p.side)
-        if not placed:
+        found, x, y = draw_position(
+            ap_positions, i, p.min_ap_distance, i, _AP_POSITION, key, p.side
+        )
+        if not found:
             return i, -1
         ap_positions[i, 0], ap_positions[i, 1] = x, y
     for j in range(p.n_ues):
-        placed, x, y = place(ap_positions, p.n_aps, p.min_ue_distance, j, _UE_POSITION, key, p.side)
-        if not placed:
+        found, x, y = draw_position(
+            ap_positions, p.n_aps, p.min_ue_distance, j, _UE_POSITION, key, p.side
+        )
+        if not found:
             return -1, j
         ue_positions[0, j], ue_positions[1, j] = x, y
     return -1, -1
 
 
 @_inline
-def head(ue_velocity, key, step_length):
-    """A uniform heading per UE, held until a reflection."""
+def draw_velocities(ue_velocity, key, step_length):
+    """A uniform heading for each UE, held until a reflection, as metres per step."""
     for j in range(ue_velocity.shape[1]):
-        word, _, _, _ = draw(j, 0, 0, _HEADING, key)
-        angle = 2 * math.pi * unit64(word)
+        word, _, _, _ = random_block(j, 0, 0, _HEADING, key)
+        angle = 2 * math.pi * uniform64(word)
         ue_velocity[0, j] = step_length * math.cos(angle)
         ue_velocity[1, j] = step_length * math.sin(angle)
 
 
 @_inline
-def shadow(static_gain, key, p):
-    """SNR at 1 m: link budget plus log-normal shadowing, one Box-Muller normal per link and episode (Eq. 4)."""
+def draw_static_gain(static_gain, key, p):
+    """Eq. 4: SNR at 1 m, the link budget plus log-normal shadowing per link, by Box-Muller."""
     for group in range((p.n_aps + 3) // 4):
         for j in range(p.n_ues):
-            words = draw(j, group, 0, _SHADOWING, key)
+            words = random_block(j, group, 0, _SHADOWING, key)
             for half in range(2):
-                radius = math.sqrt(-2 * math.log(unit64(words[2 * half])))
-                angle = 2 * math.pi * unit64(words[2 * half + 1])
+                radius = math.sqrt(-2 * math.log(uniform64(words[2 * half])))
+                angle = 2 * math.pi * uniform64(words[2 * half + 1])
                 for part in range(2):
                     i = 4 * group + 2 * half + part
                     if i < p.n_aps:
@@ -214,7 +233,7 @@ def shadow(static_gain, key, p):
 
 @_inline
 def associate(association, large_scale_gain):
-    """Eq. 5: each UE to the AP of highest RSRP without fading; ties to the lower AP index."""
+    """Eq. 5: associate each UE with the AP of highest RSRP without fading, ties to the lower AP."""
     n_ues = association.size
     for j in range(n_ues):
         best = 0
@@ -225,28 +244,34 @@ def associate(association, large_scale_gain):
 
 
 @_inline
-def launch_waves(phase, frequency, amplitude, key, doppler_turns):
-    """Jakes fading: per link, plane waves from evenly spaced directions with one random offset and complex Gaussian weights.
+def draw_plane_waves(phase, frequency, amplitude, key, doppler_turns):
+    """The plane waves of each link for Jakes fading.
 
-    Gaussian weights make h exactly Rayleigh at every step; the random offset makes its autocorrelation J0 on average.
+    They come from evenly spaced directions with one random offset and have complex Gaussian
+    weights. Gaussian weights make h exactly Rayleigh at every step; the random offset makes its
+    autocorrelation J0 on average.
     """
     for m in range(N_SINUSOIDS):
         for link in range(phase.shape[1]):
-            word0, word1, _, _ = draw(link, m, 0, _PLANE_WAVES, key)
-            offset, _, _, _ = draw(link, 0, 1, _PLANE_WAVES, key)  # again for each m: only the loop over links fills vectors
+            word0, word1, _, _ = random_block(link, m, 0, _PLANE_WAVES, key)
+            # The same offset is drawn for each m, since only the loop over links is vectorised.
+            offset, _, _, _ = random_block(link, 0, 1, _PLANE_WAVES, key)
             phase[m, link] = word0
-            amplitude[m, link] = np.sqrt(f32(-math.log(2) / N_SINUSOIDS) * log2(unit(word1)))
-            direction = (m + unit64(offset)) / N_SINUSOIDS  # turns
+            amplitude[m, link] = np.sqrt(f32(-math.log(2) / N_SINUSOIDS) * log2(uniform(word1)))
+            direction = (m + uniform64(offset)) / N_SINUSOIDS  # turns
             turns = doppler_turns * sine_turns(f32(0.25) - abs(f32(direction - 0.5)))
             frequency[m, link] = np.int64(math.floor(turns * 2.0**32)) & 0xFFFFFFFF
 
 
-# --- Every step -------------------------------------------------------------------------------------------------------
+# --- Every step ---
 
 
 @_inline
 def move(ue_positions, ue_velocity, side):
-    """One step along the heading, reflected at the border. Steps are no longer than the side, so one reflection suffices."""
+    """Move each UE one step along its heading and reflect it at the border.
+
+    Steps are no longer than the side, so one reflection suffices.
+    """
     for axis in range(2):
         position, velocity = ue_positions[axis], ue_velocity[axis]
         for j in range(position.size):
@@ -260,7 +285,10 @@ def move(ue_positions, ue_velocity, side):
 
 @_inline
 def path_gain(large_scale_gain, ap_positions, ue_positions, static_gain, p):
-    """Eq. 4: static gain times d^-(slope / 10), d never below d1. Coordinates are subtracted in float64: float32 would blur near links."""
+    """Eq. 4: static gain times d^-(slope / 10), d never below d1.
+
+    Coordinates are subtracted in float64, since float32 would make short links inexact.
+    """
     xs, ys = ue_positions[0], ue_positions[1]
     for i in range(p.n_aps):
         ap_x, ap_y = ap_positions[i, 0], ap_positions[i, 1]
@@ -281,23 +309,30 @@ def path_gain(large_scale_gain, ap_positions, ue_positions, static_gain, p):
 def fade_iid(fading, key, t, n_aps, width):
     """Rayleigh fading, fresh each step: |h|^2 ~ Exp(1) per link, an AP's links in a row of `width`.
 
-    One generator block serves four APs; `fading` has room for them.
+    One random block serves four APs; `fading` has room for all four.
     """
-    halves = key[0], key[1]  # read once: the compiler cannot know that the rows written do not overlap the key
+    # Read once, since the compiler cannot know that the rows written do not overlap the key.
+    halves = (key[0], key[1])
     for group in range((n_aps + 3) // 4):
         first = 4 * group * width
-        row0, row1 = fading[first : first + width], fading[first + width : first + 2 * width]
-        row2, row3 = fading[first + 2 * width : first + 3 * width], fading[first + 3 * width : first + 4 * width]
+        row0 = fading[first : first + width]
+        row1 = fading[first + width : first + 2 * width]
+        row2 = fading[first + 2 * width : first + 3 * width]
+        row3 = fading[first + 3 * width : first + 4 * width]
         for j in range(width):
-            word0, word1, word2, word3 = draw(j, group, t, _FADING, halves)
-            row0[j], row1[j], row2[j], row3[j] = unit(word0), unit(word1), unit(word2), unit(word3)
+            word0, word1, word2, word3 = random_block(j, group, t, _FADING, halves)
+            row0[j], row1[j] = uniform(word0), uniform(word1)
+            row2[j], row3[j] = uniform(word2), uniform(word3)
     for link in range(n_aps * width):
         fading[link] = -_LN2 * log2(fading[link])
 
 
 @_inline
 def fade_jakes(fading, quadrature, phase, frequency, amplitude, t):
-    """|sum of plane waves|^2 per link at step t. Phases are 32-bit fractions of a turn: exact at any t, wrapping for free."""
+    """|sum of plane waves|^2 per link at step t.
+
+    Phases are 32-bit fractions of a turn, which are exact at any t and wrap round by themselves.
+    """
     n_links = phase.shape[1]
     fading[:n_links], quadrature[:n_links] = _ZERO, _ZERO
     for m in range(phase.shape[0]):
@@ -315,16 +350,23 @@ def fade_jakes(fading, quadrature, phase, frequency, amplitude, t):
 
 @_inline
 def serve_candidates(served, candidates, actions):
-    """The UE each AP serves under its action: a candidate's, or SILENT for the last action and for missing candidates."""
+    """The UE that each AP serves under its action: a candidate, or SILENT.
+
+    The last action and missing candidates mean SILENT.
+    """
     n = candidates.shape[1]
     for i in range(served.size):
-        candidate = candidates[i, min(actions[i], n - 1)]  # read in any case: a choice between values needs no branch
+        # It is read in any case, since a choice between two values needs no branch.
+        candidate = candidates[i, min(actions[i], n - 1)]
         served[i] = candidate if actions[i] < n else SILENT
 
 
 @_inline
-def serve(rates, gain, served):
-    """Eqs. 6 and 7: log2(1 + SINR) for each served UE, interference from the other APs that transmit; 0 for the rest."""
+def achieved_rates(rates, gain, served):
+    """Eqs. 6 and 7: log2(1 + SINR) of each served UE, 0 of all others.
+
+    The other APs that transmit interfere.
+    """
     rates[:] = _ZERO
     n_ues = rates.size
     for i in range(served.size):
@@ -339,7 +381,7 @@ def serve(rates, gain, served):
 
 @_inline
 def weighted_rate(rates, average_rate, served, fairness_exponent):
-    """Eq. 16: the shared reward, sum of w^lambda C with w = 1 / C~ of the step before."""
+    """Eq. 16: the shared reward, the sum of w^lambda C with w = 1 / C~ of the step before."""
     reward = _ZERO
     for i in range(served.size):
         j = served[i]
@@ -350,10 +392,12 @@ def weighted_rate(rates, average_rate, served, fairness_exponent):
 
 @_inline
 def utility_growth(rates, average_rate, p):
-    """The growth of sum_j U(C~_j) in this step, over eta, with U(x) = x^(1 - lambda) / (1 - lambda), or ln x for lambda = 1.
+    """The growth of sum_j U(C~_j) in this step, over eta.
 
-    Summed over an episode it telescopes to the utility gained. To first order in eta it is Eq. 16 less the drift sum_j w_j^lambda C~_j.
-    U(b) - U(a) = a^(1 - lambda) expm1((1 - lambda) ln(b / a)) / (1 - lambda) keeps its digits where b is close to a.
+    U(x) = x^(1 - lambda) / (1 - lambda), or ln x for lambda = 1. Summed over an episode the growth
+    telescopes to the utility gained. To first order in eta it is Eq. 16 less the drift
+    sum_j w_j^lambda C~_j. It is computed as U(b) - U(a) = a^(1 - lambda) expm1((1 - lambda)
+    ln(b / a)) / (1 - lambda), which keeps its digits where b is close to a.
     """
     growth, power = 0.0, 1.0 - p.fairness_exponent
     for j in range(rates.size):
@@ -361,7 +405,11 @@ def utility_growth(rates, average_rate, p):
         after = (_ONE - p.rate_ema) * before + p.rate_ema * rates[j]
         after = after if after > p.min_average_rate else p.min_average_rate
         ratio = math.log(after / before)
-        growth += ratio if power == 0 else math.exp(power * math.log(before)) * math.expm1(power * ratio) / power
+        growth += (
+            ratio
+            if power == 0
+            else math.exp(power * math.log(before)) * math.expm1(power * ratio) / power
+        )
     return f32(growth / p.rate_ema)
 
 
@@ -375,7 +423,10 @@ def update_average(average_rate, rates, rate_ema, floor):
 
 @_inline
 def reference_sinr(sinr, interference, gain, association):
-    """SINR of each UE from its AP while every AP transmits (Eq. 7), summed directly. `interference` is scratch."""
+    """SINR of each UE from its AP while every AP transmits (Eq. 7); `interference` is scratch.
+
+    Interference is summed directly, since total minus own power would cancel in float32.
+    """
     n_ues = sinr.size
     for j in range(n_ues):
         sinr[j] = _ZERO
@@ -391,25 +442,26 @@ def reference_sinr(sinr, interference, gain, association):
 
 
 @_inline
-def rate_of(rate, sinr):
-    """Eq. 6 for every UE."""
+def shannon_rates(rate, sinr):
+    """Eq. 6: log2(1 + SINR) of every UE."""
     for j in range(rate.size):
         rate[j] = log2_1p(sinr[j])
 
 
 @_inline
 def proportional_fair(pf_ratio, rate, average_rate):
-    """Eq. 14: w times rate, w = 1 / C~."""
+    """Eq. 14: the PF ratio, weight times rate, with w = 1 / C~."""
     for j in range(rate.size):
         pf_ratio[j] = rate[j] / average_rate[j]
 
 
 @_inline
 def select_candidates(candidates, action_mask, best, pf_ratio, association):
-    """Each AP's N associated UEs of highest PF ratio, best first, ties to the lower index; -1 and mask 0 where there is none.
+    """Each AP's N associated UEs of highest PF ratio, best first, ties to the lower index.
 
-    A non-negative float orders like its bits, so ratio and index share one integer key. Bubbling every key through its AP's
-    sorted row takes no branch that depends on data; an early exit would be mispredicted often enough to cost more.
+    Missing candidates are -1, with mask 0. A non-negative float orders like its bits, so ratio and
+    index share one integer key. Bubbling every key through its AP's sorted row takes no branch that
+    depends on data; an early exit would be mispredicted often enough to cost more.
     """
     n_aps, n = candidates.shape
     best[:] = -1
@@ -430,7 +482,7 @@ def select_candidates(candidates, action_mask, best, pf_ratio, association):
 
 @_inline
 def observe(observation, log_sinr, log_weight, candidates, sinr, average_rate, p):
-    """(log10 SINR, log10 w) of each candidate, clipped to the space; missing slots at the lower bounds."""
+    """(log10 SINR, log10 w) of each candidate, clipped; empty slots hold the lower bounds."""
     for j in range(sinr.size):
         x = _LOG10_2 * log2(sinr[j])
         x = x if x > LOG10_SINR_MIN else LOG10_SINR_MIN
@@ -447,8 +499,11 @@ def observe(observation, log_sinr, log_weight, candidates, sinr, average_rate, p
 
 
 @_inline
-def measure(observation, candidates, large_scale_gain, p):
-    """log10 of each candidate's gains from all APs, behind its weight, clipped to the space; missing slots at the lower bound."""
+def observe_gains(observation, candidates, large_scale_gain, p):
+    """log10 of each candidate's gains from all APs, behind its weight, clipped to the space.
+
+    Empty slots hold the lower bound.
+    """
     for i in range(candidates.shape[0]):
         for slot in range(candidates.shape[1]):
             j, first = candidates[i, slot], slot * p.candidate_features + 2
@@ -460,13 +515,17 @@ def measure(observation, candidates, large_scale_gain, p):
 
 @_inline
 def turn_holder(association, n_aps, t, turns):
-    """The AP whose turn step t is: APs in a circle, or the APs of all users in a circle, which gives each AP turns by its load."""
+    """The AP whose turn step t is.
+
+    For equal turns the APs take turns in a circle. By load the APs of all users do, which gives
+    each AP turns in proportion to its users.
+    """
     return t % n_aps if turns == EQUAL_TURNS else association[t % association.size]
 
 
 @_inline
-def tell(value, bounds, levels):
-    """What a message says of a number: the middle of its cell, of equal cells between the bounds."""
+def quantised(value, bounds, levels):
+    """A number as a message transmits it: the middle of its cell, of equal cells between bounds."""
     low, high = bounds
     cell = f32(math.floor((value - low) / (high - low) * levels))
     cell = cell if cell > _ZERO else _ZERO
@@ -475,8 +534,8 @@ def tell(value, bounds, levels):
 
 
 @_inline
-def coordinate(observation, association, t, p):
-    """Append what helps APs to act together: whether it is one's turn, and the messages of all APs, in their order."""
+def observe_turn_and_messages(observation, association, t, p):
+    """Append to each observation whether it is the AP's turn, and the messages of all APs."""
     n_aps, own = observation.shape[0], p.n_candidates * p.candidate_features
     if p.turns != NO_TURNS:
         holder = turn_holder(association, n_aps, t, p.turns)
@@ -485,17 +544,18 @@ def coordinate(observation, association, t, p):
         own += 1
     for sender in range(n_aps):
         for k in range(p.message_features):
-            said = tell(observation[sender, k], MESSAGE_RANGES[min(k % p.candidate_features, 2)], p.message_levels)
+            bounds = MESSAGE_RANGES[min(k % p.candidate_features, 2)]
+            message = quantised(observation[sender, k], bounds, p.message_levels)
             for i in range(n_aps):
-                observation[i, own + sender * p.message_features + k] = said
+                observation[i, own + sender * p.message_features + k] = message
 
 
-# --- Episodes ---------------------------------------------------------------------------------------------------------
+# --- Episodes ---
 
 
 @_inline
 def _channel(s, p, b, t, fading, quadrature):
-    """The true channel of step t into its slot of the history."""
+    """Write the true channel of step t into its slot of the history."""
     width = p.n_ues
     if p.fading == IID:
         width = p.draw_width
@@ -506,7 +566,8 @@ def _channel(s, p, b, t, fading, quadrature):
         fading[:] = _ONE
     gain, large_scale_gain = s.gain_history[t % (p.csi_delay + 1), b], s.large_scale_gain[b]
     for i in range(p.n_aps):
-        row, large_scale_row = gain[i * p.n_ues : (i + 1) * p.n_ues], large_scale_gain[i * p.n_ues : (i + 1) * p.n_ues]
+        row = gain[i * p.n_ues : (i + 1) * p.n_ues]
+        large_scale_row = large_scale_gain[i * p.n_ues : (i + 1) * p.n_ues]
         fading_row = fading[i * width : i * width + p.n_ues]
         for j in range(p.n_ues):
             row[j] = large_scale_row[j] * fading_row[j]
@@ -514,38 +575,51 @@ def _channel(s, p, b, t, fading, quadrature):
 
 @_inline
 def _receive_report(s, p, b, t, scratch):
-    """Reference SINR and rate from the channel measured `csi_delay` steps ago."""
+    """Compute reference SINR and rate from the channel measured `csi_delay` steps ago."""
     reported = s.gain_history[(t - p.csi_delay) % (p.csi_delay + 1), b]
     reference_sinr(s.reported_sinr[b], scratch, reported, s.association[b])
-    rate_of(s.reported_rate[b], s.reported_sinr[b])
+    shannon_rates(s.reported_rate[b], s.reported_sinr[b])
 
 
 @_inline
-def _present(s, p, b, t, best, log_sinr, log_weight):
-    """What the APs decide on: PF ratios, candidates, masks, observations."""
+def _prepare_decision(s, p, b, t, best, log_sinr, log_weight):
+    """Compute what the APs decide on: PF ratios, candidates, masks and observations."""
     proportional_fair(s.pf_ratio[b], s.reported_rate[b], s.average_rate[b])
     select_candidates(s.candidates[b], s.action_mask[b], best, s.pf_ratio[b], s.association[b])
-    observe(s.observation[b], log_sinr, log_weight, s.candidates[b], s.reported_sinr[b], s.average_rate[b], p)
+    observe(
+        s.observation[b],
+        log_sinr,
+        log_weight,
+        s.candidates[b],
+        s.reported_sinr[b],
+        s.average_rate[b],
+        p,
+    )
     if p.measurements == LARGE_SCALE:
-        measure(s.observation[b], s.candidates[b], s.large_scale_gain[b], p)
+        observe_gains(s.observation[b], s.candidates[b], s.large_scale_gain[b], p)
     if p.turns != NO_TURNS or p.message_features > 0:
-        coordinate(s.observation[b], s.association[b], t, p)
+        observe_turn_and_messages(s.observation[b], s.association[b], t, p)
 
 
 @_compile
 def reset_episodes(s, p, scratch, start, stop):
-    """Start episodes start ... stop - 1 from their keys. Returns (slot, AP, UE) of the first impossible placement, else -1s."""
+    """Start the episodes start ... stop - 1 from their keys.
+
+    Returns slot, AP and UE of the first position that could not be found, or three times -1.
+    """
     fading, quadrature, best = scratch
     for b in range(start, stop):
         failed_ap, failed_ue = deploy(s.ap_positions[b], s.ue_positions[b], s.key[b], p)
         if failed_ap >= 0 or failed_ue >= 0:
             return b, failed_ap, failed_ue
-        head(s.ue_velocity[b], s.key[b], p.step_length)
-        shadow(s.static_gain[b], s.key[b], p)
+        draw_velocities(s.ue_velocity[b], s.key[b], p.step_length)
+        draw_static_gain(s.static_gain[b], s.key[b], p)
         path_gain(s.large_scale_gain[b], s.ap_positions[b], s.ue_positions[b], s.static_gain[b], p)
         associate(s.association[b], s.large_scale_gain[b])
         if p.fading == JAKES:
-            launch_waves(s.wave_phase[b], s.wave_frequency[b], s.wave_amplitude[b], s.key[b], p.doppler_turns)
+            draw_plane_waves(
+                s.wave_phase[b], s.wave_frequency[b], s.wave_amplitude[b], s.key[b], p.doppler_turns
+            )
         for t in range(-p.csi_delay, 1):  # the first decisions need reports from before the episode
             _channel(s, p, b, t, fading, quadrature)
         _receive_report(s, p, b, 0, quadrature)
@@ -554,14 +628,15 @@ def reset_episodes(s, p, scratch, start, stop):
         s.ue_rate_sum[b] = 0.0
         s.silent_steps[b] = 0
         s.served[b] = SILENT
-        _present(s, p, b, 0, best, quadrature[: p.n_ues], quadrature[p.n_ues :])
+        _prepare_decision(s, p, b, 0, best, quadrature[: p.n_ues], quadrature[p.n_ues :])
     return -1, -1, -1
 
 
 @_compile
 def step_episodes(s, p, scratch, chosen, are_actions, rates, reward, t, start, stop):
-    """Step t of episodes start ... stop - 1: rates, reward and averages of step t, then the channel and reports of step t + 1.
+    """Run step t of the episodes start ... stop - 1.
 
+    First come rates, reward and averages of step t, then channel and reports of step t + 1.
     `chosen` (B, I) holds actions or the UEs to serve; rates (B, J) and reward (B,) are written to.
     """
     fading, quadrature, best = scratch
@@ -572,7 +647,7 @@ def step_episodes(s, p, scratch, chosen, are_actions, rates, reward, t, start, s
         else:
             for i in range(p.n_aps):
                 served[i] = chosen[b, i]
-        serve(rates[b], s.gain_history[t % (p.csi_delay + 1), b], served)
+        achieved_rates(rates[b], s.gain_history[t % (p.csi_delay + 1), b], served)
         if p.reward == WEIGHTED_RATE:
             reward[b] = weighted_rate(rates[b], s.average_rate[b], served, p.fairness_exponent)
         else:
@@ -588,7 +663,7 @@ def step_episodes(s, p, scratch, chosen, are_actions, rates, reward, t, start, s
         path_gain(s.large_scale_gain[b], s.ap_positions[b], s.ue_positions[b], s.static_gain[b], p)
         _channel(s, p, b, t + 1, fading, quadrature)
         _receive_report(s, p, b, t + 1, quadrature)
-        _present(s, p, b, t + 1, best, quadrature[: p.n_ues], quadrature[p.n_ues :])
+        _prepare_decision(s, p, b, t + 1, best, quadrature[: p.n_ues], quadrature[p.n_ues :])
 
 
 @_compile
@@ -603,7 +678,10 @@ def first_out_of_range(actions, n_candidates):
 
 @_compile
 def first_foreign(served, association):
-    """The flat index of the first entry of `served` that is neither SILENT nor a UE of that AP, or -1."""
+    """The flat index of the first entry of `served` that is neither SILENT nor a UE of its AP.
+
+    It is -1 where there is none.
+    """
     n_envs, n_aps = served.shape
     for b in range(n_envs):
         for i in range(n_aps):
@@ -615,25 +693,27 @@ def first_foreign(served, association):
 
 @_compile
 def turn_holders(holders, association, n_aps, t, turns):
-    """`turn_holder` of B episodes, into holders (B,)."""
+    """Write `turn_holder` of B episodes into holders (B,)."""
     for b in range(holders.size):
         holders[b] = turn_holder(association[b], n_aps, t, turns)
 
 
 @_compile
 def successor_seeds(seeds, key):
-    """The seed of the episode that follows each one when none is given: 62 bits drawn from its own key, so chains of
-    different first seeds never meet and a slot's chain does not depend on the batch around it.
+    """Write the seed of the next episode of each slot, for resets without a seed.
+
+    It is 62 bits drawn from the present episode's key, so chains of different first seeds never
+    meet, and a slot's chain does not depend on the batch around it.
     """
     for b in range(seeds.size):
-        word0, word1, _, _ = draw(0, 0, 0, _SUCCESSOR, key[b])
+        word0, word1, _, _ = random_block(0, 0, 0, _SUCCESSOR, key[b])
         seeds[b] = (word0 << u64(30)) | (word1 >> u64(2))
 
 
 @_compile
 def policy_uniforms(out, key, t, stream):
-    """Uniform numbers for policies that randomise, from the episode's own key: (B, n) on (0, 1)."""
+    """Write uniform numbers (B, n) on (0, 1) for policies that randomise, by each episode's key."""
     for b in range(out.shape[0]):
         for k in range(out.shape[1]):
-            word, _, _, _ = draw(k, stream, t, _POLICY, key[b])
-            out[b, k] = unit(word)
+            word, _, _, _ = random_block(k, stream, t, _POLICY, key[b])
+            out[b, k] = uniform(word)

@@ -1,4 +1,7 @@
-"""How much memory and how many cores this process may use: the least of machine, control groups and limits of the process."""
+"""How much memory and how many cores this process may use.
+
+The least counts of what the machine has, what control groups allow and what the process may take.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +16,17 @@ if sys.platform != "win32":
     import resource
 
 SYSTEM = Path("/")
-"""Where /proc and the control groups are; tests put a tree of their own in its place."""
+"""Root of the file system with /proc and the control groups; tests replace it."""
 
 _UNLIMITED = 2**62
-"""Control groups of version 1 state a huge number where there is no limit."""
+"""Control groups of version 1 state a number from here on where there is no limit."""
 
 
 def available_memory(system: Path | None = None) -> int | None:
-    """Bytes of memory that this process can still take; None where the system does not tell.
+    """Bytes of memory that this process can still take; None where the system does not say.
 
     Args:
-        system: the root of a file system with /proc and the control groups; this machine's where None.
+        system: root of a file system with /proc and the control groups; None is this machine's.
     """
     root = SYSTEM if system is None else system
     found = [*_of_machine(root), *_of_groups(root), *(_of_process() if system is None else ())]
@@ -31,7 +34,11 @@ def available_memory(system: Path | None = None) -> int | None:
 
 
 def usable_cores(system: Path | None = None) -> int:
-    """Cores that this process may keep busy, at least 1: those of its affinity, within the quota of its control groups."""
+    """Cores that this process may keep busy: its affinity, within the quota of its control groups.
+
+    Args:
+        system: as for `available_memory`.
+    """
     root = SYSTEM if system is None else system
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
@@ -46,14 +53,17 @@ def _of_machine(root: Path) -> Iterator[int]:
 
 
 def _of_process() -> Iterator[int]:
-    """What the limit on address space (ulimit -v) leaves."""
-    if sys.platform == "linux" and (limit := resource.getrlimit(resource.RLIMIT_AS)[0]) != resource.RLIM_INFINITY:
+    """Bytes that the limit on address space (ulimit -v) leaves."""
+    if sys.platform != "linux":
+        return
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY:
         for line in _lines(Path("/proc/self/statm")):
             yield limit - int(line.split()[0]) * resource.getpagesize()
 
 
 def _of_groups(root: Path) -> Iterator[int]:
-    """What the limit of each control group leaves; files that the kernel would drop from memory count as free."""
+    """Bytes that each control group leaves; files that can be dropped from memory count as free."""
     for folder in _groups(root, "memory"):
         limit = _first(_number(folder / "memory.max"), _number(folder / "memory.limit_in_bytes"))
         used = _first(_number(folder / "memory.current"), _number(folder / "memory.usage_in_bytes"))
@@ -62,13 +72,14 @@ def _of_groups(root: Path) -> Iterator[int]:
 
 
 def _cached(folder: Path) -> int:
-    """Bytes of inactive files in a group; version 1 states those of the groups below it under another name."""
+    """Bytes of inactive files in a group and the groups below it."""
     stated = dict(line.split()[:2] for line in _lines(folder / "memory.stat"))
+    # Version 1 counts the groups below under a name of its own, version 2 always.
     return int(stated.get("total_inactive_file", stated.get("inactive_file", 0)))
 
 
 def _quota(folder: Path) -> float | None:
-    """Cores' worth of time that a group may take; None without a limit."""
+    """Cores that a group may keep busy; None without a limit."""
     together = "".join(_lines(folder / "cpu.max")).split()
     if len(together) == 2 and together[0].isdigit():
         return int(together[0]) / int(together[1])
@@ -80,13 +91,13 @@ def _quota(folder: Path) -> float | None:
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:
-    """Folders of this process's control groups, from its own up to the root of what is mounted, of both versions."""
+    """Folders of this process's control groups, of both versions, up to the mounted root."""
     paths = dict(_memberships(root))
     for kind, mounted, target in _mounts(root, controller):
         if kind not in paths:
             continue
         path, place = PurePosixPath(paths[kind]), PurePosixPath(mounted)
-        # In a container the groups above it may be hidden: then the mounted root is its own group.
+        # In a container outer groups may be hidden: then the mounted root is the own group.
         inside = path.relative_to(place) if path.is_relative_to(place) else PurePosixPath()
         folder = root / target.lstrip("/")
         for level in (inside, *inside.parents):
@@ -95,7 +106,7 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
 
 
 def _memberships(root: Path) -> Iterator[tuple[str, str]]:
-    """Controller and path of each of this process's groups; version 2 is the controller ""."""
+    """Controller and path of each of this process's groups; the controller is "" for version 2."""
     for line in _lines(root / "proc" / "self" / "cgroup"):
         _, controllers, path = line.split(":", 2)
         for controller in controllers.split(","):
@@ -103,7 +114,7 @@ def _memberships(root: Path) -> Iterator[tuple[str, str]]:
 
 
 def _mounts(root: Path, controller: str) -> Iterator[tuple[str, str, str]]:
-    """Controller, the group that is mounted, and where, for version 2 and for version 1 of a controller."""
+    """Controller, mounted group and mount point, of version 2 and of version 1."""
     for line in _lines(root / "proc" / "self" / "mountinfo"):
         before, _, after = line.partition(" - ")
         kind, _, options = [*after.split(), "", "", ""][:3]
@@ -118,14 +129,14 @@ def _mounts(root: Path, controller: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _lines(path: Path) -> list[str]:
-    """A file's lines; none where it cannot be read."""
+    """The lines of a file; none where it cannot be read."""
     with suppress(OSError):
         return path.read_text("utf-8", "replace").splitlines()
     return []
 
 
 def _number(path: Path) -> int | None:
-    """The whole number that a file holds; None where it holds another word, or is not there."""
+    """The integer that a file holds; None where it holds something else or cannot be read."""
     text = "".join(_lines(path)).strip()
     return int(text) if text.lstrip("-").isdigit() else None
 

@@ -1,4 +1,4 @@
-"""Key performance indicators per episode (Section II of the paper) and their bootstrap intervals."""
+"""Key performance indicators (KPIs) per episode and their bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ Floats = NDArray[np.float64]
 
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
+RATE_UNIT = "bit/s/Hz"
 
 
 def sum_rate(ue_rates: Floats) -> Floats:
-    """Eq. 9: (episodes, J) rates to their sum over users, (episodes,), bit/s/Hz."""
+    """Eq. 9: the sum of an episode's rates (episodes, J) over its users, (episodes,), bit/s/Hz."""
     total: Floats = ue_rates.sum(axis=-1)
     return total
 
 
 def tail_rate(ue_rates: Floats) -> Floats:
-    """Eq. 10, the 5-percentile rate: the largest rate that at least 95 % of an episode's users reach, (episodes,), bit/s/Hz.
+    """Eq. 10: the 5-percentile rate of an episode's users, (episodes,), bit/s/Hz.
 
-    Of 20 users it is the second-lowest rate; of fewer than 20 the lowest.
+    It is the largest rate that at least 95 % of the users reach: of 20 users the second-lowest
+    rate, of fewer than 20 the lowest.
     """
     n_ues = ue_rates.shape[-1]
     reached_by = -(-95 * n_ues // 100)
@@ -33,13 +35,19 @@ def tail_rate(ue_rates: Floats) -> Floats:
 
 
 def worst_rate(ue_rates: Floats) -> Floats:
-    """The lowest rate of an episode's users, (episodes,), bit/s/Hz; of 20 users Eq. 10 leaves it out."""
+    """The lowest rate of an episode's users, (episodes,), bit/s/Hz.
+
+    Of 20 users Eq. 10 leaves it out.
+    """
     lowest: Floats = ue_rates.min(axis=-1)
     return lowest
 
 
 def pooled_tail_rate(ue_rates: Floats) -> float:
-    """The 5th percentile (linear interpolation) of all users of all episodes taken together, bit/s/Hz."""
+    """The 5th percentile over all users of all episodes together, bit/s/Hz.
+
+    It is interpolated linearly, as `numpy.percentile` does.
+    """
     return float(np.percentile(ue_rates, 5))
 
 
@@ -49,9 +57,14 @@ def score(ue_rates: Floats, sum_weight: float, tail_weight: float) -> Floats:
 
 
 def fairness(ue_rates: Floats) -> Floats:
-    """Jain's fairness index (sum x)^2 / (J sum x^2), 1 / J ... 1, (episodes,); 1 where no user got anything."""
+    """Jain's fairness index (sum x)^2 / (J sum x^2), from 1 / J to 1, (episodes,).
+
+    It is 1 where no user got anything.
+    """
     squares = ue_rates.shape[-1] * (ue_rates**2).sum(axis=-1)
-    index: Floats = np.divide(sum_rate(ue_rates) ** 2, squares, out=np.ones_like(squares), where=squares > 0)
+    index: Floats = np.divide(
+        sum_rate(ue_rates) ** 2, squares, out=np.ones_like(squares), where=squares > 0
+    )
     return index
 
 
@@ -60,47 +73,54 @@ class KPI:
     """A key performance indicator with one value per episode."""
 
     heading: str
-    """What texts, tables and pictures call it."""
+    """Its name in texts, tables and pictures."""
     unit: str
     """Empty where it has none."""
     digits: int
-    """Digits after the point, in tables."""
+    """Digits after the point in tables."""
     value: Callable[[Floats, RRMConfig], Floats]
-    """From rates (..., J), averaged over the episode, to the KPI (...)."""
+    """Computes the KPI (...) from rates (..., J), averaged over the episode."""
     learners: bool = True
-    """Whether learning curves, sweeps and the results of learners state it, and not only the comparison of schedulers."""
+    """Whether learning curves, sweeps and results of learners state it too.
+
+    The comparison of schedulers states every KPI.
+    """
 
     @property
     def axis(self) -> str:
-        """The heading with the unit, as axes are labelled."""
+        """The heading with the unit, for the axes of plots."""
         return f"{self.heading} ({self.unit})" if self.unit else self.heading
 
 
 KPIS = {
-    "sum_rate": KPI("sum rate", "bit/s/Hz", 2, lambda rates, _: sum_rate(rates)),
-    "tail_rate": KPI("5-percentile rate", "bit/s/Hz", 3, lambda rates, _: tail_rate(rates)),
-    "worst_rate": KPI("worst user's rate", "bit/s/Hz", 3, lambda rates, _: worst_rate(rates)),
+    "sum_rate": KPI("sum rate", RATE_UNIT, 2, lambda rates, _: sum_rate(rates)),
+    "tail_rate": KPI("5-percentile rate", RATE_UNIT, 3, lambda rates, _: tail_rate(rates)),
+    "worst_rate": KPI("worst user's rate", RATE_UNIT, 3, lambda rates, _: worst_rate(rates)),
     "score": KPI("score", "", 3, lambda rates, c: score(rates, c.sum_weight, c.score_tail_weight)),
     "fairness": KPI("Jain's index", "", 2, lambda rates, _: fairness(rates), learners=False),
 }
-"""All KPIs, by the names of `Evaluation`'s attributes; whoever computes, stores, prints or draws KPIs reads this table."""
+"""All KPIs, by the names of `Evaluation`'s attributes.
+
+Whatever computes, stores, prints or draws KPIs reads this table.
+"""
 
 PAPER_KPIS = ("sum_rate", "tail_rate", "score")
-"""The three that the paper compares by (Eqs. 9 to 11)."""
+"""The KPIs that the paper compares by (Eqs. 9 to 11)."""
 
 LEARNERS_KPIS = tuple(name for name, kpi in KPIS.items() if kpi.learners)
-"""Those that learning curves, sweeps and the results of learners state."""
+"""The KPIs that learning curves, sweeps and results of learners state."""
 
 
 def axis_label(name: str) -> str:
-    """What axes and texts call a KPI of this name, with its unit; other quantities, such as the return, go by their names."""
+    """The heading and unit of a KPI; the name itself of any other quantity, such as the return."""
     return KPIS[name].axis if name in KPIS else name
 
 
 def mean_interval(values: Floats, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, float]:
-    """Percentile-bootstrap 95 % interval of the mean of values per episode (episodes,), or per training seed and episode (seeds, episodes).
+    """Percentile-bootstrap 95 % interval of the mean of values (episodes,) or (seeds, episodes).
 
-    Of the latter, seeds and episodes are resampled independently of each other: all seeds were evaluated on the same episodes.
+    With training seeds, seeds and episodes are resampled independently of each other, since all
+    seeds were evaluated on the same episodes.
     """
     if values.ndim == 1:
         return bootstrap_interval(values, lambda sample: sample.mean(axis=1), resamples, seed)
@@ -109,28 +129,39 @@ def mean_interval(values: Floats, resamples: int = RESAMPLES, seed: int = 0) -> 
     return _percentiles(((seeds @ values) * episodes).sum(axis=1) / values.size)
 
 
-def difference_interval(first: Floats, second: Floats, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, float]:
+def difference_interval(
+    first: Floats, second: Floats, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[float, float]:
     """Percentile-bootstrap 95 % interval of mean(first) - mean(second), paired by episode.
 
-    Each is (episodes,) or (seeds, episodes) of the same episodes. Every resample draws episodes for both together, and training
-    seeds for each on its own: a stratified bootstrap whose strata are the two learners.
+    Each is (episodes,) or (seeds, episodes) of the same episodes. Every resample draws episodes for
+    both together, and training seeds for each on its own: a stratified bootstrap whose strata are
+    the two learners.
     """
     first, second = np.atleast_2d(first), np.atleast_2d(second)
     generator = np.random.default_rng(seed)
     episodes = _multiplicities(generator, first.shape[1], resamples)
     means = [
-        ((_multiplicities(generator, len(values), resamples) @ values) * episodes).sum(axis=1) / values.size for values in (first, second)
+        ((_multiplicities(generator, len(values), resamples) @ values) * episodes).sum(axis=1)
+        / values.size
+        for values in (first, second)
     ]
     return _percentiles(means[0] - means[1])
 
 
 def interquartile_mean(values: Floats) -> float:
-    """Mean of the middle half of all values, of all training seeds and episodes taken together (Agarwal et al., NeurIPS 2021)."""
+    """Mean of the middle half of all values, over all training seeds and episodes together.
+
+    Agarwal et al., "Deep reinforcement learning at the edge of the statistical precipice", NeurIPS
+    2021.
+    """
     return float(_middle_half(np.sort(values, axis=None)).mean())
 
 
-def interquartile_mean_interval(values: Floats, resamples: int = 2_000, seed: int = 0) -> tuple[float, float]:
-    """Percentile-bootstrap 95 % interval of `interquartile_mean`; (seeds, episodes) are resampled as in `mean_interval`."""
+def interquartile_mean_interval(
+    values: Floats, resamples: int = 2_000, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile-bootstrap 95 % interval of `interquartile_mean`; see `mean_interval`."""
     values = np.atleast_2d(values)
     generator = np.random.default_rng(seed)
     drawn = np.empty(resamples)
@@ -140,27 +171,43 @@ def interquartile_mean_interval(values: Floats, resamples: int = 2_000, seed: in
     return _percentiles(drawn)
 
 
-def probability_of_improvement(first: Floats, second: Floats, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, float, float]:
-    """Probability that a training seed of the first learner beats one of the second in an episode, and its 95 % bootstrap interval.
+def probability_of_improvement(
+    first: Floats, second: Floats, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[float, float, float]:
+    """Probability that a training seed of the first learner beats one of the second in an episode.
 
-    Agarwal et al. (NeurIPS 2021), with episodes as tasks; equal values count half. Resampled as in `difference_interval`.
+    Agarwal et al. (NeurIPS 2021), with episodes as tasks; equal values count half. Resampled as in
+    `difference_interval`.
+
+    Returns:
+        the probability, and the bounds of its 95 % bootstrap interval.
     """
     first, second = np.atleast_2d(first), np.atleast_2d(second)
     wins = (first[:, None] > second).astype(float) + 0.5 * (first[:, None] == second)
     generator = np.random.default_rng(seed)
-    episodes, firsts, seconds = (_multiplicities(generator, n, resamples) for n in (first.shape[1], len(first), len(second)))
+    episodes, firsts, seconds = (
+        _multiplicities(generator, n, resamples) for n in (first.shape[1], len(first), len(second))
+    )
     by_pair = np.tensordot(episodes, wins, (1, 2))
     drawn = np.einsum("rij,ri,rj->r", by_pair, firsts, seconds) / wins.size
     return float(wins.mean()), *_percentiles(drawn)
 
 
-def pooled_tail_interval(ue_rates: Floats, resamples: int = 2_000, seed: int = 0) -> tuple[float, float]:
-    """Percentile-bootstrap 95 % interval of `pooled_tail_rate`, resampling whole episodes since users of one are not independent.
+def pooled_tail_interval(
+    ue_rates: Floats, resamples: int = 2_000, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile-bootstrap 95 % interval of `pooled_tail_rate`.
 
-    Rates of several training seeds, (seeds, episodes, J), stay together by episode.
+    Whole episodes are resampled, since the users of one are not independent. Rates of several
+    training seeds, (seeds, episodes, J), stay together by episode.
     """
     by_episode = np.moveaxis(ue_rates, -2, 0)
-    return bootstrap_interval(by_episode, lambda sample: np.percentile(sample.reshape(len(sample), -1), 5, axis=1), resamples, seed)
+    return bootstrap_interval(
+        by_episode,
+        lambda sample: np.percentile(sample.reshape(len(sample), -1), 5, axis=1),
+        resamples,
+        seed,
+    )
 
 
 def bootstrap_interval(
@@ -171,14 +218,17 @@ def bootstrap_interval(
     Args:
         values: (episodes, ...).
         statistic: maps a batch of resamples (r, episodes, ...) to (r,).
-        resamples: how many.
-        seed: of the resampling; equal seeds resample equal episodes, so that intervals of paired values agree.
+        resamples: number of resamples.
+        seed: of the resampling; equal seeds resample equal episodes, so that intervals of paired
+            values agree.
     """
     generator = np.random.default_rng(seed)
     per_batch = max(1, 4_000_000 // values.size)  # tens of megabytes at a time
     drawn = []
     for start in range(0, resamples, per_batch):
-        chosen = generator.integers(len(values), size=(min(per_batch, resamples - start), len(values)))
+        chosen = generator.integers(
+            len(values), size=(min(per_batch, resamples - start), len(values))
+        )
         drawn.append(statistic(values[chosen]))
     return _percentiles(np.concatenate(drawn))
 
@@ -189,7 +239,7 @@ def rank_correlation(first: Floats, second: Floats) -> float:
 
 
 def _multiplicities(generator: np.random.Generator, n: int, resamples: int) -> NDArray[np.int64]:
-    """(resamples, n): how often each of n items is drawn when n are drawn with replacement."""
+    """(resamples, n) how often each of n items is drawn when n are drawn with replacement."""
     return generator.multinomial(n, np.full(n, 1 / n), resamples)
 
 

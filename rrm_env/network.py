@@ -1,9 +1,10 @@
-"""The network: B episodes at once, as arrays. It checks what comes in, owns the state, and alone calls the kernels."""
+"""The network as arrays, B episodes at once.
+
+`Network` checks its input, owns the state and is the only caller of the kernels.
+"""
 
 from __future__ import annotations
 
-import math
-import numbers
 import secrets
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -12,16 +13,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rrm_env import kernels
-from rrm_env.config import TURNS, RRMConfig, as_integer, shown
-from rrm_env.state import State, allocate, parameters_of, scratch
+from rrm_env.checks import as_integer, bounded_integer
+from rrm_env.config import TURNS, RRMConfig
+from rrm_env.state import State, allocate, allocate_scratch, parameters_of
 from rrm_env.threads import Threads
 
 SILENT = kernels.SILENT
 """The entry of ``served`` for an access point that does not transmit."""
 
 EVALUATION_SEEDS = 2**62
-"""Episode seeds from here to 2^63 - 1 belong to `rrm_env.evaluate`; training uses 0 ... 2^62 - 1 and never meets them."""
+"""First episode seed of `rrm_env.evaluate`, whose seeds reach to 2^63 - 1.
 
+Training uses 0 ... 2^62 - 1 and never meets them.
+"""
 
 _INT64 = np.dtype(np.int64)
 _OWN: tuple[Literal["WRITEABLE", "ALIGNED"], ...] = ("WRITEABLE", "ALIGNED")
@@ -39,13 +43,19 @@ class Network:
         num_envs: B, episodes simulated at once. They share the step counter `t`.
         num_threads: threads that share the B episodes; results do not depend on it.
 
-    The channel of an episode (deployment, motion, fading) is a function of configuration and episode seed alone: not of
-    what is served, nor of B, the slot, or the thread count. Arrays read from a network are read-only views that the next
-    step overwrites; copy what you keep. A network belongs to one thread at a time: a step or reset that another thread
-    begins meanwhile is refused (RuntimeError).
+    The channel of an episode (deployment, motion, fading) is a function of configuration and
+    episode seed alone: not of what is served, nor of B, the slot or the number of threads. Arrays
+    read from a network are read-only views that the next step overwrites; copy what you keep. A
+    network belongs to one thread at a time: while one thread is in a step or reset, those of others
+    are refused (RuntimeError).
+
+    Raises:
+        TypeError, ValueError: an argument of another type or out of range.
     """
 
-    def __init__(self, config: RRMConfig | None = None, num_envs: int = 1, num_threads: int = 1) -> None:
+    def __init__(
+        self, config: RRMConfig | None = None, num_envs: int = 1, num_threads: int = 1
+    ) -> None:
         self.config = RRMConfig() if config is None else config
         if not isinstance(self.config, RRMConfig):
             raise TypeError(f"config must be an RRMConfig, got {config!r}")
@@ -54,7 +64,7 @@ class Network:
         self._parameters = parameters_of(self.config)
         self._state = allocate(self.config, self.num_envs)
         self._seeds = np.zeros(self.num_envs, np.uint64)
-        self._scratch = [scratch(self.config) for _ in range(self.num_threads)]
+        self._scratch = [allocate_scratch(self.config) for _ in range(self.num_threads)]
         self._threads = Threads(self.num_threads)
         self._t: int | None = None
         self._seeded = False
@@ -65,12 +75,14 @@ class Network:
         """Start B episodes.
 
         Args:
-            seed: an int s gives slot k the seed s + k; B ints give each slot its own. None continues each slot's chain: the
-                next seed is drawn from the present one (from the operating system at the very first reset).
+            seed: an int s gives slot k the seed s + k; B ints give each slot its own. None
+                continues each slot's chain, in which the next seed is drawn from the present one;
+                at the first reset it is drawn from the operating system.
 
         Raises:
-            TypeError, ValueError: not integers, not B of them, or outside 0 ... 2^63 - 1.
-            DeploymentError: `min_ap_distance_m` or `min_ue_distance_m` left no place after many draws.
+            TypeError, ValueError: no integers, not B of them, or outside 0 ... 2^63 - 1.
+            DeploymentError: no position was found that obeys `min_ap_distance_m` and
+                `min_ue_distance_m`.
         """
         if seed is None and self._seeded:
             kernels.successor_seeds(self._seeds, self._state.key)
@@ -81,7 +93,9 @@ class Network:
         self._seeded, self._t = True, None
 
         def job(thread: int, start: int, stop: int) -> tuple[int, int, int]:
-            failed: tuple[int, int, int] = kernels.reset_episodes(self._state, self._parameters, self._scratch[thread], start, stop)
+            failed: tuple[int, int, int] = kernels.reset_episodes(
+                self._state, self._parameters, self._scratch[thread], start, stop
+            )
             return failed
 
         for slot, ap, ue in self._threads.run(job, self.num_envs):
@@ -96,12 +110,12 @@ class Network:
             served: (B, I) integers, the UE each AP serves, one of its own, or `SILENT`.
 
         Returns:
-            rates (B, J) of this step in bit/s/Hz, 0 for UEs not served, and the shared reward (B,), sum_j w_j^lambda C_j
-            (Eq. 16), or what `RRMConfig.reward` says.
+            rates (B, J) of this step in bit/s/Hz, 0 for UEs not served, and the shared reward (B,),
+            by default sum_j w_j^lambda C_j (Eq. 16); see `RRMConfig.reward`.
 
         Raises:
             RuntimeError: before `reset`, or after the episode's last step.
-            TypeError, ValueError: wrong type or shape, or a UE of another AP.
+            TypeError, ValueError: another type or shape, or a UE of another AP.
         """
         self._require_running()
         chosen = self._integers("served", served)
@@ -109,17 +123,26 @@ class Network:
         if flat >= 0:
             slot, ap = divmod(flat, self.config.n_aps)
             own = np.flatnonzero(self._state.association[slot] == ap).tolist()
-            raise ValueError(f"served[{slot}, {ap}] = {chosen[slot, ap]} is not a UE of AP {ap}; allowed: {SILENT} (silent), {own}")
+            raise ValueError(
+                f"served[{slot}, {ap}] = {chosen[slot, ap]} is not a UE of AP {ap}; "
+                f"allowed: {SILENT} (silent), {own}"
+            )
         return self._advance(chosen, are_actions=False)
 
     def step_actions(self, actions: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Like `step`, from (B, I) actions: 0 ... N - 1 a candidate, N silence; a missing candidate means silence."""
+        """Like `step`, from (B, I) actions: 0 ... N - 1 is a candidate, N is silence.
+
+        A missing candidate means silence.
+        """
         self._require_running()
         chosen = self._integers("actions", actions)
         flat = kernels.first_out_of_range(chosen, self.config.n_candidates)
         if flat >= 0:
             slot, ap = divmod(flat, self.config.n_aps)
-            raise ValueError(f"actions[{slot}, {ap}] = {chosen[slot, ap]} is out of range; allowed: 0 to {self.config.n_candidates}")
+            raise ValueError(
+                f"actions[{slot}, {ap}] = {chosen[slot, ap]} is out of range; "
+                f"allowed: 0 to {self.config.n_candidates}"
+            )
         return self._advance(chosen, are_actions=True)
 
     def uniform(self, n: int, stream: int = 0) -> NDArray[np.float32]:
@@ -128,7 +151,8 @@ class Network:
         They are a function of episode seed, step and `stream` alone.
 
         Raises:
-            TypeError, ValueError: ``n`` is no integer from 0, or ``stream`` none from 0 to 2^32 - 1.
+            TypeError, ValueError: ``n`` is no integer of at least 0, or ``stream`` is none from 0
+                to 2^32 - 1.
         """
         self._require_reset()
         n = bounded_integer("n", n, lowest=0)
@@ -146,22 +170,22 @@ class Network:
 
     @property
     def done(self) -> bool:
-        """Whether the episodes have run their `episode_length` steps."""
+        """Whether the episodes have run all their `episode_length` steps."""
         return self.t >= self.config.episode_length
 
     @property
     def seeds(self) -> NDArray[np.uint64]:
-        """(B,) the episodes' seeds."""
+        """(B,) the seed of each episode."""
         return _read_only(self._seeds)
 
     @property
     def ap_positions(self) -> NDArray[np.float64]:
-        """(B, I, 2) metres."""
+        """(B, I, 2) positions of the APs, metres."""
         return _read_only(self._episodes.ap_positions)
 
     @property
     def ue_positions(self) -> NDArray[np.float64]:
-        """(B, J, 2) metres, at step t."""
+        """(B, J, 2) positions of the UEs at step t, metres."""
         return _read_only(self._episodes.ue_positions.swapaxes(1, 2))
 
     @property
@@ -176,8 +200,9 @@ class Network:
 
     @property
     def reported_gain(self) -> NDArray[np.float32]:
-        """(B, I, J) the channel that decisions at step t know: that of step t - `csi_delay`, linear."""
-        return self._links(self._episodes.gain_history[(self.t - self.config.csi_delay) % (self.config.csi_delay + 1)])
+        """(B, I, J) the channel of step t - `csi_delay`, which decisions at step t know, linear."""
+        delay = self.config.csi_delay
+        return self._links(self._episodes.gain_history[(self.t - delay) % (delay + 1)])
 
     @property
     def large_scale_gain(self) -> NDArray[np.float32]:
@@ -216,19 +241,27 @@ class Network:
 
     @property
     def observation(self) -> NDArray[np.float32]:
-        """(B, I, `RRMConfig.n_features`): each candidate's log10 SINR, log10 weight and measurements; turn; messages."""
+        """(B, I, F) log10 SINR, log10 weight and measurements of each candidate; turn; messages.
+
+        F is `RRMConfig.n_features`.
+        """
         return _read_only(self._episodes.observation)
 
     def turn(self, turns: str) -> NDArray[np.int64]:
-        """(B,) the AP whose turn step t is, in the rotation ``equal`` or ``by_load`` (`RRMConfig.turns`).
+        """(B,) the AP whose turn step t is.
+
+        Args:
+            turns: the rotation, ``equal`` or ``by_load`` (`RRMConfig.turns`).
 
         Raises:
-            ValueError: another word.
+            ValueError: another rotation.
         """
         if turns not in TURNS[1:]:
             raise ValueError(f"turns must be one of {', '.join(TURNS[1:])}, got {turns!r}")
         holders = np.empty(self.num_envs, np.int64)
-        kernels.turn_holders(holders, self._episodes.association, self.config.n_aps, self.t, TURNS.index(turns))
+        kernels.turn_holders(
+            holders, self._episodes.association, self.config.n_aps, self.t, TURNS.index(turns)
+        )
         return holders
 
     @property
@@ -243,20 +276,23 @@ class Network:
 
     @property
     def served(self) -> NDArray[np.int64]:
-        """(B, I) the UE each AP served in the last step, or `SILENT`, as everywhere before the first."""
+        """(B, I) the UE that each AP served in the last step, or `SILENT`.
+
+        Before the first step it is `SILENT`.
+        """
         return _read_only(self._episodes.served)
 
     @property
     def observation_bounds(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """(`RRMConfig.n_features`,) lowest and highest values an observation takes."""
+        """The lowest and the highest value of each feature of an observation, both (F,)."""
         c, ranges = self.config, kernels.MESSAGE_RANGES
         candidate = (
             (kernels.LOG10_SINR_MIN, kernels.LOG10_SINR_MAX),
             (self._parameters.lowest_log_weight, self._parameters.highest_log_weight),
             *((kernels.LOG10_SINR_MIN, kernels.LOG10_SINR_MAX),) * (c.n_candidate_features - 2),
         )
-        told = *ranges[:2], *ranges[2:] * (c.n_candidate_features - 2)
-        messages = told * (c.n_aps * c.n_message_features // c.n_candidate_features)
+        message = *ranges[:2], *ranges[2:] * (c.n_candidate_features - 2)
+        messages = message * (c.n_aps * c.n_message_features // c.n_candidate_features)
         bounds = [*candidate * c.n_candidates, *((0, 1),) * (c.turns != "none"), *messages]
         low, high = np.array(bounds, np.float32).T.copy()
         return low, high
@@ -266,28 +302,35 @@ class Network:
         """Bytes of state held per episode slot."""
         return sum(array.nbytes for array in self._state) // self.num_envs
 
-    # --- Inside ---
+    # --- Private ---
 
     def __setstate__(self, values: dict[str, Any]) -> None:
-        """Copy arrays that unpickling left in read-only memory, as Ray does: kernels write to them."""
+        """Copy arrays that unpickling leaves in read-only memory, as Ray's does."""
         vars(self).update(values)
         self._state = State._make(np.require(array, None, _OWN) for array in self._state)
         self._seeds = np.require(self._seeds, None, _OWN)
-        self._scratch = [scratch(self.config) for _ in range(self.num_threads)]
+        self._scratch = [allocate_scratch(self.config) for _ in range(self.num_threads)]
 
     @property
     def _episodes(self) -> State:
         self._require_reset()
         return self._state
 
-    def _advance(self, chosen: NDArray[np.int64], *, are_actions: bool) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _advance(
+        self, chosen: NDArray[np.int64], *, are_actions: bool
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         state, parameters, t = self._state, self._parameters, self.t
-        rates, reward = np.empty((self.num_envs, self.config.n_ues), np.float32), np.empty(self.num_envs, np.float32)
+        rates = np.empty((self.num_envs, self.config.n_ues), np.float32)
+        reward = np.empty(self.num_envs, np.float32)
 
         def job(thread: int, start: int, stop: int) -> None:
-            kernels.step_episodes(state, parameters, self._scratch[thread], chosen, are_actions, rates, reward, t, start, stop)
+            scratch = self._scratch[thread]
+            out = rates, reward
+            kernels.step_episodes(
+                state, parameters, scratch, chosen, are_actions, *out, t, start, stop
+            )
 
-        self._t = None  # a step that is interrupted halfway leaves no episode to go on with
+        self._t = None  # an interrupted step leaves no episode that could go on
         self._threads.run(job, self.num_envs)
         self._t = t + 1
         return rates, reward
@@ -299,25 +342,32 @@ class Network:
 
     def _require_running(self) -> None:
         if self._require_reset() >= self.config.episode_length:
-            raise RuntimeError(f"the episode is over after episode_length = {self.config.episode_length} steps: call reset()")
+            raise RuntimeError(
+                f"the episode is over after episode_length = {self.config.episode_length} steps: "
+                "call reset()"
+            )
 
     def _links(self, flat: NDArray[np.float32]) -> NDArray[np.float32]:
         return _read_only(flat.reshape(self.num_envs, self.config.n_aps, self.config.n_ues))
 
     def _integers(self, name: str, values: ArrayLike) -> NDArray[np.int64]:
         shape = self.num_envs, self.config.n_aps
+        allowed = f"{name} must have shape (num_envs, n_aps) = {shape}"
         try:
             array = np.asarray(values)
         except ValueError:  # rows of unequal length
-            raise ValueError(f"{name} must have shape (num_envs, n_aps) = {shape}, got {values!r}") from None
+            raise ValueError(f"{allowed}, got {values!r}") from None
         if array.shape != shape:
-            raise ValueError(f"{name} must have shape (num_envs, n_aps) = {shape}, got {array.shape}")
+            raise ValueError(f"{allowed}, got {array.shape}")
         if array.dtype.kind not in "iu":
             raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
-        if array.dtype.kind == "u" and array.max() >= 2**63:  # would wrap round to a negative number
+        # As int64, larger numbers would wrap round to negative ones.
+        if array.dtype.kind == "u" and array.max() >= 2**63:
             slot, ap = np.argwhere(array >= 2**63)[0]
             highest = self.config.n_candidates if name == "actions" else self.config.n_ues - 1
-            raise ValueError(f"{name}[{slot}, {ap}] = {array[slot, ap]} is out of range; allowed: 0 to {highest}")
+            raise ValueError(
+                f"{name}[{slot}, {ap}] = {array[slot, ap]} is out of range; allowed: 0 to {highest}"
+            )
         # numba compiles a kernel again for read-only or unaligned memory, which
         # `np.ascontiguousarray` would keep.
         ready = array.flags.carray and array.dtype == _INT64
@@ -340,44 +390,23 @@ class Network:
                 raise ValueError(f"seed must be {allowed}, got an array of shape {array.shape}")
             seeds = [int(s) for s in array]
         if min(seeds) < 0 or max(seeds) >= 2**63:
-            raise ValueError(f"seed must be {allowed}, got {min(seeds) if min(seeds) < 0 else max(seeds)}")
+            wrong = min(seeds) if min(seeds) < 0 else max(seeds)
+            raise ValueError(f"seed must be {allowed}, got {wrong}")
         return np.array(seeds, np.uint64)
 
     def _refuse_deployment(self, slot: int, ap: int, ue: int) -> None:
         c = self.config
-        what = (
-            f"AP {ap} farther than min_ap_distance_m = {c.min_ap_distance_m:g} from the {ap} before it"
-            if ap >= 0
-            else f"UE {ue} farther than min_ue_distance_m = {c.min_ue_distance_m:g} from all n_aps = {c.n_aps} APs"
-        )
+        if ap >= 0:
+            distance = f"min_ap_distance_m = {c.min_ap_distance_m:g} from the {ap} before it"
+            what = f"AP {ap} farther than {distance}"
+        else:
+            distance = f"min_ue_distance_m = {c.min_ue_distance_m:g} from all n_aps = {c.n_aps} APs"
+            what = f"UE {ue} farther than {distance}"
         raise DeploymentError(
-            f"no place found for {what} in {kernels.MAX_DRAWS} draws (seed {self._seeds[slot]}, area_side_m = {c.area_side_m:g}); "
+            f"no place found for {what} in {kernels.MAX_DRAWS} draws (seed {self._seeds[slot]}, "
+            f"area_side_m = {c.area_side_m:g}); "
             "allow a smaller distance, fewer APs or a larger area"
         )
-
-
-def bounded_integer(name: str, value: Any, highest: float = math.inf, lowest: int = 1) -> int:
-    """`value` as an int within bounds, or an error that names it."""
-    allowed = f"an integer of at least {lowest}" + (f" and at most {highest}" if highest < math.inf else "")
-    number = as_integer(value)
-    if number is None:
-        raise TypeError(f"{name} must be {allowed}, got {shown(value)}")
-    if not lowest <= number <= highest:
-        raise ValueError(f"{name} must be {allowed}, got {shown(value)}")
-    return number
-
-
-def bounded_number(name: str, value: Any, lowest: float, highest: float) -> float:
-    """`value` as a float within bounds, or an error that names it.
-
-    Kernels are compiled for floats; an integer or a float32 would compile them again.
-    """
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not is_number:
-        raise TypeError(f"{name} must be a number from {lowest} to {highest}, got {shown(value)}")
-    if not lowest <= value <= highest:
-        raise ValueError(f"{name} must be from {lowest} to {highest}, got {shown(value)}")
-    return float(value)
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:

@@ -1,8 +1,8 @@
-"""Libraries that parts of the package use where they can be imported.
+"""Optional libraries that parts of the package use.
 
-A library that is not installed and one whose import fails, for whatever reason, are alike: what was
-asked for explicitly is refused with the reason, and what would only have been nice to have is left
-out, with one line where it is installed.
+A library that is not installed and one whose import fails are treated alike. What a user asked for
+explicitly is refused with the reason. What is only nice to have is left out; where its library is
+installed, one line says so.
 """
 
 from __future__ import annotations
@@ -13,38 +13,35 @@ import logging
 from types import ModuleType
 from typing import Any
 
-from rrm_env.config import shortened
-from rrm_env.version import install_hint
+from rrm_env.checks import shortened
+from rrm_env.provenance import install_hint
 
 _LOG = logging.getLogger("rrm_env")
-"""Without a handler of the program's own, Python writes warnings to standard error."""
+"""Where the program adds no handler, Python writes its warnings to standard error."""
 
 _said: set[str] = set()
 
 
 def attempt(module: str) -> tuple[ModuleType | None, str | None]:
-    """A module, or why it cannot be imported."""
+    """Import a module: the module and None, or None and why it cannot be imported."""
     try:
         return importlib.import_module(module), None
-    except (
-        Exception,
-        SystemExit,
-    ) as error:  # a library may raise anything, or try to end the program
+    except (Exception, SystemExit) as error:  # a library may raise anything, or end the program
         return None, reason(error)
 
 
 def reason(error: BaseException) -> str:
-    """An error in one line."""
+    """Type and message of an error in one line."""
     text = " ".join(str(error).split())
     return shortened(f"{type(error).__name__}: {text}".rstrip(": "))
 
 
 def lacking(*modules: str, extra: str) -> str | None:
-    """Which libraries are missing, or why one cannot be imported; None where all of them can be.
+    """Which libraries are missing, or why one cannot be imported; None where all can be imported.
 
     Args:
-        *modules: all that will be imported of them, such as ``matplotlib.figure``.
-        extra: of this package, which brings them.
+        *modules: every module that will be imported, such as ``matplotlib.figure``.
+        extra: the extra of this package that installs the libraries.
     """
     failures = {module: why for module in modules if (why := attempt(module)[1]) is not None}
     packages = dict.fromkeys(_package(module) for module in failures)
@@ -57,13 +54,16 @@ def lacking(*modules: str, extra: str) -> str | None:
 
 
 def required(what: str, *modules: str, extra: str, error: type[Exception] = ValueError) -> Any:
-    """The first of the modules, for something that was asked for explicitly.
+    """Import the modules that something needs which was asked for explicitly.
 
     Args:
-        what: it, with its verb, such as "rendering needs".
-        *modules: as in `lacking`.
-        extra: as in `lacking`.
-        error: the type of the refusal.
+        what: the beginning of the error message, such as "rendering needs".
+        *modules: as for `lacking`.
+        extra: as for `lacking`.
+        error: the type of the error.
+
+    Returns:
+        the first of the modules.
 
     Raises:
         ValueError: or ``error``, where one of the modules cannot be imported.
@@ -74,12 +74,12 @@ def required(what: str, *modules: str, extra: str, error: type[Exception] = Valu
 
 
 def welcome(module: str, library: str, consequence: str) -> ModuleType | None:
-    """A module that is only nice to have; None where it cannot be imported.
+    """Import a module that is only nice to have; None where it cannot be imported.
 
     Args:
         module: what to import.
-        library: the package that it needs, which is left out in silence where it is not installed.
-        consequence: what it means that it is left out, as the second half of a sentence.
+        library: the package that it needs. If it is installed and the import fails, a line says so.
+        consequence: what happens without it, as the second half of a sentence.
     """
     imported, why = attempt(module)
     if why is not None and is_installed(library):
@@ -88,7 +88,7 @@ def welcome(module: str, library: str, consequence: str) -> ModuleType | None:
 
 
 def leave_out(library: str, why: str, consequence: str) -> None:
-    """Say in one line, once, that a library is left out."""
+    """Log once that a library is left out, and what follows from that."""
     line = f"{library} is left out ({why}): {consequence}"
     if line not in _said:
         _said.add(line)
@@ -96,10 +96,10 @@ def leave_out(library: str, why: str, consequence: str) -> None:
 
 
 def is_installed(package: str) -> bool:
-    """Whether a package can be found, which does not mean that it can be imported."""
+    """Whether a package is installed; importing it may fail all the same."""
     try:
         return importlib.util.find_spec(package) is not None
-    except (ImportError, ValueError):  # ValueError: a module that a program made by hand
+    except (ImportError, ValueError):  # ValueError: a module that was made by hand
         return False
 
 

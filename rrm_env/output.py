@@ -1,4 +1,4 @@
-"""Standard output and error of commands: text that cannot be shown never ends the work."""
+"""Standard output and error of commands that never raise an error over text they cannot show."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from contextlib import contextmanager, suppress
 from typing import Any, TextIO, cast
 
 _INSTEAD = {"…": "~", "×": "x", "–": "-", "−": "-", "─": "-"}
-"""What stands for characters that an encoding lacks: one each, so that columns stay aligned."""
+"""Replacements of characters that an encoding lacks, as wide as these, to keep columns aligned."""
 
 
 @contextmanager
 def guarded_output() -> Iterator[Callable[[], OSError | None]]:
-    """Within it, standard output and error take any text and raise no error.
+    """Let standard output and error take any text and raise no error.
 
     Characters that the encoding lacks are replaced. Once the system refuses a text, as a full
     device or a pipe without a reader does, this text and all that follow are dropped.
 
     Yields:
-        A function that flushes standard output and returns why text was dropped; None where
-        nothing was, or where nobody reads it any more.
+        A function that flushes standard output and returns the error for which text was dropped;
+        None where no text was dropped, or where the reader of a pipe has left.
     """
     before = sys.stdout, sys.stderr
     output, errors = (_Guarded(stream) if stream is not None else None for stream in before)
@@ -43,7 +43,7 @@ def guarded_output() -> Iterator[Callable[[], OSError | None]]:
 
 
 class _Guarded:
-    """A text stream that drops what it cannot pass on; all else is as the stream's own."""
+    """A text stream that drops what it cannot write; all else is left to the stream it wraps."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -53,21 +53,24 @@ class _Guarded:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Pass the text on, with replacements where the encoding lacks characters."""
+        """Write text, with replacements for characters that the encoding lacks."""
         self._attempt(lambda: self._write(text))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
-        """Pass all lines on."""
+        """Write all lines."""
         for line in lines:
             self.write(line)
 
     def flush(self) -> None:
-        """Pass on what is buffered."""
+        """Write what is buffered."""
         self._attempt(self._stream.flush)
 
     def end(self) -> None:
-        """Flush; lead what a refused stream still holds nowhere, as the interpreter flushes too."""
+        """Flush, and discard what a stream still holds if the system refused it.
+
+        Otherwise the interpreter would flush it again at exit, and fail.
+        """
         self.flush()
         if self.refusal is None:
             return

@@ -1,4 +1,4 @@
-"""PettingZoo's parallel API over a network of one episode: dictionaries in, dictionaries out, no physics."""
+"""PettingZoo's parallel API for a network of one episode."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 
-from rrm_env.config import RRMConfig, as_integer
+from rrm_env.checks import as_integer
+from rrm_env.config import RRMConfig
 from rrm_env.joint import joint_observation_space
 from rrm_env.network import Network
-from rrm_env.refusals import FixedSettings, check_reset_options, is_pettingzoo_s_test
+from rrm_env.refusals import FixedSettings, check_reset_options, is_option_of_api_tests
 from rrm_env.rendering import RENDERING, Renderer
 
 Observations = dict[str, NDArray[np.float32]]
@@ -21,15 +22,18 @@ Infos = dict[str, dict[str, Any]]
 
 
 class RRMParallelEnv(FixedSettings, ParallelEnv[str, NDArray[np.float32], int]):
-    """Access points as agents ``ap_0`` ... ``ap_{I-1}``; see `rrm_env.rrm_v0` for spaces, rewards and options.
+    """The environment under PettingZoo's parallel API, with the access points as agents.
+
+    Agents are ``ap_0`` ... ``ap_{I-1}``; `rrm_env.rrm_v0` describes spaces, rewards and options.
 
     Args:
         config: the network; the preset ``paper`` where None.
-        render_mode: ``rgb_array``: `render` returns the present picture; ``human``: every reset and step shows one in a window.
+        render_mode: with ``rgb_array``, `render` returns the present picture; with ``human``, every
+            reset and step shows one in a window.
 
     Raises:
         ValueError: another render mode.
-        DependencyNotInstalled: a render mode without pygame, which the extra ``render`` brings.
+        DependencyNotInstalled: a render mode without pygame, which the extra ``render`` installs.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"name": "rrm_v0", "is_parallelizable": True, **RENDERING}
@@ -42,46 +46,55 @@ class RRMParallelEnv(FixedSettings, ParallelEnv[str, NDArray[np.float32], int]):
         self.possible_agents = [f"ap_{i}" for i in range(self.config.n_aps)]
         self.agents: list[str] = []
         low, high = self.network.observation_bounds
-        self.observation_spaces = {agent: Box(low, high, dtype=np.float32) for agent in self.possible_agents}
-        self.action_spaces = {agent: Discrete(self.config.n_actions) for agent in self.possible_agents}
+        self.observation_spaces = {
+            agent: Box(low, high, dtype=np.float32) for agent in self.possible_agents
+        }
+        self.action_spaces = {
+            agent: Discrete(self.config.n_actions) for agent in self.possible_agents
+        }
         self.state_space = joint_observation_space(self.network)
         self._actions = np.zeros((1, self.config.n_aps), np.int64)
 
     def observation_space(self, agent: str) -> Box:
-        """Box(2N,) of (log10 SINR, log10 weight) per candidate; the same object at every call."""
+        """Box (F,) of one agent's observation; the same object at every call."""
         return self.observation_spaces[agent]
 
     def action_space(self, agent: str) -> Discrete[Any]:
-        """Discrete(N + 1): a candidate, or silence; the same object at every call."""
+        """Discrete (N + 1): a candidate, or silence; the same object at every call."""
         return self.action_spaces[agent]
 
-    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observations, Infos]:
+    def reset(
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observations, Infos]:
         """Start an episode.
 
         Args:
-            seed: fixes this episode and all that follow; None continues the chain.
-            options: None or empty, since there are none. ``{"options": 1}`` is let through without
-                an effect, because PettingZoo's own API tests pass it to every environment.
+            seed: fixes this episode and all that follow; None continues the chain of seeds.
+            options: None or empty, since there are no options. ``{"options": 1}`` is let through
+                without an effect, because PettingZoo's own API tests pass it to every environment.
 
         Raises:
             TypeError, ValueError: another seed (`Network.reset`) or option.
         """
-        if not is_pettingzoo_s_test(options):
+        if not is_option_of_api_tests(options):
             check_reset_options(options)
         self.network.reset(seed)
         self._renderer.observe(self.network)
         self.agents = self.possible_agents[:]
         return self._observations(), self._infos()
 
-    def step(self, actions: dict[str, Any]) -> tuple[Observations, dict[str, float], dict[str, bool], dict[str, bool], Infos]:
-        """One step of all agents.
+    def step(
+        self, actions: dict[str, Any]
+    ) -> tuple[Observations, dict[str, float], dict[str, bool], dict[str, bool], Infos]:
+        """Run one step of all agents.
 
         Args:
-            actions: an integer 0 ... N for every agent. A masked action is not an error: it means silence.
+            actions: an integer 0 ... N for every agent; a masked action means silence.
 
         Raises:
             RuntimeError: before `reset`, or after the episode's end.
-            TypeError, ValueError: an agent missing or unknown, or an action that is no integer or out of range.
+            TypeError, ValueError: a missing or unknown agent, or an action that is no integer or
+                out of range.
         """
         if not self.agents and not actions:  # PettingZoo's convention for an episode that is over
             return {}, {}, {}, {}, {}
@@ -102,12 +115,12 @@ class RRMParallelEnv(FixedSettings, ParallelEnv[str, NDArray[np.float32], int]):
         )
 
     def state(self) -> NDArray[np.float32]:
-        """(I, 2N) all observations, stacked."""
+        """(I, F) the observations of all agents."""
         stacked: NDArray[np.float32] = self.network.observation[0].copy()
         return stacked
 
     def render(self) -> NDArray[np.uint8] | None:
-        """The picture of the last step (720, 1120, 3) in mode ``rgb_array``; None in mode ``human``, which shows it by itself."""
+        """The picture (720, 1120, 3) of the last step; None in mode ``human``, which shows it."""
         return self._renderer.render()
 
     def close(self) -> None:
@@ -116,19 +129,28 @@ class RRMParallelEnv(FixedSettings, ParallelEnv[str, NDArray[np.float32], int]):
 
     def _in_order(self, actions: dict[str, Any]) -> list[int]:
         if not isinstance(actions, Mapping):
-            raise TypeError(f"actions must have one entry for each of {self.possible_agents}, got {actions!r}")
-        if len(actions) != len(self.possible_agents) or any(agent not in actions for agent in self.possible_agents):
+            raise TypeError(
+                f"actions must have one entry for each of {self.possible_agents}, got {actions!r}"
+            )
+        if len(actions) != len(self.possible_agents) or any(
+            agent not in actions for agent in self.possible_agents
+        ):
             missing = [agent for agent in self.possible_agents if agent not in actions]
             unknown = [agent for agent in actions if agent not in self.possible_agents]
-            raise ValueError(f"actions must have one entry for each of {self.possible_agents}; missing {missing}, unknown {unknown}")
+            raise ValueError(
+                f"actions must have one entry for each of {self.possible_agents}; "
+                f"missing {missing}, unknown {unknown}"
+            )
         return [self._action(agent, actions[agent]) for agent in self.possible_agents]
 
     def _action(self, agent: str, action: Any) -> int:
+        highest = self.config.n_candidates
+        refusal = f"action of {agent} must be an integer from 0 to {highest}, got {action!r}"
         index = as_integer(action)
         if index is None:
-            raise TypeError(f"action of {agent} must be an integer from 0 to {self.config.n_candidates}, got {action!r}")
-        if not 0 <= index <= self.config.n_candidates:
-            raise ValueError(f"action of {agent} must be an integer from 0 to {self.config.n_candidates}, got {action!r}")
+            raise TypeError(refusal)
+        if not 0 <= index <= highest:
+            raise ValueError(refusal)
         return index
 
     def _observations(self) -> Observations:
@@ -136,4 +158,7 @@ class RRMParallelEnv(FixedSettings, ParallelEnv[str, NDArray[np.float32], int]):
 
     def _infos(self) -> Infos:
         masks, candidates = self.network.action_mask[0].copy(), self.network.candidates[0].copy()
-        return {agent: {"action_mask": masks[i], "candidates": candidates[i]} for i, agent in enumerate(self.possible_agents)}
+        return {
+            agent: {"action_mask": masks[i], "candidates": candidates[i]}
+            for i, agent in enumerate(self.possible_agents)
+        }

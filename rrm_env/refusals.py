@@ -1,4 +1,4 @@
-"""Refusals of input that an environment would ignore: reset options and changed settings."""
+"""Refusal of input that an environment would ignore: reset options and changed settings."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
-from rrm_env.config import RRMConfig, as_integer, nearest, shown
+from rrm_env.checks import as_integer, nearest, shown
+from rrm_env.config import RRMConfig
 
 
-def is_pettingzoo_s_test(options: Any) -> bool:
-    """Whether options are the ``{"options": 1}`` of PettingZoo's `api_test` and its parallel form."""
+def is_option_of_api_tests(options: Any) -> bool:
+    """Whether options are the ``{"options": 1}`` that PettingZoo's API tests pass."""
     is_dict = isinstance(options, Mapping)
     return is_dict and [*options] == ["options"] and as_integer(options["options"]) == 1
 
@@ -30,23 +31,26 @@ def check_reset_options(options: Any, allowed: Iterable[str] = ()) -> None:
         if name not in allowed:
             text = name if isinstance(name, str) else shown(name)
             known = nearest(text, allowed) if allowed else f"{text!r}; allowed: none"
-            raise ValueError(f"unknown option of reset {known}. Give settings when the environment is made")
+            raise ValueError(
+                f"unknown option of reset {known}. Give settings when the environment is made"
+            )
 
 
 class FixedSettings:
-    """Refuses to change settings of an environment that was made: it would go on as before."""
+    """Mixin that refuses to change an environment's settings, since changes would do nothing."""
 
     _SETTINGS = frozenset({"config", "render_mode", "autoreset_mode", "num_envs", "network"})
     _OF_CONFIG = frozenset({item.name for item in fields(RRMConfig)} | {"preset", "flat_actions"})
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set the attribute, unless it is a setting that has its value.
+        """Set an attribute.
 
         Raises:
-            AttributeError: it has, or it is a field of `RRMConfig`.
+            AttributeError: a setting that has its value already, or a field of `RRMConfig`.
         """
         if name in self._OF_CONFIG or (name in self._SETTINGS and name in vars(self)):
             raise AttributeError(
-                f"{name} cannot be changed to {shown(value)}: settings are fixed when the environment is made; make another one"
+                f"{name} cannot be changed to {shown(value)}: settings are fixed when the "
+                "environment is made; make another one"
             )
         super().__setattr__(name, value)

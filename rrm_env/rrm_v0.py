@@ -16,27 +16,29 @@ r"""
 | State Shape          | (4, 6)                                                  |
 | State Values         | as observations                                         |
 
-Several access points (APs) share one channel. In every step each AP serves one of its best users (UEs) or stays silent.
-Serving gives that UE a rate and disturbs everybody else's; all APs receive the same reward, which favours UEs that have
-had little so far. The task is the one of E. Eldeeb and H. Alves, "An Offline Multi-Agent Reinforcement Learning Framework
-for Radio Resource Management", arXiv 2501.12991 ("the paper"). The table shows the default configuration, the preset
-`paper`: 4 APs, 20 UEs, 3 candidates per AP, 200 steps.
+Several access points (APs) share one channel. In every step each AP serves one of its best users
+(UEs) or stays silent. Serving gives that UE a rate and disturbs everybody else's; all APs receive
+the same reward, which favours UEs that have had little so far. The task is the one of E. Eldeeb and
+H. Alves, "An Offline Multi-Agent Reinforcement Learning Framework for Radio Resource Management",
+arXiv 2501.12991 ("the paper"). The table shows the default configuration, the preset `paper`: 4
+APs, 20 UEs, 3 candidates per AP, 200 steps.
 
 ## Agents and actions
 
-The agents are `ap_0` ... `ap_{I-1}`; all act in every step. Action n < N serves the AP's candidate n; action N is silence.
-An AP's candidates are its N associated UEs with the highest proportional-fair (PF) ratio, best first, ties to the lower UE
-index. An AP with fewer than N UEs has empty slots:
-`infos[agent]["action_mask"]` marks them 0, and choosing one means silence. `infos[agent]["candidates"]` names the UEs,
--1 for an empty slot. Both are there from `reset` on.
+The agents are `ap_0` ... `ap_{I-1}`; all act in every step. Action n < N serves the AP's candidate
+n; action N is silence. An AP's candidates are its N associated UEs with the highest
+proportional-fair (PF) ratio, best first, ties to the lower UE index. An AP with fewer than N UEs
+has empty slots: `infos[agent]["action_mask"]` marks them 0, and choosing one means silence.
+`infos[agent]["candidates"]` names the UEs, -1 for an empty slot. Both are there from `reset` on.
 
 ## Observations
 
-`(log10 SINR_1, log10 w_1, ..., log10 SINR_N, log10 w_N)` of the candidates, float32, from a channel report
-that is `csi_delay` steps old. SINR is the reference SINR, all APs transmitting. Values are clipped to the space; empty
-slots hold the lower bounds. `state()` stacks all observations: (I, D), where D is the length of one observation. Three options,
-none in the paper, say more. Each appends numbers to every AP's observation and changes no other shape; F is the number of values
-that an AP observes of one candidate: 2, or 2 + I with `measurements="large_scale"`.
+`(log10 SINR_1, log10 w_1, ..., log10 SINR_N, log10 w_N)` of the candidates, float32, from a channel
+report that is `csi_delay` steps old. SINR is the reference SINR, all APs transmitting. Values are
+clipped to the space; empty slots hold the lower bounds. `state()` stacks all observations: (I, D),
+where D is the length of one observation. Three options, none in the paper, say more. Each appends
+numbers to every AP's observation and changes no other shape; F is the number of values that an AP
+observes of one candidate: 2, or 2 + I with `measurements="large_scale"`.
 
 | option | appended to each AP's observation | numbers |
 |---|---|---|
@@ -47,24 +49,29 @@ that an AP observes of one candidate: 2, or 2 + I with `measurements="large_scal
 | `messages="best"` | what every AP observes of its best candidate | I * F |
 | `messages="all"` | what every AP observes of all its candidates | I * N * F |
 
-`n_aps` is the number of agents and of rows in the state; `n_candidates` is N, and there are N + 1 actions; no other field changes a
-shape.
+`n_aps` is the number of agents and of rows in the state; `n_candidates` is N, and there are N + 1
+actions; no other field changes a shape.
 
-- `measurements="large_scale"`: $\log_{10}$ of the candidate's gains from all APs, AP after AP, without fading, at its
-  present position: what phones report of the cells around them for handover. Clipped like the SINR.
-- `turns`: 1 in the steps that are the AP's turn, 0 in the others. `equal`: APs in a circle, t mod I. `by_load`: the APs of all UEs in a
-  circle, so that each has turns in proportion to its UEs; for this the APs tell each other once per episode whom they serve.
-- `messages`: what every AP tells the others in every step, the same block for all, AP after AP. Each number travels as `message_bits`
-  bits: the middle of one of $2^{\text{bits}}$ equal cells, for $\log_{10}$ SINR from -1 to 4, for $\log_{10} w$ from -0.5 to 1, for
-  $\log_{10}$ gain from 0 to 7. `RRMConfig.message_bits_per_step` says how many bits that makes. Messages are as old as the report they
-  tell of.
+- `measurements="large_scale"`: $\log_{10}$ of the candidate's gains from all APs, AP after AP,
+  without fading, at its present position: what phones report of the cells around them for handover.
+  Clipped like the SINR.
+- `turns`: 1 in the steps that are the AP's turn, 0 in the others. `equal`: APs in a circle, t mod
+  I. `by_load`: the APs of all UEs in a circle, so that each has turns in proportion to its UEs; for
+  this the APs exchange once per episode which UEs each of them has.
+- `messages`: what every AP sends to all others in every step, the same block for all, AP after AP.
+  Each number travels as `message_bits` bits: the middle of one of $2^{\text{bits}}$ equal cells,
+  for $\log_{10}$ SINR from -1 to 4, for $\log_{10} w$ from -0.5 to 1, for $\log_{10}$ gain from 0
+  to 7. `RRMConfig.message_bits_per_step` says how many bits that makes. Messages are as old as the
+  report that they are about.
 
 ## Rewards and the end of an episode
 
-$r = \sum_j w_j^\lambda C_j$, the same for all agents. It pays for serving starved UEs but does not charge for starving
-them, so a policy may have a higher return and a lower score than another. With `reward="utility"` it is
-$r = \frac1\eta \sum_j U(\tilde C_j(t)) - U(\tilde C_j(t-1))$ with $U(x) = x^{1 - \lambda} / (1 - \lambda)$ ($\ln x$ for $\lambda = 1$),
-which telescopes to the utility gained; to first order in $\eta$ it is the former less the drift $\sum_j w_j^\lambda \tilde C_j$.
+$r = \sum_j w_j^\lambda C_j$, the same for all agents. It pays for serving starved UEs but does not
+charge for starving them, so a policy may have a higher return and a lower score than another. With
+`reward="utility"` it is $r = \frac1\eta \sum_j U(\tilde C_j(t)) - U(\tilde C_j(t-1))$ with
+$U(x) = x^{1 - \lambda} / (1 - \lambda)$ ($\ln x$ for $\lambda = 1$), which telescopes to the
+utility gained; to first order in $\eta$ it is the former less the drift
+$\sum_j w_j^\lambda \tilde C_j$.
 
 An episode is truncated, never terminated, after `episode_length` steps.
 
@@ -72,22 +79,27 @@ An episode is truncated, never terminated, after `episode_length` steps.
 
 Symbols: I APs, J UEs, N candidates per AP, step t; numbers in brackets are the paper's.
 
-- Deployment (1, 2): APs uniform in the square, more than $d_0$ apart; UEs uniform, more than $d_1$ from every AP.
+- Deployment (1, 2): APs uniform in the square, more than $d_0$ apart; UEs uniform, more than $d_1$
+  from every AP.
 - Motion: every UE draws a heading at reset, walks at constant speed and is reflected at the border.
-- Large-scale gain (4): $-15.3 - 37.6 \log_{10} d - 10 + X$ dB, $d$ in metres and never below $d_1$; shadowing
-  $X \sim \mathcal{N}(0, \sigma^2)$ per link, once per episode.
+- Large-scale gain (4): $-15.3 - 37.6 \log_{10} d - 10 + X$ dB, $d$ in metres and never below $d_1$;
+  shadowing $X \sim \mathcal{N}(0, \sigma^2)$ per link, once per episode.
 - Fading: $|h|^2 \sim \mathrm{Exp}(1)$ per link, fresh each step (`iid`); or correlated in time with
   $J_0(2 \pi f_D \tau)$, $f_D$ = speed x carrier / c (`jakes`); or 1 (`none`).
-- Association (5): each UE to the AP with the highest received power without fading at t = 0, for the whole episode.
+- Association (5): each UE to the AP with the highest received power without fading at t = 0, for
+  the whole episode.
 - Rates (6, 7): a served UE gets $C_j = \log_2(1 + \mathrm{SINR}_j)$,
-  $\mathrm{SINR}_j = g_{ij} / (1 + \sum_{k \ne i,\ k\ \text{transmits}} g_{kj})$, $g$ being received power over noise; other UEs get 0.
-- Weights and PF (13, 14): $\tilde C_j \leftarrow \max((1 - \eta) \tilde C_j + \eta C_j,\ \tilde C_{\min})$,
+  $\mathrm{SINR}_j = g_{ij} / (1 + \sum_{k \ne i,\ k\ \text{transmits}} g_{kj})$, $g$ being received
+  power over noise; other UEs get 0.
+- Weights and PF (13, 14):
+  $\tilde C_j \leftarrow \max((1 - \eta) \tilde C_j + \eta C_j,\ \tilde C_{\min})$,
   $w_j = 1 / \tilde C_j$, PF ratio $= w_j \log_2(1 + \text{reference SINR}_j)$.
-- Score (9, 10, 11): $\mu_1 \sum_j \bar C_j + \mu_2 \bar C_{5\%}$ with $\bar C$ the episode's mean rates and
-  $\bar C_{5\%}$ the largest rate that at least 95 % of the UEs reach.
+- Score (9, 10, 11): $\mu_1 \sum_j \bar C_j + \mu_2 \bar C_{5\%}$ with $\bar C$ the episode's mean
+  rates and $\bar C_{5\%}$ the largest rate that at least 95 % of the UEs reach.
 
-One step: observation of t (from the report of step t - `csi_delay`), actions, rates on the true channel of t, reward with
-the weights of t - 1, update of the averages, motion, channel of t + 1, its report, candidates and observation of t + 1.
+One step: observation of t (from the report of step t - `csi_delay`), actions, rates on the true
+channel of t, reward with the weights of t - 1, update of the averages, motion, channel of t + 1,
+its report, candidates and observation of t + 1.
 
 ## Arguments
 
@@ -97,30 +109,33 @@ from rrm_env import rrm_v0
 env = rrm_v0.parallel_env(render_mode=None, preset="paper", n_aps=4, fading="iid", csi_delay=1)
 ```
 
-`render_mode`: `rgb_array`, a picture of each step from `render()`; `human`, a window; None. The first two need pygame: `pip
-install -e ".[render]"`.
+`render_mode`: `rgb_array`, a picture of each step from `render()`; `human`, a window; None. The
+first two need pygame: `pip install -e ".[render]"`.
 
-`preset`: `paper`, `correlated` (1 ms steps, Jakes fading), `wide` (8 APs, 40 UEs, 500 m, $d_0$ = 35 m, $d_1$ = 10 m) or
-`dense` (16 APs, 160 UEs, 200 m). Every field of `RRMConfig` can be given by name and overrides the preset's
-([all of them](#options)).
+`preset`: `paper`, `correlated` (1 ms steps, Jakes fading), `wide` (8 APs, 40 UEs, 500 m, $d_0$ = 35
+m, $d_1$ = 10 m) or `dense` (16 APs, 160 UEs, 200 m). Every field of `RRMConfig` can be given by
+name and overrides the preset's ([all of them](#options)).
 
 `max_cycles`: PettingZoo's name for `episode_length`.
 
-`rrm_v0.env` and `rrm_v0.raw_env` take the same arguments and follow the agent-environment-cycle API. Under Gymnasium's API all APs are one
-agent: `gymnasium.make("rrm_env:rrm/rrm-v0", flat_actions=False)` and `gymnasium.make_vec`, with observations (I, 2N) and
-an action per AP, or one number of $(N+1)^I$ with `flat_actions=True`.
+`rrm_v0.env` and `rrm_v0.raw_env` take the same arguments and follow the agent-environment-cycle
+API. Under Gymnasium's API all APs are one agent:
+`gymnasium.make("rrm_env:rrm/rrm-v0", flat_actions=False)` and `gymnasium.make_vec`, with
+observations (I, 2N) and an action per AP, or one number of $(N+1)^I$ with `flat_actions=True`.
 
-`reset(seed=s)` with $0 \le s < 2^{63}$ fixes the episode: deployment, motion and fading are a function of configuration
-and seed, whatever the agents do. `reset()` continues with seeds derived from the last one. Seeds from $2^{62}$ on are those of
-`rrm_env.evaluate`; train on lower ones. `reset` has no options and refuses those it is given by name; under PettingZoo's
-API it lets `{"options": 1}` through without an effect, because PettingZoo's own tests pass it, and under Gymnasium's vector
-API a `reset_mask` that selects all episodes. Settings are fixed when an environment is made: assigning `env.n_aps`,
-`env.render_mode` and the like is an error, except `env.max_cycles`, which PettingZoo's test assigns and which has no effect.
+`reset(seed=s)` with $0 \le s < 2^{63}$ fixes the episode: deployment, motion and fading are a
+function of configuration and seed, whatever the agents do. `reset()` continues with seeds derived
+from the last one. Seeds from $2^{62}$ on are those of `rrm_env.evaluate`; train on lower ones.
+`reset` has no options and refuses those it is given by name; under PettingZoo's API it lets
+`{"options": 1}` through without an effect, because PettingZoo's own tests pass it, and under
+Gymnasium's vector API a `reset_mask` that selects all episodes. Settings are fixed when an
+environment is made: assigning `env.n_aps`, `env.render_mode` and the like is an error, except
+`env.max_cycles`, which PettingZoo's test assigns and which has no effect.
 
 ## Options
 
-All fields of `RRMConfig`. Unknown names, values outside their range and values that contradict each other are refused with an error
-that says what is allowed.
+All fields of `RRMConfig`. Unknown names, values outside their range and values that contradict each
+other are refused with an error that says what is allowed.
 
 {{fields}}
 
@@ -128,32 +143,43 @@ that says what is allowed.
 
 **Modelled**, with the fields that set it:
 
-- Deployment: APs and UEs uniform in a square, with least distances [`n_aps`, `n_ues`, `area_side_m`, `min_ap_distance_m`,
-  `min_ue_distance_m`]. APs stay where they are.
-- Motion: all UEs walk straight on at one speed and are reflected at the border [`ue_speed_mps`, `step_duration_s`].
-- Large-scale gain: a path loss that depends on the distance alone, one wall on every link, log-normal shadowing independent between
-  links [`path_loss_intercept_db`, `path_loss_slope_db`, `wall_loss_db`, `shadowing_std_db`].
-- Small-scale fading: flat Rayleigh, independent between links, constant within a step; fresh in each step, correlated in time by
-  Doppler, or absent [`fading`, `carrier_hz`].
-- Interference: all APs share one channel. Every AP that transmits interferes with every UE that another AP serves; a silent one does not.
-- Noise: thermal noise over the band and a noise figure [`tx_power_dbm`, `noise_psd_dbm_hz`, `bandwidth_hz`, `noise_figure_db`].
+- Deployment: APs and UEs uniform in a square, with least distances [`n_aps`, `n_ues`,
+  `area_side_m`, `min_ap_distance_m`, `min_ue_distance_m`]. APs stay where they are.
+- Motion: all UEs walk straight on at one speed and are reflected at the border [`ue_speed_mps`,
+  `step_duration_s`].
+- Large-scale gain: a path loss that depends on the distance alone, one wall on every link,
+  log-normal shadowing independent between links [`path_loss_intercept_db`, `path_loss_slope_db`,
+  `wall_loss_db`, `shadowing_std_db`].
+- Small-scale fading: flat Rayleigh, independent between links, constant within a step; fresh in
+  each step, correlated in time by Doppler, or absent [`fading`, `carrier_hz`].
+- Interference: all APs share one channel. Every AP that transmits interferes with every UE that
+  another AP serves; a silent one does not.
+- Noise: thermal noise over the band and a noise figure [`tx_power_dbm`, `noise_psd_dbm_hz`,
+  `bandwidth_hz`, `noise_figure_db`].
 - Rates: Shannon's $\log_2(1 + \mathrm{SINR})$ with interference as noise, per step.
-- Association: by the strongest received power at the start, fixed for the episode. In each step an AP serves one UE or
-  none; an agent chooses among N candidates [`n_candidates`, `episode_length`].
+- Association: by the strongest received power at the start, fixed for the episode. In each step an
+  AP serves one UE or none; an agent chooses among N candidates [`n_candidates`, `episode_length`].
 - Channel knowledge: exact SINRs of a channel that is some steps old [`csi_delay`].
 - Messages between APs, in a given number of bits per number [`messages`, `message_bits`].
 
 **Not modelled:**
 
-- Power control: an AP transmits at full power or not at all. Energy, sleep modes and the cost of switching do not count.
-- Frequency: one flat channel without subcarriers, resource blocks or frequency selectivity; one UE per AP and step.
-- Several antennas: no beams, no sectors, no MIMO, no antenna gains or heights. Everything lies in a plane.
-- Link adaptation: no modulation and coding schemes, no highest rate, no block errors, no HARQ or other retransmissions.
-- Queues and traffic: every UE always wants data. There are no arrivals, packets, delays or deadlines, and no classes of service.
-- Handover and load balancing: a UE that walks towards another AP keeps its own. UEs neither come nor go.
-- The uplink, duplexing, and the air time of pilots, reports and messages: reports are free, exact and never lost, and messages arrive
-  within the step.
-- Shadowing that changes along a UE's path or is alike for neighbouring UEs; line of sight, single walls, buildings, blockage.
+- Power control: an AP transmits at full power or not at all. Energy, sleep modes and the cost of
+  switching do not count.
+- Frequency: one flat channel without subcarriers, resource blocks or frequency selectivity; one UE
+  per AP and step.
+- Several antennas: no beams, no sectors, no MIMO, no antenna gains or heights. Everything lies in a
+  plane.
+- Link adaptation: no modulation and coding schemes, no highest rate, no block errors, no HARQ or
+  other retransmissions.
+- Queues and traffic: every UE always wants data. There are no arrivals, packets, delays or
+  deadlines, and no classes of service.
+- Handover and load balancing: a UE that walks towards another AP keeps its own. UEs neither come
+  nor go.
+- The uplink, duplexing, and the air time of pilots, reports and messages: reports are free, exact
+  and never lost, and messages arrive within the step.
+- Shadowing that changes along a UE's path or is alike for neighbouring UEs; line of sight, single
+  walls, buildings, blockage.
 - Change of the channel within a step, and Doppler that depends on a UE's heading.
 - Interference from outside the square, and from anything that is not one of the APs.
 - Imperfect hardware and synchronisation: all APs share one clock, and their steps begin together.
@@ -162,27 +188,33 @@ that says what is allowed.
 
 Where the paper is silent or leaves a choice; the field that switches each is in brackets.
 
-1. Noise, not given: -174 dBm/Hz over 10 MHz, no noise figure [`noise_psd_dbm_hz`, `bandwidth_hz`, `noise_figure_db`].
+1. Noise, not given: -174 dBm/Hz over 10 MHz, no noise figure [`noise_psd_dbm_hz`, `bandwidth_hz`,
+   `noise_figure_db`].
 2. Shadowing, "sigma": 7 dB [`shadowing_std_db`].
 3. Step duration, not given: 50 ms, so an episode is 10 s and a UE walks 10 m [`step_duration_s`].
-4. Fading in time, "Rayleigh": fresh each step, as walking at 2.4 GHz with 50 ms steps gives [`fading`].
-5. Age of channel knowledge, not given: one step [`csi_delay`]. With current knowledge plain PF already reaches the
-   paper's 5-percentile rates.
+4. Fading in time, "Rayleigh": fresh each step, as walking at 2.4 GHz with 50 ms steps gives
+   [`fading`].
+5. Age of channel knowledge, not given: one step [`csi_delay`]. With current knowledge plain PF
+   already reaches the paper's 5-percentile rates.
 6. Reports from before the episode (t < `csi_delay`): fading at the initial positions.
-7. SINR in observation and PF ratio, Eq. 7: the reference SINR, which does not depend on the others' past actions.
+7. SINR in observation and PF ratio, Eq. 7: the reference SINR, which does not depend on the others'
+   past actions.
 8. The average's $\eta$, not given: 0.05 [`rate_ema`].
-9. $\tilde C(0)$, C(0) in the paper: the reference rate of the first report, since C(0) is 0 for UEs not served.
+9. $\tilde C(0)$, C(0) in the paper: the reference rate of the first report, since C(0) is 0 for UEs
+   not served.
 10. Averages never fall below 0.01 bit/s/Hz, so weights are bounded [`min_average_rate`].
-11. The reward's weights use averages of the step before: a scheduler cannot know C(t) before acting.
+11. The reward's weights use averages of the step before: a scheduler cannot know C(t) before
+    acting.
 12. $\mu_1 = 1/M$ with M undefined: 1 / J [`score_sum_weight`].
 13. The joint action space, "(N+1) x I": $(N+1)^I$, over which Eq. 26 sums.
-14. APs are placed one after the other, each redrawn until it is far enough from those before; redrawing all of
-    them together would fail in dense networks.
+14. APs are placed one after the other, each redrawn until it is far enough from those before;
+    redrawing all of them together would fail in dense networks.
 15. Observations are clipped to finite bounds.
-16. The first decision is not like the others: since averages start at the reference rate (9), every PF ratio is 1 at
-    t = 0, or less where the reference rate lies below the floor (10). Ties go to the lower index, so the first candidate
-    is the AP's UE of lowest index in 99.8 % of the cases (4,096 episodes). Indices say nothing of a UE's place or channel:
-    the candidates of this one step are arbitrary. From t = 1 on the ratios differ.
+16. The first decision is not like the others: since averages start at the reference rate (9), every
+    PF ratio is 1 at t = 0, or less where the reference rate lies below the floor (10). Ties go to
+    the lower index, so the first candidate is the AP's UE of lowest index in 99.8 % of the cases
+    (4,096 episodes). Indices say nothing of a UE's place or channel: the candidates of this one
+    step are arbitrary. From t = 1 on the ratios differ.
 
 ## Version history
 
@@ -200,8 +232,11 @@ from pettingzoo import AECEnv
 from pettingzoo.utils import wrappers
 from pettingzoo.utils.conversions import parallel_to_aec
 
-from rrm_env.config import RRMConfig, as_integer, field_table
+from rrm_env.arguments import NetworkArguments, arguments_shown, config_of
+from rrm_env.checks import as_integer
+from rrm_env.config import field_table
 from rrm_env.joint import RRMJointEnv
+from rrm_env.keywords import Unpack
 from rrm_env.parallel import RRMParallelEnv
 from rrm_env.vector import RRMVectorEnv
 
@@ -211,50 +246,78 @@ ENV_ID = "rrm/rrm-v0"
 """The environment's name in PettingZoo's and Gymnasium's registries."""
 
 
-def parallel_env(render_mode: str | None = None, **config: Any) -> RRMParallelEnv:
+@arguments_shown
+def parallel_env(
+    render_mode: str | None = None, **network: Unpack[NetworkArguments]
+) -> RRMParallelEnv:
     """The environment under PettingZoo's parallel API.
 
     Args:
         render_mode: ``rgb_array``, ``human`` or None.
-        config: fields of `RRMConfig`; or ``config=`` a whole one; ``preset=`` a preset's name; ``max_cycles=`` for
-            ``episode_length``.
+        network: fields of `RRMConfig`, whose defaults are those of the preset; ``preset``, the name
+            of a preset; ``config``, a whole configuration in place of a preset; ``max_cycles``,
+            another name for ``episode_length``.
 
     Raises:
-        TypeError, ValueError: an unknown field (with the nearest valid name) or a value that is not allowed.
+        TypeError, ValueError: an unknown field (the error names the nearest one), or a value that
+            is not allowed.
     """
-    return RRMParallelEnv(config_of(**config), render_mode)
+    return RRMParallelEnv(config_of(**network), render_mode)
 
 
-def raw_env(render_mode: str | None = None, **config: Any) -> AECEnv[str, Any, Any]:
-    """The environment under the agent-environment-cycle API, without wrappers. Arguments as in `parallel_env`."""
-    aec: AECEnv[str, Any, Any] = parallel_to_aec(parallel_env(render_mode, **config))
+@arguments_shown
+def raw_env(
+    render_mode: str | None = None, **network: Unpack[NetworkArguments]
+) -> AECEnv[str, Any, Any]:
+    """The environment under the agent-environment-cycle (AEC) API, without wrappers.
+
+    Arguments and errors are those of `parallel_env`.
+    """
+    aec: AECEnv[str, Any, Any] = parallel_to_aec(parallel_env(render_mode, **network))
     return aec
 
 
-def env(render_mode: str | None = None, **config: Any) -> AECEnv[str, Any, Any]:
-    """The environment under the agent-environment-cycle API, refusing actions out of bounds and calls out of order."""
-    return wrappers.OrderEnforcingWrapper(_IntegerActions(raw_env(render_mode, **config)))
+@arguments_shown
+def env(
+    render_mode: str | None = None, **network: Unpack[NetworkArguments]
+) -> AECEnv[str, Any, Any]:
+    """The environment under the agent-environment-cycle (AEC) API, with PettingZoo's checks.
+
+    Actions out of bounds and calls out of order are refused. Arguments and errors are those of
+    `parallel_env`.
+    """
+    return wrappers.OrderEnforcingWrapper(_IntegerActions(raw_env(render_mode, **network)))
 
 
 class _IntegerActions(wrappers.AssertOutOfBoundsWrapper[str, Any, Any]):
-    """Asserts that actions lie in their space; integers of every type count, and truth values do not."""
+    """Asserts that actions lie in their space; integers of any type count, truth values do not."""
 
     def step(self, action: Any) -> None:
-        """Hand on the action as an int: spaces take `True` for 1, and refuse some types of integers."""
+        """Pass the action on as an int: spaces take `True` for 1 and refuse some integer types."""
         number = as_integer(action)
         if number is None and isinstance(action, bool):
             raise AssertionError("action is not in action space")
         super().step(action if number is None else number)
 
 
-def joint_env(render_mode: str | None = None, *, flat_actions: bool = False, **config: Any) -> RRMJointEnv:
-    """All access points as one agent, under Gymnasium's API. Arguments as in `RRMJointEnv` and `parallel_env`."""
-    return RRMJointEnv(config_of(**config), render_mode, flat_actions=flat_actions)
+@arguments_shown
+def joint_env(
+    render_mode: str | None = None,
+    *,
+    flat_actions: bool = False,
+    **network: Unpack[NetworkArguments],
+) -> RRMJointEnv:
+    """All access points as one agent, under Gymnasium's API.
+
+    Arguments and errors are those of `RRMJointEnv` and `parallel_env`.
+    """
+    return RRMJointEnv(config_of(**network), render_mode, flat_actions=flat_actions)
 
 
-joint_env.metadata = RRMJointEnv.metadata  # type: ignore[attr-defined]  # where gymnasium.make looks up render modes
+vars(joint_env)["metadata"] = RRMJointEnv.metadata  # where gymnasium.make looks up render modes
 
 
+@arguments_shown
 def vector_env(
     num_envs: int = 1,
     render_mode: str | None = None,
@@ -262,12 +325,15 @@ def vector_env(
     num_threads: int = 1,
     autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
     flat_actions: bool = False,
-    **config: Any,
+    **network: Unpack[NetworkArguments],
 ) -> RRMVectorEnv:
-    """Many joint views at once, under Gymnasium's vector API. Arguments as in `RRMVectorEnv` and `parallel_env`."""
+    """Many episodes at once, all access points as one agent, under Gymnasium's vector API.
+
+    Arguments and errors are those of `RRMVectorEnv` and `parallel_env`.
+    """
     return RRMVectorEnv(
         num_envs,
-        config_of(**config),
+        config_of(**network),
         num_threads=num_threads,
         autoreset_mode=autoreset_mode,
         flat_actions=flat_actions,
@@ -275,28 +341,11 @@ def vector_env(
     )
 
 
-def config_of(config: RRMConfig | None = None, preset: str | None = None, max_cycles: int | None = None, **overrides: Any) -> RRMConfig:
-    """The configuration that the arguments of `parallel_env` describe.
-
-    Raises:
-        TypeError, ValueError: as there.
-    """
-    if max_cycles is not None:
-        if overrides.get("episode_length", max_cycles) != max_cycles:
-            raise ValueError(f"max_cycles = {max_cycles} contradicts episode_length = {overrides['episode_length']}; give one")
-        overrides["episode_length"] = max_cycles
-    if config is None:
-        return RRMConfig.preset("paper" if preset is None else preset, **overrides)
-    if not isinstance(config, RRMConfig):
-        raise TypeError(f"config must be an RRMConfig, got {config!r}")
-    if preset is not None:
-        raise ValueError(f"preset = {preset!r} contradicts config = {config!r}; give one")
-    return RRMConfig(**{**config.as_dict(), **overrides})
-
-
 def _register() -> None:
-    """Enter Gymnasium's registry, and PettingZoo's, where this version of it has one."""
-    gymnasium.register(ENV_ID, entry_point=f"{__name__}:joint_env", vector_entry_point=f"{__name__}:vector_env")
+    """Register the environment with Gymnasium, and with PettingZoo where it has a registry."""
+    gymnasium.register(
+        ENV_ID, entry_point=f"{__name__}:joint_env", vector_entry_point=f"{__name__}:vector_env"
+    )
     register = getattr(pettingzoo, "register", None)
     if register is not None:
         register("parallel", ENV_ID, entry_point=f"{__name__}:parallel_env")

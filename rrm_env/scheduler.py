@@ -1,4 +1,4 @@
-"""What `evaluate` accepts: every baseline and every learned policy is a `Scheduler`."""
+"""The `Scheduler` protocol of baselines and learned policies, which `evaluate` accepts."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ class Scheduler(Protocol):
     """Decides which user each access point serves."""
 
     def reset(self, network: Network) -> None:
-        """Forget the past; called after every `Network.reset`."""
+        """Forget all past episodes; called after every `Network.reset`."""
 
     def schedule(self, network: Network) -> NDArray[Any]:
-        """The UE each AP serves in this step: (B, I) integers, one of the AP's own or `SILENT`."""
+        """(B, I) integers: the UE that each AP serves in this step, one of its own, or `SILENT`."""
 
 
 def require_scheduler(scheduler: Any) -> None:
-    """Refuse what is no scheduler, or is a class of them (TypeError)."""
+    """Refuse an object that is no scheduler, or is a class of schedulers (TypeError)."""
     if isinstance(scheduler, type) or not isinstance(scheduler, Scheduler):
-        raise TypeError(f"scheduler must have reset(network) and schedule(network), got {scheduler!r}")
+        raise TypeError(
+            f"scheduler must have reset(network) and schedule(network), got {scheduler!r}"
+        )

@@ -1,4 +1,8 @@
-"""What the kernels work on: the arrays of B episodes, the scalars a configuration boils down to, a thread's workspace."""
+"""The arrays and parameters that the kernels work on.
+
+`State` holds the arrays of B episodes, `Parameters` the scalars of a configuration, and
+`allocate_scratch` makes the workspace of a thread.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +17,12 @@ from rrm_env.config import FADING_MODELS, MEASUREMENTS, REWARDS, TURNS, RRMConfi
 
 
 class Parameters(NamedTuple):
-    """What the kernels need of a configuration; built once by `Network`."""
+    """The scalars of a configuration that the kernels need; made once by `Network`."""
 
     n_aps: int
     n_ues: int
     n_candidates: int
-    draw_width: int  # UEs rounded up: the generator's last vector costs the same full or not
+    draw_width: int  # J rounded up: a vector of random numbers costs the same full or not
     side: float  # m
     min_ap_distance: float  # m
     min_ue_distance: float  # m
@@ -43,7 +47,10 @@ class Parameters(NamedTuple):
 
 
 class State(NamedTuple):
-    """Arrays of B episodes. `gain_history` keeps the last `csi_delay + 1` channels, step t in slot t mod (csi_delay + 1)."""
+    """Arrays of B episodes.
+
+    `gain_history` keeps the last `csi_delay + 1` channels: step t in slot t mod (csi_delay + 1).
+    """
 
     key: NDArray[np.uint64]  # (B, 2) the two halves of the episode seed
     ap_positions: NDArray[np.float64]  # (B, I, 2) m
@@ -51,9 +58,9 @@ class State(NamedTuple):
     ue_velocity: NDArray[np.float64]  # (B, 2, J) m per step
     association: NDArray[np.int32]  # (B, J)
     static_gain: NDArray[np.float32]  # (B, I * J) SNR at 1 m with shadowing, linear
-    large_scale_gain: NDArray[np.float32]  # (B, I * J) SNR without fading at the present positions, linear
+    large_scale_gain: NDArray[np.float32]  # (B, I * J) SNR at step t without fading, linear
     wave_phase: NDArray[np.uint32]  # (B, waves, I * J) phase at t = 0 in 2^-32 turns
-    wave_frequency: NDArray[np.uint32]  # (B, waves, I * J) phase advance per step in 2^-32 turns, modulo one turn
+    wave_frequency: NDArray[np.uint32]  # (B, waves, I * J) phase per step in 2^-32 turns, mod 1
     wave_amplitude: NDArray[np.float32]  # (B, waves, I * J)
     gain_history: NDArray[np.float32]  # (csi_delay + 1, B, I * J) received power over noise, linear
     reported_sinr: NDArray[np.float32]  # (B, J) reference SINR of the report, linear
@@ -65,11 +72,11 @@ class State(NamedTuple):
     observation: NDArray[np.float32]  # (B, I, `RRMConfig.n_features`)
     ue_rate_sum: NDArray[np.float64]  # (B, J) bit/s/Hz summed over the episode's steps
     silent_steps: NDArray[np.int64]  # (B,) AP-steps without a transmission
-    served: NDArray[np.int64]  # (B, I) whom each AP served last
+    served: NDArray[np.int64]  # (B, I) the UE that each AP served last
 
 
 def parameters_of(c: RRMConfig) -> Parameters:
-    """The scalars of a configuration."""
+    """The parameters of a configuration."""
     highest_rate = math.log2(1 + 10 ** float(kernels.LOG10_SINR_MAX))
     return Parameters(
         n_aps=c.n_aps,
@@ -133,8 +140,15 @@ def allocate(c: RRMConfig, num_envs: int) -> State:
     )
 
 
-def scratch(c: RRMConfig) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
-    """A thread's workspace: fading in whole generator blocks of four APs, two rows of one value per UE or link, sort keys."""
+Scratch = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]
+
+
+def allocate_scratch(c: RRMConfig) -> Scratch:
+    """The workspace of a thread.
+
+    It holds fading in whole generator blocks of four APs, two rows of one value per UE or one per
+    link, and the sort keys of all candidates.
+    """
     return (
         _unshared(_up_to_fours(c.n_aps) * _up_to_fours(c.n_ues), np.float32),
         _unshared(max(c.n_aps, 2) * c.n_ues, np.float32),
@@ -147,6 +161,9 @@ def _up_to_fours(count: int) -> int:
 
 
 def _unshared(size: int, kind: type) -> NDArray[Any]:
-    """An array with a cache line to spare at both ends: two threads writing to one line would slow each other by a tenth."""
+    """An array with a cache line to spare at both ends.
+
+    Two threads that write to one cache line slow each other by a tenth.
+    """
     line = 64
     return np.zeros(size * np.dtype(kind).itemsize + 2 * line, np.uint8)[line:-line].view(kind)

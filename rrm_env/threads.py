@@ -1,4 +1,8 @@
-"""A job over a range of episodes, shared between the calling thread and helpers."""
+"""Threads that share a job over a range of episodes with the calling thread.
+
+`concurrent.futures.ThreadPoolExecutor` would do the same with less code. It was slower: its threads
+sleep between steps, and waking them takes long compared with the half millisecond of a step.
+"""
 
 from __future__ import annotations
 
@@ -21,46 +25,60 @@ from numpy.typing import NDArray
 from rrm_env.compiling import compiled
 
 Job = Callable[[int, int, int], Any]
-"""Takes the thread's index and its range, start and stop; releases the interpreter lock while it works."""
+"""A function of the thread's index and its range, start and stop.
+
+It should release the interpreter lock while it works.
+"""
 
 _AHEAD_S = 10e-6
 """How long before the caller the helpers should finish, so that it need not wait for them."""
 _SPINS = 150_000
-"""Looks at a counter before a waiting thread goes to sleep: some 50 microseconds, about twice what waking up would take."""
+"""How often a waiting thread reads a counter before it goes to sleep.
+
+This takes some 50 microseconds, about twice what waking up would take.
+"""
 
 
 @intrinsic
 def _load(_context: Any, counter: Any) -> Any:
-    """Read the first element of an int64 array anew each time; an ordinary read would be moved out of the loop."""
+    """Read the first element of an int64 array from memory.
+
+    The compiler would move an ordinary read out of a loop.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array = cgutils.create_struct_proxy(signature.args[0])(context, builder, value=arguments[0])
-        return builder.load_atomic(builder.bitcast(array.data, ir.IntType(64).as_pointer()), "acquire", 8)
+        return builder.load_atomic(
+            builder.bitcast(array.data, ir.IntType(64).as_pointer()), "acquire", 8
+        )
 
     return types.int64(counter), generate
 
 
 @compiled(nogil=True)
 def _spin(counter: Any, seen: int) -> None:
-    """Return once the counter has left the value seen, or after a while."""
+    """Return once the counter differs from the value seen, or after `_SPINS` reads."""
     for _ in range(_SPINS):
         if _load(counter) != seen:
             return
 
 
 class _Mailbox:
-    """A queue whose reader looks out for a while, without the interpreter lock, before it sleeps."""
+    """A queue whose reader spins for a while, without the interpreter lock, before it sleeps."""
 
     def __init__(self) -> None:
         self._queue: SimpleQueue[Any] = SimpleQueue()
-        self._counter: NDArray[np.int64] = np.zeros(16, np.int64)  # two cache lines, so that no other counter shares its own
+        # Two cache lines long, so that no other counter is on the same line.
+        self._counter: NDArray[np.int64] = np.zeros(16, np.int64)
         self._taken = 0
 
     def put(self, item: Any) -> None:
+        """Add an item."""
         self._queue.put(item)
         self._counter[0] += 1
 
     def get(self) -> Any:
+        """Wait for the next item and return it."""
         if self._queue.empty() and not numba_config.DISABLE_JIT:
             _spin(self._counter, self._taken)
         item = self._queue.get()
@@ -69,12 +87,13 @@ class _Mailbox:
 
 
 class Threads:
-    """Splits ranges between `count` threads, the calling one included.
+    """Splits ranges between `count` threads, including the calling one.
 
-    Helpers start later than the caller, the more so if they had gone to sleep, so equal parts would leave the caller waiting. The
-    caller's share follows the measured finishing times instead. Which thread does what never shows in the results.
+    Helpers start later than the caller, above all when they had gone to sleep, so with equal parts
+    the caller would have to wait. Its share follows the measured finishing times instead. Results
+    do not depend on which thread does what.
 
-    One job runs at a time; whoever calls `run` from another thread meanwhile is refused.
+    One job runs at a time: a call of `run` from another thread meanwhile is refused.
     """
 
     def __init__(self, count: int) -> None:
@@ -85,13 +104,17 @@ class Threads:
         self._owner = 0
 
     def run(self, job: Job, size: int) -> list[Any]:
-        """What `job` returned for each part of range(size), in order. The first exception is raised once all threads are done.
+        """Run a job on the parts of range(size) and return the results in order.
+
+        The first exception of a part is raised once all threads are done.
 
         Raises:
             RuntimeError: another thread's job is running.
         """
         if not self._busy.acquire(blocking=False):
-            raise RuntimeError("another thread is in this network: give each thread a Network of its own")
+            raise RuntimeError(
+                "another thread is in this network: give each thread a Network of its own"
+            )
         try:
             return self._run(job, size)
         finally:
@@ -108,7 +131,7 @@ class Threads:
             inbox.put((job, k + 1, bounds[k], bounds[k + 1]))
         try:
             outcomes = [_attempt(job, 0, 0, first), *(outbox.get() for _, outbox, _ in helpers)]
-        except BaseException:  # interrupted while waiting: what helpers still send must not reach the next run
+        except BaseException:  # after an interruption, late results must not reach the next run
             self._dismiss()
             raise
         ends = [end for _, _, end in outcomes]
@@ -119,7 +142,10 @@ class Threads:
         return [result for result, _, _ in outcomes]
 
     def _adapt(self, late: float, total: float) -> None:
-        """Move the caller's share against its lateness, slowly, since a helper may have been held up by another program."""
+        """Move the caller's share against its lateness.
+
+        It moves slowly, since another program may have held up a helper.
+        """
         step = max(-0.05, min(0.05, (late - _AHEAD_S) / total / self.count))
         self._share = max(0.0, min(1.0, self._share - 0.25 * step))
 
@@ -135,7 +161,7 @@ class Threads:
         return self._helpers
 
     def _dismiss(self) -> None:
-        """Let the helpers finish what they do and end; the next run starts others."""
+        """Let the helpers finish their parts and end; the next run starts others."""
         helpers, self._helpers, self._owner = self._helpers, [], 0
         for inbox, _, thread in helpers:
             inbox.put(None)
@@ -148,14 +174,16 @@ class Threads:
         self.__dict__.update(state, _busy=threading.Lock())
 
 
-def _attempt(job: Job, index: int, start: int, stop: int) -> tuple[Any, BaseException | None, float]:
+def _attempt(
+    job: Job, index: int, start: int, stop: int
+) -> tuple[Any, BaseException | None, float]:
     try:
         return job(index, start, stop), None, time.perf_counter()
-    except BaseException as error:  # handed to the caller
+    except BaseException as error:  # raised again in the calling thread
         return None, error, time.perf_counter()
 
 
 def _help(inbox: _Mailbox, outbox: _Mailbox) -> None:
     while (task := inbox.get()) is not None:
         outbox.put(_attempt(*task))
-        del task  # the last job would otherwise keep its network alive
+        del task  # otherwise the last job would keep its network alive

@@ -1,4 +1,4 @@
-"""Gymnasium's vector API over a network of B episodes: batches in, batches out, no physics."""
+"""Gymnasium's vector API for a network of B episodes."""
 
 from __future__ import annotations
 
@@ -19,21 +19,26 @@ Arrays = NDArray[np.float32]
 
 
 class RRMVectorEnv(FixedSettings, VectorEnv[Arrays, NDArray[Any], NDArray[Any]]):
-    """B episodes as one `gymnasium.vector.VectorEnv`: the joint view, all APs acting at once.
+    """B episodes as one `gymnasium.vector.VectorEnv`, with all access points as one agent.
 
-    A single observation is (I, F), a single action `MultiDiscrete` with N + 1 choices per AP. ``infos`` hold
-    ``action_mask`` (B, I, N + 1) and ``candidates`` (B, I, N). Every episode has the same length, so all end together,
-    by truncation.
+    A single observation is (I, F), a single action `MultiDiscrete` with N + 1 choices per AP.
+    ``infos`` hold ``action_mask`` (B, I, N + 1) and ``candidates`` (B, I, N). Every episode has the
+    same length, so all end together, by truncation.
 
     Args:
         num_envs: B, episodes side by side.
         config: the network; the preset ``paper`` where None.
         num_threads: threads that share the episodes.
-        autoreset_mode: `SAME_STEP` (default): the step that ends the episodes returns the next ones' first observations,
-            the last ones stand in ``infos["final_obs"]`` and ``infos["final_info"]``. `NEXT_STEP`: the step after it
-            ignores its actions and resets. `DISABLED`: call `reset`.
-        flat_actions: a single action is `Discrete((N + 1)^I)`, as for `RRMJointEnv`; masks are then (B, (N + 1)^I).
-        render_mode: ``rgb_array``: `render` returns a picture of each episode; None.
+        autoreset_mode: with `SAME_STEP` (default) the step that ends the episodes returns the first
+            observations of the next episodes, and ``infos["final_obs"]`` and
+            ``infos["final_info"]`` hold the last ones. With `NEXT_STEP` the step after it ignores
+            its actions and resets. With `DISABLED` the caller has to reset.
+        flat_actions: a single action is `Discrete((N + 1)^I)`, as for `RRMJointEnv`; masks are then
+            (B, (N + 1)^I).
+        render_mode: with ``rgb_array``, `render` returns a picture of each episode; or None.
+
+    Raises:
+        TypeError, ValueError: an argument of another type or value.
     """
 
     def __init__(
@@ -50,46 +55,75 @@ class RRMVectorEnv(FixedSettings, VectorEnv[Arrays, NDArray[Any], NDArray[Any]])
         self.config = self.network.config
         self.num_envs = self.network.num_envs
         if autoreset_mode not in [*AutoresetMode, *(mode.value for mode in AutoresetMode)]:
-            raise ValueError(f"autoreset_mode must be one of {[mode.value for mode in AutoresetMode]}, got {autoreset_mode!r}")
+            raise ValueError(
+                f"autoreset_mode must be one of {[mode.value for mode in AutoresetMode]}, "
+                f"got {autoreset_mode!r}"
+            )
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         if render_mode not in (None, "rgb_array"):
-            raise ValueError(f"render_mode of a vector environment must be 'rgb_array' or None, got {render_mode!r}")
-        self.metadata = {**RENDERING, "render_modes": ["rgb_array"], "autoreset_mode": self.autoreset_mode}
+            raise ValueError(
+                "render_mode of a vector environment must be 'rgb_array' or None, "
+                f"got {render_mode!r}"
+            )
+        self.metadata = {
+            **RENDERING,
+            "render_modes": ["rgb_array"],
+            "autoreset_mode": self.autoreset_mode,
+        }
         self.render_mode = render_mode
-        self._renderers = [Renderer(self.config, render_mode, slot) for slot in range(self.num_envs)] if render_mode else []
+        self._renderers = (
+            [Renderer(self.config, render_mode, slot) for slot in range(self.num_envs)]
+            if render_mode
+            else []
+        )
         self._joint = JointActions(self.config, flat_actions)
         self.single_observation_space = joint_observation_space(self.network)
         self.single_action_space = self._joint.space
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
 
-    def reset(self, *, seed: int | list[int] | None = None, options: dict[str, Any] | None = None) -> tuple[Arrays, dict[str, Any]]:
-        """Start B episodes; an int seed s gives slot k the seed s + k. Seeds are not stored: see `Network.reset`.
+    def reset(
+        self, *, seed: int | list[int] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Arrays, dict[str, Any]]:
+        """Start B episodes.
+
+        Args:
+            seed: as for `Network.reset`: an int s gives slot k the seed s + k.
+            options: only Gymnasium's ``reset_mask``, which must select all episodes, since they
+                share their step counter.
 
         Raises:
-            TypeError, ValueError: another seed (`Network.reset`); an option other than Gymnasium's
-                ``reset_mask``, or one that leaves episodes out, which share their step counter.
+            TypeError, ValueError: another seed or option.
         """
         check_reset_options(options, ["reset_mask"])
         mask = (options or {}).get("reset_mask")
         if mask is not None and np.shape(mask) != (self.num_envs,):
-            raise ValueError(f"options['reset_mask'] must have one entry per episode, {(self.num_envs,)}, got {np.shape(mask)}")
+            raise ValueError(
+                f"options['reset_mask'] must have one entry per episode, {(self.num_envs,)}, "
+                f"got {np.shape(mask)}"
+            )
         if mask is not None and not np.all(mask):
             raise ValueError("options['reset_mask'] must select all episodes: they run in step")
         self._reset(seed)
         return self._observation(), self._infos()
 
-    def step(self, actions: ArrayLike) -> tuple[Arrays, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
-        """One step of all episodes.
+    def step(
+        self, actions: ArrayLike
+    ) -> tuple[Arrays, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+        """Run one step of all episodes.
 
         Args:
-            actions: (B, I) integers 0 ... N, or (B,) joint actions where flat; a masked action means silence.
+            actions: (B, I) integers 0 ... N, or (B,) flat joint actions; a masked action means
+                silence.
 
         Returns:
-            observations (B, I, F), rewards (B,), terminations (B,) all False, truncations (B,), infos.
+            observations (B, I, F), rewards (B,), terminations (B,), all False, truncations (B,) and
+            infos.
 
         Raises:
-            RuntimeError: before `reset`; with autoreset disabled, after the end.
+            RuntimeError: before `reset`, or after the end of the episodes where autoreset is
+                disabled.
+            TypeError, ValueError: actions of another type or shape, or out of range.
         """
         no, yes = np.zeros(self.num_envs, np.bool_), np.ones(self.num_envs, np.bool_)
         if self.autoreset_mode is AutoresetMode.NEXT_STEP and self.network.done:
@@ -102,7 +136,13 @@ class RRMVectorEnv(FixedSettings, VectorEnv[Arrays, NDArray[Any], NDArray[Any]])
             final = {"final_obs": self._observation(), "final_info": self._infos()}
             final |= {"_final_obs": yes.copy(), "_final_info": yes.copy()}
             self._reset()
-        return self._observation(), rewards.astype(np.float64), no, yes if done else no.copy(), {**self._infos(), **final}
+        return (
+            self._observation(),
+            rewards.astype(np.float64),
+            no,
+            yes if done else no.copy(),
+            {**self._infos(), **final},
+        )
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """A picture (720, 1120, 3) of every episode in mode ``rgb_array``."""
@@ -124,7 +164,7 @@ class RRMVectorEnv(FixedSettings, VectorEnv[Arrays, NDArray[Any], NDArray[Any]])
         return self.network.observation.copy()
 
     def _infos(self) -> dict[str, Any]:
-        """Masks and candidates, with Gymnasium's ``_key`` arrays that say which episodes have the entry: all."""
+        """Masks and candidates; Gymnasium's ``_key`` arrays say that all episodes have them."""
         return {
             "action_mask": self._joint.mask(self.network.action_mask),
             "_action_mask": np.ones(self.num_envs, np.bool_),

@@ -1,4 +1,4 @@
-"""Watching a scheduler at work: one unseen episode in a window, or as a video."""
+"""One unseen episode of a scheduler, in a window or as a video."""
 
 from __future__ import annotations
 
@@ -22,17 +22,19 @@ from rrm_env.scheduler import Scheduler, require_scheduler
 VIDEO_FORMATS = (".gif", ".mp4")
 
 
-def watch(scheduler: Scheduler, config: RRMConfig | None = None, seed: int = 0, title: str = "rrm-v0") -> None:
+def watch(
+    scheduler: Scheduler, config: RRMConfig | None = None, seed: int = 0, title: str = "rrm-v0"
+) -> None:
     """Show one episode in a window, until it ends or the window is closed.
 
     Args:
         scheduler: any `Scheduler`.
         config: the network; the preset ``paper`` where None.
         seed: the episode shown is the first of `evaluate` with this seed.
-        title: stands above the KPIs.
+        title: text above the KPIs.
 
     Raises:
-        TypeError, ValueError: something else than the above.
+        TypeError, ValueError: an argument of another type or out of range.
         DependencyNotInstalled: pygame is missing, or two distributions of it are installed.
         NoDisplayError: there is no screen.
     """
@@ -40,30 +42,52 @@ def watch(scheduler: Scheduler, config: RRMConfig | None = None, seed: int = 0, 
         pass
 
 
-def record(path: str | Path, scheduler: Scheduler, config: RRMConfig | None = None, seed: int = 0, title: str = "rrm-v0") -> None:
-    """Write what `watch` shows as a GIF or MP4, whole or not at all. The other arguments are those of `watch`.
+def record(
+    path: str | Path,
+    scheduler: Scheduler,
+    config: RRMConfig | None = None,
+    seed: int = 0,
+    title: str = "rrm-v0",
+) -> None:
+    """Write the episode that `watch` shows as a GIF or MP4, whole or not at all.
+
+    Args:
+        path: where to write, ending in ``.gif`` or ``.mp4``.
+        scheduler: as for `watch`.
+        config: as for `watch`.
+        seed: as for `watch`.
+        title: as for `watch`.
 
     Raises:
-        ValueError: a path that cannot be written, or ends in something else.
-        WriteError: the system refuses to store it, a full disk say.
+        TypeError, ValueError: as for `watch`; a path that cannot be written or ends otherwise.
+        WriteError: the system refuses to store the file, for instance on a full disk.
         DependencyNotInstalled: pygame, or imageio and its ffmpeg, are missing.
     """
     target = check_video(path)
     frames = _pictures(scheduler, config, seed, title, "rgb_array")
     if target.suffix.lower() == ".gif":
-        content = io.BytesIO()  # the encoder tries again and complains where it meets a full disk itself
-        _encode(content, frames, format="gif", duration=1000 / FRAMES_PER_SECOND, loop=0)  # milliseconds; again and again
+        # The encoder would retry and print errors of its own on a full disk.
+        content = io.BytesIO()
+        milliseconds = 1000 / FRAMES_PER_SECOND
+        _encode(content, frames, format="gif", duration=milliseconds, loop=0)
         write_whole(target, lambda file: file.write(content.getbuffer()))
     else:
         write_whole_at(target, lambda temporary: _encode_video(temporary, frames))
 
 
 def check_video(path: str | Path, name: str = "path") -> Path:
-    """The path, if a video can be written there; `name` is what to call it (ValueError, DependencyNotInstalled)."""
+    """The path, if a video can be written there.
+
+    Raises:
+        ValueError: it cannot be written or ends otherwise; the error calls it ``name``.
+        DependencyNotInstalled: imageio or its ffmpeg is missing.
+    """
     target = check_writable(name, path)
     if target.suffix.lower() not in VIDEO_FORMATS:
         raise ValueError(f"{name} = {str(target)!r} must end in {' or '.join(VIDEO_FORMATS)}")
-    encoders = ["imageio.v2"] if target.suffix.lower() == ".gif" else ["imageio.v2", "imageio_ffmpeg"]
+    encoders = (
+        ["imageio.v2"] if target.suffix.lower() == ".gif" else ["imageio.v2", "imageio_ffmpeg"]
+    )
     required("videos need", *encoders, extra="render", error=DependencyNotInstalled)
     return target
 
@@ -99,8 +123,10 @@ def _encode_video(path: Path, frames: Iterator[NDArray[np.uint8] | None]) -> Non
         raise OSError("ffmpeg left it incomplete, as on a full disk")
 
 
-def _encode(target: Path | io.BytesIO, frames: Iterator[NDArray[np.uint8] | None], **options: Any) -> int:
-    """Write the frames and say how many there were."""
+def _encode(
+    target: Path | io.BytesIO, frames: Iterator[NDArray[np.uint8] | None], **options: Any
+) -> int:
+    """Write the frames and return how many there were."""
     import imageio.v2
 
     writer: Any

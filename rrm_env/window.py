@@ -1,7 +1,7 @@
-"""The window that episodes are shown in.
+"""The window in which episodes are shown.
 
-pygame has one window per process. Environments share it, and so may other libraries, so it is
-closed by the last of ours that shows something, and only if ours opened it.
+pygame has one window per process, which environments share, also with other libraries. The last
+environment that shows something closes it, and only if an environment opened it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from gymnasium.error import DependencyNotInstalled
 
 from rrm_env.optional import required
-from rrm_env.version import shared_import_name
+from rrm_env.provenance import shared_import_name
 
 if TYPE_CHECKING:
     import pygame
@@ -24,9 +24,11 @@ class NoDisplayError(OSError):
 
 
 def import_pygame() -> Any:
-    """pygame, without its greeting (DependencyNotInstalled: it is missing or cannot be imported)."""
+    """The module pygame, without its greeting (DependencyNotInstalled: it cannot be imported)."""
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-    return required("rendering needs", "pygame", "pygame.gfxdraw", extra="render", error=DependencyNotInstalled)
+    return required(
+        "rendering needs", "pygame", "pygame.gfxdraw", extra="render", error=DependencyNotInstalled
+    )
 
 
 def check_windows() -> None:
@@ -44,23 +46,25 @@ def check_windows() -> None:
     chosen = os.environ.get("SDL_VIDEODRIVER") or os.environ.get("SDL_VIDEO_DRIVER")
     try:
         pygame.display.init()
-        # SDL falls back to drivers that show nothing, which is right only for those who choose them.
+        # SDL falls back to drivers that show nothing, which is right only where they were chosen.
         found = chosen or pygame.display.get_driver() not in ("offscreen", "dummy")
         reason = "SDL found none"
         pygame.display.quit()
     except pygame.error as error:
         found, reason = False, str(error)
     if not found:
-        raise NoDisplayError(f"no display ({reason}): use --video, rrm_env.watching.record or render_mode='rgb_array'")
+        raise NoDisplayError(
+            f"no display ({reason}): use --video, rrm_env.record or render_mode='rgb_array'"
+        )
 
 
 class Window:
-    """One environment's share in the window.
+    """One environment's share of the window.
 
     Args:
-        size: pixels of what is shown.
-        title: stands in the window's frame.
-        frames_per_second: `show` waits so that there are no more.
+        size: width and height of what is shown, pixels.
+        title: the title of the window.
+        frames_per_second: `show` waits so that no more frames are shown.
     """
 
     _open: ClassVar[weakref.WeakSet[Window]] = weakref.WeakSet()
@@ -92,7 +96,7 @@ class Window:
         self._clock.tick(self.frames_per_second)
 
     def close(self) -> None:
-        """Give the share back; the last one closes the window. Showing again opens another."""
+        """Close the window unless another environment uses it; `show` opens another one."""
         if self not in Window._open:
             return
         Window._open.discard(self)
@@ -101,7 +105,7 @@ class Window:
             import_pygame().display.quit()
 
     def _screen(self, library: Any) -> pygame.Surface:
-        """The window's surface; another library may have closed the window or resized it."""
+        """The surface of the window, opened again if another library has closed or resized it."""
         if not library.display.get_init():
             library.display.init()
             Window._is_ours = True

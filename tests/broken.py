@@ -14,29 +14,31 @@ REASONS = {
     "ImportError": "raise ImportError('undefined symbol')",
     "SystemExit": "raise SystemExit('wrong Python')",
 }
-"""What importing them does."""
+"""Code of such a library, by the error that importing it raises."""
 
 
 def forget(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the library be imported anew; pytest puts back what was there."""
-    for module in [module for module in sys.modules if module == name or module.startswith(f"{name}.")]:
+    """Let the library be imported again; pytest restores what was there."""
+    for module in [
+        module for module in sys.modules if module == name or module.startswith(f"{name}.")
+    ]:
         monkeypatch.delitem(sys.modules, module)
 
 
 def break_library(name: str, kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put a library of this name into the folder that fails as `REASONS` says, and the folder before all others."""
+    """Put a library of this name that fails as `REASONS` says first on the path, in this folder."""
     write_broken(name, kind, folder)
     forget(name, monkeypatch)
     monkeypatch.syspath_prepend(folder)
 
 
 def write_broken(name: str, kind: str, folder: Path) -> None:
-    """The library alone."""
+    """Write the library into the folder."""
     (folder / name).mkdir(parents=True)
     (folder / name / "__init__.py").write_text(REASONS[kind])
 
 
 def remove_library(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the library be missing."""
+    """Make importing the library fail as if it were not installed."""
     forget(name, monkeypatch)
     monkeypatch.setitem(sys.modules, name, None)

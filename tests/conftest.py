@@ -12,17 +12,23 @@ from baselines import __main__ as command
 from rrm_env.compile_notice import ANNOUNCER
 
 # Learners need torch, which is an extra and missing where only the environment is tested.
-collect_ignore_glob = [] if importlib.util.find_spec("torch") else ["test_marl_*.py"]
+collect_ignore_glob = (
+    []
+    if importlib.util.find_spec("torch")
+    else ["test_marl/*", "test_examples/*", "test_reliability/test_marl_*", "test_docs/test_marl_*"]
+)
 
 # Shared machines stall at random, and the first example of a test may compile kernels: no deadline.
 settings.register_profile("default", deadline=None, max_examples=60, print_blob=True)
 settings.register_profile("quick", parent=settings.get_profile("default"), max_examples=10)
 settings.load_profile("default")
 
-# Tests look at what commands print on standard error, which must not depend on whether kernels were compiled before.
+# Tests compare what commands print on standard error. That must not depend on whether kernels were
+# compiled before.
 ANNOUNCER.silence()
 
-# Background jobs of shells, and nohup, ignore these; programs that tests start and interrupt would inherit that.
+# Background jobs of shells, and nohup, ignore these signals. Programs that tests start and
+# interrupt would inherit that.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
@@ -30,8 +36,13 @@ if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_I
 
 
 @pytest.fixture
-def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[[list[str], str], None]:
-    """Checks that ``python -m baselines`` refuses arguments with a message and status 2, and writes nothing."""
+def refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[list[str], str], None]:
+    """A check that ``python -m baselines`` refuses arguments and writes nothing.
+
+    It takes the arguments and the message, and expects status 2.
+    """
 
     def check(arguments: list[str], message: str) -> None:
         monkeypatch.chdir(tmp_path)

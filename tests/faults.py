@@ -1,4 +1,4 @@
-"""Faults that tests really do: full disks, read-only folders, processes that are killed and interrupted."""
+"""Real faults: full disks, read-only folders, processes that are killed and interrupted."""
 
 from __future__ import annotations
 
@@ -13,27 +13,29 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parent.parent
+from folders import ROOT, SCRIPTS
 
 OLD = '{"versions": {"rrm_env": "0.0"}}'
-"""The content of an earlier file of results, which a command may replace."""
+"""Content of an earlier file of results, which a command may replace."""
 
 
 def mounted(*options: str) -> bool:
-    """Whether the system lets this process mount."""
-    return sys.platform == "linux" and subprocess.run(["mount", *options], capture_output=True, check=False).returncode == 0
+    """Mount, and return whether the system allowed it."""
+    return (
+        sys.platform == "linux"
+        and subprocess.run(["mount", *options], capture_output=True, check=False).returncode == 0
+    )
 
 
 class SmallDisk:
-    """A disk that a test fills; where nothing can be mounted, a limit on the size of files stands in for it."""
+    """A disk that a test fills, or a limit on the size of files where nothing can be mounted."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._is_mounted = mounted("-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder))
 
     def fill(self, left: int = 0) -> None:
-        """Leave this many bytes, in whole pages."""
+        """Leave this many bytes free, in whole pages."""
         if self._is_mounted:
             free = os.statvfs(self.folder)
             with (self.folder / "ballast").open("ab") as file:
@@ -42,27 +44,31 @@ class SmallDisk:
             self._limit(max(left, 1))
 
     def free(self) -> None:
-        """Take away what fills it."""
+        """Make the disk empty again."""
         if self._is_mounted:
             (self.folder / "ballast").unlink(missing_ok=True)
         else:
             self._limit(-1)
 
     def remove(self) -> None:
-        """Unmount it."""
+        """Unmount the disk."""
         self.free()
         if self._is_mounted:
             subprocess.run(["umount", "-l", str(self.folder)], check=True)
 
     @staticmethod
     def _limit(size: int) -> None:
-        resource = pytest.importorskip("resource", reason="neither a disk of its own nor a limit on files can be had")
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+        resource = pytest.importorskip(
+            "resource", reason="neither a disk of its own nor a limit on files can be had"
+        )
+        resource.setrlimit(
+            resource.RLIMIT_FSIZE, (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1])
+        )
 
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[SmallDisk]:
-    """A disk at a new folder."""
+    """Mount a small disk at a new folder."""
     folder.mkdir()
     disk = SmallDisk(folder)
     try:
@@ -73,7 +79,7 @@ def small_disk(folder: Path) -> Iterator[SmallDisk]:
 
 @contextmanager
 def read_only(folder: Path) -> Iterator[None]:
-    """Nothing can be written to the folder, not even by an administrator; skipped where the system cannot do that."""
+    """Let nobody write to the folder, not even an administrator; skip where that is impossible."""
     if mounted("--bind", str(folder), str(folder)):
         try:
             if not mounted("-o", "remount,ro,bind", str(folder)):
@@ -95,7 +101,7 @@ def read_only(folder: Path) -> Iterator[None]:
 
 
 def hidden(folder: Path) -> list[str]:
-    """Temporary and lock files."""
+    """Return the names of temporary and lock files."""
     return sorted(path.name for path in folder.rglob(".*"))
 
 
@@ -103,12 +109,23 @@ def hidden(folder: Path) -> list[str]:
 
 
 def started(program: str, *arguments: object) -> subprocess.Popen[str]:
-    """A Python process that runs the program, whose output is read by the test."""
-    folders = (ROOT, ROOT / "tests", ROOT / "examples", os.environ.get("PYTHONPATH", ""))
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(folder) for folder in folders if str(folder))}
+    """Start a Python process that runs the program; the test reads its output."""
+    folders = (
+        ROOT,
+        ROOT / "tests",
+        ROOT / "tests" / "reliability",
+        *SCRIPTS,
+        os.environ.get("PYTHONPATH", ""),
+    )
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(str(folder) for folder in folders if str(folder)),
+    }
     command = [sys.executable, "-c", textwrap.dedent(program), *map(str, arguments)]
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment)
+    return subprocess.Popen(
+        command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment
+    )
 
 
 def says(process: subprocess.Popen[str], line: str) -> None:
@@ -127,8 +144,10 @@ def go_on(process: subprocess.Popen[str]) -> None:
     process.stdin.flush()
 
 
-def until(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 180) -> None:
-    """Wait for something that a process does."""
+def until(
+    condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 180
+) -> None:
+    """Wait until the condition holds, while the process runs."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, process.communicate()
@@ -137,7 +156,7 @@ def until(condition: Callable[[], bool], process: subprocess.Popen[str], seconds
 
 
 def stopped(process: subprocess.Popen[str], number: int) -> tuple[int, str, str]:
-    """Send the signal; exit status and output. Ending takes no longer than a minute."""
+    """Send the signal and return exit status and output; ending may take a minute."""
     os.kill(process.pid, number)
     output, errors = process.communicate(timeout=60)
     return process.returncode, output, errors

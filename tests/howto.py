@@ -1,4 +1,4 @@
-"""Applies the changes that a how-to page prints to a copy of a package."""
+"""Apply the changes that a how-to page prints to a copy of a package."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from folders import ROOT
+
 PAGES = ROOT / "docs" / "development"
 
 
 def blocks(page: str, language: str) -> list[str]:
     """The fenced blocks of a page in the folder on development."""
-    return re.findall(rf"^```{language}\n(.*?)^```", (PAGES / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return re.findall(
+        rf"^```{language}\n(.*?)^```",
+        (PAGES / page).read_text(encoding="utf-8"),
+        re.DOTALL | re.MULTILINE,
+    )
 
 
 def copy_of(package: str, folder: Path) -> Path:
@@ -25,7 +30,10 @@ def copy_of(package: str, folder: Path) -> Path:
 
 
 def apply_changes(page: str, folder: Path) -> list[str]:
-    """Apply all diffs of a page; every hunk's old text must stand exactly once in its file. Returns the files changed."""
+    """Apply all diffs of a page, and return the names of the changed files.
+
+    The old text of every hunk must occur exactly once in its file.
+    """
     changed = []
     for block in blocks(page, "diff"):
         header, _, body = block.partition("\n")
@@ -37,7 +45,10 @@ def apply_changes(page: str, folder: Path) -> list[str]:
             assert all(line[0] in " +-\n" for line in lines), hunk
             old = "".join(line[1:] or "\n" for line in lines if line[0] != "+")
             new = "".join(line[1:] or "\n" for line in lines if line[0] != "-")
-            assert text.count(old) == 1, f"{page}: the text before this change stands {text.count(old)} times in {name}:\n{old}"
+            assert text.count(old) == 1, (
+                f"{page}: the text before this change stands {text.count(old)} times "
+                f"in {name}:\n{old}"
+            )
             text = text.replace(old, new)
         path.write_text(text, encoding="utf-8")
         changed.append(name)
@@ -45,11 +56,31 @@ def apply_changes(page: str, folder: Path) -> list[str]:
 
 
 def run(folder: Path, *arguments: str, own_cache: bool = False) -> str:
-    """What Python prints when the copy is found first; in a wide terminal; with a kernel cache of its own where kernels have changed."""
-    path = os.pathsep.join(str(part) for part in (folder, ROOT, os.environ.get("PYTHONPATH")) if part)
-    environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "160"}
+    """The output of Python, in a wide terminal, when imports find the copy first.
+
+    Args:
+        folder: where the copy is.
+        arguments: of the Python command.
+        own_cache: use a separate cache of kernels, since kernels have changed.
+    """
+    path = os.pathsep.join(
+        str(part) for part in (folder, ROOT, os.environ.get("PYTHONPATH")) if part
+    )
+    environment = {
+        **os.environ,
+        "PYTHONPATH": path,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "COLUMNS": "160",
+    }
     if own_cache:
         environment["NUMBA_CACHE_DIR"] = str(folder / "cache")
-    result = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False, cwd=folder, env=environment)
+    result = subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+        env=environment,
+    )
     assert result.returncode == 0, result.stderr[-3000:]
     return result.stdout

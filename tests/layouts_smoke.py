@@ -1,6 +1,6 @@
 """Call everything that reaches compiled code with every layout and type that is allowed.
 
-``python layouts_smoke.py`` prints, as JSON, the signatures that each compiled function has at the end.
+``python layouts_smoke.py`` prints the signatures of each compiled function at the end, as JSON.
 `test_signatures` runs it and reads them.
 """
 

@@ -1,6 +1,6 @@
 """A little of everything numba compiles, at sizes that pure Python manages in seconds.
 
-``python modes_smoke.py FILE`` saves the results; `test_numba_modes` runs it under numba's debugging modes.
+``python modes_smoke.py FILE`` saves the results; `test_numba_modes` runs it in numba's debug modes.
 """
 
 from __future__ import annotations
@@ -26,28 +26,38 @@ SIZES: dict[str, dict[str, Any]] = {
 def results() -> dict[str, NDArray[Any]]:
     """Rates, observations, candidates and more of short episodes, by name."""
     found: dict[str, NDArray[Any]] = {}
-    for (size, fields), fading, csi_delay in itertools.product(SIZES.items(), ("iid", "jakes", "none"), (0, 2)):
-        config = RRMConfig.preset("correlated", **fields, fading=fading, csi_delay=csi_delay, episode_length=3)
+    for (size, fields), fading, csi_delay in itertools.product(
+        SIZES.items(), ("iid", "jakes", "none"), (0, 2)
+    ):
+        config = RRMConfig.preset(
+            "correlated", **fields, fading=fading, csi_delay=csi_delay, episode_length=3
+        )
         for name, array in _episodes(config).items():
             found[f"{size}/{fading}/{csi_delay}/{name}"] = array
     for size, fields in SIZES.items():
         config = RRMConfig(**fields, episode_length=4)
         for name, baseline in REGISTRY.items():
-            found[f"{size}/{name}"] = evaluate(baseline(), config, episodes=3, batch_size=2).ue_rates
+            found[f"{size}/{name}"] = evaluate(
+                baseline(), config, episodes=3, batch_size=2
+            ).ue_rates
     return found
 
 
 def _episodes(config: RRMConfig) -> dict[str, NDArray[Any]]:
-    """Two episodes in two slots, by `step_actions` and by `step`, then the first channel of the next two."""
+    """Two episodes in two slots, by `step_actions` and `step`, then the next first channel."""
     network = Network(config, num_envs=2)
     rates: list[tuple[NDArray[Any], NDArray[Any]]] = []
     network.reset([7, 2**62])
     while not network.done:
         if network.t == 1:
-            served = np.array([[row[0] if len(row) else SILENT for row in _own(network, b)] for b in range(2)])
+            served = np.array(
+                [[row[0] if len(row) else SILENT for row in _own(network, b)] for b in range(2)]
+            )
             rates.append(network.step(served))
         else:
-            rates.append(network.step_actions(np.full((2, config.n_aps), network.t % config.n_actions)))
+            rates.append(
+                network.step_actions(np.full((2, config.n_aps), network.t % config.n_actions))
+            )
     found: dict[str, NDArray[Any]] = {
         "rates": np.stack([rate for rate, _ in rates]),
         "rewards": np.stack([reward for _, reward in rates]),
@@ -73,7 +83,7 @@ def _element(array: NDArray[Any], index: int) -> Any:
 
 
 def bounds_are_checked() -> bool:
-    """Whether compiled code notices an index out of bounds; without the check it reads what lies behind the array."""
+    """Whether compiled code notices an index out of bounds, or reads what lies behind the array."""
     try:
         _element(np.zeros(8)[:4], 5)
     except IndexError:
@@ -82,5 +92,8 @@ def bounds_are_checked() -> bool:
 
 
 if __name__ == "__main__":
-    modes: dict[str, Any] = {"jit_disabled": np.array(isinstance(_element, FunctionType)), "bounds_checked": np.array(bounds_are_checked())}
+    modes: dict[str, Any] = {
+        "jit_disabled": np.array(isinstance(_element, FunctionType)),
+        "bounds_checked": np.array(bounds_are_checked()),
+    }
     np.savez(sys.argv[1], **{**modes, **results()})

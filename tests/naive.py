@@ -1,7 +1,8 @@
-"""A plain-Python twin of every equation of the network and of every baseline: lists, floats and `math`, one short function each.
+"""Reference implementations of every equation of the network and every baseline in plain Python.
 
-Written from the paper and the design, not from the kernels; only the generator's counter layout is shared, so that values can
-be compared. `gain[i][j]` is received power over noise from AP i at UE j, linear; positions are (x, y) in metres.
+They were written from the paper and the design, not from the kernels, with lists, floats and
+`math`. Only the layout of the generator's counters is shared, so that values can be compared.
+`gain[i][j]` is received power over noise from AP i at UE j, linear; positions are (x, y) in metres.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ SPEED_OF_LIGHT_MPS = 299_792_458.0
 
 
 def philox(counter: Sequence[int], key: Sequence[int]) -> tuple[int, int, int, int]:
-    """Philox4x32-10 (Salmon et al., SC'11): four 32-bit words from a counter of four words and a key of two."""
+    """Philox4x32-10 (Salmon et al., SC'11): four 32-bit words of four counter and two key words."""
     a, b, c, d = counter
     left, right = key
     for _ in range(10):
@@ -34,7 +35,9 @@ def philox(counter: Sequence[int], key: Sequence[int]) -> tuple[int, int, int, i
     return a, b, c, d
 
 
-def words(seed: int, stream: int, index: int, group: int = 0, t: int = 0) -> tuple[int, int, int, int]:
+def words(
+    seed: int, stream: int, index: int, group: int = 0, t: int = 0
+) -> tuple[int, int, int, int]:
     """The block of one item of a stream, keyed by the episode seed; t is taken modulo 2^32."""
     return philox((index, group, t % 2**32, stream), (seed % 2**32, seed // 2**32))
 
@@ -45,7 +48,7 @@ def uniform(word: int) -> float:
 
 
 def coarse_uniform(word: int) -> float:
-    """The centre of the word's cell among 2^23 cells of (0, 1), the most that float32 tells apart everywhere."""
+    """The centre of the word's cell among 2^23 cells of (0, 1), all exact in float32."""
     return (word // 2**9 + 0.5) / 2**23
 
 
@@ -63,8 +66,10 @@ def policy_uniforms(seed: int, t: int, stream: int, n: int) -> list[float]:
 # --- Once per episode ---
 
 
-def place(seed: int, stream: int, index: int, obstacles: Sequence[Point], distance: float, side: float) -> Point:
-    """The first of a sequence of uniform positions that is farther than `distance` from every obstacle."""
+def draw_position(
+    seed: int, stream: int, index: int, obstacles: Sequence[Point], distance: float, side: float
+) -> Point:
+    """The first of the uniform positions that is farther than `distance` from every obstacle."""
     for attempt in itertools.count():
         first, second, _, _ = words(seed, stream, index, attempt)
         point = side * uniform(first), side * uniform(second)
@@ -73,12 +78,14 @@ def place(seed: int, stream: int, index: int, obstacles: Sequence[Point], distan
     raise AssertionError
 
 
-def deploy(seed: int, n_aps: int, n_ues: int, side: float, d0: float, d1: float) -> tuple[list[Point], list[Point]]:
+def deploy(
+    seed: int, n_aps: int, n_ues: int, side: float, d0: float, d1: float
+) -> tuple[list[Point], list[Point]]:
     """Eqs. 1 and 2: APs more than d0 from each other, UEs more than d1 from every AP."""
     aps: list[Point] = []
     for i in range(n_aps):
-        aps.append(place(seed, AP_POSITION, i, aps, d0, side))
-    return aps, [place(seed, UE_POSITION, j, aps, d1, side) for j in range(n_ues)]
+        aps.append(draw_position(seed, AP_POSITION, i, aps, d0, side))
+    return aps, [draw_position(seed, UE_POSITION, j, aps, d1, side) for j in range(n_ues)]
 
 
 def heading(seed: int, j: int) -> float:
@@ -87,14 +94,20 @@ def heading(seed: int, j: int) -> float:
 
 
 def shadowing_db(seed: int, i: int, j: int, std_db: float) -> float:
-    """Log-normal shadowing of link (i, j): Box-Muller, of whose block APs 4k ... 4k + 3 take one normal each."""
+    """Log-normal shadowing of link (i, j) by Box-Muller; APs 4k ... 4k + 3 share a random block."""
     block = words(seed, SHADOWING, j, i // 4)
     u, v = (uniform(word) for word in block[i % 4 // 2 * 2 :][:2])
     turn = math.cos(2 * math.pi * v) if i % 2 == 0 else math.sin(2 * math.pi * v)
     return std_db * math.sqrt(-2 * math.log(u)) * turn
 
 
-def path_loss_db(distance: float, d1: float, intercept_db: float = 15.3, slope_db: float = 37.6, wall_db: float = 10.0) -> float:
+def path_loss_db(
+    distance: float,
+    d1: float,
+    intercept_db: float = 15.3,
+    slope_db: float = 37.6,
+    wall_db: float = 10.0,
+) -> float:
     """Eq. 4: 15.3 + 37.6 log10(d) + 10 dB, d never below d1."""
     return intercept_db + slope_db * math.log10(max(distance, d1)) + wall_db
 
@@ -104,8 +117,10 @@ def noise_dbm(psd_dbm_hz: float, bandwidth_hz: float, figure_db: float) -> float
     return psd_dbm_hz + 10 * math.log10(bandwidth_hz) + figure_db
 
 
-def large_scale_gain(power_dbm: float, noise_power_dbm: float, loss_db: float, shadowing: float) -> float:
-    """Received power over noise without fading, linear; shadowing in dB, positive where it helps."""
+def large_scale_gain(
+    power_dbm: float, noise_power_dbm: float, loss_db: float, shadowing: float
+) -> float:
+    """Received power over noise without fading, linear; positive shadowing in dB raises it."""
     return float(10 ** ((power_dbm - loss_db + shadowing - noise_power_dbm) / 10))
 
 
@@ -135,7 +150,8 @@ def iid_fading(seed: int, i: int, j: int, t: int) -> float:
 def plane_waves(seed: int, link: int, doppler_turns: float) -> list[Wave]:
     """(amplitude, phase at t = 0, phase advance per step) of a link's plane waves, phases in turns.
 
-    Directions are evenly spaced from a random first one; weights are complex Gaussian of variance 1 / N_WAVES.
+    Directions are evenly spaced from a random first one; weights are complex Gaussian, of variance
+    1 / N_WAVES.
     """
     offset = uniform(words(seed, PLANE_WAVES, link, 0, 1)[0])
     waves = []
@@ -203,7 +219,7 @@ def pf_ratio(new_rate: float, average: float) -> float:
 
 
 def candidates(ratios: Sequence[float], association: Sequence[int], ap: int, n: int) -> list[int]:
-    """The AP's n UEs of highest PF ratio, best first, ties to the lower index, filled up with -1."""
+    """The AP's n UEs of highest PF ratio, best first, ties to the lower index, -1 where missing."""
     own = [ue for ue, serving in enumerate(association) if serving == ap]
     best = sorted(own, key=lambda ue: (-ratios[ue], ue))[:n]
     return best + [-1] * (n - len(best))
@@ -211,17 +227,32 @@ def candidates(ratios: Sequence[float], association: Sequence[int], ap: int, n: 
 
 def reward(all_rates: Sequence[float], averages: Sequence[float], exponent: float) -> float:
     """Eq. 16: the sum of w^lambda C, w from before the step."""
-    return sum(float(weight(average) ** exponent) * new_rate for new_rate, average in zip(all_rates, averages, strict=True))
+    return sum(
+        float(weight(average) ** exponent) * new_rate
+        for new_rate, average in zip(all_rates, averages, strict=True)
+    )
 
 
 def utility(average: float, exponent: float) -> float:
     """Alpha-fair utility of a long-term rate, alpha = lambda."""
-    return math.log(average) if exponent == 1 else math.exp((1 - exponent) * math.log(average)) / (1 - exponent)
+    return (
+        math.log(average)
+        if exponent == 1
+        else math.exp((1 - exponent) * math.log(average)) / (1 - exponent)
+    )
 
 
-def utility_growth(before: Sequence[float], after: Sequence[float], exponent: float, eta: float) -> float:
+def utility_growth(
+    before: Sequence[float], after: Sequence[float], exponent: float, eta: float
+) -> float:
     """The reward `utility`: how much the users' utility grew in a step, over eta."""
-    return sum(utility(new, exponent) - utility(old, exponent) for old, new in zip(before, after, strict=True)) / eta
+    return (
+        sum(
+            utility(new, exponent) - utility(old, exponent)
+            for old, new in zip(before, after, strict=True)
+        )
+        / eta
+    )
 
 
 def turn_holder(association: Sequence[int], n_aps: int, t: int, turns: str) -> int:
@@ -230,8 +261,11 @@ def turn_holder(association: Sequence[int], n_aps: int, t: int, turns: str) -> i
     return circle[t % len(circle)]
 
 
-def told(value: float, low: float, high: float, bits: int) -> float:
-    """The middle of the value's cell among 2^bits equal cells from low to high; values outside are in the outermost cells."""
+def quantised(value: float, low: float, high: float, bits: int) -> float:
+    """The middle of the value's cell among 2^bits equal cells from low to high.
+
+    Values outside are in the outermost cells.
+    """
     width: float = (high - low) / 2**bits
     cell: int = min(max(math.floor((value - low) / width), 0), 2**bits - 1)
     return low + (cell + 0.5) * width
@@ -242,10 +276,13 @@ def clip(x: float, low: float, high: float) -> float:
     return min(max(x, low), high)
 
 
-def observation(slots: Sequence[int], ratios: Sequence[float], averages: Sequence[float], floor: float) -> list[float]:
-    """(log10 SINR, log10 w) of each candidate within the space's bounds, an empty slot at the lower ones.
+def observation(
+    slots: Sequence[int], ratios: Sequence[float], averages: Sequence[float], floor: float
+) -> list[float]:
+    """(log10 SINR, log10 w) of each candidate within the bounds; empty slots hold the lower ones.
 
-    SINR lies in 1e-6 ... 1e12; weights between one over the rate at that highest SINR and one over the floor.
+    SINR lies in 1e-6 ... 1e12, weights between one over the rate at that highest SINR and one over
+    the floor.
     """
     lowest, highest = -math.log10(rate(1e12)), -math.log10(floor)
     seen = []
@@ -259,8 +296,13 @@ def observation(slots: Sequence[int], ratios: Sequence[float], averages: Sequenc
 
 
 def measurements(ue: int, gains: Sequence[Sequence[float]]) -> list[float]:
-    """log10 of a candidate's gains from all APs within the space's bounds, an empty slot at the lower one; gains[i][j] is linear."""
-    return [-6.0 if ue == -1 or row[ue] == 0 else clip(math.log10(row[ue]), -6, 12) for row in gains]
+    """log10 of a candidate's gains from all APs within the bounds; gains[i][j] is linear.
+
+    An empty slot holds the lower bound.
+    """
+    return [
+        -6.0 if ue == -1 or row[ue] == 0 else clip(math.log10(row[ue]), -6, 12) for row in gains
+    ]
 
 
 # --- Key performance indicators of an episode ---
@@ -296,7 +338,7 @@ def jain(ue_rates: Sequence[float]) -> float:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which a share of the values lies, interpolated linearly between the two nearest ranks."""
+    """The value below which a share of the values lies, by linear interpolation between ranks."""
     ordered, place_among = sorted(values), share * (len(values) - 1)
     below = min(math.floor(place_among), len(values) - 2) if len(values) > 1 else 0
     above = min(below + 1, len(values) - 1)
@@ -308,7 +350,10 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 def greedy(slots: Sequence[Sequence[int]], ratios: Sequence[float]) -> list[int]:
     """The candidate of highest SINR at each AP, ties to the better PF ratio."""
-    return [max((ue for ue in own if ue != -1), key=lambda ue: ratios[ue], default=SILENT) for own in slots]
+    return [
+        max((ue for ue in own if ue != -1), key=lambda ue: ratios[ue], default=SILENT)
+        for own in slots
+    ]
 
 
 def proportional_fair(slots: Sequence[Sequence[int]]) -> list[int]:
@@ -330,37 +375,67 @@ def network_tdm(association: Sequence[int], n_aps: int, t: int) -> list[int]:
 
 def longest_waiting(slots: Sequence[int], last_served: Sequence[int]) -> int:
     """The candidate served longest ago, ties to the lower index."""
-    return min((ue for ue in slots if ue != -1), key=lambda ue: (last_served[ue], ue), default=SILENT)
+    return min(
+        (ue for ue in slots if ue != -1), key=lambda ue: (last_served[ue], ue), default=SILENT
+    )
 
 
-def itlinq(slots: Sequence[Sequence[int]], ratios: Sequence[float], gain: Matrix, tolerance_db: float, exponent: float) -> list[int]:
-    """APs join by descending best PF ratio where interference caused and suffered stays within M SNR^exponent."""
+def itlinq(
+    slots: Sequence[Sequence[int]],
+    ratios: Sequence[float],
+    gain: Matrix,
+    tolerance_db: float,
+    exponent: float,
+) -> list[int]:
+    """APs join by descending best PF ratio where interference stays within M SNR^exponent.
+
+    It counts both ways: caused and suffered.
+    """
     active: dict[int, int] = {}
-    for i in sorted((i for i in range(len(slots)) if slots[i][0] != -1), key=lambda i: (-ratios[slots[i][0]], i)):
+    for i in sorted(
+        (i for i in range(len(slots)) if slots[i][0] != -1), key=lambda i: (-ratios[slots[i][0]], i)
+    ):
         for ue in (ue for ue in slots[i] if ue != -1):
             suffered = [gain[k][ue] for k in active]
             caused = [gain[i][other] for other in active.values()]
-            if max(suffered + caused, default=0.0) <= 10 ** (tolerance_db / 10) * gain[i][ue] ** exponent:
+            if (
+                max(suffered + caused, default=0.0)
+                <= 10 ** (tolerance_db / 10) * gain[i][ue] ** exponent
+            ):
                 active[i] = ue
                 break
     return [active.get(i, SILENT) for i in range(len(slots))]
 
 
-def weighted_sum(served: Sequence[int], gain: Matrix, averages: Sequence[float], exponent: float) -> float:
+def weighted_sum(
+    served: Sequence[int], gain: Matrix, averages: Sequence[float], exponent: float
+) -> float:
     """Eq. 15's objective, sum of w^lambda C."""
     return reward(rates(gain, served), averages, exponent)
 
 
-def max_weight(slots: Sequence[Sequence[int]], gain: Matrix, averages: Sequence[float], exponent: float) -> float:
+def max_weight(
+    slots: Sequence[Sequence[int]], gain: Matrix, averages: Sequence[float], exponent: float
+) -> float:
     """Eq. 15: the objective's largest value over every joint action of candidates and silence."""
     choices = [[ue for ue in own if ue != -1] + [SILENT] for own in slots]
-    return max(weighted_sum(served, gain, averages, exponent) for served in itertools.product(*choices))
+    return max(
+        weighted_sum(served, gain, averages, exponent) for served in itertools.product(*choices)
+    )
 
 
 def greedy_max_weight(
-    slots: Sequence[Sequence[int]], gain: Matrix, averages: Sequence[float], exponent: float, starts: int, improvement: float = 1e-9
+    slots: Sequence[Sequence[int]],
+    gain: Matrix,
+    averages: Sequence[float],
+    exponent: float,
+    starts: int,
+    improvement: float = 1e-9,
 ) -> list[int]:
-    """Eq. 15 by greedy insertion and local search from each of the best links alone; the best local optimum, ties to the first found."""
+    """Eq. 15 by greedy insertion and local search from each of the best links alone.
+
+    The best local optimum counts, ties to the first found.
+    """
 
     def value(served: Sequence[int]) -> float:
         return weighted_sum(served, gain, averages, exponent)
@@ -373,7 +448,13 @@ def greedy_max_weight(
     best = silence
     for served in sorted(links, key=value, reverse=True)[:starts]:
         while True:
-            joined = [changed(served, ap, ue) for ap, own in enumerate(slots) if served[ap] == SILENT for ue in own if ue != SILENT]
+            joined = [
+                changed(served, ap, ue)
+                for ap, own in enumerate(slots)
+                if served[ap] == SILENT
+                for ue in own
+                if ue != SILENT
+            ]
             better = max(joined, key=value, default=silence)
             if value(better) <= value(served) * (1 + improvement):
                 break
@@ -382,7 +463,13 @@ def greedy_max_weight(
         while served != before:
             before = served
             for ap, own in enumerate(slots):
-                better = max((changed(served, ap, ue) for ue in [ue for ue in own if ue != SILENT] + [SILENT]), key=value)
+                better = max(
+                    (
+                        changed(served, ap, ue)
+                        for ue in [ue for ue in own if ue != SILENT] + [SILENT]
+                    ),
+                    key=value,
+                )
                 if value(better) > value(served) * (1 + improvement):
                     served = better
         if value(served) > value(best) * (1 + improvement):

@@ -1,4 +1,4 @@
-"""A slow plain twin of a learner's loss: one seed, transition, head and critic at a time, gradients by autograd."""
+"""A slow reference implementation of a learner's loss, with gradients by autograd."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from marl import Learner
-from marl.transitions import Transitions
+from marl.data.transitions import Transitions
 
 
 class NaiveLearner:
-    """The s-th seed of a learner, in float64. `parameters` are leaves (role, head, layer) to differentiate by.
+    """The s-th seed of a learner, in float64.
 
-    Roles are numbered as `Learner` documents: critics, the actor, target critics.
+    `parameters` are the leaves to differentiate by, indexed by role and head in each layer. Roles
+    are numbered as `Learner` documents: critics, the actor, target critics.
     """
 
     def __init__(self, learner: Learner, s: int) -> None:
@@ -24,32 +25,60 @@ class NaiveLearner:
         self.n_heads = 1 if self.config.paradigm == "c" else self.team.n_agents
         self.shift, self.scale = learner.shift[s, 0].double(), learner.scale[s, 0].double()
         self.log_temperature = learner.log_temperature.detach()[s].double().requires_grad_()
-        self.parameters = [[layer[0].detach()[:, s].double(), layer[1].detach()[:, s, :, 0].double()] for layer in learner.layers]
+        self.parameters = [
+            [layer[0].detach()[:, s].double(), layer[1].detach()[:, s, :, 0].double()]
+            for layer in learner.layers
+        ]
         for layer in self.parameters:
             for tensor in layer:
                 tensor.requires_grad_()
         self.critics = range(0 if self.config.algorithm == "bc" else self.config.n_critics)
         self.actor = len(self.critics)
-        self.targets = [len(self.critics) + (self.config.algorithm != "dqn") + c for c in self.critics]
+        self.targets = [
+            len(self.critics) + (self.config.algorithm != "dqn") + c for c in self.critics
+        ]
 
     def loss(self, batch: Transitions) -> Tensor:
         """The mean over the batch of all that is minimised."""
-        rows = [Transitions(*(field[self._s, b] for field in batch)) for b in range(batch.reward.shape[1])]
+        rows = [
+            Transitions(*(field[self._s, b] for field in batch))
+            for b in range(batch.reward.shape[1])
+        ]
         return torch.stack([self._row_loss(row) for row in rows]).mean()
 
     def _row_loss(self, row: Transitions) -> Tensor:
         config, zero = self.config, torch.zeros((), dtype=torch.float64)
         if config.algorithm == "bc":
-            return sum((-self._log_policy(k, row)[self._place(k, row)] for k in range(self.n_heads)), zero)
-        groups = [list(range(self.n_heads))] if config.paradigm == "ctde" else [[k] for k in range(self.n_heads)]
+            return sum(
+                (-self._log_policy(k, row)[self._place(k, row)] for k in range(self.n_heads)), zero
+            )
+        groups = (
+            [list(range(self.n_heads))]
+            if config.paradigm == "ctde"
+            else [[k] for k in range(self.n_heads)]
+        )
         total = zero
         for c in self.critics:
             for group in groups:
-                follows = torch.stack([self._next_values(k, row) for k in group]).sum(0).min().detach()
-                target = config.reward_scale * row.reward + (0 if row.terminated else config.discount * follows)
-                total = total + self._td(sum((self._taken(c, k, row) for k in group), zero) - target)
-            penalty = sum((torch.logsumexp(self._q(c, k, row), 0) - self._taken(c, k, row) for k in range(self.n_heads)), zero)
-            total = total + config.cql_alpha * penalty / (1 if config.cql_reduction == "sum" else self.n_heads)
+                follows = (
+                    torch.stack([self._next_values(k, row) for k in group]).sum(0).min().detach()
+                )
+                target = config.reward_scale * row.reward + (
+                    0 if row.terminated else config.discount * follows
+                )
+                total = total + self._td(
+                    sum((self._taken(c, k, row) for k in group), zero) - target
+                )
+            penalty = sum(
+                (
+                    torch.logsumexp(self._q(c, k, row), 0) - self._taken(c, k, row)
+                    for k in range(self.n_heads)
+                ),
+                zero,
+            )
+            total = total + config.cql_alpha * penalty / (
+                1 if config.cql_reduction == "sum" else self.n_heads
+            )
         if config.algorithm == "sac":
             total = total + sum((self._actor_loss(k, row) for k in range(self.n_heads)), zero)
         return total
@@ -65,11 +94,16 @@ class NaiveLearner:
         loss = (log_policy.exp() * (temperature.detach() * log_policy - q)).sum()
         if self.config.automatic_temperature:
             entropy = -(log_policy.exp() * log_policy).sum().detach()
-            loss = loss + temperature * (entropy - self.config.entropy_ratio * torch.tensor(float(len(log_policy))).log())
+            loss = loss + temperature * (
+                entropy - self.config.entropy_ratio * torch.tensor(float(len(log_policy))).log()
+            )
         return loss
 
     def _next_values(self, k: int, row: Transitions) -> Tensor:
-        """What each target critic says a head's next state is worth; lone heads go by the smallest critic, action by action."""
+        """Values of a head's next state, one for each target critic.
+
+        Outside ctde there is one value: that of the smallest critic of each action.
+        """
         after = row._replace(observation=row.next_observation, mask=row.next_mask)
         judged = torch.stack([self._q(c, k, after) for c in self.targets])
         if self.config.paradigm != "ctde":
@@ -77,12 +111,18 @@ class NaiveLearner:
         if self.config.algorithm == "sac":
             log_policy = self._log_policy(k, after)
             entropy = -(log_policy.exp() * log_policy).sum()
-            return (log_policy.exp() * judged).sum(-1) + (self.log_temperature[k].exp() * entropy if self.config.soft_backup else 0)
+            return (log_policy.exp() * judged).sum(-1) + (
+                self.log_temperature[k].exp() * entropy if self.config.soft_backup else 0
+            )
         choosers = self.critics if self.config.double_q else self.targets
         return judged[:, self._preference(choosers, k, after).argmax()]
 
     def _preference(self, roles: Sequence[int], k: int, row: Transitions) -> Tensor:
-        """What actions are chosen by: the smallest critic, or the mean where only sums over heads have a meaning."""
+        """The values that actions are chosen by.
+
+        They are those of the smallest critic; in ctde, where only sums over heads have a meaning,
+        the mean over the critics.
+        """
         values = torch.stack([self._q(c, k, row) for c in roles])
         return values.mean(0) if self.config.paradigm == "ctde" else values.min(0).values
 
@@ -90,7 +130,9 @@ class NaiveLearner:
 
     def _q(self, role: int, k: int, row: Transitions) -> Tensor:
         """Outputs of a network for its legal actions alone."""
-        seen = ((row.observation.double() - self.shift) * self.scale)[slice(None) if self.config.paradigm == "c" else k].flatten()
+        seen = ((row.observation.double() - self.shift) * self.scale)[
+            slice(None) if self.config.paradigm == "c" else k
+        ].flatten()
         for depth, (weights, biases) in enumerate(self.parameters):
             seen = (seen.relu() if depth else seen) @ weights[role, k] + biases[role, k]
         return seen[self._legal(k, row)]
@@ -103,10 +145,18 @@ class NaiveLearner:
 
     def _legal(self, k: int, row: Transitions) -> list[int]:
         if self.config.paradigm == "c":
-            return [j for j, action in enumerate(self.joint) if all(row.mask[i, a] for i, a in enumerate(action))]
+            return [
+                j
+                for j, action in enumerate(self.joint)
+                if all(row.mask[i, a] for i, a in enumerate(action))
+            ]
         return [a for a in range(self.team.n_actions) if row.mask[k, a]]
 
     def _place(self, k: int, row: Transitions) -> int:
         """Where the chosen action stands among the legal ones."""
-        chosen = self.joint.index(tuple(row.action.tolist())) if self.config.paradigm == "c" else int(row.action[k])
+        chosen = (
+            self.joint.index(tuple(row.action.tolist()))
+            if self.config.paradigm == "c"
+            else int(row.action[k])
+        )
         return self._legal(k, row).index(chosen)

@@ -1,4 +1,4 @@
-"""Playing episodes under given actions, and comparing what they return to the last bit."""
+"""Play episodes under given actions, and compare their outputs to the last bit."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CONFIGS: dict[str, RRMConfig] = {
 
 
 def random_actions(config: RRMConfig, num_envs: int, seed: int = 0) -> NDArray[np.int64]:
-    """(T, B, I) actions of whole episodes, masked ones among them."""
+    """Random actions (T, B, I) of whole episodes, including masked ones."""
     shape = (config.episode_length, num_envs, config.n_aps)
     return np.random.default_rng(seed).integers(config.n_actions, size=shape)
 
@@ -37,7 +37,10 @@ def named(env: Any, actions: NDArray[np.int64]) -> dict[str, int]:
 
 
 def play(env: Any, actions: NDArray[np.int64], seed: int | None = None) -> list[Any]:
-    """Copies of everything one episode of a parallel environment returns under (T, I) actions, `reset` first."""
+    """Copies of all that a parallel environment returns in one episode, `reset` first.
+
+    `actions` has shape (T, I).
+    """
     frames: list[Any] = [copy.deepcopy((*env.reset(seed=seed), env.state()))]
     for row in actions:
         frames.append(copy.deepcopy((*env.step(named(env, row)), env.state(), env.agents)))  # noqa: PERF401 (steps have an order)
@@ -45,7 +48,7 @@ def play(env: Any, actions: NDArray[np.int64], seed: int | None = None) -> list[
 
 
 def assert_identical(left: Any, right: Any) -> None:
-    """Equal structure, types, shapes and bits."""
+    """Assert equal structure, types, shapes and bits."""
     assert type(left) is type(right)
     if isinstance(left, dict):
         assert list(left) == list(right)

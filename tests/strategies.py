@@ -22,8 +22,9 @@ def configs(draw: st.DrawFn, /, **fixed: Any) -> RRMConfig:
 
     Most fields take one of a few telling values: ranges would be explored mostly at their ends.
 
-    Distances are kept to what rejection sampling finds quickly: discs of diameter d0 around the APs cover under 30 % of the
-    square, and so do discs of radius d1. Users move up to 5 m a step, on the smallest square its whole side.
+    Distances are such that rejection sampling is quick: discs of diameter d0 around the APs cover
+    under 30 % of the square, and so do discs of radius d1. Users move up to 5 m a step, which is
+    the side of the smallest square.
     """
 
     def choose(name: str, strategy: st.SearchStrategy[Any]) -> Any:
@@ -52,9 +53,15 @@ def configs(draw: st.DrawFn, /, **fixed: Any) -> RRMConfig:
         "message_bits": choose("message_bits", st.just(16)),
     }
     spacing = values["area_side_m"] / math.sqrt(values["n_aps"])
-    values["min_ap_distance_m"] = choose("min_ap_distance_m", st.sampled_from([0.0, 0.2 * spacing, 0.6 * spacing]))
-    values["min_ue_distance_m"] = choose("min_ue_distance_m", st.sampled_from([0.01, 0.1 * spacing, 0.3 * spacing]))
-    return RRMConfig(**{**values, **{name: value for name, value in fixed.items() if name not in values}})
+    values["min_ap_distance_m"] = choose(
+        "min_ap_distance_m", st.sampled_from([0.0, 0.2 * spacing, 0.6 * spacing])
+    )
+    values["min_ue_distance_m"] = choose(
+        "min_ue_distance_m", st.sampled_from([0.01, 0.1 * spacing, 0.3 * spacing])
+    )
+    return RRMConfig(
+        **{**values, **{name: value for name, value in fixed.items() if name not in values}}
+    )
 
 
 def random_service(network: Network, generator: np.random.Generator) -> NDArray[np.int64]:
@@ -67,7 +74,9 @@ def random_service(network: Network, generator: np.random.Generator) -> NDArray[
 
 def random_actions(network: Network, generator: np.random.Generator) -> NDArray[np.int64]:
     """(B, I) actions, legal or masked."""
-    return generator.integers(network.config.n_actions, size=(network.num_envs, network.config.n_aps))
+    return generator.integers(
+        network.config.n_actions, size=(network.num_envs, network.config.n_aps)
+    )
 
 
 def reset_network(config: RRMConfig, seed: int, num_envs: int = 1, num_threads: int = 1) -> Network:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,11 @@ from pettingzoo import ParallelEnv
 from safetensors.torch import load_file
 from torch import Tensor
 
-import marl.study
 from baselines import RandomWalk
 from marl import Dataset, Heads, LearnerConfig, Policy, Team, TrainingConfig, collect, train
 from marl.__main__ import main
-from marl.networks import initialise, layer_sizes
-from marl.study import Scale, Study
+from marl.environment import Environment
+from marl.learner.networks import initialise, layer_sizes
 from rrm_env import RRMConfig
 
 SMALL = RRMConfig(n_aps=2, n_ues=6, n_candidates=2, episode_length=10)
@@ -35,14 +33,16 @@ EVALUATION = 2**30
 
 
 class Unlike(ParallelEnv[str, Any, int]):  # type: ignore[misc] # published without type hints
-    """Two agents that differ in observation size, action count, masks and rewards; refuses illegal actions.
+    """Two agents that differ in observation size, action count, masks and rewards.
 
-    An episode lasts 3 or 4 steps and ends by termination where its last actions are even in sum, else by truncation. The first
-    feature of every observation is the seed of the last seeded reset, counted from `EVALUATION` on where it is beyond (float32
-    holds no larger integers), so that a recording tells how to repeat it.
+    It refuses illegal actions. An episode lasts 3 or 4 steps. It terminates if the sum of its last
+    actions is even, and is truncated otherwise. The first feature of every observation is the seed
+    of the last seeded reset, so that a recording tells how to repeat it. Seeds from `EVALUATION` on
+    are counted from there, since float32 holds no larger integers.
 
     Args:
-        masks: where masks are given: in "infos", in "observations" or "nowhere" (and then every action is legal).
+        masks: where masks are given: in "infos", in "observations" or "nowhere", and then every
+            action is legal.
     """
 
     def __init__(self, masks: str = "infos") -> None:
@@ -62,7 +62,9 @@ class Unlike(ParallelEnv[str, Any, int]):  # type: ignore[misc] # published with
         features = Box(-np.inf, np.inf, (self._features[agent],), np.float32)
         if self._masks != "observations":
             return features
-        return Dict({"observation": features, "action_mask": Box(0, 1, (self._actions[agent],), np.int8)})
+        return Dict(
+            {"observation": features, "action_mask": Box(0, 1, (self._actions[agent],), np.int8)}
+        )
 
     def observation_space(self, agent: str) -> Space[Any]:
         """As PettingZoo's."""
@@ -72,7 +74,9 @@ class Unlike(ParallelEnv[str, Any, int]):  # type: ignore[misc] # published with
         """As PettingZoo's."""
         return self._action_spaces[agent]
 
-    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict[str, Any], dict[str, Any]]:  # noqa: ARG002
+    def reset(
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
         """As PettingZoo's."""
         if seed is not None:
             self._seed, self._generator = seed, np.random.default_rng(seed)
@@ -90,19 +94,34 @@ class Unlike(ParallelEnv[str, Any, int]):  # type: ignore[misc] # published with
         observations, infos = self._see()
         if over:
             self.agents = []
-        ends = [dict.fromkeys(self.possible_agents, bool(over and kind)) for kind in (even, not even)]
+        ends = [
+            dict.fromkeys(self.possible_agents, bool(over and kind)) for kind in (even, not even)
+        ]
         return observations, rewards, *ends, infos
 
     def _see(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Observations and infos, the last agent first: order must not matter."""
+        """Observations and infos, the last agent first, since order must not matter."""
         observations, infos = {}, {}
         self.legal: dict[str, NDArray[np.int8]] = {}
         for agent in reversed(self.possible_agents):
             mask = self._generator.random(self._actions[agent]) < 0.5
             mask[self._generator.integers(len(mask))] = True
-            self.legal[agent] = np.ones(len(mask), np.int8) if self._masks == "nowhere" else mask.astype(np.int8)
-            seen = np.array([self._seed % EVALUATION, self._t, *self._generator.random(self._features[agent] - 2)], np.float32)
-            observations[agent] = {"observation": seen, "action_mask": self.legal[agent]} if self._masks == "observations" else seen
+            self.legal[agent] = (
+                np.ones(len(mask), np.int8) if self._masks == "nowhere" else mask.astype(np.int8)
+            )
+            seen = np.array(
+                [
+                    self._seed % EVALUATION,
+                    self._t,
+                    *self._generator.random(self._features[agent] - 2),
+                ],
+                np.float32,
+            )
+            observations[agent] = (
+                {"observation": seen, "action_mask": self.legal[agent]}
+                if self._masks == "observations"
+                else seen
+            )
             infos[agent] = {"action_mask": self.legal[agent]} if self._masks == "infos" else {}
         return observations, infos
 
@@ -119,15 +138,17 @@ class Match(ParallelEnv[str, Any, int]):  # type: ignore[misc] # published witho
         self._generator = np.random.default_rng()
         self._target = 0
 
-    def observation_space(self, agent: str) -> Space[Any]:  # noqa: ARG002
+    def observation_space(self, agent: str) -> Space[Any]:
         """As PettingZoo's."""
         return self._observation_space
 
-    def action_space(self, agent: str) -> Space[Any]:  # noqa: ARG002
+    def action_space(self, agent: str) -> Space[Any]:
         """As PettingZoo's."""
         return self._action_space
 
-    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict[str, Any], dict[str, Any]]:  # noqa: ARG002
+    def reset(
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
         """As PettingZoo's."""
         if seed is not None:
             self._generator = np.random.default_rng(seed)
@@ -144,17 +165,27 @@ class Match(ParallelEnv[str, Any, int]):  # type: ignore[misc] # published witho
 
     def _see(self) -> tuple[dict[str, Any], dict[str, Any]]:
         seen = np.eye(3, dtype=np.float32)[self._target]
-        return {agent: seen.copy() for agent in self.possible_agents}, {agent: {} for agent in self.possible_agents}
+        return {agent: seen.copy() for agent in self.possible_agents}, {
+            agent: {} for agent in self.possible_agents
+        }
 
 
 # --- Datasets and policies ---
 
 
 def arrays(n: int = 6, team: Team = Team(2, 3, 4), seed: int = 0) -> dict[str, Any]:  # noqa: B008 - frozen
-    """The tensors of a valid dataset of random numbers; action 0 is always legal and the reward counts the transitions."""
+    """The tensors of a valid dataset of random numbers.
+
+    Action 0 is always legal, and the reward numbers the transitions.
+    """
     generator = torch.Generator().manual_seed(seed)
     seen, masked = (n, team.n_agents, team.n_features), (n, team.n_agents, team.n_actions)
-    masks = [(torch.rand(masked, generator=generator) < 0.6).to(torch.uint8).index_fill(2, torch.tensor([0]), 1) for _ in range(2)]
+    masks = [
+        (torch.rand(masked, generator=generator) < 0.6)
+        .to(torch.uint8)
+        .index_fill(2, torch.tensor([0]), 1)
+        for _ in range(2)
+    ]
     likely = torch.rand(masked, generator=generator) + masks[0]
     flags = torch.randint(3, (n,), generator=generator)
     return {
@@ -171,8 +202,10 @@ def arrays(n: int = 6, team: Team = Team(2, 3, 4), seed: int = 0) -> dict[str, A
 
 
 def episodes(dataset: Dataset, length: int) -> list[slice]:
-    """Rows of each episode, the last one perhaps cut."""
-    return [slice(start, min(start + length, len(dataset))) for start in range(0, len(dataset), length)]
+    """The rows of each episode; the last one may be cut."""
+    return [
+        slice(start, min(start + length, len(dataset))) for start in range(0, len(dataset), length)
+    ]
 
 
 def described(name: str = "someone", environment: str = "somewhere") -> dict[str, Any]:
@@ -186,13 +219,20 @@ def made_up(n: int = 6, seed: int = 0, **metadata: str) -> Dataset:
     return Dataset(**arrays(n, seed=seed), metadata=described(**metadata))
 
 
-def random_policy(team: Team, config: LearnerConfig | None = None, seed: int = 0, **options: Any) -> Policy:
+def random_policy(
+    team: Team, config: LearnerConfig | None = None, seed: int = 0, **options: Any
+) -> Policy:
     """A policy of random networks."""
     config = LearnerConfig(hidden_sizes=(16,)) if config is None else config
     heads = Heads(config.paradigm, team, config.common_features)
     n_roles = (0 if config.algorithm == "bc" else config.n_critics) + (config.algorithm != "dqn")
     shared = config.share_parameters
-    layers = initialise(layer_sizes(heads.n_inputs, config.hidden_sizes, heads.n_actions), n_roles, [seed], 1 if shared else heads.n_heads)
+    layers = initialise(
+        layer_sizes(heads.n_inputs, config.hidden_sizes, heads.n_actions),
+        n_roles,
+        [seed],
+        1 if shared else heads.n_heads,
+    )
     shape = 1, 1, 1 if shared else team.n_agents, team.n_features
     shift, scale = torch.zeros(shape), torch.ones(shape)
     return Policy(config, team, layers, shift, scale, **options)
@@ -203,57 +243,72 @@ def random_policy(team: Team, config: LearnerConfig | None = None, seed: int = 0
 
 def small_learner(**changes: Any) -> LearnerConfig:
     """A learner for a few updates."""
-    small = {"hidden_sizes": (16,), "batch_size": 8, "replay_capacity": 60, "learning_starts": 16, "exploration_updates": 15}
+    small = {
+        "hidden_sizes": (16,),
+        "batch_size": 8,
+        "replay_capacity": 60,
+        "learning_starts": 16,
+        "exploration_updates": 15,
+    }
     return LearnerConfig(**{**small, **changes})
 
 
 def small_training(**changes: Any) -> TrainingConfig:
-    """Twenty updates with every kind of record."""
-    small = {"updates": 20, "log_every": 5, "evaluate_every": 10, "checkpoint_every": 10, "evaluation_episodes": 2, "envs_per_seed": 2}
+    """A configuration of twenty updates with every kind of record."""
+    small = {
+        "updates": 20,
+        "log_every": 5,
+        "evaluate_every": 10,
+        "checkpoint_every": 10,
+        "evaluation_episodes": 2,
+        "envs_per_seed": 2,
+    }
     return TrainingConfig(**{**small, **changes})
 
 
-def trained(run: Path, learner: dict[str, Any] | None = None, training: dict[str, Any] | None = None, **options: Any) -> Path:
-    """A small run, in the network `SMALL` where nothing else is given."""
-    if "make" not in options:
-        options = {"network": SMALL, **options}
-    return train(run, small_learner(**(learner or {})), small_training(**(training or {})), **options)
+def trained(
+    run: Path,
+    learner: dict[str, Any] | None = None,
+    training: dict[str, Any] | None = None,
+    **options: Any,
+) -> Path:
+    """Train a small run, in the network `SMALL` if no environment is given."""
+    options = {"environment": SMALL, **options}
+    return train(
+        run, small_learner(**(learner or {})), small_training(**(training or {})), **options
+    )
 
 
 def records(run: Path) -> list[dict[str, Any]]:
-    """The log, without the time it took."""
+    """The entries of the log, without times."""
     lines = (run / "log.jsonl").read_text().splitlines()
-    return [{key: value for key, value in json.loads(line).items() if key != "seconds"} for line in lines]
+    return [
+        {key: value for key, value in json.loads(line).items() if key != "seconds"}
+        for line in lines
+    ]
 
 
 def checkpoint(run: Path) -> dict[str, Tensor]:
-    """Every tensor of the learner, as the run left them."""
+    """The tensors in the checkpoint of a run."""
     return load_file(run / "checkpoint.safetensors")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file, hidden ones too, without the time that things took."""
+    """The content of every file, hidden ones too, without times."""
     return {
-        str(path.relative_to(folder)): re.sub(rb'"seconds": [\d.]+', b"", path.read_bytes()) for path in folder.rglob("*") if path.is_file()
+        str(path.relative_to(folder)): re.sub(rb'"seconds": [\d.]+', b"", path.read_bytes())
+        for path in folder.rglob("*")
+        if path.is_file()
     }
 
 
 def assert_same_outcome(run: Path, other: Path) -> None:
-    """Equal logs and, to the bit, equal checkpoints."""
+    """Assert equal logs and, to the bit, equal checkpoints."""
     assert records(run) == records(other)
     left, right = checkpoint(run), checkpoint(other)
     assert left.keys() == right.keys()
     for name, tensor in left.items():
         assert torch.equal(tensor, right[name]), name
-
-
-@contextmanager
-def small_study(folder: Path) -> Iterator[Study]:
-    """A study of one seed in a small network, of learners as small as those of `small_learner`."""
-    scale = Scale(seeds=1, online_updates=300, offline_updates=300, evaluate_every=100, curve_episodes=2, episodes=3)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(marl.study, "LearnerConfig", small_learner)
-        yield Study(folder, scale, SMALL)
 
 
 def edit_json(path: Path, change: Callable[[Any], object]) -> None:
@@ -267,22 +322,29 @@ def edit_json(path: Path, change: Callable[[Any], object]) -> None:
 
 
 def furnished(folder: Path) -> Path:
-    """The folder, with a dataset and runs in it: sac (two seeds) and bc learned from it, match (two seeds) in another environment."""
+    """The folder, filled with a dataset and three runs.
+
+    The runs sac (two seeds) and bc learned from the dataset, the run match (two seeds) learned in
+    another environment.
+    """
     dataset = collect(RandomWalk(silence=True), SMALL, 100, seed=5, name="random")
     dataset.write(folder / "data.safetensors")
     trained(folder / "sac", seeds=(0, 1), dataset=dataset)
     trained(folder / "bc", {"algorithm": "bc"}, dataset=dataset)
-    trained(folder / "match", seeds=(0, 1), make=Match)
+    trained(folder / "match", seeds=(0, 1), environment=Environment.of_factory(Match))
     return folder
 
 
 def run(*arguments: object) -> int:
-    """``python -m marl`` with these arguments."""
+    """Run ``python -m marl`` with these arguments, and return its exit status."""
     return main([str(argument) for argument in arguments])
 
 
 def printed(capsys: pytest.CaptureFixture[str]) -> str:
-    """What went to standard output since the last look, white space evened out; nothing went to standard error."""
+    """The standard output since the last call, words separated by single spaces.
+
+    Asserts that standard error is empty.
+    """
     captured = capsys.readouterr()
     assert captured.err == ""
     return " ".join(captured.out.split())

@@ -1,4 +1,4 @@
-"""Worlds small enough to solve exactly in numpy, random batches, and slow looks into learners."""
+"""Decision problems small enough to solve exactly in numpy, and learners and batches for them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from torch import Tensor
 
 from marl import Learner, LearnerConfig, Team
 from marl.config import Algorithm, Paradigm
-from marl.transitions import Transitions
+from marl.data.transitions import Transitions
 
 Floats = NDArray[np.float64]
 Backup = Callable[[Floats], Floats]
-"""V (X,) of Q (X, M), -inf where an action is illegal."""
+"""A function that returns V (X,) of Q (X, M), which is -inf where an action is illegal."""
 SCHEMES: list[tuple[Paradigm, Algorithm]] = list(product(get_args(Paradigm), get_args(Algorithm)))
 DISCOUNT = 0.8
 
@@ -31,14 +31,14 @@ class Problem:
     """What a single decision maker faces: X states, M actions."""
 
     reward: Floats
-    """(X, M), expected."""
+    """(X, M), the expected reward."""
     onward: Floats
-    """(X, M, X) probabilities of what follows; the missing rest is the probability that the episode terminates."""
+    """(X, M, X), probabilities of the next state; 1 minus their sum is that of termination."""
     legal: NDArray[np.bool_]
-    """(X, M)."""
+    """(X, M), whether an action is legal."""
 
     def solve(self, backup: Backup) -> Floats:
-        """The Q (X, M) with Q = reward + discount * E[V(next)], V = backup(Q); -inf where illegal."""
+        """The Q (X, M) with Q = reward + discount E[V(next)] and V = backup(Q); illegal: -inf."""
         q = np.where(self.legal, 0.0, -np.inf)
         for _ in range(300):
             q = np.where(self.legal, self.reward + DISCOUNT * self.onward @ backup(q), -np.inf)
@@ -46,12 +46,15 @@ class Problem:
 
 
 def hard(q: Floats) -> Floats:
-    """max_a Q."""
+    """The hard value max_a Q."""
     return np.asarray(q.max(-1))
 
 
 def soft(temperature: float, *, entropy: bool = True) -> Backup:
-    """V = temperature * log sum exp(Q / temperature), or E[Q] under softmax(Q / temperature) where entropy does not count."""
+    """The soft value V = temperature * log sum exp(Q / temperature).
+
+    Without `entropy` it is E[Q] under softmax(Q / temperature).
+    """
 
     def backup(q: Floats) -> Floats:
         weights = np.exp((q - q.max(-1, keepdims=True)) / temperature)
@@ -64,7 +67,10 @@ def soft(temperature: float, *, entropy: bool = True) -> Backup:
 
 @dataclass(frozen=True)
 class World:
-    """A team's problem with X states; joint actions in the order of `itertools.product`. Two successors are equally likely."""
+    """A team's problem with X states and two equally likely successors of each joint action.
+
+    Joint actions are in the order of `itertools.product`.
+    """
 
     reward: Floats
     """(X, A^I)."""
@@ -84,31 +90,41 @@ class World:
 
     @property
     def joint(self) -> list[tuple[int, ...]]:
-        """All joint actions."""
+        """All joint actions, in the order of columns."""
         return list(product(range(self.team.n_actions), repeat=self.team.n_agents))
 
     def legal_joint(self) -> NDArray[np.bool_]:
         """(X, A^I)."""
-        return np.array([[all(mask[i, a] for i, a in enumerate(action)) for action in self.joint] for mask in self.legal])
+        return np.array(
+            [
+                [all(mask[i, a] for i, a in enumerate(action)) for action in self.joint]
+                for mask in self.legal
+            ]
+        )
 
     def central(self) -> Problem:
-        """As one decision maker faces it."""
+        """The problem of one decision maker who chooses joint actions."""
         onward = np.eye(len(self.reward))[self.successors].mean(-2) * ~self.terminates[..., None]
         return Problem(self.reward, onward, self.legal_joint())
 
     def seen_by(self, agent: int) -> Problem:
-        """As one agent faces it while the others act uniformly at random among their legal actions."""
+        """The problem of one agent while the others draw uniformly from their legal actions."""
         whole, own = self.central(), np.array([action[agent] for action in self.joint])
         columns = []
         for a in range(self.team.n_actions):
             weights = whole.legal * (own == a)
             weights = weights / np.maximum(weights.sum(-1, keepdims=True), 1)
-            columns.append(((weights * whole.reward).sum(-1), (weights[..., None] * whole.onward).sum(1)))
+            columns.append(
+                ((weights * whole.reward).sum(-1), (weights[..., None] * whole.onward).sum(1))
+            )
         reward, onward = (np.stack(parts, 1) for parts in zip(*columns, strict=True))
         return Problem(reward, onward, self.legal[:, agent])
 
     def transitions(self, keep: Callable[[tuple[int, ...]], bool] | None = None) -> Transitions:
-        """Every (state, legal joint action, successor) once, where `keep` of the action holds: fields (1, n, ...), one full batch."""
+        """Every (state, legal joint action, successor) once, as one full batch (1, n, ...).
+
+        Joint actions for which `keep` is false are left out.
+        """
         legal = self.legal_joint()
         rows = [
             (x, j, following)
@@ -126,11 +142,16 @@ class World:
             (self.legal[following], np.uint8),
             (self.terminates[x, j], np.float32),
         )
-        return Transitions(*(torch.from_numpy(values.astype(kind)).unsqueeze(0) for values, kind in fields))
+        return Transitions(
+            *(torch.from_numpy(values.astype(kind)).unsqueeze(0) for values, kind in fields)
+        )
 
 
 def random_world(seed: int, n_states: int = 4, n_actions: int = 3) -> World:
-    """Two agents that both see the state; in the first two states one of them must not choose its last, or first, action."""
+    """Two agents that both see the state.
+
+    In state 0 the last action of the first agent is illegal, in state 1 the first of the second.
+    """
     generator, n_joint = np.random.default_rng(seed), n_actions**2
     legal = np.ones((n_states, 2, n_actions), bool)
     legal[0, 0, -1] = legal[1, 1, 0] = False
@@ -144,13 +165,21 @@ def random_world(seed: int, n_states: int = 4, n_actions: int = 3) -> World:
 
 
 def additive_world(seed: int, n_local: int = 3, n_actions: int = 3) -> World:
-    """Two agents in worlds of their own, each seeing its own alone; the team's reward is the sum of theirs."""
+    """Two agents in separate worlds, of which each sees its own; the reward is the sum of both."""
     generator = np.random.default_rng(seed)
-    reward, follows = generator.normal(size=(2, n_local, n_actions)), generator.integers(n_local, size=(2, n_local, n_actions))
-    states, joint = list(product(range(n_local), repeat=2)), list(product(range(n_actions), repeat=2))
+    reward, follows = (
+        generator.normal(size=(2, n_local, n_actions)),
+        generator.integers(n_local, size=(2, n_local, n_actions)),
+    )
+    states, joint = (
+        list(product(range(n_local), repeat=2)),
+        list(product(range(n_actions), repeat=2)),
+    )
     local_legal = np.ones((2, n_local, n_actions), bool)
     local_legal[0, 0, -1] = local_legal[1, 1, 0] = False
-    successors = [[follows[0, x, a] * n_local + follows[1, y, b] for a, b in joint] for x, y in states]
+    successors = [
+        [follows[0, x, a] * n_local + follows[1, y, b] for a, b in joint] for x, y in states
+    ]
     return World(
         reward=np.array([[reward[0, x, a] + reward[1, y, b] for a, b in joint] for x, y in states]),
         successors=np.array(successors)[..., None].repeat(2, -1),
@@ -163,15 +192,23 @@ def additive_world(seed: int, n_local: int = 3, n_actions: int = 3) -> World:
 # --- Learners ---
 
 
-def make_learner(paradigm: Paradigm, algorithm: Algorithm, team: Team, seeds: Sequence[int] = (0,), **changes: Any) -> Learner:
+def make_learner(
+    paradigm: Paradigm,
+    algorithm: Algorithm,
+    team: Team,
+    seeds: Sequence[int] = (0,),
+    **changes: Any,
+) -> Learner:
     """A small learner; `changes` go to its config, but for ``device``."""
     device = changes.pop("device", "cpu")
     values = {"hidden_sizes": (8,), "batch_size": 16, "normalise_observations": False, **changes}
-    return Learner(LearnerConfig(paradigm=paradigm, algorithm=algorithm, **values), team, seeds, device)
+    return Learner(
+        LearnerConfig(paradigm=paradigm, algorithm=algorithm, **values), team, seeds, device
+    )
 
 
 def outputs(learner: Learner, observation: Tensor) -> Tensor:
-    """Outputs (N, S, K, B, M) of all networks for observations (S, B, I, D), layer by layer as written in textbooks."""
+    """Outputs (N, S, K, B, M) of all networks for observations (S, B, I, D), layer by layer."""
     values = learner.head_inputs(observation)
     for depth, (weights, biases) in enumerate(learner.layers):
         values = values.clamp_min(0) @ weights + biases if depth else values @ weights + biases
@@ -188,7 +225,9 @@ def joint_table(learner: Learner, world: World) -> Floats:
     heads = head_tables(learner, world)[0].numpy().astype(float)
     if learner.heads.joint:
         return np.asarray(heads[0])
-    return np.stack([sum(heads[i, :, a] for i, a in enumerate(action)) for action in world.joint], -1)
+    return np.stack(
+        [sum(heads[i, :, a] for i, a in enumerate(action)) for action in world.joint], -1
+    )
 
 
 def random_mask(generator: torch.Generator, *shape: int) -> Tensor:
@@ -201,11 +240,16 @@ def random_mask(generator: torch.Generator, *shape: int) -> Tensor:
 def random_batch(team: Team, n_seeds: int, n: int, seed: int = 0) -> Transitions:
     """A batch (S, n) of transitions with legal actions, one in four of them terminal."""
     generator, lead = torch.Generator().manual_seed(seed), (n_seeds, n)
-    mask, next_mask = (random_mask(generator, *lead, team.n_agents, team.n_actions) for _ in range(2))
+    mask, next_mask = (
+        random_mask(generator, *lead, team.n_agents, team.n_actions) for _ in range(2)
+    )
     return Transitions(
         observation=torch.randn(*lead, team.n_agents, team.n_features, generator=generator),
         mask=mask,
-        action=mask.flatten(0, 2).float().multinomial(1, generator=generator).view(*lead, team.n_agents),
+        action=mask.flatten(0, 2)
+        .float()
+        .multinomial(1, generator=generator)
+        .view(*lead, team.n_agents),
         reward=torch.randn(*lead, generator=generator),
         next_observation=torch.randn(*lead, team.n_agents, team.n_features, generator=generator),
         next_mask=next_mask,
@@ -219,12 +263,12 @@ def stored(team: Team, n: int, seed: int = 0) -> Transitions:
 
 
 def copies(learner: Learner) -> dict[str, Tensor]:
-    """What `Learner.tensors` holds now."""
+    """Copies of the tensors of a learner."""
     return {name: tensor.clone() for name, tensor in learner.tensors().items()}
 
 
 def scatter_parameters(learner: Learner, seed: int = 0) -> None:
-    """Give every network parameters of its own, targets too."""
+    """Give every network, target networks too, different parameters."""
     generator = torch.Generator().manual_seed(seed)
     for layer in learner.layers:
         for tensor in layer:

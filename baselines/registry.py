@@ -1,0 +1,76 @@
+"""Every scheduler by name, and the one parser of ``name:option=value:option=value``."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from baselines.greedy import Greedy
+from baselines.greedy_max_weight import GreedyMaxWeight
+from baselines.itlinq import ITLinQ
+from baselines.max_weight import MaxWeight
+from baselines.proportional_fair import ProportionalFair
+from baselines.random_walk import RandomWalk
+from baselines.scheduler import Baseline
+from baselines.tdm import TDM, NetworkTDM
+from baselines.turn_taking import TurnTaking
+from rrm_env.checks import nearest
+
+REGISTRY: dict[str, type[Baseline]] = {
+    "random_walk": RandomWalk,
+    "greedy": Greedy,
+    "tdm": TDM,
+    "network_tdm": NetworkTDM,
+    "proportional_fair": ProportionalFair,
+    "itlinq": ITLinQ,
+    "max_weight": MaxWeight,
+    "greedy_max_weight": GreedyMaxWeight,
+    "turn_taking": TurnTaking,
+}
+"""Every baseline by name."""
+
+
+def split_options(text: str) -> tuple[str, list[tuple[str, str | None]]]:
+    """The parts of ``name:option=value:option=value``.
+
+    Returns:
+        the name, and every option with its value, None where it has no ``=``.
+    """
+    name, *options = text.split(":")
+    parts = (option.partition("=") for option in options)
+    return name, [(key, value if separator else None) for key, separator, value in parts]
+
+
+def parse_scheduler(text: str, registry: Mapping[str, type[Baseline]] = REGISTRY) -> Baseline:
+    """A scheduler from its name and options.
+
+    Args:
+        text: such as ``itlinq`` or ``itlinq:tolerance_db=0:exponent=0.5``.
+        registry: the schedulers by name.
+
+    Raises:
+        ValueError: an unknown scheduler or option (the error names the nearest one), a value that
+            it does not take, or an option given twice.
+        TypeError: a value that the scheduler refuses.
+    """
+    name, options = split_options(text)
+    if name not in registry:
+        raise ValueError(f"unknown scheduler {nearest(name, registry)}")
+    parameters = inspect.signature(registry[name]).parameters
+    arguments: dict[str, Any] = {}
+    for key, given in options:
+        if key not in parameters:
+            raise ValueError(f"unknown option of {name}: {nearest(key, parameters)}")
+        if key in arguments:
+            raise ValueError(f"{key} of {name} is given twice")
+        default = parameters[key].default
+        kind = float if default is None else type(default)
+        value = given or ""
+        try:
+            arguments[key] = (
+                {"true": True, "false": False}[value.lower()] if kind is bool else kind(value)
+            )
+        except (KeyError, ValueError):
+            raise ValueError(f"{key} of {name} must be {kind.__name__}, got {value!r}") from None
+    return registry[name](**arguments)

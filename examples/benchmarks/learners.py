@@ -1,0 +1,593 @@
+"""How fast the learners train, as ratios to d3rlpy and to matrix products, measured in one run.
+
+The training loop's whole update is timed: drawing a batch, gathering it from the resident dataset,
+forward and backward passes, optimiser, target networks and the sums for the log. On CUDA that is
+one captured graph, which is replayed.
+
+The peer, d3rlpy, runs in a virtual environment of its own, and trains on the same transitions with
+networks of the same sizes. Machines differ and stall, so rows take turns. A figure is the median
+over rounds, and a ratio the median, lowest and highest over rounds of the ratio within a round.
+
+The comparison is unequal in three points. Our learners mask illegal actions, normalise observations
+and keep the log on the device; d3rlpy does none of that, and reads every loss back. Its DiscreteSAC
+has no conservative penalty, ours has one. And d3rlpy trains one seed at a time.
+
+The option ``--json FILE`` made docs/results/benchmark_learners.json.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+if "--peer-worker" not in sys.argv:  # d3rlpy's interpreter has none of these
+    import tyro
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from baselines import REGISTRY
+    from marl import Dataset, Learner, LearnerConfig, collect
+    from marl.learner.networks import multiply_adds
+    from marl.training.stores import DatasetStore, Updates
+    from rrm_env.exit_status import status_of
+    from rrm_env.files import check_results, write_whole
+    from rrm_env.provenance import machine, versions
+
+TRANSITIONS, SEED_COUNTS = 20_000, (1, 10)
+CUDA_UPDATES = 2000  # where an update takes less than a millisecond
+PEER_PACKAGES = ("d3rlpy>=2.8,<2.9", "torch>=2.6,<2.14")
+PRODUCTS = LARGE, SMALL = "large torch.mm", "30 x 256³ torch.bmm"
+"""Matrix products in float32.
+
+The large one shows the most that the device reaches; the small ones are as many as ten seeds of
+three networks have.
+"""
+
+FORMULA = (
+    "Multiply-adds per update = seeds x heads x batch x (trained x P + target x P + trained x "
+    "(2 P - F)): trained networks forward on s, networks of the target forward on s', trained "
+    "networks backward without the gradient of their inputs. P = sum over layers of inputs x "
+    "outputs, F = the first layer's. Trained: sac C critics and an actor, dqn C critics; target: "
+    "sac the actor and C targets, double dqn C critics and C targets. Elementwise work is left out."
+)
+"""How multiply-adds are counted."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to measure, and how long."""
+
+    rounds: int = 11
+    """Rounds over all rows; figures are medians over rounds."""
+    updates: int = 100
+    """Updates per row and round, shared among the seeds; on CUDA at least 2,000 of all seeds."""
+    threads: int = 0
+    """Torch's threads, here and in d3rlpy; 0 leaves torch's choice."""
+    device: Literal["cpu", "cuda", "all"] = "all"
+    """Device to measure on; all: the CPU, and CUDA if torch finds it."""
+    peer_venv: Path | None = None
+    """Virtual environment that holds d3rlpy 2.8 (default: pip makes one for this run)."""
+    no_peer: bool = False
+    """Leave d3rlpy out."""
+    json: Path | None = None
+    """File to write the figures to."""
+
+    def __post_init__(self) -> None:
+        for name, low in (("rounds", 1), ("updates", 1), ("threads", 0)):
+            if getattr(self, name) < low:
+                raise ValueError(f"--{name} must be at least {low}, got {getattr(self, name)}")
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise ValueError(f"--device cuda: torch {torch.__version__} finds no CUDA device")
+        if self.peer_venv and not (self.peer_venv / "bin" / "python").exists():
+            raise ValueError(f"--peer-venv {self.peer_venv} must hold bin/python")
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """A scheme to time, and d3rlpy's algorithm of the same kind, if it has one."""
+
+    name: str
+    changes: dict[str, Any]
+    peer: str | None = None
+
+
+DQN = Scheme(
+    "C-MARL-CQL (DQN), 1 critic",
+    {"paradigm": "c", "algorithm": "dqn", "n_critics": 1},
+    "DiscreteCQL",
+)
+SAC = Scheme(
+    "C-MARL-CQL (SAC)", {"paradigm": "c", "algorithm": "sac", "n_critics": 2}, "DiscreteSAC"
+)
+CTDE = Scheme("CTDE-MARL-CQL (SAC)", {"paradigm": "ctde", "algorithm": "sac", "n_critics": 2})
+"""Each scheme has as many critics as d3rlpy's algorithm."""
+
+
+@dataclass
+class Row:
+    """Something to time: `seconds(n)` runs n updates or matrix products and returns the time."""
+
+    name: str
+    device: str
+    n: int
+    """Updates or products timed per round."""
+    seconds: Callable[[int], float]
+    seeds: int = 1
+    multiply_adds: int = 0
+    """Multiply-adds of one update or product; 0 if they are not counted."""
+    references: tuple[str, ...] = ()
+    """Rows on the same device that it is compared with.
+
+    Products are compared in multiply-adds per second, others in seed-updates per second.
+    """
+
+
+# --- Rows of our own ---
+
+
+def timer(call: Callable[[], object], device: str) -> Callable[[int], float]:
+    """A function that makes n calls, and returns the seconds until the device has done them."""
+    wait: Callable[[], None] = torch.cuda.synchronize if device == "cuda" else lambda: None
+
+    def seconds(n: int) -> float:
+        wait()
+        began = time.perf_counter()
+        for _ in range(n):
+            call()
+        wait()
+        return time.perf_counter() - began
+
+    return seconds
+
+
+def update_multiply_adds(learner: Learner) -> int:
+    """Multiply-adds of one update of all seeds, counted as in `FORMULA`."""
+    one, first, trained = (
+        multiply_adds(learner.sizes),
+        multiply_adds(learner.sizes[:1]),
+        learner.n_trained,
+    )
+    target = learner.n_critics + (1 if learner.has_actor else learner.n_critics)
+    per_input = trained * one + target * one + trained * (2 * one - first)
+    return len(learner.seeds) * learner.heads.n_heads * learner.config.batch_size * per_input
+
+
+def learner_row(
+    scheme: Scheme, seeds: int, dataset: Dataset, device: str, updates: int
+) -> tuple[Row, Learner]:
+    """Row of the training loop's update, offline."""
+    learner = Learner(LearnerConfig(**scheme.changes), dataset.team, list(range(seeds)), device)
+    update = Updates(learner, DatasetStore(dataset, learner))
+    n = max(updates, CUDA_UPDATES) if device == "cuda" else max(1, updates // seeds)
+    references = (f"d3rlpy {scheme.peer}", f"d3rlpy {scheme.peer}, update alone", *PRODUCTS)
+    return Row(
+        scheme.name,
+        device,
+        n,
+        timer(update, device),
+        seeds,
+        update_multiply_adds(learner),
+        references,
+    ), learner
+
+
+def product_rows(device: str) -> list[Row]:
+    """Rows of `PRODUCTS`."""
+    side, n_large, n_small = (8192, 20, CUDA_UPDATES) if device == "cuda" else (2048, 2, 20)
+    large, small = (
+        torch.randn(2, side, side, device=device),
+        torch.randn(2, 30, 256, 256, device=device),
+    )
+    large_out, small_out = torch.empty_like(large[0]), torch.empty_like(small[0])
+    return [
+        Row(
+            LARGE,
+            device,
+            n_large,
+            timer(lambda: torch.mm(*large, out=large_out), device),
+            multiply_adds=side**3,
+        ),
+        Row(
+            SMALL,
+            device,
+            n_small,
+            timer(lambda: torch.bmm(*small, out=small_out), device),
+            multiply_adds=30 * 256**3,
+        ),
+    ]
+
+
+# --- The peer ---
+
+
+def peer_worker(data: str, threads: str) -> None:
+    """Answer each line "algorithm device part n" with the seconds of n updates.
+
+    d3rlpy's interpreter runs this. Part ``fit`` is its training loop; ``update`` is its `update`
+    alone, on one batch.
+    """
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # d3rlpy's own lines must not mix with the answers
+    import d3rlpy
+    import structlog
+
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    torch.set_num_threads(int(threads))
+    arrays = dict(np.load(data))
+    size, hidden, n_actions = (
+        int(arrays.pop("batch_size")),
+        arrays.pop("hidden_sizes").tolist(),
+        int(arrays.pop("n_actions")),
+    )
+    dataset = d3rlpy.dataset.MDPDataset(
+        **arrays, action_space=d3rlpy.ActionSpace.DISCRETE, action_size=n_actions
+    )
+    batch, encoder = (
+        dataset.sample_transition_batch(size),
+        d3rlpy.models.encoders.VectorEncoderFactory(hidden),
+    )
+    configs = {
+        "DiscreteCQL": d3rlpy.algos.DiscreteCQLConfig(batch_size=size, encoder_factory=encoder),
+        "DiscreteSAC": d3rlpy.algos.DiscreteSACConfig(
+            batch_size=size, actor_encoder_factory=encoder, critic_encoder_factory=encoder
+        ),
+    }
+    quiet, algorithms = d3rlpy.logging.NoopAdapterFactory(), {}
+    print(
+        json.dumps(
+            {
+                "d3rlpy": d3rlpy.__version__,
+                "torch": torch.__version__,
+                "cuda": torch.cuda.is_available(),
+            }
+        ),
+        file=answers,
+    )
+    for line in sys.stdin:
+        name, device, part, count = line.split()
+        if (name, device) not in algorithms:
+            algorithms[name, device] = configs[name].create(
+                device="cuda:0" if device == "cuda" else "cpu"
+            )
+            algorithms[name, device].build_with_dataset(dataset)
+        algorithm, n = algorithms[name, device], int(count)
+        began = time.perf_counter()
+        if part == "fit":
+            algorithm.fit(
+                dataset, n_steps=n, n_steps_per_epoch=n, show_progress=False, logger_adapter=quiet
+            )
+        else:
+            for _ in range(n):
+                algorithm.update(batch)
+        # No need to wait for the device: each update has read its losses from there.
+        print(time.perf_counter() - began, file=answers)
+
+
+class Peer:
+    """d3rlpy in a process of its own."""
+
+    def __init__(self, python: Path, data: Path) -> None:
+        self._errors = data.with_suffix(".txt")
+        command = [str(python), __file__, "--peer-worker", str(data), str(torch.get_num_threads())]
+        with self._errors.open("w") as file:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=file,
+                text=True,
+                bufsize=1,
+            )
+        self.versions: dict[str, Any] = json.loads(self._answer())
+
+    def _answer(self) -> str:
+        assert self.process.stdout is not None
+        line: str = self.process.stdout.readline()
+        if not line:
+            sys.exit(f"error: the peer stopped:\n{self._errors.read_text()[-2000:]}")
+        return line
+
+    def _timer(self, what: str) -> Callable[[int], float]:
+        stdin = self.process.stdin
+        assert stdin is not None
+
+        def seconds(n: int) -> float:
+            with suppress(BrokenPipeError):  # `_answer` says why it stopped
+                print(what, n, file=stdin, flush=True)
+            return float(self._answer())
+
+        return seconds
+
+    def rows(self, devices: list[str], updates: int) -> list[Row]:
+        """Rows of its training loops and of its updates alone, on devices that its torch has."""
+        rows = []
+        for device in devices:
+            for name in (
+                ("DiscreteCQL", "DiscreteSAC") if device == "cpu" or self.versions["cuda"] else ()
+            ):
+                rows.append(
+                    Row(f"d3rlpy {name}", device, updates, self._timer(f"{name} {device} fit"))
+                )
+                rows.append(
+                    Row(
+                        f"d3rlpy {name}, update alone",
+                        device,
+                        updates,
+                        self._timer(f"{name} {device} update"),
+                    )
+                )
+        return rows
+
+
+@contextmanager
+def started_peer(options: Options, dataset: Dataset) -> Iterator[Peer | None]:
+    """Start d3rlpy with the dataset, and end it afterwards; None with ``--no-peer``."""
+    if options.no_peer:
+        yield None
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "data.npz"
+        export(dataset, data)
+        peer = Peer(peer_python(options.peer_venv, Path(folder)), data)
+        try:
+            yield peer
+        finally:
+            peer.process.communicate()  # closes its input, which ends it
+
+
+def export(dataset: Dataset, path: Path) -> None:
+    """Write the transitions as one agent sees them, and the networks' sizes, for d3rlpy."""
+    team = dataset.team
+    np.savez(
+        path,
+        observations=dataset.observation.flatten(1).numpy(),
+        actions=(dataset.action.numpy() * team.n_actions ** np.arange(team.n_agents)[::-1]).sum(
+            -1, keepdims=True
+        ),
+        rewards=dataset.reward.unsqueeze(-1).numpy(),
+        terminals=dataset.terminated.float().numpy(),
+        timeouts=dataset.truncated.float().numpy(),
+        n_actions=team.n_actions**team.n_agents,
+        batch_size=LearnerConfig.batch_size,
+        hidden_sizes=np.array(LearnerConfig.hidden_sizes),
+    )
+
+
+def peer_python(venv: Path | None, folder: Path) -> Path:
+    """Interpreter of d3rlpy's virtual environment, which is made in ``folder`` if none is given."""
+    if venv is not None:
+        return venv / "bin" / "python"
+    python = folder / "venv" / "bin" / "python"
+    print(
+        f"installing {' and '.join(PEER_PACKAGES)} for this run; "
+        "--peer-venv uses an environment that is there, --no-peer does without"
+    )
+    try:
+        subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *PEER_PACKAGES], check=True)
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"error: {error}")
+    return python
+
+
+# --- Measuring ---
+
+
+def time_rows(rows: list[Row], rounds: int) -> list[dict[str, Any]]:
+    """Time all rows, in turns; the figures of each row."""
+    taken: list[list[float]] = [[] for _ in rows]
+    for round_ in range(rounds + 1):
+        for row, times in zip(rows, taken, strict=True):
+            seconds = row.seconds(row.n) / row.n
+            if round_ > 0:  # the first round captures graphs, fills caches and warms up the peer
+                times.append(seconds)
+    return [figure(row, times, rows, taken) for row, times in zip(rows, taken, strict=True)]
+
+
+def figure(
+    row: Row, times: list[float], rows: list[Row], taken: list[list[float]]
+) -> dict[str, Any]:
+    """A row's rates, medians over rounds, and its ratios to its references, round by round."""
+    seconds, ratios = median(times), {}
+    for other, theirs in zip(rows, taken, strict=True):
+        if other.name in row.references and other.device == row.device:
+            work = (
+                row.multiply_adds / other.multiply_adds
+                if other.name in PRODUCTS
+                else row.seeds / other.seeds
+            )
+            each = [work * their / our for our, their in zip(times, theirs, strict=True)]
+            ratios[other.name] = {"median": median(each), "low": min(each), "high": max(each)}
+    described = {
+        "name": row.name,
+        "device": row.device,
+        "seeds": row.seeds,
+        "timed_per_round": row.n,
+        "multiply_adds": row.multiply_adds,
+    }
+    rates = {
+        "ms": 1e3 * seconds,
+        "per_second": 1 / seconds,
+        "seed_updates_per_second": row.seeds / seconds,
+    }
+    return {
+        **described,
+        **rates,
+        "giga_multiply_adds_per_second": row.multiply_adds / seconds / 1e9,
+        "times": ratios,
+    }
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, threads, and the GPU if there is one."""
+    found: dict[str, Any] = {**machine(), "threads": torch.get_num_threads()}
+    if torch.cuda.is_available():
+        found |= {
+            "GPU": torch.cuda.get_device_name(),
+            "CUDA": torch.version.cuda,
+            "TF32": torch.backends.cuda.matmul.allow_tf32,
+        }
+        found |= {"float32 matmul precision": torch.get_float32_matmul_precision()}
+    return found
+
+
+def aims(figures: list[dict[str, Any]]) -> list[str]:
+    """Aims, and what was reached, as lines."""
+    rows, lines = {(row["name"], row["device"], row["seeds"]): row for row in figures}, []
+    for scheme in (DQN, SAC):
+        ratio = rows.get((scheme.name, "cpu", 1), {"times": {}})["times"].get(
+            f"d3rlpy {scheme.peer}"
+        )
+        reached = f"{ratio['median']:.2f}" if ratio else "not measured"
+        lines.append(
+            f"Aim: {scheme.name} on the CPU, one seed, at least 1.5 times as fast as "
+            f"d3rlpy {scheme.peer}. Reached: {reached}."
+        )
+    fast = rows.get((DQN.name, "cuda", 10))
+    reached = f"{fast['seed_updates_per_second']:,.0f}" if fast else "not measured"
+    return [
+        *lines,
+        f"Aim: {DQN.name} on an H200, ten seeds, at least 20,000 seed-updates/s. "
+        f"Reached: {reached}.",
+    ]
+
+
+def print_figures(console: Console, figures: list[dict[str, Any]]) -> None:
+    """Print the tables of updates and of arithmetic."""
+    columns = [
+        "device",
+        "",
+        "seeds",
+        "ms per update",
+        "updates/s",
+        "seed-updates/s",
+        "times d3rlpy",
+        "times its update alone",
+    ]
+    updates = Table(*columns, box=box.SIMPLE_HEAD, title="Updates", title_justify="left")
+    columns = [
+        "device",
+        "",
+        "seeds",
+        "10^6 multiply-adds",
+        "10^9 per second",
+        *(f"% of {name}" for name in PRODUCTS),
+    ]
+    arithmetic = Table(
+        *columns, box=box.SIMPLE_HEAD, title="Arithmetic, float32", title_justify="left"
+    )
+    for row in figures:
+        times = {
+            name: f"{ratio['median']:.2f} ({ratio['low']:.2f}…{ratio['high']:.2f})"
+            for name, ratio in row["times"].items()
+        }
+        if row["name"] not in PRODUCTS:
+            rates = (
+                f"{row['ms']:,.3f}",
+                f"{row['per_second']:,.1f}",
+                f"{row['seed_updates_per_second']:,.1f}",
+            )
+            updates.add_row(
+                row["device"],
+                row["name"],
+                str(row["seeds"]),
+                *rates,
+                *(times[name] for name in times if name not in PRODUCTS),
+            )
+        if row["multiply_adds"]:
+            cells = (
+                f"{row['multiply_adds'] / 1e6:,.0f}",
+                f"{row['giga_multiply_adds_per_second']:,.1f}",
+            )
+            shares = [
+                f"{100 * row['times'][name]['median']:.0f}" for name in PRODUCTS if name in times
+            ]
+            arithmetic.add_row(
+                row["device"], row["name"], str(row["seeds"]) if shares else "", *cells, *shares
+            )
+    console.print(updates, arithmetic, FORMULA, sep="\n")
+
+
+def main(options: Options) -> None:
+    """Measure, print the figures, and write them to the file."""
+    path = check_results("--json", options.json) if options.json else None
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    devices = [
+        device
+        for device in ("cpu", "cuda")
+        if options.device in (device, "all") and (device == "cpu" or torch.cuda.is_available())
+    ]
+    dataset = collect(REGISTRY["random_walk"](), transitions=TRANSITIONS)
+    ours = [
+        learner_row(scheme, n, dataset, device, options.updates)
+        for device in devices
+        for scheme in (DQN, SAC, CTDE)
+        for n in SEED_COUNTS
+    ]
+    rows = [row for row, _ in ours] + [row for device in devices for row in product_rows(device)]
+    with started_peer(options, dataset) as peer:
+        figures = time_rows(
+            rows + (peer.rows(devices, options.updates) if peer else []), options.rounds
+        )
+    for _, learner in ours:
+        learner.check()
+    software = {**versions("torch"), "peer": peer.versions if peer else "left out (--no-peer)"}
+    console = Console(width=150, highlight=False)
+    console.print(
+        "; ".join(f"{name} {value}" for name, value in {**hardware(), **software}.items())
+    )
+    try:
+        if path is not None:
+            write(path, options, software, figures)
+    finally:
+        print_figures(console, figures)
+        console.print("", *aims(figures), sep="\n")
+
+
+def write(
+    path: Path, options: Options, software: dict[str, Any], figures: list[dict[str, Any]]
+) -> None:
+    """Write the figures with the options and the machine."""
+    # Paths mean something on this machine alone.
+    asked = {
+        name: value for name, value in asdict(options).items() if name not in ("peer_venv", "json")
+    }
+    result = {
+        "options": asked,
+        "machine": hardware(),
+        "versions": software,
+        "aims": aims(figures),
+        "multiply_adds": FORMULA,
+    }
+    write_whole(
+        path, lambda file: file.write(json.dumps({**result, "figures": figures}, indent=1).encode())
+    )
+
+
+if __name__ == "__main__":
+    if "--peer-worker" in sys.argv:
+        peer_worker(*sys.argv[2:])
+    else:
+        sys.exit(
+            status_of(
+                lambda: main(
+                    tyro.cli(Options, description=__doc__, config=(tyro.conf.FlagCreatePairsOff,))
+                )
+            )
+        )

@@ -1,0 +1,194 @@
+"""Writes the tables in the docs from the committed results."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import tyro
+from markdown_tables import KPI_HEADINGS, experience_of, figure_tables, interval, kpi_cells, made_by
+
+from rrm_env.exit_status import status_of
+from rrm_env.files import write_whole
+
+DOCS = Path("docs")
+
+
+def figures(results: Path) -> str:
+    """Sections of all figures.
+
+    Args:
+        results: folder of the results files, here and below.
+    """
+    return "\n".join(
+        figure_tables(json.loads(path.read_text(encoding="utf-8")))
+        for path in sorted(results.glob("figure_?.json"))
+    )
+
+
+def sensitivity(results: Path) -> str:
+    """Table of every scheduler's and the learner's score in every variant of the network."""
+    result = _read(results, "sensitivity")
+    variants = result["variants"]
+    rows = {
+        row: [interval(variant["rows"][row]["score"], 2) for variant in variants.values()]
+        for row in variants["paper"]["rows"]
+    }
+    table = [f"| score | {' | '.join(variants)} |", "|---" * (len(variants) + 1) + "|"]
+    table += [f"| {row} | {' | '.join(cells)} |" for row, cells in rows.items()]
+    hours = sum(variant["training_hours"] for variant in variants.values())
+    experience = experience_of({name: variant["learner"] for name, variant in variants.items()})
+    return "\n".join([made_by(result, "sensitivity", hours), "", *table, "", experience]) + "\n"
+
+
+def claims_map(results: Path) -> str:
+    """Table of how many claims hold in each setting, with the scores and rates that decide them.
+
+    Claims that hold in no setting and in every setting are listed below it.
+    """
+    result = _read(results, "claims_map")
+    data, settings = result["data"], result["settings"]
+    scores = {
+        "C-CQL": f"c-cql-sac.{data}",
+        "CTDE-CQL": f"ctde-cql-sac.{data}",
+        "I-CQL": f"i-cql-sac.{data}",
+        "online SAC": "online-sac",
+        "online DQN": "online-dqn",
+        "ITLinQ 25 dB": "itlinq",
+        "TDM": "tdm",
+    }
+    headings = [
+        "setting",
+        "claims that hold",
+        "in part",
+        "not",
+        *scores,
+        "CTDE of C",
+        "tail of online SAC",
+    ]
+    lines = [f"| {' | '.join(headings)} |", "|---" + "|---:" * (len(headings) - 1) + "|"]
+    for name, setting in settings.items():
+        means = {label: setting["rows"][row]["score"]["mean"] for label, row in scores.items()}
+        cells = [
+            *(str(number) for number in result["count"][name].values()),
+            *(f"{mean:.2f}" for mean in means.values()),
+            f"{means['CTDE-CQL'] / means['C-CQL']:.0%}",
+            f"{setting['rows']['online-sac']['tail_rate']['mean']:.2f}",
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    hours = sum(
+        sum(setting["training_hours"].values())
+        for setting in settings.values()
+        if setting["random_walk"] == "random_walk"
+    )
+    nowhere = "\n".join(f"- {claim}" for claim in result["nowhere"])
+    everywhere = "\n".join(f"- {claim}" for claim in result["everywhere"])
+    parts = [
+        made_by(result, "claims_map", hours),
+        "Scores, and 5-percentile rates in bit/s/Hz:",
+        "\n".join(lines),
+        experience_of(next(iter(settings.values()))["learners"]),
+        f"Claims that hold in no setting:\n\n{nowhere or '- none'}",
+        f"Claims that hold in every setting:\n\n{everywhere or '- none'}",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def past_the_paper(results: Path) -> str:
+    """Tables of what lies past the paper.
+
+    What each learner reaches, exchanges, computes and knows; its score with other numbers of access
+    points; and the policies found by searching for the score itself.
+    """
+    result, limit = _read(results, "past_the_paper"), _read(results, "information_limit")
+    agreement, effort = result["return_and_score"], limit["effort"]
+    correlations = ", ".join(
+        f"{value:.2f} for the reward `{reward}`"
+        for reward, value in agreement["rank_correlation"].items()
+    )
+    parts = [
+        made_by(
+            result, "past_the_paper", sum(row["training_hours"] for row in result["rows"].values())
+        ),
+        _rows_by_bits(result["rows"], result["references"]),
+        experience_of({name: row["learner"] for name, row in result["rows"].items()}),
+        "Score of policies that run with other numbers of access points, 5 users each, "
+        "equally dense:",
+        _other_sizes(result["other_numbers_of_access_points"]),
+        f"Rank correlation of mean return and mean score over {len(agreement['policies'])} "
+        f"policies and schedulers: {correlations}.",
+        f"Searches for the score itself, `{limit['command']}`, {limit['scale']['seeds']} searches, "
+        f"{effort['generations']} generations of {effort['population']} policies:",
+        "\n".join(
+            [
+                f"| policies found | {KPI_HEADINGS} |",
+                _rule(1),
+                *(f"| {name} | {kpi_cells(row)} |" for name, row in limit["rows"].items()),
+            ]
+        ),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _rule(others: int) -> str:
+    """The line below the heading of a table of all KPIs and ``others`` further columns."""
+    return "|---" * (KPI_HEADINGS.count("|") + 1 + others) + "|"
+
+
+def _rows_by_bits(rows: dict[str, Any], references: dict[str, Any]) -> str:
+    lines = [
+        f"| | {KPI_HEADINGS} | bits per decision | multiply-adds | an access point knows |",
+        _rule(4),
+    ]
+    for name, row in sorted(rows.items(), key=lambda item: int(item[1]["bits"])):
+        lines.append(
+            f"| {name} | {kpi_cells(row)} | {row['bits']} | {row['multiply_adds']:,} "
+            f"| {row['information']} |"
+        )
+    return "\n".join(
+        lines + [f"| `{name}` | {kpi_cells(row)} | | | |" for name, row in references.items()]
+    )
+
+
+def _other_sizes(sizes: dict[str, Any]) -> str:
+    names = list(next(iter(sizes.values())))
+    lines = [f"| access points | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    return "\n".join(
+        lines
+        + [
+            f"| {size} | {' | '.join(interval(row[name]['score'], 3) for name in names)} |"
+            for size, row in sizes.items()
+        ]
+    )
+
+
+PAGES: dict[str, Callable[[Path], str]] = {
+    "reproduction_tables.md": figures,
+    "sensitivity_table.md": sensitivity,
+    "claims_map_table.md": claims_map,
+    "past_the_paper_tables.md": past_the_paper,
+}
+"""Functions that make the content of each file in docs from the folder of results."""
+
+
+def _read(results: Path, name: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((results / f"{name}.json").read_text(encoding="utf-8"))
+    return content
+
+
+def _write(path: Path, text: str) -> None:
+    write_whole(path, lambda file: file.write(text.encode()))
+
+
+def main() -> None:
+    """Write all pages."""
+    for name, page in PAGES.items():
+        _write(DOCS / name, page(DOCS / "results"))
+        print(f"wrote {DOCS / name}")
+
+
+if __name__ == "__main__":
+    sys.exit(status_of(lambda: tyro.cli(main, description=__doc__)))

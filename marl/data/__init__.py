@@ -1,0 +1,1 @@
+"""Recording, storing and checking transitions, in memory and in files."""

@@ -1,0 +1,417 @@
+"""The learner of all schemes, which trains stacked networks of several seeds at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from marl.config import LearnerConfig
+from marl.data.storage import require_like
+from marl.data.transitions import Transitions
+from marl.learner import losses
+from marl.learner.heads import DIVERGED, Heads, preference, without_divergence
+from marl.learner.networks import Layers, Workspace, initialise, layer_sizes, roles
+from marl.learner.random import random_bits, random_uniform
+from marl.team import Team
+from marl.torch_state import known_torch
+
+BATCHES, EXPLORATION = range(2)
+"""Streams of random numbers, one for each purpose."""
+
+
+class DivergenceError(RuntimeError):
+    """A loss part or a parameter became infinite, not a number, or larger than `DIVERGED`."""
+
+
+class Learner:
+    """S independent learners of one scheme, trained in parallel.
+
+    The networks of all learners are stacked, so that an update has one backward pass and one step
+    of the optimiser. The roles of the networks are, in this order: C critics, the actor, C target
+    critics (dqn has no actor, bc has only an actor). An update runs the trained networks on s and
+    the networks of the target on s'; both are contiguous slices of the roles.
+
+    Only one thread may use a learner at a time. `marl.Policy.of_learner` makes policies that
+    several threads may share.
+
+    Shapes: S seeds, B batch, I agents, D observation features, A actions per agent, K heads, M
+    actions per head.
+
+    Args:
+        config: the scheme.
+        team: sizes of the environment.
+        seeds: S seeds. Each determines the initial parameters and the batches of its learner, which
+            do not depend on the other seeds.
+        device: device of all tensors.
+
+    Raises:
+        ValueError: as `Heads`.
+    """
+
+    @known_torch
+    def __init__(
+        self,
+        config: LearnerConfig,
+        team: Team,
+        seeds: Sequence[int],
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.config = config
+        self.team = team
+        self.seeds = list(seeds)
+        self.device = torch.device(device)
+        self.heads = Heads(config.paradigm, team, config.common_features)
+        self.n_critics = 0 if config.algorithm == "bc" else config.n_critics
+        self.has_actor = config.algorithm != "dqn"
+        self.n_trained = self.n_critics + self.has_actor
+        self.sizes = layer_sizes(self.heads.n_inputs, config.hidden_sizes, self.heads.n_actions)
+        n_seeds = len(self.seeds)
+        n_heads = self.heads.n_heads
+        n_networks = 1 if config.share_parameters else n_heads
+        initial = initialise(self.sizes, self.n_trained, self.seeds, n_networks)
+        self.layers: Layers = [
+            (self._with_targets(weights), self._with_targets(biases)) for weights, biases in initial
+        ]
+        trained = roles(self.layers, slice(self.n_trained))
+        self._trained = Workspace(trained, n_heads, config.batch_size, trains=True)
+        double = config.algorithm == "dqn" and config.double_q
+        on_next = roles(self.layers, slice(0 if double else self.n_critics, None))
+        self._on_next = Workspace(on_next, n_heads, config.batch_size)
+        temperature = torch.full((n_seeds, n_heads), config.initial_temperature, device=self.device)
+        self.log_temperature = temperature.log().requires_grad_()
+        self._temperature_gradient = torch.zeros_like(self.log_temperature, requires_grad=False)
+        n_normalisers = 1 if config.share_parameters else team.n_agents
+        normaliser = n_seeds, 1, n_normalisers, team.n_features
+        self.shift = torch.zeros(normaliser, device=self.device)
+        self.scale = torch.ones(normaliser, device=self.device)
+        self._acting: Workspace | None = None
+        self._seeds = torch.tensor(self.seeds, device=self.device)
+        self.updates = torch.zeros((), dtype=torch.int64, device=self.device)
+        self.parts = PARTS[config.algorithm]
+        shape = len(self.parts), n_seeds
+        self.sums = torch.zeros(shape, device=self.device)
+        self.first_diverged = torch.full(shape, -1, dtype=torch.int64, device=self.device)
+        self._optimiser = self._make_optimiser()
+
+    def _with_targets(self, tensor: Tensor) -> Tensor:
+        """Parameters of the trained networks, followed by copies of the critics' as targets."""
+        return torch.cat([tensor, tensor[: self.n_critics]]).to(self.device)
+
+    # --- One update ---
+
+    @known_torch
+    def update_from(self, stored: Transitions, n_stored: Tensor, first: Tensor) -> None:
+        """`update` on a batch that is drawn uniformly, with replacement, from stored transitions.
+
+        Args:
+            stored: (n, ...), the transitions of all seeds.
+            n_stored: () int64, number of transitions to draw from for each seed.
+            first: (S,) int64, the first row of each seed.
+        """
+        drawn = random_bits(self._seeds, self.updates, self.config.batch_size, BATCHES) % n_stored
+        self._update(stored.batch(first.unsqueeze(-1) + drawn))
+
+    @known_torch
+    def update(self, batch: Transitions) -> None:
+        """Take one gradient step of all networks on a batch (S, B, ...), then move the targets.
+
+        The loss parts are added to `sums`. The update never waits for the device, so that a CUDA
+        graph can capture it.
+
+        Raises:
+            ValueError: the batch has another size than the configuration's.
+        """
+        expected = len(self.seeds), self.config.batch_size
+        if batch.reward.shape != expected:
+            raise ValueError(
+                f"batch must hold (seeds, batch_size) = {expected} transitions, "
+                f"got {tuple(batch.reward.shape)}"
+            )
+        self._update(batch)
+
+    def _update(self, batch: Transitions) -> None:
+        """`update` without the check of the batch's size."""
+        outputs = self._trained.forward(self.head_inputs(batch.observation)).requires_grad_()
+        loss, parts = self._losses(outputs, batch)
+        if self._adapts_temperature:
+            signal, gradient = torch.autograd.grad(loss, (outputs, self.log_temperature))
+            self._temperature_gradient.copy_(gradient)
+        else:
+            (signal,) = torch.autograd.grad(loss, (outputs,))
+        self._trained.backward(signal)
+        self._optimiser.step()
+        self._move_targets()
+        stacked = torch.stack([parts[name].detach() for name in self.parts])
+        self.sums += stacked
+        diverged = (self.first_diverged < 0) & ~(stacked.abs() < DIVERGED)
+        self.first_diverged.copy_(torch.where(diverged, self.updates, self.first_diverged))
+
+    def _losses(self, outputs: Tensor, batch: Transitions) -> tuple[Tensor, dict[str, Tensor]]:
+        """The sum of all losses (), and the loss parts per seed, (S,) each."""
+        heads = self.heads
+        outputs = outputs + heads.bias(batch.mask)
+        chosen = heads.chosen(batch.action)
+        if self.config.algorithm == "bc":
+            log_policy = outputs[0].log_softmax(-1)
+            cloning = losses.cloning_loss(log_policy, chosen)
+            return cloning.sum(), {
+                "cloning_loss": cloning.sum(-1),
+                "entropy": losses.entropy(log_policy).mean((-1, -2)),
+            }
+        loss, parts = self._critic_losses(outputs[: self.n_critics], chosen, batch)
+        if self.has_actor:
+            actor, more = self._actor_losses(outputs, batch.mask)
+            loss = loss + actor
+            parts = {**parts, **more}
+        return loss, parts
+
+    def _critic_losses(
+        self, q: Tensor, chosen: Tensor, batch: Transitions
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The critics' loss () and loss parts, from q (C, S, K, B, M) and actions (S, K, B)."""
+        config, heads = self.config, self.heads
+        with torch.no_grad():
+            target = losses.td_target(
+                batch.reward * config.reward_scale,
+                self._next_value(batch),
+                batch.terminated,
+                config.discount,
+            )
+        taken = losses.take(q, chosen)
+        errors = losses.mix(taken, mixes=heads.mixes) - target
+        td = losses.td_loss(errors, config.td_loss)
+        loss = td.sum()
+        parts = {
+            "td_loss": td.sum(-1).mean(0),
+            "td_error": errors.detach().abs().mean((0, 2, 3)),
+            "q": taken.detach().mean((0, 2, 3)),
+        }
+        if config.cql_alpha > 0:
+            penalty = losses.conservative_penalty(q, chosen)
+            penalty = penalty.sum(-1) if config.cql_reduction == "sum" else penalty.mean(-1)
+            loss = loss + config.cql_alpha * penalty.sum()
+            parts["penalty"] = penalty.mean(0)
+        else:
+            parts["penalty"] = torch.zeros_like(parts["q"])
+        return loss, parts
+
+    def _next_value(self, batch: Transitions) -> Tensor:
+        """V(s') from the target critics, per head (S, K, B) or of the sum over heads (S, 1, B)."""
+        config, critics, mixes = self.config, self.n_critics, self.heads.mixes
+        outputs = self._on_next.forward(self.head_inputs(batch.next_observation))
+        outputs = outputs + self.heads.bias(batch.next_mask)
+        if self.has_actor:
+            log_policy = outputs[0].log_softmax(-1)
+            temperature = self.log_temperature.detach().exp()
+            return losses.soft_value(
+                outputs[1:], log_policy, temperature, soft_backup=config.soft_backup, mixes=mixes
+            )
+        if config.double_q:
+            return losses.double_q_value(outputs[:critics], outputs[critics:], mixes=mixes)
+        return losses.max_value(outputs, mixes=mixes)
+
+    def _actor_losses(self, outputs: Tensor, mask: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss () of actor and temperature, and its parts."""
+        q = preference(outputs[: self.n_critics].detach(), mixes=self.heads.mixes)
+        log_policy = outputs[self.n_critics].log_softmax(-1)
+        temperature = self.log_temperature.detach().exp()
+        actor = losses.actor_loss(log_policy, q, temperature)
+        entropies = losses.entropy(log_policy.detach())
+        loss = actor.sum()
+        if self.config.automatic_temperature:
+            target = self.config.entropy_ratio * self.heads.log_legal(mask)
+            loss = loss + losses.temperature_loss(self.log_temperature, entropies, target).sum()
+        parts = {
+            "actor_loss": actor.sum(-1),
+            "entropy": entropies.mean((-1, -2)),
+            "temperature": temperature.mean(-1),
+        }
+        return loss, parts
+
+    def _move_targets(self) -> None:
+        """Move the target networks every `target_period` updates: theta' += rate (theta - theta').
+
+        Between these updates the rate is 0, since a captured graph cannot branch.
+        """
+        self.updates += 1
+        if self.n_critics == 0:
+            return
+        due = (self.updates % self.config.target_period == 0).to(torch.float32)
+        rate = due * self.config.target_rate
+        for layer in self.layers:
+            for tensor in layer:
+                tensor[self.n_trained :].lerp_(tensor[: self.n_critics], rate)
+
+    # --- Acting ---
+
+    def head_inputs(self, observation: Tensor) -> Tensor:
+        """Normalised inputs of the heads (S, K, B, features), from observations (S, B, I, D)."""
+        return self.heads.inputs((observation - self.shift) * self.scale)
+
+    @known_torch
+    @torch.no_grad()
+    def explore(self, observation: Tensor, mask: Tensor, step: Tensor, epsilon: float) -> Tensor:
+        """Legal actions (S, B, I) for online training.
+
+        With probability ``epsilon`` a head's action is uniformly random. Otherwise sac samples it
+        from its actor, and dqn takes the best one by its critics.
+
+        Args:
+            observation: (S, B, I, D).
+            mask: (S, B, I, A).
+            step: () int64; each value gives other random numbers.
+            epsilon: probability of a uniformly random action.
+        """
+        bias = self.heads.bias(mask)
+        n_gumbel = bias[0].numel()
+        n_deviates = bias[0, ..., 0].numel()
+        noise = random_uniform(self._seeds, step, n_gumbel + n_deviates, EXPLORATION)
+        gumbel = -(-noise[:, :n_gumbel].view_as(bias).log()).log()
+        deviates = noise[:, n_gumbel:].view(bias.shape[:-1]) < epsilon
+        if self._acting is None or self._acting.batch != observation.shape[1]:
+            trained = roles(self.layers, slice(self.n_trained))
+            self._acting = Workspace(trained, self.heads.n_heads, observation.shape[1])
+        outputs = self._acting.forward(self.head_inputs(observation))
+        mixes = self.heads.mixes
+        preferred = outputs[-1] + gumbel if self.has_actor else preference(outputs, mixes=mixes)
+        random = (gumbel + bias).argmax(-1)
+        # Divergence is found only later; until then actions stay legal.
+        best = (without_divergence(preferred) + bias).argmax(-1)
+        return self.heads.actions(torch.where(deviates, random, best))
+
+    @known_torch
+    def fit_normaliser(self, observation: Tensor) -> None:
+        """Set shift and scale so that each feature gets mean 0 and standard deviation 1.
+
+        Constant features become 0. Nothing happens unless the configuration asks for it.
+
+        Args:
+            observation: (S, n, I, D), or (1, n, I, D) for all seeds.
+        """
+        if self.config.normalise_observations:
+            dim = (1, 2) if self.config.share_parameters else 1
+            spread, mean = torch.std_mean(observation, dim=dim, keepdim=True, correction=0)
+            inverse = 1 / spread.clamp_min(1e-6)
+            scale = torch.where(spread > 1e-6, inverse, torch.zeros_like(spread))
+            self.shift.copy_(mean.expand_as(self.shift))
+            self.scale.copy_(scale.expand_as(self.scale))
+
+    # --- Checkpoints and divergence ---
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors that the next update depends on, by name and not copied."""
+        named = {
+            "log_temperature": self.log_temperature.detach(),
+            "shift": self.shift,
+            "scale": self.scale,
+            "updates": self.updates,
+        }
+        for depth, (weights, biases) in enumerate(self.layers):
+            named |= {f"layers.{depth}.weights": weights, f"layers.{depth}.biases": biases}
+        for k, moments in enumerate(self._optimiser.state.values()):
+            named |= {f"adam.{k}.{name}": value for name, value in moments.items()}
+        return named
+
+    @known_torch
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Restore the state that `tensors` returned.
+
+        Raises:
+            ValueError: a tensor is missing, has another shape or type, or is not finite.
+        """
+        own = self.tensors()
+        for name, tensor in own.items():
+            require_like("checkpoint", name, tensors, tensor.dtype, tuple(tensor.shape))
+            if not torch.isfinite(tensors[name]).all():
+                raise ValueError(f"checkpoint: {name} must be finite")
+        for name, tensor in own.items():
+            tensor.copy_(tensors[name])
+
+    @known_torch
+    def check_finite(self) -> None:
+        """Check all tensors of the state, which the next update would use; waits for the device.
+
+        Raises:
+            DivergenceError: a tensor is not finite.
+        """
+        for name, tensor in self.tensors().items():
+            if not torch.isfinite(tensor).all():
+                raise DivergenceError(f"update {int(self.updates)}: {name} is not finite")
+
+    @known_torch
+    def check(self) -> None:
+        """Check the loss parts of all updates so far; waits for the device.
+
+        Raises:
+            DivergenceError: one diverged; the message names its update, loss part and seed.
+        """
+        first = self.first_diverged.cpu()
+        if (first >= 0).any():
+            update = int(first[first >= 0].min())
+            part, seed = (first == update).nonzero()[0].tolist()
+            raise DivergenceError(
+                f"update {update}: {self.parts[part]} of seed {self.seeds[seed]} diverged "
+                f"(not finite, or beyond {DIVERGED:g})"
+            )
+
+    # --- Optimiser ---
+
+    @property
+    def _adapts_temperature(self) -> bool:
+        """Whether the temperature is trained."""
+        return self.config.algorithm == "sac" and self.config.automatic_temperature
+
+    def _make_optimiser(self) -> torch.optim.Adam:
+        """Adam with one group each for critics, actor and temperature, by their learning rates.
+
+        Parameters and gradients are slices of the stacked networks. Adam would make its moments at
+        the first step, but captured graphs and loaded checkpoints need them before that.
+        """
+        config = self.config
+        groups: list[dict[str, Any]] = []
+        for first, last, rate in (
+            (0, self.n_critics, config.critic_learning_rate),
+            (self.n_critics, self.n_trained, config.actor_learning_rate),
+        ):
+            if first == last:
+                continue
+            parameters = []
+            for layer, gradients in zip(self.layers, self._trained.gradients, strict=True):
+                for tensor, gradient in zip(layer, gradients, strict=True):
+                    parameter = tensor[first:last]
+                    parameter.grad = gradient[first:last]
+                    parameters.append(parameter)
+            groups.append({"params": parameters, "lr": rate})
+        if self._adapts_temperature:
+            self.log_temperature.grad = self._temperature_gradient
+            rate = config.temperature_learning_rate
+            groups.append({"params": [self.log_temperature], "lr": rate})
+        optimiser = torch.optim.Adam(groups, fused=True, capturable=self.device.type == "cuda")
+        for group in groups:
+            for parameter in group["params"]:
+                optimiser.state[parameter] = {
+                    "step": torch.zeros((), device=self.device),
+                    "exp_avg": torch.zeros_like(parameter),
+                    "exp_avg_sq": torch.zeros_like(parameter),
+                }
+        return optimiser
+
+
+_CRITIC_PARTS = ("td_loss", "td_error", "q", "penalty")
+PARTS = {
+    "sac": (*_CRITIC_PARTS, "actor_loss", "entropy", "temperature"),
+    "dqn": _CRITIC_PARTS,
+    "bc": ("cloning_loss", "entropy"),
+}
+"""Names of the loss parts that each algorithm logs for each seed.
+
+- ``td_loss``: loss of the Q-networks, mean over critics and sum over heads.
+- ``td_error``: mean absolute temporal-difference error.
+- ``q``: mean Q-value of the data's actions.
+- ``penalty``: conservative penalty before its weight, mean over critics.
+- ``actor_loss``, ``cloning_loss``: losses of the actor, sum over heads.
+- ``entropy``, ``temperature``: those of the policy, mean over heads.
+"""

@@ -1,0 +1,137 @@
+"""The losses of all schemes, as pure functions of tensors.
+
+Shapes: C critics, S seeds, K heads (1 after mixing), B batch, M actions. `ILLEGAL` was added to the
+values of illegal actions, before any maximum, softmax or logsumexp. Means are over the batch alone,
+so that the gradients of different seeds stay independent.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from marl.learner.heads import preference
+
+
+def take(values: Tensor, actions: Tensor) -> Tensor:
+    """The values (..., B) of actions, from the values of all actions (..., B, M).
+
+    Actions are (..., B) and may lack leading dimensions, such as that of critics.
+    """
+    return values.gather(-1, actions.expand(values.shape[:-1]).unsqueeze(-1)).squeeze(-1)
+
+
+def mix(values: Tensor, *, mixes: bool) -> Tensor:
+    """Values (..., K, B), or their sum over heads (..., 1, B) for CTDE (Eqs. 23, 24)."""
+    return values.sum(-2, keepdim=True) if mixes else values
+
+
+def _smallest_critic(values: Tensor, *, mixes: bool) -> Tensor:
+    """The smallest critic's values (S, K, B), or sum over heads (S, 1, B), from (C, S, K, B)."""
+    return mix(values, mixes=mixes).amin(0)
+
+
+def max_value(target_q: Tensor, *, mixes: bool = False) -> Tensor:
+    """The smallest target critic's value of the action that the target critics prefer.
+
+    Maps target_q (C, S, K, B, M) to (S, K, B), or (S, 1, B) where heads are mixed.
+    """
+    return double_q_value(target_q, target_q, mixes=mixes)
+
+
+def double_q_value(online_q: Tensor, target_q: Tensor, *, mixes: bool = False) -> Tensor:
+    """The smallest target critic's value of the action that the online critics prefer.
+
+    Maps both (C, S, K, B, M) to (S, K, B), or (S, 1, B) where heads are mixed (van Hasselt et al.,
+    "Deep Reinforcement Learning with Double Q-learning", 2016).
+    """
+    best = preference(online_q, mixes=mixes).argmax(-1)
+    return _smallest_critic(take(target_q, best), mixes=mixes)
+
+
+def soft_value(
+    target_q: Tensor,
+    log_policy: Tensor,
+    temperature: Tensor,
+    *,
+    soft_backup: bool,
+    mixes: bool = False,
+) -> Tensor:
+    """The next state's value in the targets of SAC, (S, K, B) (Eqs. 17, 19, 21 and 24).
+
+    In the paper it is E_a[min_c Q_c(s, a)]; ``soft_backup`` adds temperature * entropy. Where heads
+    are mixed, it is the smallest critic's sum of these expectations over heads, (S, 1, B).
+
+    Args:
+        target_q: (C, S, K, B, M).
+        log_policy: (S, K, B, M).
+        temperature: (S, K).
+        soft_backup: whether the entropy of the policy counts.
+        mixes: whether heads are mixed.
+    """
+    q = target_q if mixes else target_q.amin(0, keepdim=True)
+    values = (log_policy.exp() * q).sum(-1)
+    if soft_backup:
+        values = values + temperature.unsqueeze(-1) * entropy(log_policy)
+    return _smallest_critic(values, mixes=mixes)
+
+
+def td_target(reward: Tensor, next_value: Tensor, terminated: Tensor, discount: float) -> Tensor:
+    """The target R + discount * V(s'), (S, K, B), and R alone where the episode terminated.
+
+    Reward and terminated are (S, B), next_value is (S, K, B).
+    """
+    return reward.unsqueeze(-2) + discount * (1 - terminated).unsqueeze(-2) * next_value
+
+
+def td_loss(errors: Tensor, kind: Literal["half_squared", "huber"]) -> Tensor:
+    """Mean loss of temporal-difference errors, from (C, S, K, B) to (C, S, K).
+
+    The loss of an error d is d^2 / 2, or the Huber loss, which becomes linear at |d| = 1.
+    """
+    if kind == "huber":
+        zeros = torch.zeros_like(errors)
+        return torch.nn.functional.huber_loss(errors, zeros, reduction="none").mean(-1)
+    return 0.5 * errors.square().mean(-1)
+
+
+def conservative_penalty(q: Tensor, actions: Tensor) -> Tensor:
+    """The penalty of CQL, mean_b[logsumexp_a Q(s, a) - Q(s, a_data)] (Eqs. 26-28), (C, S, K).
+
+    It is computed as the negative log-probability of the data's action under softmax(Q), which is
+    the same number. q is (C, S, K, B, M), actions are (S, K, B).
+    """
+    return -take(q.log_softmax(-1), actions).mean(-1)
+
+
+def actor_loss(log_policy: Tensor, q: Tensor, temperature: Tensor) -> Tensor:
+    """The actor's loss, mean_b E_a[temperature * log policy(a | s) - Q(s, a)], (S, K).
+
+    These are Eqs. 18, 20 and 22. log_policy and q are (S, K, B, M), temperature is (S, K). q and
+    temperature are constants of this loss, which the caller detaches.
+    """
+    return (log_policy.exp() * (temperature[..., None, None] * log_policy - q)).sum(-1).mean(-1)
+
+
+def entropy(log_policy: Tensor) -> Tensor:
+    """The entropy of a policy, -E_a[log policy(a | s)], (S, K, B), from log_policy (S, K, B, M)."""
+    return -(log_policy.exp() * log_policy).sum(-1)
+
+
+def temperature_loss(log_temperature: Tensor, entropies: Tensor, target_entropy: Tensor) -> Tensor:
+    """The temperature's loss, temperature * mean_b[entropy - target entropy], (S, K).
+
+    Its minimisation raises the temperature while the entropy is below its target.
+    log_temperature is (S, K), entropies and target_entropy are (S, K, B).
+    """
+    return log_temperature.exp() * (entropies - target_entropy).mean(-1)
+
+
+def cloning_loss(log_policy: Tensor, actions: Tensor) -> Tensor:
+    """The loss of behaviour cloning, -mean_b log policy(a_data | s), (S, K).
+
+    log_policy is (S, K, B, M), actions are (S, K, B).
+    """
+    return -take(log_policy, actions).mean(-1)

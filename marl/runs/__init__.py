@@ -1,0 +1,1 @@
+"""The folder of a training run: its description, log, checkpoints and lock."""

@@ -1,0 +1,1 @@
+"""Sweeps: grids of trainings and evaluations, their runs and their results."""

@@ -1,0 +1,1 @@
+"""Training: the loop around the learner, its logs and curves, and recordings of its policies."""

@@ -1,0 +1,177 @@
+"""The cache of compiled code is used where it can be, and replaced where it is damaged."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+import pytest
+from faults import read_only, small_disk
+from folders import ROOT
+
+from rrm_env import compiling
+
+pytestmark = pytest.mark.skipif(
+    bool(os.environ.get("NUMBA_DISABLE_JIT")), reason="nothing is compiled"
+)
+
+SOURCE = """
+from rrm_env.compiling import compiled
+
+@compiled(nogil=True)
+def twice(x):
+    return 2 * x
+
+@compiled(nogil=True)
+def thrice(x):
+    return 3 * x
+"""
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
+    """Imports a module of two compiled functions anew each time, cached in `tmp_path / "cache"`."""
+    path = tmp_path / "doubled.py"
+    path.write_text(SOURCE)
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(compiling, "_said", set())
+
+    def load() -> Any:
+        spec = importlib.util.spec_from_file_location("doubled", path)
+        assert spec is not None
+        assert spec.loader is not None
+        loaded = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(loaded)
+        return loaded
+
+    return load
+
+
+def hits(function: Any) -> int:
+    """How often compiled code was read from the disk."""
+    return sum(function.stats.cache_hits.values())
+
+
+def test_compiled_code_is_kept_and_used_again(
+    module: Callable[[], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = module().twice, module().twice
+    assert (first(3), second(3)) == (6, 6)
+    assert (hits(first), hits(second)) == (0, 1)
+    assert caplog.messages == []
+
+
+def test_without_a_place_code_is_compiled_in_memory_and_one_line_says_so(
+    module: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(numba.core.caching.CacheImpl, "_locator_classes", [])
+    loaded = module()
+    assert (loaded.twice(3), loaded.thrice(3)) == (6, 9)
+    (line,) = caplog.messages
+    assert (
+        "compiled code cannot be kept on the disk "
+        "(cannot cache function 'twice': no locator available" in line
+    )
+    assert "\n" not in line
+
+
+def test_package_is_imported_and_compiles_where_nothing_can_be_written(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    for package in ("rrm_env", "baselines"):
+        shutil.copytree(
+            ROOT / package, site / package, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    program = "import baselines, numpy, rrm_env; from rrm_env import kernels; "
+    program += "print(rrm_env.__file__, kernels.first_out_of_range(numpy.array([[0, 9]]), 3))"
+    nowhere = {
+        "PYTHONPATH": str(site),
+        "HOME": "/dev/null",
+        "XDG_CACHE_HOME": "/dev/null/cache",
+        "LOCALAPPDATA": "/dev/null",
+    }
+    environment = {**os.environ, **nowhere, "NUMBA_CACHE_DIR": ""}
+    with read_only(site):
+        command = [sys.executable, "-W", "error", "-c", program]
+        done = subprocess.run(
+            command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(site / "rrm_env" / "__init__.py"), "1"]
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("compiled code cannot be kept on the disk (cannot cache function")
+
+
+def overwritten(content: bytes) -> bytes:
+    """Two thirds in, a byte is another one."""
+    at = 2 * len(content) // 3
+    return content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :]
+
+
+@pytest.mark.parametrize("ending", [".nbi", ".nbc"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[: len(content) // 2],
+        lambda _: b"",
+        lambda content: bytes(len(content)),
+        overwritten,
+    ],
+    ids=["truncated", "empty", "zeros", "one byte"],
+)
+def test_a_damaged_file_is_replaced(
+    damage: Callable[[bytes], bytes],
+    ending: str,
+    module: Callable[[], Any],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert module().twice(3) == 6
+    (path,) = (tmp_path / "cache").rglob(f"*twice*{ending}")
+    path.write_bytes(damage(path.read_bytes()))
+    second, third = module().twice, module().twice
+    assert (second(3), hits(second)) == (6, 0)
+    assert (third(3), hits(third)) == (6, 1)
+    for line in caplog.messages:
+        assert line == f"a damaged file of compiled code in {str(path.parent)!r} is replaced"
+    may_look_outdated = (ending, damage) == (".nbi", overwritten)
+    assert len(caplog.messages) == 1 or may_look_outdated
+
+
+def test_a_full_disk_is_named_once_and_nothing_ends(
+    module: Callable[[], Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with small_disk(tmp_path / "cache") as disk:
+        loaded = module()
+        disk.fill()
+        assert (loaded.twice(3), loaded.thrice(3)) == (6, 9)
+        (line,) = caplog.messages
+        assert str(tmp_path / "cache") in line
+        assert "No space left on device" in line or "File too large" in line
+        assert "NUMBA_CACHE_DIR can name another folder" in line
+        disk.free()
+        again, last = module().twice, module().twice
+        assert (again(3), last(3), hits(last)) == (6, 6, 1)
+
+
+def test_a_cache_folder_that_is_none_is_named(
+    module: Callable[[], Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "file"))
+    with caplog.at_level(logging.WARNING):
+        assert module().thrice(3) == 9
+    (line,) = caplog.messages
+    assert line.startswith(
+        f"NUMBA_CACHE_DIR = {str(tmp_path / 'file')!r} is no folder that can be written to; "
+    )

@@ -1,0 +1,44 @@
+"""Waiting for processes, and recording the events of an engine."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from marl.engines.base import Event
+
+
+def wait_until(condition: Any, seconds: float = 120) -> None:
+    """Wait until the condition holds; the limit allows for a busy machine."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{pid}/status")
+    return not status.exists() or "\nState:\tZ" not in status.read_text()
+
+
+class Ears:
+    """A listener that keeps the events of an engine."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def __call__(self, event: Event) -> None:
+        """Keep an event, unless it only says that the engine waits."""
+        if event.kind != "waiting":
+            self.events.append(event)
+
+    def heard(self, kind: str) -> list[tuple[str, int]]:
+        """Task and attempt of every event of this kind."""
+        return [(event.task, event.attempt) for event in self.events if event.kind == kind]
