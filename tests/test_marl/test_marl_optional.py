@@ -166,8 +166,13 @@ def test_a_sweep_leaves_out_its_picture(
 
 @pytest.mark.parametrize(
     "script",
-    ["paper/figure_4.py", "paper/sensitivity.py", "paper/past_the_paper.py", "quickstart.py"]
-    + ["simple_spread.py"],
+    [
+        "paper/figure_4.py",
+        "paper/sensitivity.py",
+        "paper/past_the_paper.py",
+        "quickstart.py",
+        "simple_spread.py",
+    ],
 )
 def test_a_script_that_ends_with_a_picture_is_refused_before_any_work(
     script: str, tmp_path: Path
