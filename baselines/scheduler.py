@@ -60,7 +60,11 @@ class Baseline(ABC):
         """(B, I) the UE that each AP serves in this step, one of its own, or `SILENT`."""
 
     def schedule_candidates(self, network: Network) -> Served:
-        """Like `schedule`, for APIs under which only candidates can be served."""
+        """Like `schedule`, for APIs under which only candidates can be served.
+
+        A scheduler that also serves other UEs overrides it; `act` ends with an IndexError if it
+        returns any of them.
+        """
         return self.schedule(network)
 
     def act(self, env: Any) -> dict[str, int]:

@@ -15,7 +15,8 @@ from rrm_env.compiling import compiled
 class TDM(Baseline):
     """Each AP serves all its UEs in turn: the one that has waited longest, ties to the lower index.
 
-    This is the paper's TDM baseline. Where only candidates can be served, the rule applies to them.
+    This is round robin, the paper's TDM baseline. Where only candidates can be served, the rule
+    applies to them.
     """
 
     @property
