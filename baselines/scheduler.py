@@ -62,8 +62,7 @@ class Baseline(ABC):
     def schedule_candidates(self, network: Network) -> Served:
         """Like `schedule`, for APIs under which only candidates can be served.
 
-        A scheduler that also serves other UEs overrides it; `act` ends with an IndexError if it
-        returns any of them.
+        A scheduler that also serves other UEs overrides it; `act` refuses them.
         """
         return self.schedule(network)
 
@@ -71,13 +70,30 @@ class Baseline(ABC):
         """An action for every agent of an `RRMParallelEnv`, wrapped or not.
 
         At an episode's first step `reset` is called, so one scheduler can play many episodes.
+
+        Raises:
+            ValueError: the scheduler serves a UE that is no candidate.
         """
         network: Network = env.unwrapped.network
         if network.t == 0:
             self.reset(network)
         candidates, served = network.candidates[0], self.schedule_candidates(network)[0]
-        silence = network.config.n_candidates
         return {
-            agent: silence if ue == SILENT else int(np.flatnonzero(candidates[i] == ue)[0])
-            for i, (agent, ue) in enumerate(zip(env.unwrapped.possible_agents, served, strict=True))
+            agent: _action_of(int(ue), candidates[ap])
+            for ap, (agent, ue) in enumerate(
+                zip(env.unwrapped.possible_agents, served, strict=True)
+            )
         }
+
+
+def _action_of(ue: int, candidates: NDArray[Any]) -> int:
+    """The index of a UE among an AP's candidates (N,), or N for silence."""
+    if ue == SILENT:
+        return len(candidates)
+    found = np.flatnonzero(candidates == ue)
+    if not len(found):
+        raise ValueError(
+            f"schedule_candidates must serve candidates, {candidates.tolist()}, or {SILENT} for"
+            f" silence, got UE {ue}"
+        )
+    return int(found[0])

@@ -11,7 +11,6 @@ ratio is the median over rounds.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -32,7 +31,7 @@ from rich.table import Table
 
 from rrm_env import Network, RRMConfig, RRMVectorEnv, kernels, parallel_env
 from rrm_env.exit_status import status_of
-from rrm_env.files import check_results, write_whole
+from rrm_env.files import check_results, write_json
 from rrm_env.optional import lacking
 from rrm_env.provenance import versions
 
@@ -401,7 +400,7 @@ def main() -> None:
     }
     try:
         if path is not None:
-            write_whole(path, lambda file: file.write(json.dumps(result, indent=1).encode()))
+            write_json(path, result)
     finally:
         print_figures(Console(width=132), speed, growth, startup)
 

@@ -24,7 +24,6 @@ only if ``--json`` names one.
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import sys
 import tempfile
@@ -48,7 +47,7 @@ from marl.data.replay import Replay, bytes_per_transition
 from marl.team import team_of
 from rrm_env import Network, RRMConfig
 from rrm_env.exit_status import status_of
-from rrm_env.files import check_writable, write_whole
+from rrm_env.files import check_writable, write_json
 from rrm_env.joint import JointActions
 from rrm_env.provenance import origin
 
@@ -374,7 +373,7 @@ def main(options: Options) -> None:
     for name in options.only or SECTIONS:
         found[name] = SECTIONS[name](options)
         if path:
-            write_whole(path, lambda file: file.write(json.dumps(found, indent=1).encode()))
+            write_json(path, found)
         console.print(table(name, found[name]))
     console.print(*summary(found), sep="\n", soft_wrap=True, highlight=False)
 

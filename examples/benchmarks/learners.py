@@ -45,7 +45,7 @@ if "--peer-worker" not in sys.argv:  # d3rlpy's interpreter has none of these
     from marl.learner.networks import multiply_adds
     from marl.training.stores import DatasetStore, Updates
     from rrm_env.exit_status import status_of
-    from rrm_env.files import check_results, write_whole
+    from rrm_env.files import check_results, write_json
     from rrm_env.provenance import machine, versions
 
 TRANSITIONS, SEED_COUNTS = 20_000, (1, 10)
@@ -575,9 +575,7 @@ def write(
         "aims": aims(figures),
         "multiply_adds": FORMULA,
     }
-    write_whole(
-        path, lambda file: file.write(json.dumps({**result, "figures": figures}, indent=1).encode())
-    )
+    write_json(path, {**result, "figures": figures})
 
 
 if __name__ == "__main__":

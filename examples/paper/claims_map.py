@@ -8,7 +8,6 @@ settings in miniature; ``--only SETTING`` recomputes single settings and prints 
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -30,7 +29,7 @@ from baselines.comparison import summarise
 from baselines.plots import require_drawing, write_figure
 from rrm_env import Evaluation, RRMConfig, metrics
 from rrm_env.exit_status import GOES_ON, status_of
-from rrm_env.files import check_writable, write_whole
+from rrm_env.files import check_writable, write_json
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,7 @@ def main(options: Options) -> None:
     if options.only:
         return
     result = {**origin(options.scale), "data": DATA, "settings": settings, **agreement(settings)}
-    write_whole(json_path, lambda file: file.write(json.dumps(result, indent=1).encode()))
+    write_json(json_path, result)
     write_picture(plot_path, settings)
     print(f"wrote {json_path}\nwrote {plot_path}")
 

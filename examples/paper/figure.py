@@ -23,7 +23,7 @@ from baselines.plots import require_drawing
 from marl.training.curves import learning_curve
 from rrm_env import RRMConfig, metrics
 from rrm_env.exit_status import GOES_ON, status_of
-from rrm_env.files import check_apart, check_results, check_writable, write_whole
+from rrm_env.files import check_apart, check_results, check_writable, write_json
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def _main(figure: Figure, options: Options) -> None:
     if kept:
         _take_over(result, committed, kept)
     try:
-        write_whole(json_path, lambda file: file.write(json.dumps(result, indent=1).encode()))
+        write_json(json_path, result)
         write_picture(plot_path, figure.title, figure.draw, report)
     finally:
         _show_rows(figure, report)

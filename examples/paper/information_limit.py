@@ -14,7 +14,6 @@ Methodology and Computing in Applied Probability 1 (1999).
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from study_options import StudyOptions, origin
 from baselines.comparison import show, summarise
 from rrm_env import SILENT, Evaluation, Network, RRMConfig, evaluate, metrics
 from rrm_env.exit_status import status_of
-from rrm_env.files import check_writable, write_whole
+from rrm_env.files import check_writable, write_json
 
 Floats = NDArray[np.float64]
 
@@ -189,7 +188,7 @@ def main(options: StudyOptions) -> None:
         for name, evaluation in found.items()
     }
     result = {**origin(scale), "effort": vars(effort), "rows": rows}
-    write_whole(path, lambda file: file.write(json.dumps(result, indent=1).encode()))
+    write_json(path, result)
     show(summary, f"{scale.seeds} searches, {scale.episodes} unseen episodes")
     print(f"wrote {path}")
 

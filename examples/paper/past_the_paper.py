@@ -9,7 +9,6 @@ run with other numbers, and the agreement of return and score over all policies 
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Mapping
@@ -31,7 +30,7 @@ from marl.policy import load_policies
 from rrm_env import Evaluation, RRMConfig, Scheduler, evaluate, metrics
 from rrm_env.config import REWARDS
 from rrm_env.exit_status import GOES_ON, status_of
-from rrm_env.files import check_writable, write_whole
+from rrm_env.files import check_writable, write_json
 
 BEHAVIOUR = "max_weight:csi=large_scale:exponent=2"
 DATA, MORE_DATA = f"{BEHAVIOUR}-100000", f"{BEHAVIOUR}-320000"
@@ -157,7 +156,7 @@ def main(options: StudyOptions) -> None:
         "other_numbers_of_access_points": _transfer(studies["I, turns by load"], scale),
         "return_and_score": agreement,
     }
-    write_whole(json_path, lambda file: file.write(json.dumps(result, indent=1).encode()))
+    write_json(json_path, result)
     _write_picture(plot_path, result)
     show(summary, f"{scale.seeds} seeds, {scale.episodes} unseen episodes")
     print(f"wrote {json_path}\nwrote {plot_path}")

@@ -8,7 +8,6 @@ miniature.
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from baselines.comparison import summarise
 from baselines.plots import require_drawing, write_figure
 from rrm_env import RRMConfig, metrics
 from rrm_env.exit_status import GOES_ON, status_of
-from rrm_env.files import check_writable, write_whole
+from rrm_env.files import check_writable, write_json
 
 LEARNER = "c-cql-sac.max_weight-100000"
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -80,7 +79,7 @@ def main(options: StudyOptions) -> None:
         **origin(scale),
         "variants": variants,
     }
-    write_whole(json_path, lambda file: file.write(json.dumps(result, indent=1).encode()))
+    write_json(json_path, result)
     _write_picture(plot_path, variants)
     print(f"wrote {json_path}\nwrote {plot_path}")
 

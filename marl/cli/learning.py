@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -25,7 +24,7 @@ from marl.runs.description import describe, experience
 from marl.training.train import train
 from rrm_env import Evaluation, evaluate, metrics
 from rrm_env.checks import bounded_integer
-from rrm_env.files import check_apart, check_results, check_writable, readable, write_whole
+from rrm_env.files import check_apart, check_results, check_writable, readable, write_json
 from rrm_env.provenance import versions
 from rrm_env.watching import check_video, record, watch
 
@@ -196,8 +195,7 @@ class Evaluate(EvaluationOptions):
         }
         try:
             if json_path:
-                text = json.dumps(content, indent=1)
-                write_whole(json_path, lambda file: file.write(text.encode()))
+                write_json(json_path, content)
                 lines.append(f"wrote {json_path}")
         finally:
             print("\n".join(lines))

@@ -29,7 +29,7 @@ from marl.sweep.work import (
     Values,
     evaluate_scheduler,
     train_and_evaluate,
-    write_json,
+    write_readable,
 )
 from rrm_env.files import append_line, check_utf8
 from rrm_env.provenance import origin
@@ -103,10 +103,10 @@ class SweepRun:
         counts = f"{done} done, {begun} begun, {len(missing) - begun} to begin"
         self._say(f"{len(self.cells)} cells: {counts}")
         # The origin has a file of its own, because it may differ where the results do not.
-        write_json(self.out / ORIGIN, origin("torch", "safetensors"))
+        write_readable(self.out / ORIGIN, origin("torch", "safetensors"))
         self._compute(self._with_data(missing, engine), engine)
         results = self.results()
-        write_json(self.out / RESULTS, results)
+        write_readable(self.out / RESULTS, results)
         return results
 
     # --- The folder ---

@@ -18,7 +18,7 @@ from marl.runs.description import DESCRIPTION
 from marl.sweep.cells import CHANGED, Description, Evaluating, Reference
 from marl.training.train import train
 from rrm_env import Scheduler
-from rrm_env.files import write_whole
+from rrm_env.files import write_json
 
 Values = dict[str, Any]
 """KPIs per episode: (seeds, episodes) or (episodes,) nested lists by name."""
@@ -61,7 +61,7 @@ def train_and_evaluate(task: TrainingTask) -> list[Values]:
     evaluations = []
     for name, description, evaluating in task.evaluations:
         values = _evaluate_run(task.folder, evaluating)
-        write_json(task.folder / name, {"of": description, "values": values})
+        write_readable(task.folder / name, {"of": description, "values": values})
         evaluations.append(values)
     return evaluations
 
@@ -70,18 +70,14 @@ def evaluate_scheduler(path: Path, reference: Reference) -> list[Values]:
     """Evaluate a scheduler, write the values to ``path``, and return them."""
     scheduler = parse_scheduler(reference.scheduler, REGISTRY)
     values = _evaluate(scheduler, reference.evaluating)
-    write_json(path, {"of": reference.description, "values": values})
+    write_readable(path, {"of": reference.description, "values": values})
     return [values]
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file, whole or not at all.
-
-    Raises:
-        ValueError: the content could not be read again.
-    """
-    text = dump_json(content, indent=1)
-    write_whole(path, lambda file: file.write(text.encode()))
+def write_readable(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file, unless it could not be read again (ValueError)."""
+    dump_json(content)
+    write_json(path, content)
 
 
 def _dataset(task: TrainingTask) -> Dataset | None:

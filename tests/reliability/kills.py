@@ -10,7 +10,6 @@ docs/results/reliability_kills.json. ``--quick`` kills a handful of times.
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import signal
@@ -31,7 +30,7 @@ from rich.table import Table
 from marl.runs.description import DESCRIPTION
 from rrm_env.checks import bounded_integer
 from rrm_env.exit_status import status_of
-from rrm_env.files import check_writable, write_whole
+from rrm_env.files import check_writable, write_json
 from rrm_env.provenance import origin
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -316,7 +315,7 @@ def main(options: Options) -> None:
             "works": {bench.work.name: vars(bench.tally) for bench in benches},
             "summary": total(benches),
         }
-        write_whole(path, lambda file: file.write(json.dumps(result, indent=1).encode()))
+        write_json(path, result)
         print(f"wrote {path}")
     if faults := [fault for bench in benches for fault in bench.tally.faults]:
         raise FaultError("; ".join(faults))

@@ -25,7 +25,6 @@ scipy, which the extra ``test`` brings.
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import sys
 import time
@@ -52,7 +51,7 @@ from soak_parts import (
 
 from rrm_env import PRESETS, RRMConfig
 from rrm_env.exit_status import status_of
-from rrm_env.files import check_writable, write_whole
+from rrm_env.files import check_writable, write_json
 from rrm_env.provenance import origin
 
 SIGNIFICANCE = 0.01
@@ -259,10 +258,7 @@ def main(options: Options) -> int:
                 "summary": summary(found, said, time.perf_counter() - began),
             }
             rows = {name: {"verdict": said[name], **record} for name, record in found.items()}
-            write_whole(
-                path,
-                lambda file: file.write(json.dumps({**result, "parts": rows}, indent=1).encode()),
-            )
+            write_json(path, {**result, "parts": rows})
 
     def report(name: str, found: dict[str, Record]) -> None:
         write(found)

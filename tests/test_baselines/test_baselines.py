@@ -413,3 +413,14 @@ def test_options_of_schedulers_and_environments_are_split_alike() -> None:
         "mpe2.simple",
         [("a", "b=c"), ("flag", None), ("empty", "")],
     )
+
+
+def test_a_scheduler_that_serves_other_users_is_named_by_act() -> None:
+    class Stranger(Baseline):
+        def schedule(self, network: Network) -> NDArray[np.int64]:
+            return np.full((network.num_envs, network.config.n_aps), 99)
+
+    env = parallel_env()
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=r"schedule_candidates must serve .* got UE 99$"):
+        Stranger().act(env)
