@@ -6,7 +6,9 @@ import json
 from bisect import bisect
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from importlib import resources
 from pathlib import Path
+from string import Template
 from typing import Any, NamedTuple
 
 from marl.data.dataset import Dataset
@@ -100,17 +102,25 @@ def dataset_card(dataset: Dataset, file: str = "data.safetensors") -> str:
         *("size_categories:", f"- {size}"),
         "viewer: false",
     ]
-    sections = [
-        _details(dataset, config, licence),
-        _USES,
-        _structure(dataset, file),
-        _creation(dataset, config),
-        _LIMITS_OF_THE_NETWORK if config else _LIMITS,
-        *([f"## Citation\n\nThe task:\n\n```bibtex\n{PAPER}\n```"] if config else []),
-        _loading(file),
-    ]
-    heading = f"# Dataset Card for {title}"
-    return "\n".join(["---", *front, "---", "", heading, "", "\n\n".join(sections), ""])
+    template = resources.files("marl.exchange").joinpath("card_template.md")
+    return Template(template.read_text(encoding="utf-8")).substitute(
+        front="\n".join(front),
+        title=title,
+        about=_about(dataset, config),
+        transitions=f"{len(dataset):,}",
+        pieces=f"{int(episode_ends(dataset).sum()):,}",
+        version=dataset.metadata.get("versions", {}).get("rrm_env", ""),
+        licence=_LICENCES[licence],
+        checksum=dataset.fingerprint(),
+        source=_SOURCE if config else "",
+        file=file,
+        arrays=_arrays(dataset),
+        observed=_OBSERVED if config else "",
+        recorded=_environment(dataset, config),
+        behaviours=_behaviours_table(behaviours(dataset)),
+        limits=_LIMITS_OF_THE_NETWORK if config else "",
+        citation=f"## Citation\n\nThe task:\n\n```bibtex\n{PAPER}\n```\n\n" if config else "",
+    )
 
 
 def check_card(name: str, path: str | Path) -> Path:
@@ -134,84 +144,54 @@ def _is_card(path: Path) -> bool:
     return text.startswith(b"---\nlicense: ") and b"\n# Dataset Card for " in text
 
 
-def _details(dataset: Dataset, config: RRMConfig | None, licence: str) -> str:
-    team = dataset.team
-    if config:
-        about = (
-            f"Transitions of downlink user scheduling: {config.n_aps} access points share one "
-            f"channel and {config.n_ues} users, and each serves one of up to "
-            f"{config.n_candidates} candidates per step or stays silent, for one shared reward."
-        )
-        source = (
-            "\n\n### Dataset Sources\n\n"
-            "- **Paper:** arXiv 2501.12991 (the task; the recordings are not its authors')"
-        )
-    else:
+_LICENCES = {
+    "mit": "MIT, as the package `rrm_env`",
+    "unknown": "not stated; that of the environment may apply",
+}
+
+# What the template holds of datasets of the network alone.
+_SOURCE = """
+
+### Dataset Sources
+
+- **Paper:** arXiv 2501.12991 (the task; the recordings are not its authors')"""
+_OBSERVED = (
+    "Of the network, an observation is log10 SINR and log10 weight of each candidate, "
+    "and what else its options add.\n\n"
+)
+_LIMITS_OF_THE_NETWORK = (
+    " The network is a model: one channel, flat fading, users walking\n"
+    "in a square, an association that stays. What the paper leaves open, such as noise, shadowing "
+    "and the age of channel reports, is settled as\nthe environment's page says."
+)
+
+
+def _about(dataset: Dataset, config: RRMConfig | None) -> str:
+    if config is None:
         name = dataset.environment.name or "unknown"
-        about = f"Transitions of {team.n_agents} agents in the PettingZoo environment `{name}`."
-        source = ""
-    licences = {
-        "mit": "MIT, as the package `rrm_env`",
-        "unknown": "not stated; that of the environment may apply",
-    }
-    pieces = int(episode_ends(dataset).sum())
-    version = dataset.metadata.get("versions", {}).get("rrm_env", "")
-    checksum = f"`{dataset.fingerprint()}` (arrays and description; `Dataset.fingerprint()`)"
-    return f"""## Dataset Details
-
-### Dataset Description
-
-{about} For offline reinforcement learning.
-
-- **Transitions:** {len(dataset):,}, in {pieces:,} uninterrupted pieces of episodes
-- **Made by:** `rrm_env` {version}
-- **License:** {licences[licence]}
-- **Checksum:** {checksum}{source}"""
+        agents = dataset.team.n_agents
+        return f"Transitions of {agents} agents in the PettingZoo environment `{name}`."
+    return (
+        f"Transitions of downlink user scheduling: {config.n_aps} access points share one "
+        f"channel and {config.n_ues} users, and each serves one of up to "
+        f"{config.n_candidates} candidates per step or stays silent, for one shared reward."
+    )
 
 
-_USES = """## Uses
-
-### Direct Use
-
-Training offline learners on data of known origin, and comparing them: the behaviours' KPIs below \
-say what there is to beat.
-
-### Out-of-Scope Use
-
-Conclusions about a deployed network or about people: everything here is simulated."""
-
-
-def _structure(dataset: Dataset, file: str) -> str:
-    observed = ""
-    if dataset.environment.network:
-        observed = (
-            "Of the network, an observation is log10 SINR and log10 weight of each candidate, "
-            "and what else its options add.\n\n"
-        )
+def _arrays(dataset: Dataset) -> str:
+    """The table of a dataset's arrays, a line each."""
     tensors = dataset.tensors()
-    rows = "\n".join(
+    return "\n".join(
         f"| `{name}` | {_shape(tensors[name])} | {column.dtype} | {column.meaning} |"
         for name, column in COLUMNS.items()
     )
-    return f"""## Dataset Structure
-
-One safetensors file, `{file}`, without splits. Rows are transitions; whole episodes stand one \
-after the other, unless the dataset was
-drawn from others.
-
-| array | shape | type | meaning |
-|---|---|---|---|
-{rows}
-
-{observed}The file's metadata hold environment, behaviours, versions and a checksum as JSON."""
 
 
 def _shape(tensor: Any) -> str:
     return " × ".join(f"{size:,}" for size in tensor.shape)
 
 
-def _creation(dataset: Dataset, config: RRMConfig | None) -> str:
-    known = behaviours(dataset)
+def _behaviours_table(known: Sequence[Behaviour]) -> str:
     kpis = list(dict.fromkeys(kpi for behaviour in known for kpi in behaviour.kpis))
     heads = [metrics.axis_label(kpi) for kpi in kpis]
     lines = [
@@ -224,26 +204,7 @@ def _creation(dataset: Dataset, config: RRMConfig | None) -> str:
             digits = 0 if kpi == "episodes" else 3
             cells.append(f"{behaviour.kpis[kpi]:,.{digits}f}" if kpi in behaviour.kpis else "")
         lines.append(f"| {' | '.join(cells)} |")
-    table = "\n".join(lines)
-    return f"""## Dataset Creation
-
-### Source Data
-
-#### Data Collection and Processing
-
-{_environment(dataset, config)}
-
-{table}
-
-KPIs are means over the whole episodes of the recording that a behaviour's transitions come from.
-
-#### Who are the source data producers?
-
-Programs: the behaviours above acted in a simulation.
-
-#### Personal and Sensitive Information
-
-None. All observations are simulated, of nobody in particular."""
+    return "\n".join(lines)
 
 
 def _environment(dataset: Dataset, config: RRMConfig | None) -> str:
@@ -264,29 +225,3 @@ def _environment(dataset: Dataset, config: RRMConfig | None) -> str:
         f"Recorded by `rrm_env`{with_what} in {network}, in episodes of {config.episode_length} "
         "steps on channels that no evaluation of the package ever sees."
     )
-
-
-_LIMITS = """## Bias, Risks, and Limitations
-
-A learner sees only states that the behaviours reached and actions that they took."""
-
-_LIMITS_OF_THE_NETWORK = f"""{_LIMITS} \
-The network is a model: one channel, flat fading, users walking
-in a square, an association that stays. What the paper leaves open, such as noise, shadowing and \
-the age of channel reports, is settled as
-the environment's page says."""
-
-
-def _loading(file: str) -> str:
-    return f"""## How to Load
-
-```python
-from marl import Dataset
-
-dataset = Dataset.read("{file}")  # verifies the checksum
-print(len(dataset), dataset.observation.shape)
-```
-
-Without the package, `safetensors.numpy.load_file("{file}")` gives the arrays.
-`python -m marl export {file} --minari rrm/name-v0` hands them to Minari, \
-`--arrays data.npz` to d3rlpy."""
