@@ -191,7 +191,8 @@ class Environment:
     def _require_make(self) -> MakeEnv:
         """The function `make`; ValueError if there is none."""
         if self.make is None:
-            raise ValueError(f"{self.known_name!r} is known by name alone: nothing can act in it")
+            known = "not known" if self.known_name is None else "known by name alone"
+            raise ValueError(f"environment {self.known_name!r} is {known}: nothing can act in it")
         return self.make
 
     def __getstate__(self) -> Mapping[str, Any]:

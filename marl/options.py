@@ -88,9 +88,9 @@ class NetworkOptions:
         return RRMConfig.preset(self.network or "paper", **changes)
 
     @property
-    def of_network(self) -> list[str]:
-        """The names of the given options that apply only to a network."""
-        return [name for name, given in self._of_network().items() if given]
+    def of_network(self) -> dict[str, Any]:
+        """The given options that apply only to a network, by name."""
+        return {name: given for name, given in self._of_network().items() if given}
 
     def _of_network(self) -> dict[str, Any]:
         """The options that apply only to a network, by name."""
@@ -117,9 +117,13 @@ class EnvironmentOptions(NetworkOptions):
         """
         if not self.env:
             return None
-        if given := self.of_network:
-            raise ValueError(self._not_with(given[0], "env", "is of the network and"))
+        self.require_no_network()
         return Environment.of_module(self.env)
+
+    def require_no_network(self) -> None:
+        """Raise ValueError if options are given that apply only to a network."""
+        for name in self.of_network:
+            raise ValueError(self._not_with(name, "env", "is of the network and"))
 
     def environment(self, default: RRMConfig | None = None) -> Environment:
         """The environment that ``env`` names, or else the network; ``default`` as for `config`.
@@ -164,8 +168,8 @@ class RecordingOptions(EnvironmentOptions):
         if self.sample and not self.policy:
             needs = f"{self.dashes}sample needs {self.dashes}policy"
             raise ValueError(f"{needs}: a scheduler has no actor to draw from")
-        if self.env and self.of_network:
-            self.other_environment()
+        if self.env:
+            self.require_no_network()
 
     def record(
         self, progress: Callable[[int], None] | None = None, engine: Engine | None = None
@@ -177,7 +181,7 @@ class RecordingOptions(EnvironmentOptions):
             engine: where to record; this process where None.
 
         Raises:
-            TypeError, ValueError: options exclude each other, or a value is not allowed.
+            TypeError, ValueError: a value is not allowed, or `check` raises.
         """
         self.check()
         environment = self.environment()

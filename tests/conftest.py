@@ -4,6 +4,7 @@ import importlib.util
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -52,3 +53,27 @@ def refused(
         assert list(tmp_path.iterdir()) == []
 
     return check
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a dataset and runs, as arguments of commands."""
+    from toys import furnished  # which needs torch
+
+    return furnished(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture
+def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wide terminal, and an environment for --env."""
+    import toys  # which needs torch
+
+    monkeypatch.setenv("COLUMNS", "500")
+    monkeypatch.setattr(toys, "parallel_env", toys.Match, raising=False)
+
+
+@pytest.fixture
+def minari(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The library Minari, with a temporary folder for datasets."""
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    return pytest.importorskip("minari", reason="Minari is not installed")

@@ -18,7 +18,17 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from baselines import RandomWalk
-from marl import Dataset, Heads, LearnerConfig, Policy, Team, TrainingConfig, collect, train
+from marl import (
+    Dataset,
+    Heads,
+    Learner,
+    LearnerConfig,
+    Policy,
+    Team,
+    TrainingConfig,
+    collect,
+    train,
+)
 from marl.__main__ import main
 from marl.environment import Environment
 from marl.learner.networks import initialise, layer_sizes
@@ -348,3 +358,29 @@ def printed(capsys: pytest.CaptureFixture[str]) -> str:
     captured = capsys.readouterr()
     assert captured.err == ""
     return " ".join(captured.out.split())
+
+
+def bits(tensor: torch.Tensor) -> bytes:
+    """The tensor's bytes: these tell 0.0 from -0.0."""
+    return tensor.contiguous().numpy().tobytes()
+
+
+def assert_same(left: Dataset, right: Dataset) -> None:
+    """Assert equal bits, types, shapes and metadata other than versions."""
+    for name, tensor in left.tensors().items():
+        other = right.tensors()[name]
+        assert (tensor.dtype, tensor.shape) == (other.dtype, other.shape), name
+        assert bits(tensor) == bits(other), name
+    without = [
+        {key: value for key, value in dataset.metadata.items() if key != "versions"}
+        for dataset in (left, right)
+    ]
+    assert without[0] == without[1]
+    assert left.fingerprint() == right.fingerprint()
+
+
+def assert_equal_learners(first: Learner, second: Learner) -> None:
+    """Assert equal tensors, to the bit."""
+    assert first.tensors().keys() == second.tensors().keys()
+    for name, tensor in first.tensors().items():
+        assert torch.equal(tensor, second.tensors()[name]), name

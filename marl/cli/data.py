@@ -43,7 +43,7 @@ class Collect(RecordingOptions):
             raise ValueError(
                 "--engine shares out the network's episodes and does not go with --env"
             )
-        self.check()
+        self.check()  # before an engine is opened
         with (
             progress("transitions", self.transitions) as bar,
             self.where.open(bar.losses) as engine,
@@ -141,7 +141,7 @@ class Import(NetworkOptions):
             dataset = from_mdp_arrays(arrays, self.config(), Path(self.source).stem)
         elif given := self.of_network:
             raise ValueError(
-                f"--{given[-1]} is of arrays in an .npz file: "
+                f"--{[*given][-1]} is of arrays in an .npz file: "
                 f"{self.source!r} says itself what it was recorded in"
             )
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import tyro
@@ -110,6 +110,10 @@ class Evaluate(EvaluationOptions):
     plot: Annotated[Path | None, default_is("draw none")] = None
     """Draw the distribution of per-user rates into this file."""
 
+    def _of_network(self) -> dict[str, Any]:
+        """The options that apply only to a network, by name; the plot is one."""
+        return {**super()._of_network(), "plot": self.plot}
+
     def run(self) -> None:
         """Evaluate, and print and write the comparison."""
         if not self.runs:
@@ -120,8 +124,6 @@ class Evaluate(EvaluationOptions):
         if plot_path:
             check_picture(plot_path)
         if other := self.other_environment():
-            if self.plot:
-                raise ValueError("--plot is of the network and does not go with --env")
             self._compare_returns(other, json_path)
             return
         evaluations = self._evaluations()

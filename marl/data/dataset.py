@@ -199,7 +199,7 @@ class Dataset:
         Raises:
             DatasetError: as the class.
         """
-        given = {"behaviour": np.zeros(len(arrays["reward"])), **arrays}
+        given = {"behaviour": np.zeros(len(arrays["reward"]), np.int32), **arrays}
         tensors = {
             name: torch.from_numpy(np.ascontiguousarray(given[name], column.dtype))
             for name, column in COLUMNS.items()

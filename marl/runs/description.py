@@ -49,8 +49,6 @@ def check_run(description: Any) -> None:
     }
     team = Team(**checked)
     Heads(learner.paradigm, team, learner.common_features)  # refuses sizes that do not fit
-    if not description["environment"]:
-        raise ValueError("environment: kind must be 'network' or 'parallel', got None")
     Environment.from_dict(description["environment"]).require(team)
     if description["data"] is not None:
         check_mapping("data", description["data"])

@@ -227,8 +227,8 @@ def _evaluating(options: EvaluationOptions, environment: Environment) -> Evaluat
         raise ValueError(f"{allowed}, got {shown(options.env)}")
     if environment.network is not None:
         environment = Environment.of_network(options.config(environment.network))
-    elif given := options.of_network:
-        raise ValueError(f"{given[0]} is of the network and does not go with env")
+    else:
+        options.require_no_network()
     episodes = bounded_integer("episodes", options.episodes, MAX_EPISODES)
     seed = bounded_integer("seed", options.seed, MAX_SEED, lowest=0)
     return Evaluating(episodes, seed, options.act_on, options.sample, environment)
@@ -243,13 +243,13 @@ def _check_policy(learner: LearnerConfig, trained_in: Environment, evaluating: E
     if trained_in.network is None or evaluating.environment.network is None:
         return
     empty = torch.zeros(1, 1, 1, 1, 1)
-    options = {"act_on": evaluating.act_on, "sample": evaluating.sample}
     policy = Policy(
         learner,
         team_of(trained_in.network),
         [(empty, empty)],
         empty[0],
         empty[0],
-        **options,  # type: ignore[arg-type]
+        act_on=evaluating.act_on,
+        sample=evaluating.sample,
     )
     policy.require(team_of(evaluating.environment.network))

@@ -8,12 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import toys
 from toys import (
     SMALL,
-    Match,
     assert_same_outcome,
-    furnished,
     printed,
     records,
     run,
@@ -68,17 +65,7 @@ TRAINING += ["--envs-per-seed", "2"]
 SPREAD = ["--env", "mpe2.simple_spread_v3:max_cycles=10"]
 
 
-@pytest.fixture(autouse=True)
-def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wide terminal, and an environment for --env."""
-    monkeypatch.setenv("COLUMNS", "500")
-    monkeypatch.setattr(toys, "parallel_env", Match, raising=False)
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a dataset and runs, as arguments of commands."""
-    return furnished(tmp_path_factory.mktemp("home"))
+pytestmark = pytest.mark.usefixtures("surroundings")
 
 
 # --- Collecting ---

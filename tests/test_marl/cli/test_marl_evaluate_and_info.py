@@ -10,12 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import toys
 from toys import (
     SMALL,
     Match,
     arrays,
-    furnished,
     printed,
     run,
     trained,
@@ -33,17 +31,7 @@ from rrm_env import Network, RRMConfig, evaluate, metrics
 SPREAD = ["--env", "mpe2.simple_spread_v3:max_cycles=10"]
 
 
-@pytest.fixture(autouse=True)
-def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wide terminal, and an environment for --env."""
-    monkeypatch.setenv("COLUMNS", "500")
-    monkeypatch.setattr(toys, "parallel_env", Match, raising=False)
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a dataset and runs, as arguments of commands."""
-    return furnished(tmp_path_factory.mktemp("home"))
+pytestmark = pytest.mark.usefixtures("surroundings")
 
 
 # --- Evaluating ---

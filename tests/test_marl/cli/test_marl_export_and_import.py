@@ -21,13 +21,6 @@ from marl import (
 
 
 @pytest.fixture
-def minari(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The library Minari, with a temporary folder for datasets."""
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
-    return pytest.importorskip("minari", reason="Minari is not installed")
-
-
-@pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file of a dataset in the current folder."""
     monkeypatch.setenv("COLUMNS", "500")

@@ -10,8 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-import toys
-from toys import Match, furnished, printed, run
+from toys import printed, run
 
 from marl import LearnerConfig, TrainingConfig
 from marl.cli.data import Collect, Info
@@ -20,18 +19,10 @@ from marl.cli.shared import EngineOptions
 from marl.cli.sweep import SweepCommand
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a dataset and runs, as arguments of commands."""
-    return furnished(tmp_path_factory.mktemp("home"))
-
-
 @pytest.fixture(autouse=True)
-def there(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wide terminal in that folder, and an environment for --env."""
-    monkeypatch.setenv("COLUMNS", "500")
+def there(home: Path, surroundings: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That folder is the current one."""
     monkeypatch.chdir(home)
-    monkeypatch.setattr(toys, "parallel_env", Match, raising=False)
 
 
 @pytest.mark.parametrize(

@@ -7,18 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from toys import SMALL, furnished, run
+from toys import SMALL, run
 
 from marl import Policy
 from rrm_env.watching import record
 
 pytest.importorskip("pygame")
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with runs."""
-    return furnished(tmp_path_factory.mktemp("home"))
 
 
 def test_video_of_a_run_is_that_of_its_policy(

@@ -21,30 +21,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
-from toys import arrays, described, made_up
+from toys import arrays, assert_same, bits, described, made_up
 
 from marl import Dataset, DatasetError
 
 TENSORS = list(arrays())
-
-
-def bits(tensor: torch.Tensor) -> bytes:
-    """The tensor's bytes: these tell 0.0 from -0.0."""
-    return tensor.contiguous().numpy().tobytes()
-
-
-def assert_same(left: Dataset, right: Dataset) -> None:
-    """Assert equal bits, types, shapes and metadata other than versions."""
-    for name, tensor in left.tensors().items():
-        other = right.tensors()[name]
-        assert (tensor.dtype, tensor.shape) == (other.dtype, other.shape), name
-        assert bits(tensor) == bits(other), name
-    without = [
-        {key: value for key, value in dataset.metadata.items() if key != "versions"}
-        for dataset in (left, right)
-    ]
-    assert without[0] == without[1]
-    assert left.fingerprint() == right.fingerprint()
 
 
 @st.composite

@@ -31,13 +31,6 @@ ASKED = "is set to None|env_spec is None"
 """Warnings of Minari that ask for authors, permalinks and the like."""
 
 
-@pytest.fixture
-def minari(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The library Minari, with a temporary folder for datasets."""
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
-    return pytest.importorskip("minari", reason="Minari is not installed")
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_minari_gives_back_the_same_bits(minari: Any, kind: str) -> None:
     dataset = KINDS[kind]

@@ -8,22 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor
+from toys import assert_equal_learners
 from worlds import SCHEMES, make_learner, stored
 
-from marl import Learner, Team
+from marl import Team
 from marl.config import Algorithm, Paradigm
 from marl.learner.learner import BATCHES, EXPLORATION
 from marl.learner.random import random_bits, random_uniform
 
 TEAM = Team(2, 3, 3)
 SEEDS = (0, 1, 2**30 - 1)
-
-
-def assert_equal(first: Learner, second: Learner) -> None:
-    """Assert equal tensors, to the bit."""
-    assert first.tensors().keys() == second.tensors().keys()
-    for name, tensor in first.tensors().items():
-        assert torch.equal(tensor, second.tensors()[name]), name
 
 
 def scrambled(state: int) -> int:
@@ -116,4 +110,4 @@ def test_batches_are_the_drawn_rows_from_the_first_row_of_each_seed_on(
             + torch.tensor([naive_bits(seed, update, 16, BATCHES) for seed in SEEDS]) % n
         )
         by_hand.update(rows.batch(index))
-    assert_equal(learner, by_hand)
+    assert_equal_learners(learner, by_hand)

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from toys import assert_equal_learners
 from worlds import SCHEMES, copies, make_learner, outputs, random_batch, scatter_parameters, stored
 
 from marl import DivergenceError, Learner, Policy, Team
@@ -114,15 +115,8 @@ def test_stacked_seeds_learn_what_each_learns_alone(
 @pytest.mark.parametrize(("paradigm", "algorithm"), SCHEMES)
 def test_equal_runs_are_equal_to_the_bit(paradigm: Paradigm, algorithm: Algorithm) -> None:
     first, second = (train(make_learner(paradigm, algorithm, TEAM, SEEDS), 5) for _ in range(2))
-    assert_equal(first, second)
+    assert_equal_learners(first, second)
     assert torch.equal(first.sums, second.sums)
-
-
-def assert_equal(first: Learner, second: Learner) -> None:
-    """Assert equal tensors, to the bit."""
-    assert first.tensors().keys() == second.tensors().keys()
-    for name, tensor in first.tensors().items():
-        assert torch.equal(tensor, second.tensors()[name]), name
 
 
 # --- One update ---
@@ -295,8 +289,8 @@ def test_a_loaded_learner_continues_to_the_bit(paradigm: Paradigm, algorithm: Al
     saved = copies(train(learner, 3))
     loaded = make_learner(paradigm, algorithm, TEAM, SEEDS, **changes)
     loaded.load(saved)
-    assert_equal(loaded, learner)
-    assert_equal(train(loaded, 3), train(learner, 3))
+    assert_equal_learners(loaded, learner)
+    assert_equal_learners(train(loaded, 3), train(learner, 3))
 
 
 def test_loading_refuses_what_does_not_fit_by_name_and_changes_nothing() -> None:

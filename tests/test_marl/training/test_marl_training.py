@@ -140,6 +140,18 @@ def test_recorded_environment_that_is_not_at_hand_is_trained_without_a_curve(
 # --- The folder ---
 
 
+def test_a_dataset_that_does_not_say_its_environment_is_trained_from(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    nameless = Dataset(**dataset.tensors(), metadata={})
+    run = trained(tmp_path / "run", dataset=nameless, environment=None)
+    assert Policy.load(run).team == dataset.team
+    assert json.loads((run / "config.json").read_text())["environment"] == {}
+    assert "evaluation" not in records(run)[-1]
+    with pytest.raises(ValueError, match="environment None is not known"):
+        nameless.environment.source(1)
+
+
 def test_run_says_what_it_is(dataset: Dataset, tmp_path: Path) -> None:
     learner, training = {"paradigm": "ctde", "algorithm": "dqn"}, {"updates": 5}
     run = train(
