@@ -68,7 +68,7 @@ def close(actual: Any, expected: Any, atol: float = 0.0, rtol: float = RTOL) -> 
 
 
 @given(st.tuples(words, words, words, words), st.tuples(words, words))
-def test_philox_equals_its_twin_bit_for_bit(
+def test_philox_equals_its_reference_bit_for_bit(
     counter: tuple[int, ...], halves: tuple[int, ...]
 ) -> None:
     assert kernels.philox(*map(u64, counter), *map(u64, halves)) == naive.philox(counter, halves)
@@ -194,7 +194,7 @@ def test_association_is_the_strongest_ap_and_ties_go_to_the_lower_one(
 
 @settings(max_examples=20)
 @given(seeds, st.integers(1, 12), st.floats(0, 50))
-def test_plane_waves_equal_their_twins(seed: int, n_links: int, doppler_turns: float) -> None:
+def test_plane_waves_equal_their_references(seed: int, n_links: int, doppler_turns: float) -> None:
     phase, frequency = np.zeros((2, kernels.N_SINUSOIDS, n_links), np.uint32)
     amplitude = np.zeros((kernels.N_SINUSOIDS, n_links), f32)
     kernels.draw_plane_waves(phase, frequency, amplitude, key(seed), doppler_turns)
@@ -244,7 +244,7 @@ def test_large_scale_gain_follows_the_path_loss_in_db(
 
 
 @given(seeds, sizes, st.integers(-3, 2**31 - 1))
-def test_iid_fading_equals_its_twin(seed: int, size: tuple[int, int], t: int) -> None:
+def test_iid_fading_equals_its_reference(seed: int, size: tuple[int, int], t: int) -> None:
     n_aps, n_ues = size
     fading = np.zeros(-(-n_aps // 4) * 4 * n_ues, f32)
     kernels.fade_iid(fading, key(seed), t, n_aps, n_ues)
