@@ -100,7 +100,7 @@ def test_tdm_takes_turns_in_order_of_index(config: RRMConfig, seed: int) -> None
 
 
 @given(small, seeds, st.floats(-30, 60), st.floats(0, 1))
-def test_itlinq_equals_its_twin(
+def test_itlinq_equals_its_reference(
     config: RRMConfig, seed: int, tolerance_db: float, exponent: float
 ) -> None:
     network = reset_network(config, seed)

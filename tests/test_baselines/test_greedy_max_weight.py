@@ -58,7 +58,7 @@ def decisions(config: RRMConfig, seed: int, scheduler: GreedyMaxWeight) -> Itera
 
 @settings(max_examples=60)
 @given(small, seeds, CSI, EXPONENT, st.sampled_from([1, 2, 8]))
-def test_it_decides_as_its_twin(
+def test_it_decides_as_its_reference(
     config: RRMConfig, seed: int, csi: str, exponent: float, starts: int
 ) -> None:
     for made in decisions(config, seed, GreedyMaxWeight(csi, exponent, starts)):
