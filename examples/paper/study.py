@@ -99,12 +99,12 @@ class Scale:
 
 QUICK = Scale(
     seeds=2,
-    online_updates=100,
-    offline_updates=100,
-    evaluate_every=100,
+    online_updates=40,
+    offline_updates=40,
+    evaluate_every=40,
     curve_episodes=4,
     episodes=16,
-    shrink=40,
+    shrink=200,
 )
 """The same pipeline in miniature, too short to learn anything."""
 

@@ -520,6 +520,7 @@ def test_map_is_drawn_from_training_to_picture(claims_map: ModuleType, tmp_path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)
         patch.setattr(claims_map, "SETTINGS", settings)
+        patch.setattr(claims_map, "MINIATURE", tuple(settings))
         patch.setattr(claims_map, "QUICK", replace(SCALE, shrink=400))
         claims_map.main(claims_map.Options(quick=True))
     result = json.loads((tmp_path / "study" / "quick" / "claims_map.json").read_text())
