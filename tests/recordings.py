@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from toys import SMALL, Match, Unlike, arrays, made_up
+from toys import SMALL, Match, UnequalAgents, arrays, made_up
 
 from baselines import RandomWalk
 from marl import Dataset, collect, collect_parallel
@@ -27,7 +27,7 @@ def kinds() -> dict[str, Dataset]:
         "subset": whole.subset(20, seed=1),
         "mixture": Dataset.mix([whole, recorded(seed=1)], 30),
         "several behaviours": Dataset.concatenate([whole, recorded(seed=1)]),
-        "another environment": collect_parallel(Unlike, None, 50),
+        "another environment": collect_parallel(UnequalAgents, None, 50),
         "one step": collect_parallel(Match, None, 7),
         "random numbers": made_up(),
         "both flags": Dataset(**{**arrays(), "terminated": always, "truncated": always.clone()}),

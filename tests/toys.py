@@ -42,7 +42,7 @@ EVALUATION = 2**30
 """Where the seeds of evaluation begin in environments that are not ours."""
 
 
-class Unlike(ParallelEnv[str, Any, int]):  # type: ignore[misc] # published without type hints
+class UnequalAgents(ParallelEnv[str, Any, int]):  # type: ignore[misc] # published without type hints
     """Two agents that differ in observation size, action count, masks and rewards.
 
     It refuses illegal actions. An episode lasts 3 or 4 steps. It terminates if the sum of its last

@@ -28,7 +28,7 @@ def is_alive(pid: int) -> bool:
     return not status.exists() or "\nState:\tZ" not in status.read_text()
 
 
-class Ears:
+class EventRecorder:
     """A listener that keeps the events of an engine."""
 
     def __init__(self) -> None:
@@ -39,6 +39,6 @@ class Ears:
         if event.kind != "waiting":
             self.events.append(event)
 
-    def heard(self, kind: str) -> list[tuple[str, int]]:
+    def recorded(self, kind: str) -> list[tuple[str, int]]:
         """Task and attempt of every event of this kind."""
         return [(event.task, event.attempt) for event in self.events if event.kind == kind]

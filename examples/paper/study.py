@@ -99,9 +99,9 @@ class Scale:
 
 QUICK = Scale(
     seeds=2,
-    online_updates=40,
-    offline_updates=40,
-    evaluate_every=40,
+    online_updates=10,
+    offline_updates=10,
+    evaluate_every=10,
     curve_episodes=4,
     episodes=16,
     shrink=200,
@@ -289,6 +289,7 @@ class Study:
         folder, scale, updates = self.folder(name), self.scale, self._updates(name)
         training = TrainingConfig(
             updates=updates,
+            log_every=min(TrainingConfig.log_every, scale.evaluate_every),
             evaluate_every=scale.evaluate_every,
             evaluation_episodes=scale.curve_episodes,
             device=self.device,

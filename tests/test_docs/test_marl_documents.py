@@ -37,7 +37,7 @@ def recorded() -> Dataset:
     return collect(RandomWalk(silence=True), transitions=400)
 
 
-class Board:
+class SummaryWriter:
     """Stands in for TensorBoard's writer, which need not be installed."""
 
     tags: set[str] = set()  # noqa: RUF012 - shared by all writers of a test, which empties it
@@ -59,9 +59,9 @@ def test_every_logged_name_and_tensorboard_tag_is_explained(
     data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = types.ModuleType("torch.utils.tensorboard")
-    module.SummaryWriter = Board  # type: ignore[attr-defined]
+    module.SummaryWriter = SummaryWriter  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
-    monkeypatch.setattr(Board, "tags", set())
+    monkeypatch.setattr(SummaryWriter, "tags", set())
     logged: set[str] = set()
     training = TrainingConfig(
         updates=2,
@@ -86,7 +86,9 @@ def test_every_logged_name_and_tensorboard_tag_is_explained(
         assert set(records[-1]["evaluation"]) == KPIS
         logged |= set().union(*records)
     assert explained("What is logged") == logged
-    tags = {tag.replace("seed_0", "seed_K").replace("seed_1", "seed_K") for tag in Board.tags}
+    tags = {
+        tag.replace("seed_0", "seed_K").replace("seed_1", "seed_K") for tag in SummaryWriter.tags
+    }
     assert explained("TensorBoard") - {"return/seed_K"} == tags
 
 

@@ -36,7 +36,7 @@ def test_teams_too_large_to_count_are_refused_at_once() -> None:
             Heads("c", team)
 
 
-class Unspeakable:
+class BrokenRepr:
     """An object whose representation fails."""
 
     def __repr__(self) -> str:
@@ -45,7 +45,7 @@ class Unspeakable:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(Unspeakable(), "<Unspeakable"), (10**5000, "<int"), ("a" * 10**6, "'aaaa")],
+    [(BrokenRepr(), "<BrokenRepr"), (10**5000, "<int"), ("a" * 10**6, "'aaaa")],
     ids=["repr", "digits", "long"],
 )
 def test_values_that_cannot_be_shown_are_refused_by_the_field_s_name(value: Any, text: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import toys
-from toys import SMALL, Match, Unlike, random_policy
+from toys import SMALL, Match, UnequalAgents, random_policy
 
 from baselines import TDM
 from marl import Policy, episode_returns
@@ -51,7 +51,7 @@ def test_a_module_and_a_factory_give_the_same_environment() -> None:
 
 
 def test_a_module_takes_options(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(toys, "parallel_env", Unlike)
+    monkeypatch.setattr(toys, "parallel_env", UnequalAgents)
     make = Environment.of_module("toys:masks=nowhere").make
     assert make is not None
     assert make()._masks == "nowhere"
@@ -157,7 +157,7 @@ def test_an_environment_of_a_module_is_pickled_after_it_was_made() -> None:
 def test_sources_are_of_the_environment() -> None:
     network = Environment.of_network(SMALL).source(3)
     assert isinstance(network, NetworkSource)
-    other = Environment.of_factory(Unlike).source(3)
+    other = Environment.of_factory(UnequalAgents).source(3)
     assert isinstance(other, ParallelSource)
     for source, team in ((network, team_of(SMALL)), (other, Team(2, 5, 4))):
         assert source.team == team

@@ -14,7 +14,7 @@ from toys import (
     PARADIGMS,
     SMALL,
     Match,
-    Unlike,
+    UnequalAgents,
     random_policy,
 )
 
@@ -170,9 +170,9 @@ class Recorder(Policy):
 def test_episode_returns_are_those_of_the_first_episode_of_each_environment() -> None:
     policy = random_policy(Team(2, 5, 4))
     policy.__class__ = Recorder
-    returns = episode_returns(policy, Unlike, episodes=6, seed=1)
+    returns = episode_returns(policy, UnequalAgents, episodes=6, seed=1)
     for k, value in enumerate(returns):
-        env, total = Unlike(), 0.0
+        env, total = UnequalAgents(), 0.0
         env.reset(seed=EVALUATION + int(policy.steps[0][0][k, 0, 0]))  # type: ignore[attr-defined]
         for _, actions in policy.steps:  # type: ignore[attr-defined]
             _, rewards, _, _, _ = env.step(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from toys import Unlike, episodes
+from toys import UnequalAgents, episodes
 
 from marl import Dataset, collect_parallel
 from marl.sources import make_env
@@ -19,7 +19,11 @@ def segments(dataset: Dataset, num_envs: int) -> list[slice]:
 
 
 def assert_row(
-    dataset: Dataset, names: tuple[str, str], row: int, env: Unlike, observations: dict[str, Any]
+    dataset: Dataset,
+    names: tuple[str, str],
+    row: int,
+    env: UnequalAgents,
+    observations: dict[str, Any],
 ) -> None:
     """Compare a recorded observation and mask with the environment's.
 
@@ -39,12 +43,12 @@ def assert_row(
 
 @pytest.mark.parametrize("masks", ["infos", "observations", "nowhere"])
 def test_transitions_are_what_a_parallel_environment_does(masks: str) -> None:
-    dataset = collect_parallel(lambda: Unlike(masks), transitions=50, seed=2, num_envs=3)
+    dataset = collect_parallel(lambda: UnequalAgents(masks), transitions=50, seed=2, num_envs=3)
     assert len(dataset) == 50
     assert (dataset.team.n_agents, dataset.team.n_features, dataset.team.n_actions) == (2, 5, 4)
     ends = {"terminated": 0, "truncated": 0}
     for rows in segments(dataset, 3):
-        env = Unlike(masks)
+        env = UnequalAgents(masks)
         observations, _ = env.reset(seed=int(dataset.observation[rows.start, 0, 0]))
         for row in range(rows.start, rows.stop):
             assert_row(dataset, ("observation", "mask"), row, env, observations)
@@ -71,11 +75,11 @@ def test_transitions_are_what_a_parallel_environment_does(masks: str) -> None:
 def test_environments_side_by_side_and_other_seeds_differ() -> None:
     starts = []
     for seed in (0, 1, 2):
-        dataset = collect_parallel(Unlike, transitions=40, seed=seed, num_envs=4)
+        dataset = collect_parallel(UnequalAgents, transitions=40, seed=seed, num_envs=4)
         starts += [int(dataset.observation[rows.start, 0, 0]) for rows in segments(dataset, 4)]
         assert (
             dataset.fingerprint()
-            == collect_parallel(Unlike, transitions=40, seed=seed, num_envs=4).fingerprint()
+            == collect_parallel(UnequalAgents, transitions=40, seed=seed, num_envs=4).fingerprint()
         )
     assert len(set(starts)) == 12
 
@@ -83,17 +87,19 @@ def test_environments_side_by_side_and_other_seeds_differ() -> None:
 def test_recordings_that_share_a_seed_begin_with_the_episodes_asked_for() -> None:
     starts: list[int] = []
     for first in (0, 2, 4):
-        dataset = collect_parallel(Unlike, transitions=6, seed=3, num_envs=2, first_episode=first)
+        dataset = collect_parallel(
+            UnequalAgents, transitions=6, seed=3, num_envs=2, first_episode=first
+        )
         starts += dataset.observation[::3, 0, 0].int().tolist()
     assert len(set(starts)) == 6
 
 
 @pytest.mark.parametrize("n", [60, 53, 6])
 def test_kpis_of_a_parallel_environment_are_those_of_its_finished_episodes(n: int) -> None:
-    dataset = collect_parallel(Unlike, transitions=n, seed=3, num_envs=3)
+    dataset = collect_parallel(UnequalAgents, transitions=n, seed=3, num_envs=3)
     returns = []
     for rows in segments(dataset, 3):
-        running, env = 0.0, Unlike()
+        running, env = 0.0, UnequalAgents()
         env.reset(seed=int(dataset.observation[rows.start, 0, 0]))
         for row in range(rows.start, rows.stop):
             env.step(dict(zip(env.possible_agents, dataset.action[row].tolist(), strict=True)))
@@ -120,7 +126,7 @@ def last_legal(observation: NDArray[np.float32], mask: NDArray[np.uint8]) -> NDA
 
 
 def test_a_given_policy_acts_in_parallel_environments() -> None:
-    dataset = collect_parallel(Unlike, last_legal, 20, num_envs=2)
+    dataset = collect_parallel(UnequalAgents, last_legal, 20, num_envs=2)
     assert (
         dataset.action.tolist()
         == last_legal(dataset.observation.numpy(), dataset.mask.numpy()).tolist()
@@ -129,7 +135,7 @@ def test_a_given_policy_acts_in_parallel_environments() -> None:
 
 
 def test_random_actions_are_uniform_over_legal_ones() -> None:
-    dataset = collect_parallel(Unlike, transitions=3000, seed=1, num_envs=4)
+    dataset = collect_parallel(UnequalAgents, transitions=3000, seed=1, num_envs=4)
     mask, action = dataset.mask[:, 1].numpy(), dataset.action[:, 1].numpy()
     everything = action[mask.all(-1)]
     assert len(everything) > 150
@@ -153,7 +159,7 @@ def test_wrong_arguments_for_parallel_environments_are_refused_by_name(
     arguments: dict[str, int], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        collect_parallel(Unlike, **arguments)  # type: ignore[arg-type]
+        collect_parallel(UnequalAgents, **arguments)  # type: ignore[arg-type]
 
 
 def test_simple_spread_is_recorded_as_it_happens() -> None:

@@ -9,7 +9,7 @@ import pytest
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, Space
 from numpy.typing import NDArray
 from replay import CONFIGS
-from toys import SMALL, Match, Unlike
+from toys import SMALL, Match, UnequalAgents
 
 from marl import Team
 from marl.sources import NetworkSource, ParallelSource, UniformAgents
@@ -56,7 +56,7 @@ def test_network_source_goes_through_consecutive_episodes(name: str) -> None:
 
 @pytest.mark.parametrize("kind", ["network", "parallel"])
 def test_what_a_source_gave_does_not_change_afterwards(kind: str) -> None:
-    source = NetworkSource(SMALL, 2) if kind == "network" else ParallelSource(Unlike, 2)
+    source = NetworkSource(SMALL, 2) if kind == "network" else ParallelSource(UnequalAgents, 2)
     source.reset(0, 0)
     generator, given = np.random.default_rng(0), []
     for _ in range(12):
@@ -84,7 +84,7 @@ def test_network_source_restarts_where_it_is_told_and_stays_below_evaluations() 
 
 @pytest.mark.parametrize("masks", ["infos", "observations", "nowhere"])
 def test_agents_are_made_alike(masks: str) -> None:
-    env, bare = UniformAgents(Unlike(masks)), Unlike(masks)
+    env, bare = UniformAgents(UnequalAgents(masks)), UnequalAgents(masks)
     assert env.team == Team(2, 5, 4)
     assert env.action_space("short") == env.action_space("long") == Discrete(4)
     assert (
@@ -112,7 +112,7 @@ def test_agents_are_made_alike(masks: str) -> None:
         assert env.agents == bare.agents
 
 
-class Odd(Match):
+class OtherSpaces(Match):
     """A `Match` with other spaces."""
 
     def __init__(self, observation: Space[Any], action: Space[Any]) -> None:
@@ -136,7 +136,7 @@ def test_actions_that_are_not_discrete_from_zero_on_are_refused_with_the_agent(
     with pytest.raises(
         TypeError, match=r"agent 'first' must have a Discrete action space from 0 on, got "
     ):
-        ParallelSource(lambda: Odd(Box(0, 1, (3,)), space), 2)
+        ParallelSource(lambda: OtherSpaces(Box(0, 1, (3,)), space), 2)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_actions_that_are_not_discrete_from_zero_on_are_refused_with_the_agent(
 def test_observations_of_any_kind_are_flattened(
     space: Space[Any], observation: Any, features: list[float]
 ) -> None:
-    env = UniformAgents(Odd(space, Discrete(2)))
+    env = UniformAgents(OtherSpaces(space, Discrete(2)))
     assert env.team == Team(2, len(features), 2)
     assert env.row("first", observation, {}).tolist() == [*features, 1, 1]
     assert env.row("first", observation, {"action_mask": np.array([0, 1], np.int8)}).tolist() == [
@@ -166,9 +166,9 @@ def test_observations_of_any_kind_are_flattened(
 
 
 def test_parallel_source_gives_the_last_observation_and_mask_of_an_ended_episode() -> None:
-    source, generator = ParallelSource(Unlike, 2), np.random.default_rng(3)
+    source, generator = ParallelSource(UnequalAgents, 2), np.random.default_rng(3)
     source.reset(1, 0)
-    envs = [Unlike(), Unlike()]
+    envs = [UnequalAgents(), UnequalAgents()]
     for k, env in enumerate(envs):
         env.reset(seed=int(source.observation[k, 0, 0]))
     kinds = {"terminated": 0, "truncated": 0}
@@ -201,7 +201,7 @@ def test_parallel_source_gives_the_last_observation_and_mask_of_an_ended_episode
 
 
 def test_parallel_source_starts_other_episodes_for_other_seeds_and_places() -> None:
-    source, met = ParallelSource(Unlike, 4), []
+    source, met = ParallelSource(UnequalAgents, 4), []
     for seed, first in ((0, 0), (0, 4), (0, 800), (1, 0), (2, 0), (2, 4)):
         source.reset(seed, first)
         met += source.observation[:, 0, 0].tolist()

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ray.cluster_utils import Cluster
 from sweeps import COLLECT, LONGER, TRAIN, checkpointed_log, small
 from toys import SMALL, assert_same_outcome, run
-from workers import Ears, is_alive, wait_until
+from workers import EventRecorder, is_alive, wait_until
 
 import marl.runs.checkpoint
 import marl.sweep.run
@@ -71,7 +71,7 @@ def processes_of(node: Any) -> list[Any]:
 # --- What happens on the nodes ---
 
 
-class Fate:
+class VictimChooser:
     """Shares with the nodes, through a folder, which of them will be killed."""
 
     def __init__(self, folder: Path) -> None:
@@ -83,7 +83,7 @@ class Fate:
         """Choose the node."""
         self._doomed.write_text(node.node_id)
 
-    def meet(self) -> None:
+    def wait_for_kill(self) -> None:
         """Called by tasks: the doomed node never gets past this, the others do once it is dead."""
         if ray.get_runtime_context().get_node_id() == self._doomed.read_text():
             self._met.touch()
@@ -91,7 +91,7 @@ class Fate:
                 time.sleep(1)
         wait_until(self._killed.exists)
 
-    def fulfil(
+    def kill_in_flight(
         self, cluster: Cluster, node: Any, look: Callable[[], object] = lambda: None
     ) -> threading.Thread:
         """Kill the node once it works on a task, and call `look` when it is dead.
@@ -112,34 +112,34 @@ class Fate:
         return thread
 
     @property
-    def was_met(self) -> bool:
+    def was_in_flight(self) -> bool:
         """Whether the node was killed with work in flight."""
         return self._met.exists() and self._killed.exists()
 
 
-class Fated(TDM):
+class KilledOnChosenNode(TDM):
     """A scheduler that is killed in the middle of an episode if its node is the chosen one."""
 
-    def __init__(self, fate: Fate) -> None:
-        self._fate = fate
+    def __init__(self, chooser: VictimChooser) -> None:
+        self._chooser = chooser
 
     def schedule_candidates(self, network: Network) -> NDArray[Any]:
         """As any scheduler's."""
         if network.t == 3:
-            self._fate.meet()
+            self._chooser.wait_for_kill()
         return super().schedule_candidates(network)
 
 
-def train_and_meet(task: TrainingTask) -> Any:
+def train_until_killed(task: TrainingTask) -> Any:
     """Train and evaluate a cell; the chosen node is killed once there is a checkpoint."""
-    save, fate = marl.runs.checkpoint.save_tensors, Fate(task.folder.parent.parent)
+    save, chooser = marl.runs.checkpoint.save_tensors, VictimChooser(task.folder.parent.parent)
 
-    def save_and_meet(*arguments: Any) -> None:
+    def save_and_wait(*arguments: Any) -> None:
         save(*arguments)
-        fate.meet()
+        chooser.wait_for_kill()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(marl.runs.checkpoint, "save_tensors", save_and_meet)
+        patch.setattr(marl.runs.checkpoint, "save_tensors", save_and_wait)
         return marl.sweep.work.train_and_evaluate(task)
 
 
@@ -150,23 +150,23 @@ def test_a_node_that_dies_while_recording_does_not_show_in_the_dataset(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     """One of two nodes is killed."""
-    node, fate, ears = cluster.add_node(**NODE), Fate(tmp_path), Ears()
-    fate.doom(node)
+    node, chooser, recorder = cluster.add_node(**NODE), VictimChooser(tmp_path), EventRecorder()
+    chooser.doom(node)
     arguments = SMALL, 1_500, 7
     shards = len(Recording(TDM(), *arguments).shards)
     assert shards > 2
-    with Ray(cluster.address, listen=ears) as engine:
-        thread = fate.fulfil(cluster, node)
-        recorded = collect(Fated(fate), *arguments, name="tdm", engine=engine)
+    with Ray(cluster.address, listen=recorder) as engine:
+        thread = chooser.kill_in_flight(cluster, node)
+        recorded = collect(KilledOnChosenNode(chooser), *arguments, name="tdm", engine=engine)
         thread.join()
-    assert fate.was_met
-    assert len(ears.heard("lost")) == 1
-    ((task, _),) = ears.heard("lost")
-    assert (task, 2) in ears.heard("done")
-    assert len(ears.heard("done")) == shards
+    assert chooser.was_in_flight
+    assert len(recorder.recorded("lost")) == 1
+    ((task, _),) = recorder.recorded("lost")
+    assert (task, 2) in recorder.recorded("done")
+    assert len(recorder.recorded("done")) == shards
     assert any(
         "NodeDied" in event.detail or "WorkerCrashed" in event.detail
-        for event in ears.events
+        for event in recorder.events
         if event.kind == "lost"
     )
     recorded.write(tmp_path / "there.safetensors")
@@ -202,22 +202,22 @@ def test_a_node_that_dies_while_training_does_not_show_in_the_results(
     sweep = small(collect=COLLECT, train={**TRAIN, "paradigm": ["c", "i", "ctde"], **LONGER})
     there, here = tmp_path / "there", tmp_path / "here"
     there.mkdir()
-    heard: list[str] = []
+    recorded: list[str] = []
     logs: dict[str, str] = {}
     """The logs of all runs when the node is dead."""
-    work = SweepRun(sweep, there, heard.append)
-    fate = Fate(there)
-    fate.doom(nodes[0])
-    monkeypatch.setattr(marl.sweep.run, "train_and_evaluate", train_and_meet)
+    work = SweepRun(sweep, there, recorded.append)
+    chooser = VictimChooser(there)
+    chooser.doom(nodes[0])
+    monkeypatch.setattr(marl.sweep.run, "train_and_evaluate", train_until_killed)
     with Ray(cluster.address, listen=work.listen) as engine:
-        thread = fate.fulfil(cluster, nodes[0], lambda: logs.update(logs_of(there)))
+        thread = chooser.kill_in_flight(cluster, nodes[0], lambda: logs.update(logs_of(there)))
         work.run(engine)
         thread.join()
     monkeypatch.undo()
-    assert fate.was_met
-    (lost,) = [line for line in heard if line.startswith("lost: cell ")]
+    assert chooser.was_in_flight
+    (lost,) = [line for line in recorded if line.startswith("lost: cell ")]
     name = lost.split()[2].rstrip(",")
-    assert any(line.startswith("done ") and f"cell {name}, attempt 2 " in line for line in heard)
+    assert any(line.startswith("done ") and f"cell {name}, attempt 2 " in line for line in recorded)
     assert logs[name]
     assert (there / "runs" / name / "log.jsonl").read_text().startswith(logs[name])
     plain = SweepRun(sweep, here, lambda _: None)

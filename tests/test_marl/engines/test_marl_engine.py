@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from toys import SMALL, random_policy, run, trained
-from workers import Ears, is_alive, wait_until
+from workers import EventRecorder, is_alive, wait_until
 
 from baselines import TDM, ITLinQ, MaxWeight, RandomWalk
 from marl import Dataset, collect
@@ -81,7 +81,7 @@ def wait_for(path: Path, own: Path) -> int:
     return os.getpid()
 
 
-class Mortal(TDM):
+class KilledOnce(TDM):
     """A scheduler whose process is killed once, in its first shard after some steps."""
 
     def __init__(self, marker: Path) -> None:
@@ -95,12 +95,12 @@ class Mortal(TDM):
 
 
 @pytest.fixture(name="local", scope="module")
-def two_workers() -> Iterator[tuple[Local, Ears]]:
+def two_workers() -> Iterator[tuple[Local, EventRecorder]]:
     """Two workers and their events, shared by all tests that do not change them."""
-    ears = Ears()
-    engine = Local(2, ears)
+    recorder = EventRecorder()
+    engine = Local(2, recorder)
     with engine:
-        yield engine, ears
+        yield engine, recorder
 
 
 @pytest.fixture(autouse=True)
@@ -114,12 +114,12 @@ def fresh_ears(request: pytest.FixtureRequest) -> None:
 
 @pytest.mark.parametrize("kind", ["serial", "local"])
 def test_every_task_ends_once_and_own_errors_are_outcomes_that_are_not_tried_again(
-    kind: str, local: tuple[Local, Ears]
+    kind: str, local: tuple[Local, EventRecorder]
 ) -> None:
-    ears = Ears()
-    engine: Engine = Serial(ears)
+    recorder = EventRecorder()
+    engine: Engine = Serial(recorder)
     if kind == "local":
-        engine, ears = local
+        engine, recorder = local
     tasks = [Task("two", square, (2,)), Task("bad", refuse, (7,)), Task("three", square, (3,))]
     outcomes = {outcome.number: outcome for outcome in engine.run(tasks)}
     assert sorted(outcomes) == [0, 1, 2]
@@ -127,22 +127,22 @@ def test_every_task_ends_once_and_own_errors_are_outcomes_that_are_not_tried_aga
     assert isinstance(outcomes[1].error, ValueError)
     assert str(outcomes[1].error) == "x must not be 7"
     assert "in refuse" in outcomes[1].traceback
-    assert ears.heard("failed") == [("bad", 1)]
-    assert sorted(ears.heard("done")) == [("three", 1), ("two", 1)]
-    assert len(ears.heard("submitted")) == 3
+    assert recorder.recorded("failed") == [("bad", 1)]
+    assert sorted(recorder.recorded("done")) == [("three", 1), ("two", 1)]
+    assert len(recorder.recorded("submitted")) == 3
     with pytest.raises(ValueError, match="x must not be 7"):
         list(engine.values(tasks))
     assert [value for _, value in engine.values(tasks[:1])] == [4]
 
 
-def test_an_error_that_cannot_travel_is_told_in_words(local: tuple[Local, Ears]) -> None:
+def test_an_error_that_cannot_travel_is_told_in_words(local: tuple[Local, EventRecorder]) -> None:
     (outcome,) = local[0].run([Task("odd", fail_oddly, ())])
     assert isinstance(outcome.error, RuntimeError)
     assert str(outcome.error) == "TwoArguments: this and that"
 
 
 def test_every_task_computes_with_one_torch_thread_and_the_others_come_back(
-    local: tuple[Local, Ears],
+    local: tuple[Local, EventRecorder],
 ) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(3)
@@ -158,7 +158,9 @@ def test_every_task_computes_with_one_torch_thread_and_the_others_come_back(
         torch.set_num_threads(before)
 
 
-def test_two_workers_work_at_the_same_time(local: tuple[Local, Ears], tmp_path: Path) -> None:
+def test_two_workers_work_at_the_same_time(
+    local: tuple[Local, EventRecorder], tmp_path: Path
+) -> None:
     """Each of two tasks waits until the other runs."""
     tasks = [
         Task(name, wait_for, (tmp_path / other, tmp_path / name))
@@ -172,17 +174,17 @@ def test_two_workers_work_at_the_same_time(local: tuple[Local, Ears], tmp_path: 
 
 
 def test_a_killed_worker_s_task_is_started_again_and_the_other_worker_goes_on(
-    local: tuple[Local, Ears], tmp_path: Path
+    local: tuple[Local, EventRecorder], tmp_path: Path
 ) -> None:
-    engine, ears = local
+    engine, recorder = local
     tasks = [
         Task("mortal", die_unless, (tmp_path / "died",)),
         Task("steady", wait_for, (tmp_path / "died", tmp_path / "steady")),
     ]
     outcomes = {outcome.number: outcome for outcome in engine.run(tasks)}
     assert all(outcome.error is None for outcome in outcomes.values())
-    assert ears.heard("lost") == [("mortal", 1)]
-    assert sorted(ears.heard("done")) == [("mortal", 2), ("steady", 1)]
+    assert recorder.recorded("lost") == [("mortal", 1)]
+    assert sorted(recorder.recorded("done")) == [("mortal", 2), ("steady", 1)]
     assert outcomes[1].value == int((tmp_path / "steady").read_text())
     # Killed while it has nothing to do, a worker is replaced as well.
     os.kill(outcomes[1].value, signal.SIGKILL)
@@ -194,20 +196,20 @@ def test_a_killed_worker_s_task_is_started_again_and_the_other_worker_goes_on(
 
 
 def test_a_task_that_is_lost_every_time_is_given_up_and_the_others_go_on() -> None:
-    ears = Ears()
-    with Local(1, ears, attempts=2) as engine:
+    recorder = EventRecorder()
+    with Local(1, recorder, attempts=2) as engine:
         first, second = engine.run([Task("deadly", die, ()), Task("two", square, (2,))])
     assert isinstance(first.error, LostError)
     assert "deadly was started 2 times and lost every time: its process was killed" in str(
         first.error
     )
     assert second.value == 4
-    assert ears.heard("lost") == [("deadly", 1)]
-    assert ears.heard("failed") == [("deadly", 2)]
+    assert recorder.recorded("lost") == [("deadly", 1)]
+    assert recorder.recorded("failed") == [("deadly", 2)]
 
 
 def test_what_nobody_waits_for_any_more_is_stopped(
-    local: tuple[Local, Ears], tmp_path: Path
+    local: tuple[Local, EventRecorder], tmp_path: Path
 ) -> None:
     endless = Task("endless", wait_for, (tmp_path / "never", tmp_path / "pid"))
     with pytest.raises(ValueError, match="x must not be 1"):
@@ -247,13 +249,13 @@ def test_workers_die_with_a_driver_that_was_killed(tmp_path: Path) -> None:
 
 
 def test_as_many_gpu_tasks_run_at_once_as_there_are_gpus(
-    local: tuple[Local, Ears], monkeypatch: pytest.MonkeyPatch
+    local: tuple[Local, EventRecorder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The number of GPUs is pretended here; on a machine without one, workers find none."""
-    engine, ears = local
+    engine, recorder = local
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert len(list(engine.run([Task(str(k), square, (k,), gpu=True) for k in range(3)]))) == 3
-    assert [event.kind == "submitted" for event in ears.events] == [True, False] * 3
+    assert [event.kind == "submitted" for event in recorder.events] == [True, False] * 3
 
 
 def test_a_gpu_task_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -330,18 +332,18 @@ def test_the_published_checksum_of_a_schedulers_dataset_is_met() -> None:
 
 
 def test_workers_do_not_show_in_a_dataset_even_if_they_are_killed(
-    local: tuple[Local, Ears], tmp_path: Path
+    local: tuple[Local, EventRecorder], tmp_path: Path
 ) -> None:
     arguments = SMALL, 1_500, 7
     expected = collect(TDM(), *arguments, name="tdm").fingerprint()
-    (engine, ears), done = local, list[int]()
+    (engine, recorder), done = local, list[int]()
     shards = len(Recording(TDM(), *arguments).shards)
     assert shards > 2
     mortal = collect(
-        Mortal(tmp_path / "died"), *arguments, name="tdm", engine=engine, progress=done.append
+        KilledOnce(tmp_path / "died"), *arguments, name="tdm", engine=engine, progress=done.append
     )
-    assert len(ears.heard("lost")) == 1
-    assert len(ears.heard("done")) == shards
+    assert len(recorder.recorded("lost")) == 1
+    assert len(recorder.recorded("done")) == shards
     assert sum(done) == 1_500
     assert mortal.fingerprint() == expected
 

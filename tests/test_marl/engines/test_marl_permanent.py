@@ -159,12 +159,12 @@ FAILURES: dict[str, tuple[Callable[..., Any], tuple[Any, ...], str]] = {
 @pytest.mark.parametrize("case", FAILURES)
 def test_tasks_that_would_fail_again_are_not_started_again(case: str) -> None:
     function, arguments, reason = FAILURES[case]
-    heard: list[Event] = []
-    with Local(1, heard.append) as engine:
+    recorded: list[Event] = []
+    with Local(1, recorded.append) as engine:
         first, second = engine.run([Task("bad", function, arguments), Task("good", abs, (-2,))])
     assert reason in f"{type(first.error).__name__}: {first.error}"
     assert (second.value, second.error) == (2, None)
-    assert [event.kind for event in heard if event.kind not in ("waiting", "submitted")] == [
+    assert [event.kind for event in recorded if event.kind not in ("waiting", "submitted")] == [
         "failed",
         "done",
     ]

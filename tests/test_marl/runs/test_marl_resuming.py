@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from safetensors.torch import load_file
-from toys import SMALL, Unlike, assert_same_outcome, checkpoint, records, trained
+from toys import SMALL, UnequalAgents, assert_same_outcome, checkpoint, records, trained
 
 from baselines import RandomWalk
 from marl import Dataset, RunError, collect
@@ -43,7 +43,7 @@ def run(request: pytest.FixtureRequest, dataset: Dataset) -> Run:
     where, what = request.param.split()
     options: dict[str, Any] = {"dataset": dataset} if where == "offline" else {}
     if what == "parallel":
-        options["environment"] = Environment.of_factory(Unlike)
+        options["environment"] = Environment.of_factory(UnequalAgents)
     learner = {"algorithm": "dqn" if what == "parallel" else what}
 
     def make(folder: Path, training: dict[str, Any] | None = None, **changes: Any) -> Path:
@@ -243,7 +243,7 @@ def test_killed_command_resumes_to_the_same_outcome(
         (
             {},
             {},
-            {"environment": Environment.of_factory(Unlike)},
+            {"environment": Environment.of_factory(UnequalAgents)},
             "with another team: n_features was 4, now 5; n_actions was 3, now 4",
         ),
         ({}, {"updates": 15}, {}, "has done 20 updates already; updates = 15 asks for fewer"),

@@ -211,19 +211,19 @@ def test_training_online_and_in_other_environments(
 
 def test_cells_that_fail_are_told_and_the_others_go_on(tmp_path: Path) -> None:
     rates = {**TRAIN, "critic_learning_rate": [0.001, 1e30]}
-    heard: list[str] = []
-    work = SweepRun(small(collect=COLLECT, train=rates), tmp_path, heard.append)
+    lines: list[str] = []
+    work = SweepRun(small(collect=COLLECT, train=rates), tmp_path, lines.append)
     results = work.run(Serial(work.listen))
     assert [row["varied"] for row in results["rows"]] == [{"critic_learning_rate": 0.001}, {}]
     ((cell, reason),) = results["failed"].items()
     assert reason.startswith("DivergenceError: update ")
     assert cell.startswith("c-marl-cql-sac-")
-    assert sum(line.startswith("failed ") and "DivergenceError" in line for line in heard) == 1
+    assert sum(line.startswith("failed ") and "DivergenceError" in line for line in lines) == 1
     events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     assert any("in train_and_evaluate" in event.get("traceback", "") for event in events)
-    again = SweepRun(small(collect=COLLECT, train=rates), tmp_path, heard.append)
+    again = SweepRun(small(collect=COLLECT, train=rates), tmp_path, lines.append)
     again.run(Serial(again.listen))
-    assert heard.count("2 cells: 1 done, 1 begun, 0 to begin") == 1
+    assert lines.count("2 cells: 1 done, 1 begun, 0 to begin") == 1
     assert json.loads((tmp_path / "results.json").read_text()) == results
 
 
@@ -271,9 +271,9 @@ def test_a_killed_worker_s_cell_goes_on_from_its_checkpoint_and_results_do_not_s
 ) -> None:
     sweep = small(collect=COLLECT, train={**TRAIN, "paradigm": ["c", "i"], **LONGER})
     expected = done(sweep, tmp_path / "here")
-    heard: list[str] = []
+    lines: list[str] = []
     left: dict[Path, str] = {}
-    work = SweepRun(sweep, tmp_path / "there", heard.append)
+    work = SweepRun(sweep, tmp_path / "there", lines.append)
     engine = Local(1, work.listen)
 
     def pid_of() -> int:
@@ -290,10 +290,10 @@ def test_a_killed_worker_s_cell_goes_on_from_its_checkpoint_and_results_do_not_s
         tmp_path / "here" / "results.json"
     ).read_bytes()
     assert (
-        sum(line.startswith("lost: cell ") and "its process was killed" in line for line in heard)
+        sum(line.startswith("lost: cell ") and "its process was killed" in line for line in lines)
         == 1
     )
-    assert sum(bool(re.match(r"done \d/3: cell .*, attempt 2 ", line)) for line in heard) == 1
+    assert sum(bool(re.match(r"done \d/3: cell .*, attempt 2 ", line)) for line in lines) == 1
     ((run, log),) = left.items()
     assert log
     assert (run / "log.jsonl").read_text().startswith(log)
@@ -305,12 +305,12 @@ def test_progress_of_long_cells_is_told(tmp_path: Path, monkeypatch: pytest.Monk
     """Progress is read from the logs of runs, so that it is reported wherever they run."""
     monkeypatch.setattr(marl.sweep.progress, "LOOK_S", 0.0)
     monkeypatch.setattr(marl.sweep.progress, "SPEAK_S", 0.0)
-    heard: list[str] = []
+    lines: list[str] = []
     reached: list[tuple[int, int]] = []
-    work = SweepRun(small(), tmp_path, heard.append, lambda *numbers: reached.append(numbers))
+    work = SweepRun(small(), tmp_path, lines.append, lambda *numbers: reached.append(numbers))
     work.run(Serial(work.listen))
     assert reached[-1][1] == 4 * 20
     assert [done for done, _ in reached] == sorted(done for done, _ in reached)
     assert (60, 80) in reached
-    assert "running: 60 of 80 updates" in heard
+    assert "running: 60 of 80 updates" in lines
     work.listen(Event("waiting", "", 0))

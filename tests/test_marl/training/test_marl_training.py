@@ -13,7 +13,7 @@ import torch
 from toys import (
     PARADIGMS,
     SMALL,
-    Unlike,
+    UnequalAgents,
     assert_same_outcome,
     checkpoint,
     records,
@@ -50,7 +50,7 @@ def dataset() -> Dataset:
 @pytest.fixture(scope="module")
 def parallel_dataset() -> Dataset:
     """Random legal actions of two agents that differ."""
-    return collect_parallel(Unlike, transitions=100, seed=5)
+    return collect_parallel(UnequalAgents, transitions=100, seed=5)
 
 
 def check_records(run: Path, algorithm: str, kpis: set[str], n_seeds: int = 2) -> None:
@@ -119,11 +119,11 @@ def test_agents_that_differ_are_trained(
         {"paradigm": paradigm},
         seeds=(0, 1),
         dataset=data,
-        environment=Environment.of_factory(Unlike),
+        environment=Environment.of_factory(UnequalAgents),
     )
     check_records(run, "sac", {"return"})
     last = [
-        np.mean(episode_returns(policy, Unlike, 2, seed=CURVE_SEED))
+        np.mean(episode_returns(policy, UnequalAgents, 2, seed=CURVE_SEED))
         for policy in load_policies(run)
     ]
     assert records(run)[-1]["evaluation"]["return"] == last
@@ -247,7 +247,7 @@ def test_offline_runs_repeat_to_the_bit(algorithm: str, dataset: Dataset, tmp_pa
 @pytest.mark.parametrize(("algorithm", "where"), ONLINE)
 def test_online_runs_repeat_to_the_bit(algorithm: str, where: str, tmp_path: Path) -> None:
     options: dict[str, Any] = (
-        {"environment": Environment.of_factory(Unlike)} if where == "parallel" else {}
+        {"environment": Environment.of_factory(UnequalAgents)} if where == "parallel" else {}
     )
     assert_same_outcome(
         *(trained(tmp_path / k, {"algorithm": algorithm}, seeds=(3, 1), **options) for k in "ab")
@@ -260,7 +260,7 @@ def test_seeds_side_by_side_learn_what_each_learns_alone(
     paradigm: str, algorithm: str, where: str, tmp_path: Path
 ) -> None:
     options: dict[str, Any] = (
-        {"environment": Environment.of_factory(Unlike)} if where == "parallel" else {}
+        {"environment": Environment.of_factory(UnequalAgents)} if where == "parallel" else {}
     )
     learner = {"algorithm": algorithm, "paradigm": paradigm}
     together = trained(tmp_path / "together", learner, seeds=(3, 1), **options)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from toys import (
     SMALL,
     Match,
-    Unlike,
+    UnequalAgents,
     trained,
 )
 
@@ -88,7 +88,7 @@ def test_termination_is_remembered(tmp_path: Path) -> None:
     )["terminated"]
     assert ends.all()
     ends = load_file(
-        trained(tmp_path / "unlike", environment=Environment.of_factory(Unlike))
+        trained(tmp_path / "unlike", environment=Environment.of_factory(UnequalAgents))
         / "replay-20.safetensors"
     )["terminated"]
     assert 0.05 < ends.mean() < 0.25  # episodes have 3 or 4 steps, and about half of them terminate
@@ -126,7 +126,7 @@ def test_no_episode_is_played_twice_and_none_is_an_evaluations(
         assert not curve & set(evaluated)
 
 
-class Noted(Match):
+class SeedRecorder(Match):
     """Records the seeds that it and all its copies are reset with."""
 
     seeds: ClassVar[list[int]] = []
@@ -140,13 +140,15 @@ class Noted(Match):
 def test_no_episode_of_a_parallel_environment_is_trained_and_evaluated_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Noted.seeds.clear()
+    SeedRecorder.seeds.clear()
     with monkeypatch.context() as without_curve:
         without_curve.setattr(marl.environment, "episode_returns", lambda *_: [0.0])
-        run = trained(tmp_path / "run", seeds=(0, 1), environment=Environment.of_factory(Noted))
-    training = set(Noted.seeds)
+        run = trained(
+            tmp_path / "run", seeds=(0, 1), environment=Environment.of_factory(SeedRecorder)
+        )
+    training = set(SeedRecorder.seeds)
     assert len(training) >= 2 * 2
     for seed in (CURVE_SEED, 0, 1):
-        Noted.seeds.clear()
-        episode_returns(Policy.load(run), Noted, 4, seed)
-        assert not training & set(Noted.seeds), f"evaluation seed {seed}"
+        SeedRecorder.seeds.clear()
+        episode_returns(Policy.load(run), SeedRecorder, 4, seed)
+        assert not training & set(SeedRecorder.seeds), f"evaluation seed {seed}"

@@ -12,7 +12,7 @@ import torch
 from toys import (
     SMALL,
     Match,
-    Unlike,
+    UnequalAgents,
     checkpoint,
     made_up,
     records,
@@ -75,7 +75,8 @@ def test_divergence_between_records_is_found_before_anything_is_written(
 
 
 @pytest.mark.parametrize(
-    ("options", "evaluate_every"), [({}, 20), ({"environment": Environment.of_factory(Unlike)}, 1)]
+    ("options", "evaluate_every"),
+    [({}, 20), ({"environment": Environment.of_factory(UnequalAgents)}, 1)],
 )
 def test_parameters_that_are_not_finite_are_neither_acted_on_nor_saved(
     options: Any, evaluate_every: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -100,7 +101,7 @@ def test_diverged_learner_acts_legally_until_it_is_found(algorithm: str, tmp_pat
         trained(
             tmp_path / "run",
             {"algorithm": algorithm, "epsilon_final": 0.0, "exploration_updates": 1, **rates},
-            environment=Environment.of_factory(Unlike),
+            environment=Environment.of_factory(UnequalAgents),
         )
 
 
