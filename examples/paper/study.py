@@ -76,6 +76,9 @@ SCHEDULERS = (
 """Schedulers beside every figure: the paper's four, ITLinQ at the best tolerance of a sweep, and
 reference points that the paper leaves out."""
 
+LOG_EVERY = TrainingConfig.log_every
+"""Updates between lines of a run's log, or fewer in a study that evaluates more often."""
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -289,7 +292,7 @@ class Study:
         folder, scale, updates = self.folder(name), self.scale, self._updates(name)
         training = TrainingConfig(
             updates=updates,
-            log_every=min(TrainingConfig.log_every, scale.evaluate_every),
+            log_every=min(LOG_EVERY, scale.evaluate_every),
             evaluate_every=scale.evaluate_every,
             evaluation_episodes=scale.curve_episodes,
             device=self.device,

@@ -277,9 +277,8 @@ def test_second_learner_uses_the_dataset_of_the_first(
 def test_interrupted_run_goes_on_to_the_same_result(
     name: str, last: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        study_module, "TrainingConfig", partial(TrainingConfig, log_every=1, checkpoint_every=2)
-    )
+    monkeypatch.setattr(study_module, "LOG_EVERY", 1)
+    monkeypatch.setattr(study_module, "TrainingConfig", partial(TrainingConfig, checkpoint_every=2))
     scale = replace(SCALE, online_updates=5, offline_updates=5)
     cut = Study(tmp_path / "cut", scale, TINY)
     with cut_at_update(last):
