@@ -17,40 +17,32 @@ The option ``--json FILE`` made docs/results/benchmark_learners.json.
 
 from __future__ import annotations
 
-import json
-import logging
-import os
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
-import numpy as np
 import torch
+import tyro
+from d3rlpy_peer import started
+from rich import box
+from rich.console import Console
+from rich.table import Table
 
-if "--peer-worker" not in sys.argv:  # d3rlpy's interpreter has none of these
-    import tyro
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    from baselines import REGISTRY
-    from marl import Dataset, Learner, LearnerConfig, collect
-    from marl.learner.networks import multiply_adds
-    from marl.training.stores import DatasetStore, Updates
-    from rrm_env.exit_status import status_of
-    from rrm_env.files import check_results, write_json
-    from rrm_env.provenance import machine, versions
+from baselines import REGISTRY
+from marl import Dataset, Learner, LearnerConfig, collect
+from marl.learner.networks import multiply_adds
+from marl.training.stores import DatasetStore, Updates
+from rrm_env.exit_status import status_of
+from rrm_env.files import check_results, write_json
+from rrm_env.provenance import machine, versions
 
 TRANSITIONS, SEED_COUNTS = 20_000, (1, 10)
 CUDA_UPDATES = 2000  # where an update takes less than a millisecond
-PEER_PACKAGES = ("d3rlpy>=2.8,<2.9", "torch>=2.6,<2.14")
 PRODUCTS = LARGE, SMALL = "large torch.mm", "30 x 256³ torch.bmm"
 """Matrix products in float32.
 
@@ -212,179 +204,6 @@ def product_rows(device: str) -> list[Row]:
     ]
 
 
-# --- The peer ---
-
-
-def peer_worker(data: str, threads: str) -> None:
-    """Answer each line "algorithm device part n" with the seconds of n updates.
-
-    d3rlpy's interpreter runs this. Part ``fit`` is its training loop; ``update`` is its `update`
-    alone, on one batch.
-    """
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # d3rlpy's own lines must not mix with the answers
-    import d3rlpy
-    import structlog
-
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    torch.set_num_threads(int(threads))
-    arrays = dict(np.load(data))
-    size, hidden, n_actions = (
-        int(arrays.pop("batch_size")),
-        arrays.pop("hidden_sizes").tolist(),
-        int(arrays.pop("n_actions")),
-    )
-    dataset = d3rlpy.dataset.MDPDataset(
-        **arrays, action_space=d3rlpy.ActionSpace.DISCRETE, action_size=n_actions
-    )
-    batch, encoder = (
-        dataset.sample_transition_batch(size),
-        d3rlpy.models.encoders.VectorEncoderFactory(hidden),
-    )
-    configs = {
-        "DiscreteCQL": d3rlpy.algos.DiscreteCQLConfig(batch_size=size, encoder_factory=encoder),
-        "DiscreteSAC": d3rlpy.algos.DiscreteSACConfig(
-            batch_size=size, actor_encoder_factory=encoder, critic_encoder_factory=encoder
-        ),
-    }
-    quiet, algorithms = d3rlpy.logging.NoopAdapterFactory(), {}
-    print(
-        json.dumps(
-            {
-                "d3rlpy": d3rlpy.__version__,
-                "torch": torch.__version__,
-                "cuda": torch.cuda.is_available(),
-            }
-        ),
-        file=answers,
-    )
-    for line in sys.stdin:
-        name, device, part, count = line.split()
-        if (name, device) not in algorithms:
-            algorithms[name, device] = configs[name].create(
-                device="cuda:0" if device == "cuda" else "cpu"
-            )
-            algorithms[name, device].build_with_dataset(dataset)
-        algorithm, n = algorithms[name, device], int(count)
-        began = time.perf_counter()
-        if part == "fit":
-            algorithm.fit(
-                dataset, n_steps=n, n_steps_per_epoch=n, show_progress=False, logger_adapter=quiet
-            )
-        else:
-            for _ in range(n):
-                algorithm.update(batch)
-        # No need to wait for the device: each update has read its losses from there.
-        print(time.perf_counter() - began, file=answers)
-
-
-class Peer:
-    """d3rlpy in a process of its own."""
-
-    def __init__(self, python: Path, data: Path) -> None:
-        self._errors = data.with_suffix(".txt")
-        command = [str(python), __file__, "--peer-worker", str(data), str(torch.get_num_threads())]
-        with self._errors.open("w") as file:
-            self.process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=file,
-                text=True,
-                bufsize=1,
-            )
-        self.versions: dict[str, Any] = json.loads(self._answer())
-
-    def _answer(self) -> str:
-        assert self.process.stdout is not None
-        line: str = self.process.stdout.readline()
-        if not line:
-            sys.exit(f"error: the peer stopped:\n{self._errors.read_text()[-2000:]}")
-        return line
-
-    def _timer(self, what: str) -> Callable[[int], float]:
-        stdin = self.process.stdin
-        assert stdin is not None
-
-        def seconds(n: int) -> float:
-            with suppress(BrokenPipeError):  # `_answer` says why it stopped
-                print(what, n, file=stdin, flush=True)
-            return float(self._answer())
-
-        return seconds
-
-    def rows(self, devices: list[str], updates: int) -> list[Row]:
-        """Rows of its training loops and of its updates alone, on devices that its torch has."""
-        rows = []
-        for device in devices:
-            for name in (
-                ("DiscreteCQL", "DiscreteSAC") if device == "cpu" or self.versions["cuda"] else ()
-            ):
-                rows.append(
-                    Row(f"d3rlpy {name}", device, updates, self._timer(f"{name} {device} fit"))
-                )
-                rows.append(
-                    Row(
-                        f"d3rlpy {name}, update alone",
-                        device,
-                        updates,
-                        self._timer(f"{name} {device} update"),
-                    )
-                )
-        return rows
-
-
-@contextmanager
-def started_peer(options: Options, dataset: Dataset) -> Iterator[Peer | None]:
-    """Start d3rlpy with the dataset, and end it afterwards; None with ``--no-peer``."""
-    if options.no_peer:
-        yield None
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "data.npz"
-        export(dataset, data)
-        peer = Peer(peer_python(options.peer_venv, Path(folder)), data)
-        try:
-            yield peer
-        finally:
-            peer.process.communicate()  # closes its input, which ends it
-
-
-def export(dataset: Dataset, path: Path) -> None:
-    """Write the transitions as one agent sees them, and the networks' sizes, for d3rlpy."""
-    team = dataset.team
-    np.savez(
-        path,
-        observations=dataset.observation.flatten(1).numpy(),
-        actions=(dataset.action.numpy() * team.n_actions ** np.arange(team.n_agents)[::-1]).sum(
-            -1, keepdims=True
-        ),
-        rewards=dataset.reward.unsqueeze(-1).numpy(),
-        terminals=dataset.terminated.float().numpy(),
-        timeouts=dataset.truncated.float().numpy(),
-        n_actions=team.n_actions**team.n_agents,
-        batch_size=LearnerConfig.batch_size,
-        hidden_sizes=np.array(LearnerConfig.hidden_sizes),
-    )
-
-
-def peer_python(venv: Path | None, folder: Path) -> Path:
-    """Interpreter of d3rlpy's virtual environment, which is made in ``folder`` if none is given."""
-    if venv is not None:
-        return venv / "bin" / "python"
-    python = folder / "venv" / "bin" / "python"
-    print(
-        f"installing {' and '.join(PEER_PACKAGES)} for this run; "
-        "--peer-venv uses an environment that is there, --no-peer does without"
-    )
-    try:
-        subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *PEER_PACKAGES], check=True)
-    except subprocess.CalledProcessError as error:
-        sys.exit(f"error: {error}")
-    return python
-
-
 # --- Measuring ---
 
 
@@ -541,10 +360,10 @@ def main(options: Options) -> None:
         for n in SEED_COUNTS
     ]
     rows = [row for row, _ in ours] + [row for device in devices for row in product_rows(device)]
-    with started_peer(options, dataset) as peer:
-        figures = time_rows(
-            rows + (peer.rows(devices, options.updates) if peer else []), options.rounds
-        )
+    with nullcontext() if options.no_peer else started(options.peer_venv, dataset) as peer:
+        timers = peer.timers(devices) if peer else ()
+        rows += [Row(name, device, options.updates, seconds) for name, device, seconds in timers]
+        figures = time_rows(rows, options.rounds)
     for _, learner in ours:
         learner.check()
     software = {**versions("torch"), "peer": peer.versions if peer else "left out (--no-peer)"}
@@ -579,13 +398,10 @@ def write(
 
 
 if __name__ == "__main__":
-    if "--peer-worker" in sys.argv:
-        peer_worker(*sys.argv[2:])
-    else:
-        sys.exit(
-            status_of(
-                lambda: main(
-                    tyro.cli(Options, description=__doc__, config=(tyro.conf.FlagCreatePairsOff,))
-                )
+    sys.exit(
+        status_of(
+            lambda: main(
+                tyro.cli(Options, description=__doc__, config=(tyro.conf.FlagCreatePairsOff,))
             )
         )
+    )

@@ -29,7 +29,7 @@ STAGES = "untrained", "trained"
 
 if WORKER not in sys.argv:  # d3rlpy's interpreter has none of these
     sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
-    from learners import peer_python  # the benchmark of learners uses it too
+    from d3rlpy_peer import interpreter  # the benchmark of learners uses it too
     from numpy.typing import NDArray
     from report import Act, print_closing_line, print_policy, print_versions, run_example
 
@@ -159,7 +159,7 @@ def main(options: Options) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         np.savez(folder / "arrays.npz", **mdp_arrays(dataset))  # type: ignore[arg-type]  # arrays, not its switches
-        done = train(peer_python(options.peer_venv, folder), folder, settings)
+        done = train(interpreter(options.peer_venv, folder), folder, settings)
         print_versions("torch")
         print(f"in an environment of its own: d3rlpy {done['d3rlpy']}, torch {done['its torch']}")
         for stage in STAGES:
