@@ -38,9 +38,17 @@ class _Setting(NamedTuple):
     needed: Any
 
 
-def _attribute(of: Any, name: str, needed: Any) -> _Setting:
-    """A setting that is an attribute of an object."""
-    return _Setting(lambda: getattr(of, name), lambda value: setattr(of, name, value), needed)
+def _precision_of(matmul: Any) -> _Setting:
+    """The precision of a backend's matrix products."""
+
+    def put(value: str) -> None:
+        # Without a value of its own ("none") the backend takes that of all backends. What it took
+        # from there before, it is to take from there again.
+        matmul.fp32_precision = "none"
+        if matmul.fp32_precision != value:
+            matmul.fp32_precision = value
+
+    return _Setting(lambda: matmul.fp32_precision, put, "ieee")
 
 
 def _precision() -> list[_Setting]:
@@ -50,7 +58,7 @@ def _precision() -> list[_Setting]:
     """
     backends = torch.backends.mkldnn, torch.backends.cuda
     if all(hasattr(getattr(backend, "matmul", None), "fp32_precision") for backend in backends):
-        return [_attribute(backend.matmul, "fp32_precision", "ieee") for backend in backends]
+        return [_precision_of(backend.matmul) for backend in backends]
     return [
         _Setting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest")
     ]

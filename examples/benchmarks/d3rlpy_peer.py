@@ -1,11 +1,12 @@
 """d3rlpy in a virtual environment and a process of its own, as a peer for the learners' benchmark.
 
-d3rlpy's interpreter runs this file as a script, ``python d3rlpy_peer.py DATA THREADS``. It has none
-of this project's packages, so nothing of them is imported above functions.
+d3rlpy's interpreter runs this file as a script, ``python d3rlpy_peer.py DATA --threads N``. It has
+none of this project's packages, so nothing of them is imported above functions.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import logging
 import os
@@ -28,7 +29,7 @@ PACKAGES = ("d3rlpy>=2.8,<2.9", "torch>=2.6,<2.14")
 ALGORITHMS = ("DiscreteCQL", "DiscreteSAC")
 
 
-def work(data: str, threads: str) -> None:
+def work(data: Path, threads: int) -> None:
     """Answer each line "algorithm device part n" with the seconds of n updates.
 
     d3rlpy's interpreter runs this. Part ``fit`` is its training loop; ``update`` is its `update`
@@ -40,7 +41,7 @@ def work(data: str, threads: str) -> None:
     import structlog
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    torch.set_num_threads(int(threads))
+    torch.set_num_threads(threads)
     arrays = dict(np.load(data))
     size, hidden, n_actions = (
         int(arrays.pop("batch_size")),
@@ -96,7 +97,7 @@ class Peer:
 
     def __init__(self, python: Path, data: Path) -> None:
         self._errors = data.with_suffix(".txt")
-        command = [str(python), __file__, str(data), str(torch.get_num_threads())]
+        command = [str(python), __file__, str(data), f"--threads={torch.get_num_threads()}"]
         with self._errors.open("w") as file:
             self.process = subprocess.Popen(
                 command,
@@ -195,4 +196,7 @@ def interpreter(venv: Path | None, folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    work(*sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path, help="transitions, from `export`")
+    parser.add_argument("--threads", type=int, default=1, help="torch's threads (default: 1)")
+    work(**vars(parser.parse_args()))

@@ -216,6 +216,7 @@ def test_data_are_equal_and_everything_is_left_as_it_was(
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_policies_act_alike(name: str, expected: dict[str, Path], tmp_path: Path) -> None:
+    outside = precisions()
     (alone,) = load_policies(
         trained(
             tmp_path / "match", environment=Environment.of_factory(Match), training={"updates": 2}
@@ -232,6 +233,8 @@ def test_policies_act_alike(name: str, expected: dict[str, Path], tmp_path: Path
         begun_inside = Policy.load(expected["online"], sample=True)
         np.testing.assert_array_equal(evaluate(begun_inside, SMALL, 5).ue_rates, rates)
     np.testing.assert_array_equal(evaluate(begun_inside, SMALL, 5).ue_rates, rates)
+    # A backend that took its precision from all backends takes it from there again.
+    assert precisions() == outside
 
 
 @pytest.mark.parametrize("name", HOSTILE)
