@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import naive
 import numpy as np
@@ -37,7 +38,8 @@ def test_the_average_of_an_episode_is_the_mean_with_its_prior(
 def test_each_average_has_its_own_constant_and_ignores_the_other_s(
     config: RRMConfig, seed: int, reward: str
 ) -> None:
-    other = {"ema": {"average_prior_steps": 77.0}, "episode": {"rate_ema": 0.123}}[config.average]
+    unused = "average_prior_steps" if config.average == "ema" else "rate_ema"
+    other: dict[str, Any] = {unused: 0.123}
     config = replace(config, reward=reward)
     networks = [reset_network(config, seed), reset_network(replace(config, **other), seed)]
     generator = np.random.default_rng(seed)
@@ -52,7 +54,13 @@ def test_each_average_has_its_own_constant_and_ignores_the_other_s(
 
 def test_the_order_of_rates_matters_to_an_average_that_forgets_alone() -> None:
     """A user served in the first steps or in the last, without fading and motion."""
-    still = {"n_aps": 1, "n_ues": 2, "fading": "none", "ue_speed_mps": 0.0, "episode_length": 20}
+    still: dict[str, Any] = {
+        "n_aps": 1,
+        "n_ues": 2,
+        "fading": "none",
+        "ue_speed_mps": 0.0,
+        "episode_length": 20,
+    }
     for average, ratio in (("episode", 1.0), ("ema", (1 - 0.05) ** 10)):
         ends = []
         for serve_early in (True, False):
@@ -100,7 +108,7 @@ def test_without_weights_candidates_are_those_of_the_highest_reported_rate(
 
 
 def test_steep_candidates_and_averages_that_remember_raise_the_score_of_max_weight() -> None:
-    """Paired by episode over 48 episodes, each intervals above the last."""
+    """Paired by episode over 48 episodes, each interval above the last."""
     scheduler = MaxWeight(csi="large_scale", exponent=4.0)
     remember = RRMConfig(average="episode", average_prior_steps=1.0)
     forgets, remembers, steep = (
