@@ -1,10 +1,11 @@
-"""Classical schedulers, against which learned policies are compared.
+"""Classical schedulers, against which learned policies are compared, and what they build on.
 
 What is listed in ``__all__`` is public. Of the modules, `registry` knows schedulers by name,
 `comparison` compares evaluations and `plots` draws them; they may change without notice.
 ``python -m baselines`` prints how the schedulers compare.
 """
 
+from baselines.ergodic import ergodic_rate
 from baselines.greedy import Greedy
 from baselines.greedy_max_weight import GreedyMaxWeight
 from baselines.itlinq import ITLinQ
@@ -28,4 +29,5 @@ __all__ = [
     "ProportionalFair",
     "RandomWalk",
     "TurnTaking",
+    "ergodic_rate",
 ]
