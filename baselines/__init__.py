@@ -9,6 +9,7 @@ from baselines.ergodic import ergodic_rate
 from baselines.greedy import Greedy
 from baselines.greedy_max_weight import GreedyMaxWeight
 from baselines.itlinq import ITLinQ
+from baselines.long_memory import LongMemory
 from baselines.max_weight import MaxWeight
 from baselines.proportional_fair import ProportionalFair
 from baselines.random_walk import RandomWalk
@@ -24,6 +25,7 @@ __all__ = [
     "Greedy",
     "GreedyMaxWeight",
     "ITLinQ",
+    "LongMemory",
     "MaxWeight",
     "NetworkTDM",
     "ProportionalFair",
