@@ -1,13 +1,15 @@
-"""Classical schedulers, against which learned policies are compared.
+"""Classical schedulers, against which learned policies are compared, and what they build on.
 
 What is listed in ``__all__`` is public. Of the modules, `registry` knows schedulers by name,
 `comparison` compares evaluations and `plots` draws them; they may change without notice.
 ``python -m baselines`` prints how the schedulers compare.
 """
 
+from baselines.ergodic import ergodic_rate
 from baselines.greedy import Greedy
 from baselines.greedy_max_weight import GreedyMaxWeight
 from baselines.itlinq import ITLinQ
+from baselines.long_memory import LongMemory
 from baselines.max_weight import MaxWeight
 from baselines.proportional_fair import ProportionalFair
 from baselines.random_walk import RandomWalk
@@ -23,9 +25,11 @@ __all__ = [
     "Greedy",
     "GreedyMaxWeight",
     "ITLinQ",
+    "LongMemory",
     "MaxWeight",
     "NetworkTDM",
     "ProportionalFair",
     "RandomWalk",
     "TurnTaking",
+    "ergodic_rate",
 ]

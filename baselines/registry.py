@@ -9,6 +9,7 @@ from typing import Any
 from baselines.greedy import Greedy
 from baselines.greedy_max_weight import GreedyMaxWeight
 from baselines.itlinq import ITLinQ
+from baselines.long_memory import LongMemory
 from baselines.max_weight import MaxWeight
 from baselines.proportional_fair import ProportionalFair
 from baselines.random_walk import RandomWalk
@@ -26,6 +27,7 @@ REGISTRY: dict[str, type[Baseline]] = {
     "itlinq": ITLinQ,
     "max_weight": MaxWeight,
     "greedy_max_weight": GreedyMaxWeight,
+    "long_memory": LongMemory,
     "turn_taking": TurnTaking,
 }
 """Every baseline by name."""

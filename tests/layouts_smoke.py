@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 import baselines
 import rrm_env
-from baselines import REGISTRY, GreedyMaxWeight, ITLinQ, MaxWeight, RandomWalk
+from baselines import REGISTRY, GreedyMaxWeight, ITLinQ, MaxWeight, RandomWalk, ergodic_rate
+from baselines.ergodic import rates_of_set, rates_of_sets
 from rrm_env import Network, RRMConfig, RRMJointEnv, RRMParallelEnv, RRMVectorEnv, evaluate
 
 CONFIG = RRMConfig(n_aps=3, n_ues=30, n_candidates=2, episode_length=40)
@@ -128,7 +129,21 @@ def play_schedulers() -> None:
             env.step(scheduler.act(env))
 
 
+def rate_networks() -> None:
+    """Ergodic rates of gains and sets of every type and layout."""
+    network = Network(CONFIG, 2)
+    network.reset(0)
+    gain, association = np.minimum(network.large_scale_gain, 1e9), network.association
+    for form in (np.array, np.asfortranarray, np.ndarray.tolist, lambda array: array[::-1]):
+        for kind in (np.float32, np.float64, np.int64):
+            gains = form(gain.astype(kind))
+            ergodic_rate(gains, form(gain.astype(kind)[..., None]))
+            rates_of_sets(gains, form(association))
+            rates_of_set(gains, form(association), form(gain[:, :, 0] > 1))
+
+
 if __name__ == "__main__":
+    rate_networks()
     play_networks()
     play_environments()
     play_schedulers()

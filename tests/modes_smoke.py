@@ -14,7 +14,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from baselines import REGISTRY
+from baselines import REGISTRY, ergodic_rate
+from baselines.ergodic import rates_of_set, rates_of_sets
 from rrm_env import SILENT, Network, RRMConfig, evaluate
 
 SIZES: dict[str, dict[str, Any]] = {
@@ -40,6 +41,12 @@ def results() -> dict[str, NDArray[Any]]:
             found[f"{size}/{name}"] = evaluate(
                 baseline(), config, episodes=3, batch_size=2
             ).ue_rates
+        network = Network(config, num_envs=2)
+        network.reset(0)
+        gain, association = network.large_scale_gain, network.association
+        found[f"{size}/ergodic_rate"] = ergodic_rate(gain, gain[..., None])
+        found[f"{size}/rates_of_sets"] = rates_of_sets(gain, association)
+        found[f"{size}/rates_of_set"] = rates_of_set(gain, association, gain[:, :, 0] > 1)
     return found
 
 

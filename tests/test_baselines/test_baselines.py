@@ -304,7 +304,7 @@ def test_the_registry_holds_every_baseline_by_its_name() -> None:
         "itlinq",
         "max_weight",
     ]
-    assert list(REGISTRY) == [*classical, "greedy_max_weight", "turn_taking"]
+    assert list(REGISTRY) == [*classical, "greedy_max_weight", "long_memory", "turn_taking"]
     assert all(isinstance(REGISTRY[name](), Scheduler) for name in REGISTRY)
 
 
