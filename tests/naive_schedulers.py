@@ -21,7 +21,7 @@ def weighted_rates_under(
     exponent: float,
 ) -> float:
     """Eq. 15's objective where AP i sends to UE j at power p, for each link (i, j, p)."""
-    return sum(
+    return math.fsum(
         averages[j] ** -exponent * rate(p * gain[i][j] / _received(n, links, gain))
         for n, (i, j, p) in enumerate(links)
     )
@@ -88,7 +88,7 @@ def _preferred(
 
     def value(ue: int) -> float:
         interference = 1 + sum(p * gain[k][ue] for k, p in power.items() if k != ap)
-        return averages[ue] ** -exponent * rate(power[ap] * gain[ap][ue] / interference)
+        return math.pow(averages[ue], -exponent) * rate(power[ap] * gain[ap][ue] / interference)
 
     return max(own, key=value)
 

@@ -153,7 +153,7 @@ def test_groups_stay_for_an_episode_and_are_formed_anew_for_the_next() -> None:
         while not network.done:
             network.step(scheduler.schedule(network))
             assert np.array_equal(scheduler._plans[network].group, groups[-1])
-    assert not np.array_equal(*groups)
+    assert not np.array_equal(groups[0], groups[1])
 
 
 @settings(max_examples=20)

@@ -27,10 +27,14 @@ CHANNELS = st.sampled_from(sorted(CSI))
 EXPONENT = st.sampled_from([0.0, 0.8, 1.5, 3.0])
 SEARCHES: dict[str, Callable[..., WeightedRate]] = {
     "fplinq": FPLinQ,
-    "fplinq:users=all_on": lambda *given: FPLinQ(*given, users="all_on"),
+    "fplinq:users=all_on": lambda csi="reported", exponent=None: FPLinQ(
+        csi, exponent, users="all_on"
+    ),
     "wmmse": WMMSE,
     "power_control": PowerControl,
-    "power_control:users=alone": lambda *given: PowerControl(*given, users="alone"),
+    "power_control:users=alone": lambda csi="reported", exponent=None: PowerControl(
+        csi, exponent, "alone"
+    ),
     "max_weight": MaxWeight,
     "greedy_max_weight": GreedyMaxWeight,
 }
