@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baselines.ergodic import nodes_and_weights, rates_of_set, rates_of_sets
-from baselines.max_weight import MAX_EXPONENT
 from baselines.scheduler import Baseline, Served
+from baselines.weighted_rate import MAX_EXPONENT
 from rrm_env import SILENT, Network
 from rrm_env.checks import bounded_number
 from rrm_env.compiling import compiled
