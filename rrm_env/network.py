@@ -325,9 +325,8 @@ class Network:
 
         def job(thread: int, start: int, stop: int) -> None:
             scratch = self._scratch[thread]
-            out = rates, reward
             kernels.step_episodes(
-                state, parameters, scratch, chosen, are_actions, *out, t, start, stop
+                state, parameters, scratch, chosen, are_actions, rates, reward, t, start, stop
             )
 
         self._t = None  # an interrupted step leaves no episode that could go on
@@ -352,13 +351,12 @@ class Network:
 
     def _integers(self, name: str, values: ArrayLike) -> NDArray[np.int64]:
         shape = self.num_envs, self.config.n_aps
-        allowed = f"{name} must have shape (num_envs, n_aps) = {shape}"
         try:
             array = np.asarray(values)
         except ValueError:  # rows of unequal length
-            raise ValueError(f"{allowed}, got {values!r}") from None
+            raise _wrong_shape(name, shape, repr(values)) from None
         if array.shape != shape:
-            raise ValueError(f"{allowed}, got {array.shape}")
+            raise _wrong_shape(name, shape, str(array.shape))
         if array.dtype.kind not in "iu":
             raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
         # As int64, larger numbers would wrap round to negative ones.
@@ -413,3 +411,7 @@ def _read_only(array: NDArray[Any]) -> NDArray[Any]:
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+def _wrong_shape(name: str, shape: tuple[int, int], found: str) -> ValueError:
+    return ValueError(f"{name} must have shape (num_envs, n_aps) = {shape}, got {found}")

@@ -144,13 +144,10 @@ class RRMParallelEnv(FixedSettings, ParallelEnv[str, NDArray[np.float32], int]):
         return [self._action(agent, actions[agent]) for agent in self.possible_agents]
 
     def _action(self, agent: str, action: Any) -> int:
-        highest = self.config.n_candidates
-        refusal = f"action of {agent} must be an integer from 0 to {highest}, got {action!r}"
-        index = as_integer(action)
-        if index is None:
-            raise TypeError(refusal)
-        if not 0 <= index <= highest:
-            raise ValueError(refusal)
+        index, highest = as_integer(action), self.config.n_candidates
+        if index is None or not 0 <= index <= highest:
+            error = TypeError if index is None else ValueError
+            raise error(f"action of {agent} must be an integer from 0 to {highest}, got {action!r}")
         return index
 
     def _observations(self) -> Observations:
