@@ -15,6 +15,7 @@ from rrm_env.keywords import ConfigFields, Unpack
 
 SPEED_OF_LIGHT_MPS = 299_792_458.0
 FADING_MODELS = ("iid", "jakes", "none")
+AVERAGES = ("ema", "episode")
 TURNS = ("none", "equal", "by_load")
 MESSAGES = ("none", "best", "all")
 MEASUREMENTS = ("none", "large_scale")
@@ -121,9 +122,26 @@ class RRMConfig:
         "jakes (Rayleigh, correlated by Doppler) or none",
     )
     csi_delay: int = _bounded(1, "age in steps of the channel report that decisions see", 0, 1000)
-    rate_ema: float = _bounded(0.05, "eta: weight of the newest rate in a user's average", 1e-6, 1)
+    rate_ema: float = _bounded(
+        0.05, "eta: weight of the newest rate in a user's average, with average = ema", 1e-6, 1
+    )
+    average: str = _choice(
+        "ema",
+        AVERAGES,
+        "a user's long-term average: ema, an exponential average, which forgets, or episode, the "
+        "mean rate since the episode began",
+    )
+    average_prior_steps: float = _bounded(
+        5.0,
+        "steps that the average before the first step counts for, with average = episode",
+        0.1,
+        1e6,
+    )
     min_average_rate: float = _bounded(
         0.01, "bit/s/Hz below which no average falls, so weights stay bounded", 1e-6, 10
+    )
+    pf_exponent: float = _bounded(
+        1.0, "exponent of the weight in the PF ratio, which orders candidates", 0, 10
     )
     fairness_exponent: float = _bounded(0.8, "lambda: exponent of the weight in the reward", 0, 2)
     reward: str = _choice(

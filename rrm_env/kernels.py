@@ -32,6 +32,7 @@ A link's own autocorrelation is then within 4e-3 of J0 while 2 pi f_D tau < 10.
 """
 MAX_DRAWS = 10_000
 """Positions tried for one access point or user before the deployment is refused."""
+EMA, EPISODE = 0, 1
 WEIGHTED_RATE, UTILITY = 0, 1
 LARGE_SCALE = 1
 NO_TURNS, EQUAL_TURNS, TURNS_BY_LOAD = 0, 1, 2
@@ -391,34 +392,48 @@ def weighted_rate(rates, average_rate, served, fairness_exponent):
 
 
 @_inline
-def utility_growth(rates, average_rate, p):
-    """The growth of sum_j U(C~_j) in this step, over eta.
+def newest_weight(t, p):
+    """Eq. 13's eta in step t: a constant, or that of the mean since the episode began.
+
+    A mean of t + 1 rates with a prior that counts for `average_prior_steps` more gives the newest
+    rate the weight 1 / (t + 1 + prior).
+    """
+    return p.rate_ema if p.average == EMA else f32(1 / (t + 1 + p.average_prior_steps))
+
+
+@_inline
+def next_average(average, rate, eta, floor):
+    """Eq. 13's long-term rate: C~ <- (1 - eta) C~ + eta C, never below the floor."""
+    updated = (_ONE - eta) * average + eta * rate
+    return updated if updated > floor else floor
+
+
+@_inline
+def utility_growth(rates, average_rate, eta, last_eta, p):
+    """The growth of sum_j U(C~_j) in a step, over the eta of the episode's last step.
 
     U(x) = x^(1 - lambda) / (1 - lambda), or ln x for lambda = 1. Summed over an episode the growth
     telescopes to the utility gained. To first order in eta it is Eq. 16 less the drift
-    sum_j w_j^lambda C~_j. It is computed as U(b) - U(a) = a^(1 - lambda) expm1((1 - lambda)
-    ln(b / a)) / (1 - lambda), which keeps its digits where b is close to a.
+    sum_j w_j^lambda C~_j, times eta / last_eta. It is computed as U(b) - U(a) = a^(1 - lambda)
+    expm1((1 - lambda) ln(b / a)) / (1 - lambda), which keeps its digits where b is close to a.
     """
     growth, power = 0.0, 1.0 - p.fairness_exponent
     for j in range(rates.size):
         before = average_rate[j]
-        after = (_ONE - p.rate_ema) * before + p.rate_ema * rates[j]
-        after = after if after > p.min_average_rate else p.min_average_rate
-        ratio = math.log(after / before)
+        ratio = math.log(next_average(before, rates[j], eta, p.min_average_rate) / before)
         growth += (
             ratio
             if power == 0
             else math.exp(power * math.log(before)) * math.expm1(power * ratio) / power
         )
-    return f32(growth / p.rate_ema)
+    return f32(growth / last_eta)
 
 
 @_inline
-def update_average(average_rate, rates, rate_ema, floor):
-    """Eq. 13's long-term rate: C~ <- (1 - eta) C~ + eta C, never below the floor."""
+def update_average(average_rate, rates, eta, floor):
+    """Replace the long-term rate of every UE by that after the step (Eq. 13)."""
     for j in range(average_rate.size):
-        average = (_ONE - rate_ema) * average_rate[j] + rate_ema * rates[j]
-        average_rate[j] = average if average > floor else floor
+        average_rate[j] = next_average(average_rate[j], rates[j], eta, floor)
 
 
 @_inline
@@ -449,10 +464,14 @@ def shannon_rates(rate, sinr):
 
 
 @_inline
-def proportional_fair(pf_ratio, rate, average_rate):
-    """Eq. 14: the PF ratio, weight times rate, with w = 1 / C~."""
-    for j in range(rate.size):
-        pf_ratio[j] = rate[j] / average_rate[j]
+def proportional_fair(pf_ratio, rate, average_rate, exponent):
+    """The PF ratio w^exponent C with w = 1 / C~; Eq. 14's has the exponent 1."""
+    if exponent == _ONE:  # needs no powers
+        for j in range(rate.size):
+            pf_ratio[j] = rate[j] / average_rate[j]
+    else:
+        for j in range(rate.size):
+            pf_ratio[j] = exp2(-exponent * log2(average_rate[j])) * rate[j]
 
 
 @_inline
@@ -584,7 +603,7 @@ def _receive_report(s, p, b, t, scratch):
 @_inline
 def _prepare_decision(s, p, b, t, best, log_sinr, log_weight):
     """Compute what the APs decide on: PF ratios, candidates, masks and observations."""
-    proportional_fair(s.pf_ratio[b], s.reported_rate[b], s.average_rate[b])
+    proportional_fair(s.pf_ratio[b], s.reported_rate[b], s.average_rate[b], p.pf_exponent)
     select_candidates(s.candidates[b], s.action_mask[b], best, s.pf_ratio[b], s.association[b])
     observe(
         s.observation[b],
@@ -640,6 +659,7 @@ def step_episodes(s, p, scratch, chosen, are_actions, rates, reward, t, start, s
     `chosen` (B, I) holds actions or the UEs to serve; rates (B, J) and reward (B,) are written to.
     """
     fading, quadrature, best = scratch
+    eta, last_eta = newest_weight(t, p), newest_weight(p.episode_length - 1, p)
     for b in range(start, stop):
         served = s.served[b]
         if are_actions:
@@ -651,8 +671,8 @@ def step_episodes(s, p, scratch, chosen, are_actions, rates, reward, t, start, s
         if p.reward == WEIGHTED_RATE:
             reward[b] = weighted_rate(rates[b], s.average_rate[b], served, p.fairness_exponent)
         else:
-            reward[b] = utility_growth(rates[b], s.average_rate[b], p)
-        update_average(s.average_rate[b], rates[b], p.rate_ema, p.min_average_rate)
+            reward[b] = utility_growth(rates[b], s.average_rate[b], eta, last_eta, p)
+        update_average(s.average_rate[b], rates[b], eta, p.min_average_rate)
         for i in range(p.n_aps):
             j = served[i]
             if j >= 0:

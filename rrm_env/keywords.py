@@ -40,7 +40,10 @@ class ConfigFields(TypedDict, total=False):
     fading: str
     csi_delay: int
     rate_ema: float
+    average: str
+    average_prior_steps: float
     min_average_rate: float
+    pf_exponent: float
     fairness_exponent: float
     reward: str
     measurements: str

@@ -226,7 +226,7 @@ class Network:
 
     @property
     def pf_ratio(self) -> NDArray[np.float32]:
-        """(B, J) weight times reported rate (Eq. 14)."""
+        """(B, J) w^`pf_exponent` times reported rate; w times it by default (Eq. 14)."""
         return _read_only(self._episodes.pf_ratio)
 
     @property

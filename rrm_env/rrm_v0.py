@@ -71,7 +71,9 @@ charge for starving them, so a policy may have a higher return and a lower score
 `reward="utility"` it is $r = \frac1\eta \sum_j U(\tilde C_j(t)) - U(\tilde C_j(t-1))$ with
 $U(x) = x^{1 - \lambda} / (1 - \lambda)$ ($\ln x$ for $\lambda = 1$), which telescopes to the
 utility gained; to first order in $\eta$ it is the former less the drift
-$\sum_j w_j^\lambda \tilde C_j$.
+$\sum_j w_j^\lambda \tilde C_j$. With `average="episode"` the $\eta$ that divides is that of the
+last step, $\eta_T$, so it telescopes too; to first order it is then $\eta_t / \eta_T$ times the
+former less the drift, which is large at first ([physics](physics.md#reward-16)).
 
 An episode is truncated, never terminated, after `episode_length` steps.
 
@@ -93,7 +95,10 @@ Symbols: I APs, J UEs, N candidates per AP, step t; numbers in brackets are the 
   power over noise; other UEs get 0.
 - Weights and PF (13, 14):
   $\tilde C_j \leftarrow \max((1 - \eta) \tilde C_j + \eta C_j,\ \tilde C_{\min})$,
-  $w_j = 1 / \tilde C_j$, PF ratio $= w_j \log_2(1 + \text{reference SINR}_j)$.
+  $w_j = 1 / \tilde C_j$, PF ratio $= w_j \log_2(1 + \text{reference SINR}_j)$. With
+  `average="episode"`, $\eta = 1 / (t + n_0)$ in step t = 1, 2, ...: $\tilde C_j$ is the mean of the
+  user's rates since the episode began, in which $\tilde C_j(0)$ counts for $n_0$ steps
+  (`average_prior_steps`). With `pf_exponent` $k$ the PF ratio is $w_j^k \log_2(\ldots)$.
 - Score (9, 10, 11): $\mu_1 \sum_j \bar C_j + \mu_2 \bar C_{5\%}$ with $\bar C$ the episode's mean
   rates and $\bar C_{5\%}$ the largest rate that at least 95 % of the UEs reach.
 
@@ -199,7 +204,8 @@ Where the paper is silent or leaves a choice; the field that switches each is in
 6. Reports from before the episode (t < `csi_delay`): fading at the initial positions.
 7. SINR in observation and PF ratio, Eq. 7: the reference SINR, which does not depend on the others'
    past actions.
-8. The average's $\eta$, not given: 0.05 [`rate_ema`].
+8. The average's $\eta$, not given: 0.05 [`rate_ema`]. It forgets after 20 steps; the mean since the
+   episode began is an option [`average`, `average_prior_steps`].
 9. $\tilde C(0)$, C(0) in the paper: the reference rate of the first report, since C(0) is 0 for UEs
    not served.
 10. Averages never fall below 0.01 bit/s/Hz, so weights are bounded [`min_average_rate`].

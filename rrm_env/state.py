@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rrm_env import kernels
-from rrm_env.config import FADING_MODELS, MEASUREMENTS, REWARDS, TURNS, RRMConfig
+from rrm_env.config import AVERAGES, FADING_MODELS, MEASUREMENTS, REWARDS, TURNS, RRMConfig
 
 
 class Parameters(NamedTuple):
@@ -22,6 +22,7 @@ class Parameters(NamedTuple):
     n_aps: int
     n_ues: int
     n_candidates: int
+    episode_length: int
     draw_width: int  # J rounded up: a vector of random numbers costs the same full or not
     side: float  # m
     min_ap_distance: float  # m
@@ -34,7 +35,10 @@ class Parameters(NamedTuple):
     doppler_turns: float  # f_D * step duration
     csi_delay: int
     rate_ema: np.float32
+    average: int
+    average_prior_steps: float
     min_average_rate: np.float32
+    pf_exponent: np.float32
     fairness_exponent: np.float32
     lowest_log_weight: np.float32
     highest_log_weight: np.float32
@@ -82,6 +86,7 @@ def parameters_of(c: RRMConfig) -> Parameters:
         n_aps=c.n_aps,
         n_ues=c.n_ues,
         n_candidates=c.n_candidates,
+        episode_length=c.episode_length,
         draw_width=_up_to_fours(c.n_ues),
         side=c.area_side_m,
         min_ap_distance=c.min_ap_distance_m,
@@ -94,7 +99,10 @@ def parameters_of(c: RRMConfig) -> Parameters:
         doppler_turns=c.doppler_hz * c.step_duration_s,
         csi_delay=c.csi_delay,
         rate_ema=np.float32(c.rate_ema),
+        average=AVERAGES.index(c.average),
+        average_prior_steps=c.average_prior_steps,
         min_average_rate=np.float32(c.min_average_rate),
+        pf_exponent=np.float32(c.pf_exponent),
         fairness_exponent=np.float32(c.fairness_exponent),
         lowest_log_weight=np.float32(-math.log10(highest_rate)),
         highest_log_weight=np.float32(-math.log10(c.min_average_rate)),

@@ -208,14 +208,24 @@ def weight(average: float) -> float:
     return 1 / average
 
 
+def newest_weight(step: int, average: str, rate_ema: float, prior: float) -> float:
+    """Eq. 13's eta in the first, second, ... step of an episode."""
+    return rate_ema if average == "ema" else 1 / (step + prior)
+
+
+def mean_since_start(first: float, all_rates: Sequence[float], prior: float) -> float:
+    """The mean of a user's rates, with a first value that counts for `prior` rates more."""
+    return (prior * first + sum(all_rates)) / (prior + len(all_rates))
+
+
 def updated_average(average: float, new_rate: float, eta: float, floor: float) -> float:
     """Eq. 13: the long-term rate after a step, never below the floor."""
     return max((1 - eta) * average + eta * new_rate, floor)
 
 
-def pf_ratio(new_rate: float, average: float) -> float:
-    """Eq. 14: weight times rate."""
-    return weight(average) * new_rate
+def pf_ratio(new_rate: float, average: float, exponent: float = 1) -> float:
+    """Eq. 14: weight times rate, for the exponent 1; otherwise a power of the weight."""
+    return float(weight(average) ** exponent) * new_rate
 
 
 def candidates(ratios: Sequence[float], association: Sequence[int], ap: int, n: int) -> list[int]:
@@ -243,15 +253,15 @@ def utility(average: float, exponent: float) -> float:
 
 
 def utility_growth(
-    before: Sequence[float], after: Sequence[float], exponent: float, eta: float
+    before: Sequence[float], after: Sequence[float], exponent: float, last_eta: float
 ) -> float:
-    """The reward `utility`: how much the users' utility grew in a step, over eta."""
+    """The reward `utility`: how much the users' utility grew, over the last step's eta."""
     return (
         sum(
             utility(new, exponent) - utility(old, exponent)
             for old, new in zip(before, after, strict=True)
         )
-        / eta
+        / last_eta
     )
 
 

@@ -194,6 +194,12 @@ BEATEN: tuple[tuple[str, dict[str, str]], ...] = (
 # --- The reward utility ---
 
 
+def last_eta(config: RRMConfig) -> float:
+    """Eq. 13's eta in the last step of an episode."""
+    constants = config.average, config.rate_ema, config.average_prior_steps
+    return naive.newest_weight(config.episode_length, *constants)
+
+
 @given(configs(reward="utility"), seeds, st.integers(0, 2**32))
 def test_utility_reward_is_the_growth_of_utility(config: RRMConfig, seed: int, noise: int) -> None:
     network, generator = reset_network(config, seed, num_envs=2), np.random.default_rng(noise)
@@ -202,14 +208,14 @@ def test_utility_reward_is_the_growth_of_utility(config: RRMConfig, seed: int, n
         _, reward = network.step(random_service(network, generator))
         for b in range(2):
             terms = [
-                naive.utility(value, config.fairness_exponent) / config.rate_ema
+                naive.utility(value, config.fairness_exponent) / last_eta(config)
                 for value in before[b]
             ]
             expected = naive.utility_growth(
                 before[b].tolist(),
                 network.average_rate[b].tolist(),
                 config.fairness_exponent,
-                config.rate_ema,
+                last_eta(config),
             )
             assert reward[b] == pytest.approx(
                 expected, rel=1e-4, abs=1e-6 * sum(map(abs, terms)) + 1e-6
@@ -227,12 +233,10 @@ def test_utility_rewards_telescope_to_the_utility_gained(
     while not network.done:
         total += float(network.step(random_service(network, generator))[1][0])
     gained = naive.utility_growth(
-        first.tolist(), network.average_rate[0].tolist(), config.fairness_exponent, config.rate_ema
+        first.tolist(), network.average_rate[0].tolist(), config.fairness_exponent, last_eta(config)
     )
-    size = (
-        sum(abs(naive.utility(value, config.fairness_exponent)) for value in first)
-        / config.rate_ema
-    )
+    size = sum(abs(naive.utility(value, config.fairness_exponent)) for value in first)
+    size /= last_eta(config)
     assert total == pytest.approx(gained, rel=1e-3, abs=1e-5 * size + 1e-4)
 
 

@@ -45,7 +45,9 @@ OUT_OF_RANGE: dict[str, tuple[Any, ...]] = {
     "shadowing_std_db": (-1.0, 21),
     "csi_delay": (-1, 1001),
     "rate_ema": (0, 5e-324, -0.1, 1.01),
+    "average_prior_steps": (0, 5e-324, 0.09, -1.0, 1.1e6),
     "min_average_rate": (0, -0.1),
+    "pf_exponent": (-0.1, 10.1),
     "fairness_exponent": (-0.1, 2.1),
     "message_bits": (0, 25),
     "score_sum_weight": (-0.1,),
@@ -67,6 +69,7 @@ def test_every_numeric_field_has_values_out_of_range_here() -> None:
     assert set(OUT_OF_RANGE) == set(FLOATS) | set(INTEGERS)
     assert {item.name for item in FIELDS} == set(OUT_OF_RANGE) | {
         "fading",
+        "average",
         "measurements",
         "turns",
         "messages",
@@ -82,6 +85,7 @@ def test_every_numeric_field_has_values_out_of_range_here() -> None:
             "largescale",
             r"\(did you mean 'large_scale'\?\); allowed: none, large_scale",
         ),
+        ("average", "episodes", r"\(did you mean 'episode'\?\); allowed: ema, episode"),
         ("turns", "by load", r"\(did you mean 'by_load'\?\); allowed: none, equal, by_load"),
         ("messages", "al", r"\(did you mean 'all'\?\); allowed: none, best, all"),
         ("reward", "utilities", r"\(did you mean 'utility'\?\); allowed: weighted_rate, utility"),
@@ -284,6 +288,8 @@ def test_values_that_contradict_each_other_are_refused(
 def test_limits_themselves_are_allowed() -> None:
     RRMConfig(
         rate_ema=1,
+        average_prior_steps=0.1,
+        pf_exponent=0,
         fairness_exponent=0,
         csi_delay=0,
         shadowing_std_db=0,
@@ -336,7 +342,10 @@ def test_defaults_are_the_preset_paper() -> None:
         "fading": "iid",
         "csi_delay": 1,
         "rate_ema": 0.05,
+        "average": "ema",
+        "average_prior_steps": 5.0,
         "min_average_rate": 0.01,
+        "pf_exponent": 1.0,
         "fairness_exponent": 0.8,
         "score_sum_weight": None,
         "score_tail_weight": 3.0,

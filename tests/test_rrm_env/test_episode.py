@@ -34,14 +34,17 @@ EPISODES = {
     "fast users": RRMConfig(
         ue_speed_mps=50, area_side_m=30, min_ap_distance_m=5, episode_length=20
     ),
+    "mean since the start": RRMConfig(
+        average="episode", average_prior_steps=2, pf_exponent=4, episode_length=20
+    ),
     "silent past": RRMConfig(rate_ema=1.0, min_average_rate=0.1, episode_length=20),
 }
 
 
-def close(actual: Any, expected: Any, atol: float = 0.0) -> None:
-    """Equal shapes, and values to `RTOL` or `atol`."""
+def close(actual: Any, expected: Any, atol: float = 0.0, rtol: float = RTOL) -> None:
+    """Equal shapes, and values to `rtol` or `atol`."""
     np.testing.assert_allclose(
-        np.asarray(actual, float), np.asarray(expected, float), rtol=RTOL, atol=atol, strict=True
+        np.asarray(actual, float), np.asarray(expected, float), rtol=rtol, atol=atol, strict=True
     )
 
 
@@ -123,13 +126,14 @@ class NaiveEpisode:
         """Reports, ratios, candidates, masks and observations before a step."""
         c, sinr = self.config, self.reported_sinr(network)
         ratios = [
-            naive.pf_ratio(naive.rate(x), average)
+            naive.pf_ratio(naive.rate(x), average, c.pf_exponent)
             for x, average in zip(sinr, self.averages, strict=True)
         ]
         close(network.reported_sinr[0], sinr)
         close(network.reported_rate[0], [naive.rate(x) for x in sinr])
         close(network.average_rate[0], self.averages)
-        close(network.pf_ratio[0], ratios)
+        of_power = RTOL * max(1, c.pf_exponent)  # a power multiplies relative errors
+        close(network.pf_ratio[0], ratios, rtol=of_power)
         slots = network.candidates[0].tolist()
         for i, own in enumerate(slots):
             assert own == naive.candidates(
@@ -138,7 +142,11 @@ class NaiveEpisode:
             best = naive.candidates(
                 ratios, self.association, i, c.n_candidates
             )  # near-ties may come in another order
-            close([ratios[ue] for ue in own if ue != -1], [ratios[ue] for ue in best if ue != -1])
+            close(
+                [ratios[ue] for ue in own if ue != -1],
+                [ratios[ue] for ue in best if ue != -1],
+                rtol=of_power,
+            )
         assert network.action_mask[0].tolist() == [
             [int(ue != -1) for ue in own] + [1] for own in slots
         ]
@@ -153,10 +161,10 @@ class NaiveEpisode:
         actual_rates, actual_reward = network.step(served)
         close(actual_rates[0], rates)
         close(actual_reward[0], reward)
+        eta = naive.newest_weight(network.t, c.average, c.rate_ema, c.average_prior_steps)
         pairs = zip(self.averages, rates, strict=True)
         self.averages = [
-            naive.updated_average(average, rate, c.rate_ema, c.min_average_rate)
-            for average, rate in pairs
+            naive.updated_average(average, rate, eta, c.min_average_rate) for average, rate in pairs
         ]
         self.totals = [total + rate for total, rate in zip(self.totals, rates, strict=True)]
         self.silences += chosen.count(naive.SILENT)

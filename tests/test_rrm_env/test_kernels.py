@@ -291,9 +291,24 @@ def test_rates_and_reward_of_served_users(
     close(reward, naive.reward(rates.tolist(), averages.tolist(), float(f32(exponent))))
 
 
-@given(generators, st.integers(1, 40), st.floats(2**-10, 1, width=32), st.floats(1e-4, 0.1))
+@given(
+    configs(rate_ema=st.floats(1e-6, 1), average_prior_steps=st.floats(0.1, 1e6)),
+    st.sampled_from([0, 1, 199, 2**31 - 2]) | st.integers(0, 1000),
+)
+def test_weight_of_the_newest_rate(config: RRMConfig, t: int) -> None:
+    constants = config.average, config.rate_ema, config.average_prior_steps
+    close(kernels.newest_weight(t, parameters(config)), naive.newest_weight(t + 1, *constants))
+
+
+@given(
+    generators,
+    st.integers(1, 40),
+    st.floats(2**-10, 1, width=32),
+    st.floats(1e-4, 0.1),
+    st.sampled_from([0.0, 1.0, 2.5, 10.0]),
+)
 def test_average_rates_and_pf_ratios(
-    generator: np.random.Generator, n_ues: int, eta: float, floor: float
+    generator: np.random.Generator, n_ues: int, eta: float, floor: float, exponent: float
 ) -> None:
     averages, rates = (
         log_uniform(generator, floor, 30, n_ues),
@@ -306,10 +321,11 @@ def test_average_rates_and_pf_ratios(
         [naive.updated_average(a, float(c), eta, floor) for a, c in zip(old, rates, strict=True)],
     )
     ratios = np.zeros(n_ues, f32)
-    kernels.proportional_fair(ratios, rates, averages)
-    close(
-        ratios, [naive.pf_ratio(float(c), float(a)) for c, a in zip(rates, averages, strict=True)]
-    )
+    kernels.proportional_fair(ratios, rates, averages, f32(exponent))
+    pairs = zip(rates.tolist(), averages.tolist(), strict=True)
+    # log2 is exact to 3e-7 relative, and the power multiplies its error by up to 10 log2(1e4).
+    expected = [naive.pf_ratio(rate, average, exponent) for rate, average in pairs]
+    close(ratios, expected, rtol=max(RTOL, 5e-6 * exponent))
 
 
 @given(sizes, generators)

@@ -14,7 +14,15 @@ from baselines import RandomWalk
 from marl import Dataset, Policy, RunError, collect
 from rrm_env import RRMConfig
 
-LATER_OPTIONS = {"turns", "messages", "message_bits", "reward"}
+LATER_OPTIONS = {
+    "turns",
+    "messages",
+    "message_bits",
+    "reward",
+    "average",
+    "average_prior_steps",
+    "pf_exponent",
+}
 
 
 def without(values: dict[str, Any], *names: str) -> dict[str, Any]:
