@@ -44,17 +44,10 @@ class Setting:
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "paper": {},
-    "noise +5 dB": {"noise_figure_db": 5.0},
     "noise +10 dB": {"noise_figure_db": 10.0},
     "noise +20 dB": {"noise_figure_db": 20.0},
     "csi_delay 0": {"csi_delay": 0},
-    "csi_delay 0, noise +10 dB": {"csi_delay": 0, "noise_figure_db": 10.0},
     "csi_delay 4": {"csi_delay": 4},
-    "Jakes, 50 ms": {"fading": "jakes"},
-    "Jakes, 1 ms": {"fading": "jakes", "step_duration_s": 0.001},
-    "eta 0.01": {"rate_ema": 0.01},
-    "no shadowing": {"shadowing_std_db": 0.0},
-    "shadowing 10 dB": {"shadowing_std_db": 10.0},
 }
 """What each network changes of the preset ``paper``.
 
