@@ -305,7 +305,7 @@ def test_weight_of_the_newest_rate(config: RRMConfig, t: int) -> None:
     st.integers(1, 40),
     st.floats(2**-10, 1, width=32),
     st.floats(1e-4, 0.1),
-    st.sampled_from([0.0, 1.0, 2.5, 10.0]),
+    st.sampled_from([0.0, 1.0, 2.5, 7.5]),
 )
 def test_average_rates_and_pf_ratios(
     generator: np.random.Generator, n_ues: int, eta: float, floor: float, exponent: float
@@ -323,7 +323,8 @@ def test_average_rates_and_pf_ratios(
     ratios = np.zeros(n_ues, f32)
     kernels.proportional_fair(ratios, rates, averages, f32(exponent))
     pairs = zip(rates.tolist(), averages.tolist(), strict=True)
-    # log2 is exact to 3e-7 relative, and the power multiplies its error by up to 10 log2(1e4).
+    # log2 is exact to 3e-7 relative, and the power multiplies its error by up to 7.5 log2(1e4);
+    # beyond 2^100 the kernel cuts powers off.
     expected = [naive.pf_ratio(rate, average, exponent) for rate, average in pairs]
     close(ratios, expected, rtol=max(RTOL, 5e-6 * exponent))
 
