@@ -13,7 +13,7 @@ from baselines import REGISTRY
 from baselines.comparison import publish, warm_up
 from baselines.max_weight import SearchTooLargeError
 from baselines.plots import check_picture
-from baselines.registry import parse_scheduler
+from baselines.registry import COMPARED, parse_scheduler
 from baselines.scheduler import Baseline
 from rrm_env import PRESETS, Evaluation, RRMConfig, evaluate, parse_settings
 from rrm_env.exit_status import status_of
@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         "--schedulers",
         metavar="NAMES",
         help=f"Comma-separated, of {', '.join(REGISTRY)}. Options follow colons, as in "
-        "itlinq:tolerance_db=0 (default: all).",
+        f"itlinq:tolerance_db=0 (default: {', '.join(COMPARED)}).",
     )
     comparison.add_argument(
         "--episodes", type=int, metavar="INT", help=f"Episodes per scheduler (default: {EPISODES})."
@@ -158,7 +158,7 @@ def _ready(options: argparse.Namespace, config: RRMConfig) -> dict[str, Baseline
     """
     schedulers: dict[str, Baseline] = {}
     names = options.schedulers
-    for name in REGISTRY if names is None else names.split(","):
+    for name in COMPARED if names is None else names.split(","):
         if name in schedulers:
             raise ValueError(f"--schedulers names {name} twice")
         scheduler = parse_scheduler(name, REGISTRY)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from baselines.max_weight import MaxWeight
 from baselines.scheduler import Served
-from rrm_env import SILENT, Network
+from baselines.weighted_rate import WeightedRate
+from rrm_env import SILENT
 from rrm_env.checks import bounded_integer
 from rrm_env.compiling import compiled
 
@@ -22,7 +22,7 @@ Otherwise rounding could keep a search going.
 """
 
 
-class GreedyMaxWeight(MaxWeight):
+class GreedyMaxWeight(WeightedRate):
     """A joint action with a high sum_j w_j^lambda C_j (Eq. 15), for networks of any size.
 
     A centre knows the channel. The search begins with one link. One at a time, the link of a silent
@@ -50,9 +50,6 @@ class GreedyMaxWeight(MaxWeight):
     ) -> None:
         super().__init__(csi, exponent)
         self.starts = bounded_integer("starts", starts)
-
-    def reset(self, network: Network) -> None:
-        """Accept networks of any size."""
 
     def _best(self, candidates: Any, gain: Any, average_rate: Any, exponent: float) -> Served:
         served: Served = _search(candidates, gain, average_rate, exponent, self.starts)

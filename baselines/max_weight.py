@@ -7,44 +7,37 @@ from typing import Any
 
 import numpy as np
 
-from baselines.scheduler import Baseline, Served
+from baselines.scheduler import Served
+from baselines.weighted_rate import WeightedRate
 from rrm_env import SILENT, Network
-from rrm_env.checks import bounded_number
 from rrm_env.compiling import compiled
 
 MAX_JOINT_ACTIONS = 2**20
-MAX_EXPONENT = 10.0
 
 
 class SearchTooLargeError(ValueError):
     """The network has more joint actions than an exhaustive search can go through."""
 
 
-class MaxWeight(Baseline):
+class MaxWeight(WeightedRate):
     """The joint action over all candidates that maximises sum_j w_j^lambda C_j (Eq. 15).
 
     A centre knows the channel, so this is a reference for schemes that know less. The search is
     exact; it skips joint actions that their first choices already rule out. Ties go to the better
-    candidates of lower APs.
+    candidates of lower APs. With ``csi="present"`` no scheduler has a higher weighted rate in the
+    step: an oracle.
 
     L. Tassiulas, A. Ephremides, "Stability properties of constrained queueing systems and
     scheduling policies for maximum throughput in multihop radio networks", IEEE Trans. Autom.
     Control 37 (1992).
 
     Args:
-        csi: the channel of the search, ``reported`` (`csi_delay` steps old) or ``large_scale``
-            (without fading, present).
+        csi: the channel of the search, ``reported`` (`csi_delay` steps old), ``large_scale``
+            (without fading, present) or ``present`` (with the fading of the step that is being
+            decided, which nobody knows).
         exponent: lambda of the weights; None is the network's `fairness_exponent`. Larger ones
             favour the tail.
     """
-
-    def __init__(self, csi: str = "reported", exponent: float | None = None) -> None:
-        if csi not in ("reported", "large_scale"):
-            raise ValueError(f"csi must be 'reported' or 'large_scale', got {csi!r}")
-        self.csi = csi
-        self.exponent = (
-            None if exponent is None else bounded_number("exponent", exponent, 0, MAX_EXPONENT)
-        )
 
     def reset(self, network: Network) -> None:
         """Refuse networks with too many joint actions to search (SearchTooLargeError)."""
@@ -56,12 +49,6 @@ class MaxWeight(Baseline):
                 f"{config.n_joint_actions:,}. GreedyMaxWeight (greedy_max_weight) takes networks "
                 "of any size"
             )
-
-    def schedule(self, network: Network) -> Served:
-        """(B, I) the best joint action."""
-        gain = network.reported_gain if self.csi == "reported" else network.large_scale_gain
-        exponent = network.config.fairness_exponent if self.exponent is None else self.exponent
-        return self._best(network.candidates, gain, network.average_rate, exponent)
 
     def _best(self, candidates: Any, gain: Any, average_rate: Any, exponent: float) -> Served:
         served: Served = _search(candidates, gain, average_rate, exponent)

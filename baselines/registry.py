@@ -6,15 +6,20 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from baselines.fplinq import FPLinQ
 from baselines.greedy import Greedy
 from baselines.greedy_max_weight import GreedyMaxWeight
 from baselines.itlinq import ITLinQ
+from baselines.long_memory import LongMemory
 from baselines.max_weight import MaxWeight
+from baselines.power_control import PowerControl
 from baselines.proportional_fair import ProportionalFair
 from baselines.random_walk import RandomWalk
+from baselines.reuse import Reuse
 from baselines.scheduler import Baseline
 from baselines.tdm import TDM, NetworkTDM
 from baselines.turn_taking import TurnTaking
+from baselines.wmmse import WMMSE
 from rrm_env.checks import nearest
 
 REGISTRY: dict[str, type[Baseline]] = {
@@ -27,8 +32,26 @@ REGISTRY: dict[str, type[Baseline]] = {
     "max_weight": MaxWeight,
     "greedy_max_weight": GreedyMaxWeight,
     "turn_taking": TurnTaking,
+    "reuse": Reuse,
+    "power_control": PowerControl,
+    "fplinq": FPLinQ,
+    "wmmse": WMMSE,
+    "long_memory": LongMemory,
 }
 """Every baseline by name."""
+
+COMPARED = (
+    "random_walk",
+    "greedy",
+    "tdm",
+    "network_tdm",
+    "proportional_fair",
+    "itlinq",
+    "max_weight",
+    "greedy_max_weight",
+    "turn_taking",
+)
+"""The baselines that are compared where no scheduler is named."""
 
 
 def split_options(text: str) -> tuple[str, list[tuple[str, str | None]]]:

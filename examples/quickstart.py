@@ -18,7 +18,7 @@ import tyro
 
 from baselines import REGISTRY
 from baselines.plots import require_drawing
-from baselines.registry import parse_scheduler
+from baselines.registry import COMPARED, parse_scheduler
 from marl.cli.data import Collect
 from marl.cli.learning import Evaluate, Train
 from marl.config import LearnerConfig, TrainingConfig
@@ -64,12 +64,12 @@ def main(options: Options) -> None:
     Train(
         out=run, dataset=data, seeds=options.seeds, learner=LearnerConfig(), training=training
     ).run()
-    print(f"3. against all baselines on {options.episodes} unseen episodes")
+    print(f"3. against {len(COMPARED)} schedulers on {options.episodes} unseen episodes")
     comparison = options.out / "comparison.json"
     Evaluate(
         runs=(run,),
         episodes=options.episodes,
-        schedulers="all",
+        schedulers=",".join(COMPARED),
         json=comparison,
         plot=options.out / "rates.png",
     ).run()

@@ -21,7 +21,18 @@ from numpy.typing import NDArray
 
 import baselines
 import rrm_env
-from baselines import REGISTRY, GreedyMaxWeight, ITLinQ, MaxWeight, RandomWalk, ergodic_rate
+from baselines import (
+    REGISTRY,
+    WMMSE,
+    FPLinQ,
+    GreedyMaxWeight,
+    ITLinQ,
+    MaxWeight,
+    PowerControl,
+    RandomWalk,
+    Reuse,
+    ergodic_rate,
+)
 from baselines.ergodic import rates_of_set, rates_of_sets
 from rrm_env import Network, RRMConfig, RRMJointEnv, RRMParallelEnv, RRMVectorEnv, evaluate
 
@@ -112,12 +123,18 @@ def play_schedulers() -> None:
     """Every baseline, with options of every numeric type."""
     number: Any
     for number in (1, 1.0, np.float32(1), np.int16(1)):
-        evaluate(MaxWeight(exponent=number), CONFIG, episodes=2)
-        evaluate(GreedyMaxWeight(exponent=number), CONFIG, episodes=2)
+        for kind in (MaxWeight, GreedyMaxWeight, PowerControl, FPLinQ, WMMSE):
+            evaluate(kind(exponent=number), CONFIG, episodes=2)
         evaluate(ITLinQ(tolerance_db=number, exponent=number), CONFIG, episodes=2)
     for seed in (0, np.int32(1), np.uint64(2)):
         evaluate(RandomWalk(seed), CONFIG, episodes=2)  # type: ignore[arg-type]
-    evaluate(GreedyMaxWeight(starts=np.int8(2)), CONFIG, episodes=2)  # type: ignore[arg-type]
+    for count in (np.int8(2), np.uint64(2)):
+        evaluate(GreedyMaxWeight(starts=count), CONFIG, episodes=2)  # type: ignore[arg-type]
+        evaluate(FPLinQ(iterations=count, users="all_on"), CONFIG, episodes=2)  # type: ignore[arg-type]
+        evaluate(WMMSE(iterations=count), CONFIG, episodes=2)  # type: ignore[arg-type]
+        evaluate(Reuse(groups=count, turns="equal"), CONFIG, episodes=2)  # type: ignore[arg-type]
+    for csi in ("reported", "large_scale", "present"):
+        evaluate(PowerControl(csi=csi, users="alone"), CONFIG, episodes=2)
     env = RRMParallelEnv(CONFIG)
     for baseline in REGISTRY.values():
         for csi_delay in (0, 1):

@@ -8,15 +8,13 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from schedulers import Row, shares_of_exact
 
-from baselines import REGISTRY, MaxWeight
-from baselines.comparison import summarise
+from baselines import MaxWeight
 from baselines.registry import parse_scheduler
 from marl import Policy
-from rrm_env import SILENT, Network, RRMConfig, evaluate, metrics
+from rrm_env import Network, RRMConfig, evaluate, metrics
 
-Row = dict[str, Any]
 SIDE_PER_ROOT_AP_M = 50.0
 """Side of the square over the root of the number of access points.
 
@@ -78,65 +76,15 @@ def network_row(config: RRMConfig, episodes: int, threads: int) -> Row:
     }
 
 
-def scheduler_row(name: str, config: RRMConfig, episodes: int) -> Row:
-    """KPIs and speed of a scheduler on the first unseen episodes, network included."""
-    scheduler = parse_scheduler(name, REGISTRY)
-    evaluate(scheduler, config, 1)  # compiles
-    evaluation = evaluate(scheduler, config, episodes)
-    summary = summarise({name: evaluation})[name]
-    return {
-        "scheduler": name,
-        "episodes": episodes,
-        **{kpi: summary[kpi] for kpi in metrics.LEARNERS_KPIS},
-        "silent_share": summary["silent_share"],
-        "seconds": evaluation.seconds,
-        "steps_per_second": evaluation.steps_per_second,
-    }
-
-
-def weighted_rates(
-    network: Network, gain: NDArray[np.float32], served: NDArray[np.int64], exponent: float
-) -> NDArray[np.float64]:
-    """(B,) objective of joint actions (Eq. 15)."""
-    transmits, ues = served != SILENT, np.maximum(served, 0)
-    received = (
-        np.take_along_axis(gain.astype(np.float64), ues[:, None, :].repeat(served.shape[1], 1), 2)
-        * transmits[:, :, None]
-    )
-    own = np.einsum("bii->bi", received).copy()
-    np.einsum("bii->bi", received)[:] = 0
-    weight = np.take_along_axis(network.average_rate.astype(np.float64), ues, 1) ** -exponent
-    total: NDArray[np.float64] = (
-        transmits * weight * np.log2(1 + own / (1 + received.sum(1)))
-    ).sum(1)
-    return total
-
-
 def gap_row(config: RRMConfig, csi: str, starts: int, episodes: int) -> Row:
     """Compare `GreedyMaxWeight` with exhaustive search, by the objective and by KPIs.
 
     The objective is compared decision by decision, in the states that exhaustive search meets.
     """
-    exact = MaxWeight(csi)
-    greedy = parse_scheduler(f"greedy_max_weight:csi={csi}:starts={starts}", REGISTRY)
-    network, ratios, seconds = Network(config, episodes), [], {"exact": 0.0, "greedy": 0.0}
-    network.reset(0)
-    for scheduler in (exact, greedy):
-        scheduler.schedule(network)  # compiles
-    while not network.done:
-        gain = network.reported_gain if csi == "reported" else network.large_scale_gain
-        chosen = {}
-        for name, scheduler in (("exact", exact), ("greedy", greedy)):
-            began = time.perf_counter()
-            chosen[name] = scheduler.schedule(network)
-            seconds[name] += time.perf_counter() - began
-        values = {
-            name: weighted_rates(network, gain, served, config.fairness_exponent)
-            for name, served in chosen.items()
-        }
-        ratios.append(values["greedy"] / values["exact"])
-        network.step(chosen["exact"])
-    ratio = np.concatenate(ratios)
+    name = f"greedy_max_weight:starts={starts}"
+    found = shares_of_exact((name,), config, csi, episodes, seed=0)
+    ratio, seconds = found[name]["ratio"], {"exact": found["exact"], "greedy": found[name]}
+    exact, greedy = MaxWeight(csi), parse_scheduler(f"{name}:csi={csi}")
     first, second = evaluate(greedy, config, episodes), evaluate(exact, config, episodes)
     low, high = metrics.difference_interval(first.score, second.score)
     return {
@@ -154,7 +102,10 @@ def gap_row(config: RRMConfig, csi: str, starts: int, episodes: int) -> Row:
         "ratio_lowest": float(ratio.min()),
         "ratio_highest": float(ratio.max()),
         "optimal_share": float((ratio > 1 - 1e-6).mean()),
-        **{f"{name}_us_per_decision": 1e6 * value / ratio.size for name, value in seconds.items()},
+        **{
+            f"{name}_us_per_decision": 1e6 * each["seconds"] / ratio.size
+            for name, each in seconds.items()
+        },
         "score": {"greedy": float(first.score.mean()), "exact": float(second.score.mean())},
         "score_difference": {
             "mean": float(first.score.mean() - second.score.mean()),

@@ -20,15 +20,20 @@ from strategies import configs, reset_network, seeds
 from baselines import (
     REGISTRY,
     TDM,
+    WMMSE,
+    FPLinQ,
     Greedy,
     GreedyMaxWeight,
     ITLinQ,
     MaxWeight,
     NetworkTDM,
+    PowerControl,
     ProportionalFair,
     RandomWalk,
+    Reuse,
+    TurnTaking,
 )
-from baselines.registry import parse_scheduler, split_options
+from baselines.registry import COMPARED, parse_scheduler, split_options
 from baselines.scheduler import Baseline
 from rrm_env import SILENT, Network, RRMConfig, Scheduler, evaluate, parallel_env
 
@@ -304,7 +309,9 @@ def test_the_registry_holds_every_baseline_by_its_name() -> None:
         "itlinq",
         "max_weight",
     ]
-    assert list(REGISTRY) == [*classical, "greedy_max_weight", "turn_taking"]
+    compared = [*classical, "greedy_max_weight", "turn_taking"]
+    assert list(COMPARED) == compared
+    assert list(REGISTRY) == [*compared, "reuse", "power_control", "fplinq", "wmmse", "long_memory"]
     assert all(isinstance(REGISTRY[name](), Scheduler) for name in REGISTRY)
 
 
@@ -394,6 +401,15 @@ def test_tdm_under_act_serves_the_candidate_that_waited_longest(
         (GreedyMaxWeight, {"csi": "perfect"}, "csi"),
         (GreedyMaxWeight, {"exponent": -0.1}, "exponent"),
         (GreedyMaxWeight, {"starts": 0}, "starts"),
+        (PowerControl, {"csi": ["reported"]}, "csi"),
+        (PowerControl, {"exponent": 10.1}, "exponent"),
+        (FPLinQ, {"csi": "perfect"}, "csi"),
+        (FPLinQ, {"exponent": -0.1}, "exponent"),
+        (FPLinQ, {"iterations": 0}, "iterations"),
+        (WMMSE, {"csi": None}, "csi"),
+        (WMMSE, {"exponent": float("nan")}, "exponent"),
+        (WMMSE, {"iterations": 100_001}, "iterations"),
+        (Reuse, {"groups": -1}, "groups"),
     ],
 )
 def test_bad_constructor_arguments_are_refused_by_name(
@@ -401,6 +417,23 @@ def test_bad_constructor_arguments_are_refused_by_name(
 ) -> None:
     with pytest.raises(ValueError, match=f"^{named} must be .*, got"):
         kind(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "allowed"),
+    [
+        (PowerControl, "users", "all_on, alone"),
+        (FPLinQ, "users", "iterated, all_on"),
+        (Reuse, "turns", "equal, by_load"),
+        (TurnTaking, "turns", "equal, by_load"),
+    ],
+)
+@pytest.mark.parametrize("value", ["none", None, ["all_on"]])
+def test_unknown_choices_are_refused_with_those_allowed(
+    kind: type[Baseline], name: str, allowed: str, value: Any
+) -> None:
+    with pytest.raises(ValueError, match=rf"^unknown {name} .*; allowed: .*{allowed}$"):
+        kind(**{name: value})
 
 
 def test_options_of_schedulers_and_environments_are_split_alike() -> None:
