@@ -35,6 +35,8 @@ GROUPS = 20
 """Kinds of columns: a column holds joint actions for one of so many parts of the episode."""
 STEPS = 1000
 """Steps of the first mirror descent."""
+WARM_STEPS = 300
+"""The same where the multipliers of a similar program are known."""
 KEPT = 40
 """Joint actions of the last steps that become columns."""
 MORE_STEPS, MORE_KEPT = 60, 10
@@ -136,9 +138,10 @@ class Program:
         """
         if objective.tail_weight == 0:
             return self._solve_without_tail(objective)
+        steps = STEPS if start is None else WARM_STEPS
         if start is None:
             start = objective.counted * (objective.tail_weight / objective.counted.sum())
-        least, multiplier = self.descend(objective, start, STEPS, KEPT, enough=enough)
+        least, multiplier = self.descend(objective, start, steps, KEPT, enough=enough)
         bound = least if self.proof is self.search else math.inf
         for _ in range(MAX_ROUNDS):
             schedule = self.restricted(objective)
