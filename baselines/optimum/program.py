@@ -5,7 +5,7 @@ Wanted are shares of time for joint actions in each time block that maximise
     mu1 sum_j R_j + mu2 m   subject to   R_j >= m for all counted users j,
 
 where R_j is the mean over the blocks of what user j gets. For multipliers lambda >= 0 of the
-counted users with the sum mu2, no schedule exceeds the dual function
+counted users with the sum mu2 (`Objective.total`), no schedule exceeds the dual function
 
     D(lambda) = mean over blocks of max over joint actions of sum_j (mu1 + lambda_j) rate_j,
 
@@ -133,15 +133,18 @@ class Program:
 
         Args:
             objective: what it maximises.
-            start: (J,) multipliers to begin with.
+            start: (J,) multipliers to begin with; where users are left out in part, the columns
+                found so far are the beginning.
             enough: a bound at which to end, since a better schedule than that is known.
         """
         if objective.tail_weight == 0:
             return self._solve_without_tail(objective)
-        steps = STEPS if start is None else WARM_STEPS
-        if start is None:
-            start = objective.counted * (objective.tail_weight / objective.counted.sum())
-        least, multiplier = self.descend(objective, start, steps, KEPT, enough=enough)
+        least, multiplier = math.inf, np.zeros(self.n_ues)
+        if not objective.left_out:
+            steps = STEPS if start is None else WARM_STEPS
+            if start is None:
+                start = objective.counted * (objective.tail_weight / objective.counted.sum())
+            least, multiplier = self.descend(objective, start, steps, KEPT, enough=enough)
         bound = least if self.proof is self.search else math.inf
         for _ in range(MAX_ROUNDS):
             schedule = self.restricted(objective)
@@ -163,7 +166,7 @@ class Program:
                     bound, multiplier = proven, schedule.multiplier
                 if not self.add(choice):
                     break
-            elif least > schedule.value:
+            elif least > schedule.value and not objective.left_out:
                 middle = (least + schedule.value) / 2
                 better = self.descend(objective, multiplier, MORE_STEPS, MORE_KEPT, middle, enough)
                 if better[0] < least:

@@ -8,22 +8,35 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from baselines.optimum.choice import Floats
+from baselines.optimum.choice import Floats, Integers
 from rrm_env.optional import required
 
 SPARSE_ROWS = 100
 """Matrices with more rows are handed over as sparse ones."""
-PENALTY = 10.0
-"""Of a lowest rate below its limit in a relaxation, relative to its weight."""
 
 
 class Objective(NamedTuple):
-    """What a program maximises: mu1 times the sum of rates, and mu2 times the lowest one."""
+    """What a program maximises: mu1 times the sum of rates, and mu2 times the lowest one, m."""
 
     sum_weight: float
     tail_weight: float
     counted: NDArray[np.bool_]
     """(J,) the users among whom the lowest rate is sought, at least one."""
+    left_out: int = 0
+    """So many counted users are left out of it in part, fewer than are counted.
+
+    A user may fall short of m by q_j, from 0 to m, and all q_j together by this many times m. It is
+    a relaxation of every choice of so many users, whose q_j are m.
+    """
+
+    def total(self, multiplier: Floats) -> float:
+        """The sum of the multipliers (J,) that has to be mu2, without the ``left_out`` largest.
+
+        For if all users but ``left_out`` ones have rates of at least m, then sum_j lambda_j R_j is
+        at least m times the sum of the other multipliers, however the users were chosen.
+        """
+        counted = np.sort(multiplier[self.counted])
+        return float(counted[: counted.size - self.left_out].sum())
 
 
 class Columns(NamedTuple):
@@ -31,35 +44,9 @@ class Columns(NamedTuple):
 
     rates: Floats
     """(C, J) what each contributes to the users' mean rates if it has all the time of its group."""
-    group: NDArray[np.int64]
+    group: Integers
     """(C,) the group of each column."""
     n_groups: int
-
-
-class LeavingOut(NamedTuple):
-    """A relaxation: users may be left out of the lowest rate in part.
-
-    A user left out by the part z may fall short of the lowest rate m by ``highest`` times z. The
-    relaxation bounds all schedules that leave out ``users`` users and whose m lies between the two
-    limits.
-    """
-
-    users: int
-    """The sum of all z is at most this."""
-    lowest: float
-    """A smaller m costs `PENALTY` times mu2 times the difference, so that there is a solution."""
-    highest: float
-    """m is at most this."""
-
-    def bound(self, objective: Objective, multiplier: Floats, dual: float) -> float:
-        """The relaxation's bound from multipliers (J,) and the dual function there."""
-        mu2, total = objective.tail_weight, multiplier.sum()
-        of_lowest_rate = max(
-            (mu2 - total) * m - PENALTY * mu2 * max(0.0, self.lowest - m)
-            for m in (0.0, self.lowest, self.highest)
-        )
-        largest = np.sort(multiplier)[multiplier.size - self.users :].sum()
-        return float(dual + of_lowest_rate + self.highest * largest)
 
 
 class Solution(NamedTuple):
@@ -80,70 +67,41 @@ def solve_restricted(columns: Columns, objective: Objective) -> Solution:
         RuntimeError: HiGHS found no solution.
     """
     counted = np.flatnonzero(objective.counted)
-    # Variables: m, then the shares.
-    cost = np.concatenate([[-objective.tail_weight], _cost(columns, objective)])
-    above = np.column_stack([np.ones(counted.size), -columns.rates[:, counted].T])
-    bounds = [(0, None)] * cost.size
-    result = _highs(cost, above, np.zeros(counted.size), _whole(columns, 1), bounds)
+    n, n_parts = counted.size, counted.size if objective.left_out else 0
+    # Variables: m, q where users are left out in part, then the shares.
+    gain = objective.sum_weight * columns.rates.sum(axis=1)
+    cost = -np.concatenate([[objective.tail_weight], np.zeros(n_parts), gain])
+    above = np.zeros((n + n_parts + (n_parts > 0), cost.size))
+    above[:n, 0] = 1.0
+    above[:n, 1 + n_parts :] = -columns.rates[:, counted].T
+    if n_parts:
+        parts = slice(1, 1 + n_parts)
+        above[:n, parts] = -np.eye(n)
+        above[n : 2 * n, 0], above[n : 2 * n, parts] = -1.0, np.eye(n)
+        above[2 * n, 0], above[2 * n, parts] = -objective.left_out, 1.0
+    whole = np.zeros((columns.n_groups, cost.size))
+    whole[columns.group, 1 + n_parts + np.arange(columns.group.size)] = 1.0
+    result = _highs(cost, above, whole)
     multiplier = np.zeros(columns.rates.shape[1])
-    multiplier[counted] = np.maximum(-result.ineqlin.marginals, 0.0)
-    multiplier *= objective.tail_weight / multiplier.sum()  # which it is, up to rounding
-    return Solution(float(-result.fun), multiplier, np.maximum(result.x[1:], 0.0))
+    multiplier[counted] = np.maximum(-result.ineqlin.marginals[:n], 0.0)
+    multiplier *= objective.tail_weight / objective.total(multiplier)  # 1, up to rounding
+    return Solution(float(-result.fun), multiplier, np.maximum(result.x[1 + n_parts :], 0.0))
 
 
-def solve_relaxed(columns: Columns, objective: Objective, rules: LeavingOut) -> Solution:
-    """The best shares of time of the columns where users may be left out in part.
-
-    Raises:
-        ValueError: scipy is missing.
-        RuntimeError: HiGHS found no solution.
-    """
-    n_columns, n_ues = columns.rates.shape
-    mu2 = objective.tail_weight
-    # Variables: m, what it lacks, z (J,), then the shares.
-    cost = np.concatenate([[-mu2, PENALTY * mu2], np.zeros(n_ues), _cost(columns, objective)])
-    above = np.zeros((n_ues + 2, cost.size))
-    above[:n_ues, 0] = 1.0
-    above[:n_ues, 2 : 2 + n_ues] = -rules.highest * np.eye(n_ues)
-    above[:n_ues, 2 + n_ues :] = -columns.rates.T
-    above[n_ues, 2 : 2 + n_ues] = 1.0
-    above[n_ues + 1, :2] = -1.0
-    limit = np.array([*np.zeros(n_ues), rules.users, -rules.lowest])
-    bounds = [(0, rules.highest), (0, None), *[(0, 1)] * n_ues, *[(0, None)] * n_columns]
-    result = _highs(cost, above, limit, _whole(columns, 2 + n_ues), bounds)
-    multiplier = np.maximum(-result.ineqlin.marginals[:n_ues], 0.0)
-    return Solution(float(-result.fun), multiplier, np.maximum(result.x[2 + n_ues :], 0.0))
-
-
-def _cost(columns: Columns, objective: Objective) -> Floats:
-    """(C,) what the sum of rates contributes to the objective, negative."""
-    cost: Floats = -objective.sum_weight * columns.rates.sum(axis=1)
-    return cost
-
-
-def _whole(columns: Columns, before: int) -> Floats:
-    """(G, variables) the sum of each group's shares; ``before`` variables precede them."""
-    whole = np.zeros((columns.n_groups, before + columns.group.size))
-    whole[columns.group, before + np.arange(columns.group.size)] = 1.0
-    return whole
-
-
-def _highs(cost: Floats, above: Floats, limit: Floats, whole: Floats, bounds: Any) -> Any:
-    """Minimise cost x subject to above x <= limit and whole x = 1."""
+def _highs(cost: Floats, above: Floats, whole: Floats) -> Any:
+    """Minimise cost x subject to above x <= 0, whole x = 1 and x >= 0."""
     solver = required("the optimum needs", "scipy.optimize", "scipy.sparse", extra="optimum")
     matrices: Any = above, whole
     if len(above) > SPARSE_ROWS:
         sparse = importlib.import_module("scipy.sparse")
         matrices = sparse.csc_array(above), sparse.csc_array(whole)
-    one = np.ones(len(whole))
     for presolve in (False, True):  # which takes longer than it saves, and is more robust
         result = solver.linprog(
             cost,
             matrices[0],
-            limit,
+            np.zeros(len(above)),
             matrices[1],
-            one,
-            bounds,
+            np.ones(len(whole)),
             method="highs",
             options={"presolve": presolve},
         )

@@ -16,7 +16,7 @@ import numpy as np
 
 from baselines.optimum.choice import Floats, Integers
 from baselines.optimum.program import Program, Schedule
-from baselines.optimum.restricted import LeavingOut, Objective, solve_relaxed
+from baselines.optimum.restricted import Objective
 
 MAX_CHOICES = 1000
 """So many choices are tried one by one: one user of 1000, or two of 45."""
@@ -26,10 +26,6 @@ MARGIN = 1e-3
 """How far below the best value known its target lies, relative."""
 SMALLEST = 0.01
 """Part of an equal share that each user's first multiplier has at least."""
-INTERVALS = 12
-"""Most intervals of the lowest rate that are bounded by a relaxation of their own."""
-CLOSE = 1e-3
-"""Relative difference of value and relaxation at which the intervals are small enough."""
 
 
 class Tail(NamedTuple):
@@ -57,7 +53,7 @@ def leave_out(program: Program, everybody: Objective, n_users: int, base: Schedu
     found = _step_by_step(program, everybody, n_users, base)
     if not math.isfinite(base.bound):
         return found
-    bound = _relaxed_bound(program, everybody, n_users, found)
+    bound = program.solve(everybody._replace(left_out=n_users)).bound
     return Tail(found.schedule._replace(bound=bound), found.left_out)
 
 
@@ -105,55 +101,11 @@ def _each(program: Program, everybody: Objective, n_users: int, base: Schedule) 
 
 def _step_by_step(program: Program, everybody: Objective, n_users: int, base: Schedule) -> Tail:
     """Leave out those of the highest multipliers, a third of the missing ones at a time."""
-    best, left_out, schedule = Tail(base, np.empty(0, np.int64)), np.empty(0, np.int64), base
+    left_out, multiplier = np.empty(0, np.int64), base.multiplier
     while left_out.size < n_users:
         more = max(1, (n_users - left_out.size) // 3)
-        costly = np.argsort(-schedule.multiplier, kind="stable")[:more]
+        costly = np.argsort(-multiplier, kind="stable")[:more]
         left_out = np.union1d(left_out, costly)
         objective = _without(everybody, left_out)
-        schedule = program.solve(objective, _start(objective, schedule.multiplier))
-        if schedule.value > best.schedule.value:
-            best = Tail(schedule, left_out)
-    return best
-
-
-def _relaxed_bound(program: Program, everybody: Objective, n_users: int, found: Tail) -> float:
-    """A bound of all choices: the largest of those of intervals of the lowest counted rate."""
-    value = found.schedule.value
-    enough = value * (1 + CLOSE)
-    lowest = np.sort(program.mean_rates(found.schedule))[n_users]
-    ends = [0.0, lowest, 1.1 * lowest, _highest_rate(program)]
-    bounds = {
-        (low, high): _relaxed(program, everybody, LeavingOut(n_users, low, high), enough)
-        for low, high in itertools.pairwise(ends)
-    }
-    while len(bounds) < INTERVALS and max(bounds.values()) > enough:
-        low, high = max(bounds, key=lambda interval: bounds[interval])
-        before = bounds.pop((low, high))
-        for part in ((low, (low + high) / 2), ((low + high) / 2, high)):
-            own = _relaxed(program, everybody, LeavingOut(n_users, *part), enough)
-            bounds[part] = min(own, before)
-    return max(value, *bounds.values())
-
-
-def _highest_rate(program: Program) -> float:
-    """What no user's mean rate exceeds: the best of its rates alone, were it always served."""
-    n_ues, best = program.n_ues, 0.0
-    for j in range(n_ues):
-        choice = program.proof.best(np.eye(n_ues)[j])
-        best = max(best, float(program.length @ choice.bound))
-    return best
-
-
-def _relaxed(program: Program, objective: Objective, rules: LeavingOut, enough: float) -> float:
-    """The bound of a relaxation, to within the program's tolerance or until it is ``enough``."""
-    bound = math.inf
-    while True:
-        solution = solve_relaxed(program.columns, objective, rules)
-        choice = program.proof.best(objective.sum_weight + solution.multiplier)
-        dual = float(program.length @ choice.bound)
-        bound = min(bound, rules.bound(objective, solution.multiplier, dual))
-        if bound <= max(enough, solution.value * (1 + program.tolerance)):
-            return bound
-        if not program.add(choice):
-            return bound
+        _, multiplier = program.descend(objective, _start(objective, multiplier), STEPS)
+    return Tail(program.solve(objective, _start(objective, multiplier)), left_out)
