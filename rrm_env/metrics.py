@@ -29,9 +29,13 @@ def tail_rate(ue_rates: Floats) -> Floats:
     It is the largest rate that at least 95 % of the users reach: of 20 users the second-lowest
     rate, of fewer than 20 the lowest.
     """
-    n_ues = ue_rates.shape[-1]
+    return np.sort(ue_rates, axis=-1)[..., n_below_tail(ue_rates.shape[-1])]
+
+
+def n_below_tail(n_ues: int) -> int:
+    """How many of an episode's users Eq. 10 leaves out: one of 20."""
     reached_by = -(-95 * n_ues // 100)
-    return np.sort(ue_rates, axis=-1)[..., n_ues - reached_by]
+    return n_ues - reached_by
 
 
 def worst_rate(ue_rates: Floats) -> Floats:

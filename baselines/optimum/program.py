@@ -1,0 +1,277 @@
+"""The linear program of an episode, solved from its primal and its dual side.
+
+Wanted are shares of time for joint actions in each time block that maximise
+
+    mu1 sum_j R_j + mu2 m   subject to   R_j >= m for all counted users j,
+
+where R_j is the mean over the blocks of what user j gets. For multipliers lambda >= 0 of the
+counted users with the sum mu2 (`Objective.total`), no schedule exceeds the dual function
+
+    D(lambda) = mean over blocks of max over joint actions of sum_j (mu1 + lambda_j) rate_j,
+
+and the least D is the optimum (Lagrangian duality). Mirror descent finds a good lambda fast, and
+joint actions on its way. HiGHS solves the program over the joint actions found, which yields a
+schedule and a new lambda, at which D has new joint actions to add. The end is where schedule and D
+agree.
+
+G. B. Dantzig, P. Wolfe, "Decomposition principle for linear programs", Oper. Res. 8 (1960);
+A. Beck, M. Teboulle, "Mirror descent and nonlinear projected subgradient methods for convex
+optimization", Oper. Res. Lett. 31 (2003).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from baselines.optimum.choice import Choice, Floats, Integers, Search
+from baselines.optimum.restricted import Columns, Objective, solve_restricted
+from rrm_env import SILENT
+from rrm_env.compiling import compiled
+
+GROUPS = 20
+"""Kinds of columns: a column holds joint actions for one of so many parts of the episode."""
+STEPS = 1000
+"""Steps of the first mirror descent."""
+WARM_STEPS = 300
+"""The same where the multipliers of a similar program are known."""
+KEPT = 40
+"""Joint actions of the last steps that become columns."""
+MORE_STEPS, MORE_KEPT = 60, 10
+"""Likewise between two solutions of the program."""
+MAX_ROUNDS = 300
+"""Most solutions of the program for one objective."""
+GAP, LONGEST_PATH = 0.05, 2.0
+"""Of the target of mirror descent: its first distance, relative, and the path that halves it."""
+
+
+class Schedule(NamedTuple):
+    """A solution of a program."""
+
+    value: float
+    """What the schedule reaches."""
+    bound: float
+    """What no schedule exceeds; infinite where that was not proven."""
+    multiplier: Floats
+    """(J,) lambda."""
+    share: Floats
+    """(C,) the share of its group's time that each of the columns known by then gets."""
+
+
+class Program:
+    """The programs of one episode, for several objectives, and the joint actions found so far.
+
+    Args:
+        search: finds joint actions fast.
+        proof: finds better ones, in the end the best, with a bound if it proves that; the same
+            object as `search` if that does it fast.
+        length: (n,) share of the episode of each time block.
+        tolerance: relative difference of value and bound at which a schedule is good enough.
+    """
+
+    def __init__(
+        self, search: Search, proof: Search, length: Floats, tolerance: float = 1e-7
+    ) -> None:
+        self.search, self.proof, self.length, self.tolerance = search, proof, length, tolerance
+        n, _, self.n_ues = search.shape
+        self.n_groups = min(GROUPS, n)
+        self._group = np.arange(n) * self.n_groups // n
+        self.first = np.searchsorted(self._group, np.arange(self.n_groups + 1))
+        """(G + 1,) the first block of each group of blocks, and n."""
+        self._known: dict[tuple[int, bytes], int] = {}
+        self._rates: list[Floats] = []
+        self.group: list[int] = []
+        """The group of each column."""
+        self.actions: list[Integers] = []
+        """(blocks of the group, I) the joint actions of each column."""
+
+    def add(self, choice: Choice) -> bool:
+        """Make columns of joint actions, and return whether one of them is new."""
+        before = len(self.group)
+        self._columns_of(choice)
+        return len(self.group) > before
+
+    def _columns_of(self, choice: Choice) -> list[int]:
+        """The columns of joint actions, one for each group of blocks."""
+        rates, columns = self.rates(choice), []
+        for g in range(self.n_groups):
+            actions = choice.served[self.first[g] : self.first[g + 1]]
+            column = self._known.setdefault((g, actions.tobytes()), len(self.group))
+            if column == len(self.group):
+                self._rates.append(rates[g])
+                self.group.append(g)
+                self.actions.append(actions)
+            columns.append(column)
+        return columns
+
+    def rates(self, choice: Choice) -> Floats:
+        """(G, J) what each group of blocks contributes to the users' mean rates."""
+        rates = np.zeros((self.n_groups, self.n_ues))
+        _gather(rates, choice.served, choice.rate, self.length, self._group)
+        return rates
+
+    @property
+    def columns(self) -> Columns:
+        """The joint actions found so far, as columns of a program."""
+        return Columns(np.array(self._rates), np.array(self.group), self.n_groups)
+
+    def restricted(self, objective: Objective) -> Schedule:
+        """The best schedule of the joint actions found so far; no bound is known of it."""
+        found = solve_restricted(self.columns, objective)
+        return Schedule(found.value, math.inf, found.multiplier, found.share)
+
+    def mean_rates(self, schedule: Schedule) -> Floats:
+        """(J,) the users' mean rates under a schedule."""
+        return schedule.share @ np.array(self._rates[: schedule.share.size])
+
+    def solve(
+        self, objective: Objective, start: Floats | None = None, enough: float = -math.inf
+    ) -> Schedule:
+        """The best schedule.
+
+        Args:
+            objective: what it maximises.
+            start: (J,) multipliers to begin with; where users are left out in part, the columns
+                found so far are the beginning.
+            enough: a bound at which to end, since a better schedule than that is known.
+        """
+        if objective.tail_weight == 0:
+            return self._solve_without_tail(objective)
+        least, multiplier = math.inf, np.zeros(self.n_ues)
+        if not objective.left_out:
+            steps = STEPS if start is None else WARM_STEPS
+            if start is None:
+                start = objective.counted * (objective.tail_weight / objective.counted.sum())
+            least, multiplier = self.descend(objective, start, steps, KEPT, enough=enough)
+        bound = least if self.proof is self.search else math.inf
+        for _ in range(MAX_ROUNDS):
+            schedule = self.restricted(objective)
+            reached = schedule.value + self.tolerance * abs(schedule.value)
+            if bound <= max(reached, enough):
+                break
+            choice = self.search.best(objective.sum_weight + schedule.multiplier)
+            new, found = self.add(choice), float(self.length @ choice.value)
+            if found < least:
+                least, multiplier = found, schedule.multiplier
+            if self.proof is self.search:
+                bound = min(bound, least)
+            if found <= reached or not new:  # the search finds nothing more
+                if self.proof is self.search:
+                    break
+                choice = self.proof.best(objective.sum_weight + schedule.multiplier)
+                proven = float(self.length @ choice.bound)
+                if proven < bound:
+                    bound, multiplier = proven, schedule.multiplier
+                if not self.add(choice):
+                    break
+            elif least > schedule.value and not objective.left_out:
+                middle = (least + schedule.value) / 2
+                better = self.descend(objective, multiplier, MORE_STEPS, MORE_KEPT, middle, enough)
+                if better[0] < least:
+                    least, multiplier = better
+        return schedule._replace(bound=bound, multiplier=multiplier)
+
+    def _solve_without_tail(self, objective: Objective) -> Schedule:
+        """The schedule of highest sum rate, which needs no linear program."""
+        nothing = np.zeros(self.n_ues)
+        choice = self.proof.best(objective.sum_weight + nothing)
+        columns = self._columns_of(choice)
+        share = np.zeros(len(self.group))
+        share[columns] = 1.0
+        value, bound = float(self.length @ choice.value), float(self.length @ choice.bound)
+        return Schedule(value, bound, nothing, share)
+
+    def descend(
+        self,
+        objective: Objective,
+        start: Floats,
+        steps: int,
+        kept: int = 0,
+        target: float | None = None,
+        enough: float = -math.inf,
+    ) -> tuple[float, Floats]:
+        """Mirror descent on D, with steps as long as if a target were reached (B. T. Polyak).
+
+        Args:
+            objective: whose D.
+            start: (J,) first multipliers.
+            steps: at most so many.
+            kept: the joint actions of so many last steps become columns.
+            target: of the step length; where None, it lies below the least D found, by a gap that
+                is halved when the path since the last success is long.
+            enough: a value of D at which to end.
+
+        Returns:
+            the least D found, and its multipliers (J,).
+        """
+        point, best, multiplier = start.copy(), math.inf, start
+        level, gap, path = math.inf, 0.0, 0.0
+        for k in range(steps):
+            choice = self.search.best(objective.sum_weight + point)
+            value = float(self.length @ choice.value)
+            if k >= steps - kept:
+                self.add(choice)
+            if value < best:
+                best, multiplier = value, point.copy()
+            if best <= enough:
+                break
+            if k == 0:
+                level, gap = value, GAP * value
+            elif value <= level - gap / 2:
+                level, path = value, 0.0
+            elif path > LONGEST_PATH:
+                gap, path = gap / 2, 0.0
+            level = min(level, best)
+            wanted = level - gap if target is None else target
+            served, rate = choice.served, choice.rate
+            path += _step(point, served, rate, self.length, objective.counted, value - wanted)
+        return best, multiplier
+
+
+_compile: Any = compiled(nogil=True, error_model="numpy", fastmath={"contract"})
+
+
+@_compile
+def _gather(rates: Any, served: Any, rate: Any, length: Any, group: Any) -> None:
+    """Add to rates (G, J) what the users served in each block get, times its length."""
+    for b in range(served.shape[0]):
+        for i in range(served.shape[1]):
+            if served[b, i] != SILENT:
+                rates[group[b], served[b, i]] += length[b] * rate[b, i]
+
+
+@_compile
+def _step(point: Any, served: Any, rate: Any, length: Any, counted: Any, excess: float) -> float:
+    """Multiply `point` (J,) by exp(-step * slope of D), and scale it to its sum.
+
+    The step would reduce a linear D by `excess`, in the metric of the entropy at the point. Returns
+    the length of the step in that metric, 0 where the slope vanishes.
+    """
+    slope = np.zeros(point.size)
+    for b in range(served.shape[0]):
+        for i in range(served.shape[1]):
+            if served[b, i] != SILENT:
+                slope[served[b, i]] += length[b] * rate[b, i]
+    total, mean = 0.0, 0.0
+    for j in range(point.size):
+        total += point[j]
+        mean += point[j] * slope[j]
+    mean /= total
+    square, steepest = 0.0, 0.0
+    for j in range(point.size):
+        if counted[j]:
+            slope[j] -= mean
+            square += point[j] * slope[j] ** 2
+            steepest = max(steepest, abs(slope[j]))
+    if square <= 1e-20 * total:
+        return 0.0
+    step, after = min(excess / square, 1.0 / steepest), 0.0
+    for j in range(point.size):
+        if counted[j]:  # a multiplier of 0 would stay there for ever
+            point[j] = max(point[j], 1e-9 * total) * math.exp(-step * slope[j])
+            after += point[j]
+    for j in range(point.size):
+        point[j] *= total / after
+    return step * math.sqrt(square)
