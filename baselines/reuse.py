@@ -169,9 +169,9 @@ def _estimated_rates(group: Any, load: Any, gain: Any, association: Any) -> Any:
             own, interference = association[b, j], 1.0
             for k in range(n_aps):
                 if k != own and group[b, k] == group[b, own] and users[k] > 0.0:
-                    interference += gain[b, k, j]
+                    interference += float(gain[b, k, j])
             share = load[b, group[b, own]] / load[b].sum() / users[own]
-            rates[b, j] = share * math.log2(1.0 + gain[b, own, j] / interference)
+            rates[b, j] = share * math.log2(1.0 + float(gain[b, own, j]) / interference)
     return rates
 
 

@@ -75,7 +75,7 @@ def links(candidates: Any, gain: Any, average_rate: Any, exponent: float) -> Any
             for s in range(n):
                 ue = candidates[b, i, s]
                 if ue != SILENT:
-                    weight[b, i, s] = average_rate[b, ue] ** -exponent
+                    weight[b, i, s] = float(average_rate[b, ue]) ** -exponent
                     for k in range(n_aps):
                         received[b, k, i, s] = gain[b, k, ue]
     return weight, received

@@ -53,7 +53,7 @@ LEFT_OUT = (
         "benchmarks take minutes and need their peers",
     ),
     (
-        r"(tests/reliability/|examples/benchmarks/large_networks)(?!.*--quick)",
+        r"(tests/reliability/|examples/benchmarks/(large_networks|schedulers))(?!.*--quick)",
         "it takes minutes; its miniature is tested",
     ),
     (r"^ruff\b|^mypy\b|^sphinx-build\b|^python -m build\b", IN_CI),
@@ -271,6 +271,12 @@ def test_physics_names_every_kernel_and_twin() -> None:
     twins = functions_of(ROOT / "tests" / "naive.py")
     assert named_on("physics.md", "naive") | named_on("baselines.md", "naive") == twins
     assert all(hasattr(naive, name) for name in twins)
+    of_schedulers = {
+        name
+        for name in functions_of(ROOT / "tests" / "naive_schedulers.py")
+        if not name.startswith("_")
+    }
+    assert named_on("baselines.md", "naive_schedulers") == of_schedulers
     assert {*metrics.KPIS, "pooled_tail_rate", "KPIS"} == {
         name for name in named_on("physics.md", "metrics") if hasattr(metrics, name)
     }
@@ -368,6 +374,8 @@ def test_the_page_on_baselines_has_every_scheduler_with_its_committed_numbers() 
         row["scheduler"]: row
         for row in json.loads(text_of("results/large_networks.json"))["references"]
     }
+    schedulers = json.loads(text_of("results/schedulers.json"))["presets"]["paper"]
+    further = {row["scheduler"]: row for row in schedulers} | further
     for name, *numbers, _ in rows:
         row = figure.get(name) or further[name]
         score = row["score"]
