@@ -36,11 +36,11 @@ from typing import Any
 
 import torch
 import tyro
-from large_parts import gap_row, learner_row, network_of, network_row
+from large_parts import gap_row, learner_row, network_row
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from schedulers import Row, scheduler_row
+from schedulers import Row, network_of, scheduler_row
 
 from baselines import REGISTRY, GreedyMaxWeight, MaxWeight, RandomWalk
 from marl import Learner, LearnerConfig, collect

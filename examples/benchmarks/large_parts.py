@@ -5,28 +5,15 @@ from __future__ import annotations
 import time
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
-from schedulers import Row, shares_of_exact
+from schedulers import Row
+from searches import shares_of_exact
 
 from baselines import MaxWeight
 from baselines.registry import parse_scheduler
 from marl import Policy
 from rrm_env import Network, RRMConfig, evaluate, metrics
-
-SIDE_PER_ROOT_AP_M = 50.0
-"""Side of the square over the root of the number of access points.
-
-It gives the density of the preset ``paper``, 4 access points in 100 m x 100 m.
-"""
-
-
-def network_of(n_aps: int, n_ues: int, **fields: Any) -> RRMConfig:
-    """A network as dense in access points as the preset ``paper``."""
-    return RRMConfig(
-        n_aps=n_aps, n_ues=n_ues, area_side_m=SIDE_PER_ROOT_AP_M * n_aps**0.5, **fields
-    )
 
 
 def peak_bytes() -> int | None:

@@ -1,51 +1,76 @@
-"""What schedulers reach in every preset, and how close searches come to exhaustive search.
+"""What schedulers reach beside the optimum, in every preset and from 4 to 64 access points.
 
-``python examples/benchmarks/schedulers.py`` measures the following on unseen episodes.
-
-- KPIs of schedulers in the presets ``paper``, ``wide`` and ``dense``, with intervals over episodes.
-- The share of exhaustive search's weighted rate (Eq. 15) that other searches reach on the same
-  candidates, decision by decision, in the states that exhaustive search meets.
+``python examples/benchmarks/schedulers.py`` evaluates schedulers on unseen episodes and solves the
+fluid optimum of the same episodes (`baselines.optimum`), of fewer where that takes long. Shares of
+the optimum are over the episodes in which it is known. Where the search for it proves nothing, it
+is the best schedule known, and the file says so.
 
 Speeds are simulated steps, network included, per second of the processor, which other programs
 lengthen little.
 
-Writes docs/results/schedulers.json; ``--quick`` does the same in miniature and writes a file only
-if ``--json`` names one.
+Writes docs/results/schedulers.json, network by network; ``--networks`` measures some of them anew
+and keeps the others as they are in that file. ``--quick`` does the same in miniature and writes a
+file only if ``--json`` names one.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tyro
-from numpy.typing import NDArray
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from baselines import MaxWeight
-from baselines.comparison import summarise
+from baselines.comparison import mean_with_interval, summarise
+from baselines.optimum import Optimum, optimum
 from baselines.registry import parse_scheduler
-from baselines.weighted_rate import CSI
-from rrm_env import SILENT, Network, RRMConfig, evaluate, metrics
+from rrm_env import Evaluation, RRMConfig, evaluate, metrics
+from rrm_env.checks import nearest
 from rrm_env.exit_status import status_of
 from rrm_env.files import check_writable, write_json
-from rrm_env.network import EVALUATION_SEEDS
 from rrm_env.provenance import origin
 
 Row = dict[str, Any]
 
-EXHAUSTIVE = ("max_weight", "max_weight:csi=large_scale:exponent=2", "max_weight:csi=present")
+SIDE_PER_ROOT_AP_M = 50.0
+"""Side of the square over the root of the number of access points.
+
+It gives the density of the preset ``paper``, 4 access points in 100 m x 100 m.
+"""
+
+
+def network_of(n_aps: int, n_ues: int, **fields: Any) -> RRMConfig:
+    """A network as dense in access points as the preset ``paper``."""
+    return RRMConfig(
+        n_aps=n_aps, n_ues=n_ues, area_side_m=SIDE_PER_ROOT_AP_M * n_aps**0.5, **fields
+    )
+
+
+EXHAUSTIVE = (
+    "max_weight",
+    "max_weight:csi=large_scale",
+    "max_weight:csi=large_scale:exponent=2",
+    "max_weight:csi=present",
+)
+"""Searches through all joint actions, for networks in which these are few."""
 SCHEDULERS = (
+    "random_walk",
+    "greedy",
+    "tdm",
+    "network_tdm",
+    "proportional_fair",
+    "itlinq",
     "itlinq:tolerance_db=-10",
+    "itlinq:tolerance_db=0",
+    "itlinq:tolerance_db=10",
     "turn_taking",
-    *EXHAUSTIVE,
-    *(name.replace("max_weight", "greedy_max_weight") for name in EXHAUSTIVE),
+    "turn_taking:turns=equal",
     "reuse",
     "reuse:turns=equal",
     "reuse:groups=1",
@@ -59,20 +84,63 @@ SCHEDULERS = (
     "fplinq:csi=large_scale:exponent=2",
     "wmmse",
     "wmmse:csi=large_scale:exponent=2",
-)
-"""Schedulers evaluated in each preset; `EXHAUSTIVE` not where they have too much to search."""
-PRESETS = ("paper", "wide", "dense")
-SEARCHES = (
+    *EXHAUSTIVE,
     "greedy_max_weight",
-    "power_control",
-    "power_control:users=alone",
-    "fplinq",
-    "fplinq:users=all_on",
-    "fplinq:iterations=1000",
-    "wmmse",
-    "wmmse:iterations=1000",
+    "greedy_max_weight:starts=1",
+    *(name.replace("max_weight", "greedy_max_weight") for name in EXHAUSTIVE[1:]),
+    "long_memory",
+    "long_memory:exponent=1",
+    "long_memory:exponent=8",
+    "long_memory:users=candidates",
 )
-"""Searches compared with exhaustive search."""
+"""Schedulers evaluated in each preset."""
+SOME = (
+    "random_walk",
+    "tdm",
+    "network_tdm",
+    "itlinq",
+    "itlinq:tolerance_db=-10",
+    "itlinq:tolerance_db=0",
+    "itlinq:tolerance_db=10",
+    "reuse",
+    "fplinq:csi=large_scale:exponent=2",
+    "greedy_max_weight:csi=large_scale:exponent=2:starts=1",
+    "long_memory",
+)
+"""Schedulers evaluated in networks of other sizes."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network, and how much is measured in it."""
+
+    config: RRMConfig
+    schedulers: tuple[str, ...] = SCHEDULERS
+    episodes: int = 256
+    optimum_episodes: int = 256
+    information: str = "large_scale"
+    """What the optimum's scheduler knows (`baselines.optimum.optimum`)."""
+
+
+def _of_size(n_aps: int, episodes: int, optimum_episodes: int) -> Case:
+    return Case(network_of(n_aps, 5 * n_aps), SOME, episodes, optimum_episodes)
+
+
+NETWORKS = {
+    "paper": Case(RRMConfig()),
+    "correlated": Case(RRMConfig.preset("correlated"), optimum_episodes=16, information="channel"),
+    "wide": Case(RRMConfig.preset("wide")),
+    "dense": Case(
+        RRMConfig.preset("dense"),
+        tuple(name for name in SCHEDULERS if name not in EXHAUSTIVE),
+        optimum_episodes=16,
+    ),
+    "8 access points": _of_size(8, 256, 64),
+    "16 access points": _of_size(16, 256, 16),
+    "32 access points": _of_size(32, 64, 8),
+    "64 access points": _of_size(64, 16, 4),
+}
+"""The networks by name; those named after a number have 5 users per access point."""
 
 
 @dataclass(frozen=True)
@@ -81,175 +149,158 @@ class Options:
 
     quick: bool = False
     """Measure the same in miniature, in seconds."""
-    presets: tuple[str, ...] = PRESETS
-    """Presets to evaluate schedulers in."""
-    episodes: int = 256
-    """Unseen episodes per scheduler; searches are compared in as many of ``paper``."""
+    networks: tuple[str, ...] = field(default_factory=lambda: tuple(NETWORKS))
+    """Networks to measure, by name."""
     json: Path | None = None
     """File of the results (default: docs/results/schedulers.json, or none with --quick)."""
 
 
-def scheduler_row(name: str, config: RRMConfig, episodes: int) -> Row:
-    """KPIs and speed of a scheduler on the first unseen episodes, network included."""
+def scheduler_row(name: str, config: RRMConfig, episodes: int, best: Optimum | None = None) -> Row:
+    """KPIs and speed of a scheduler on the first unseen episodes, network included.
+
+    Args:
+        name: the scheduler, with its options.
+        config: the network.
+        episodes: number of episodes.
+        best: the optimum of the first of them, whose share is stated.
+    """
     scheduler = parse_scheduler(name)
     evaluate(scheduler, config, 1)  # compiles
     began = time.process_time()
     evaluation = evaluate(scheduler, config, episodes)
     processor_s = time.process_time() - began
     summary = summarise({name: evaluation})[name]
-    return {
+    row = {
         "scheduler": name,
         "episodes": episodes,
         **{kpi: summary[kpi] for kpi in metrics.LEARNERS_KPIS},
+        "minimum_score": mean_with_interval(minimum_score(evaluation)),
         "silent_share": summary["silent_share"],
         "seconds": evaluation.seconds,
         "steps_per_second": evaluation.steps_per_second,
         "steps_per_processor_second": episodes * config.episode_length / processor_s,
     }
+    if best is not None:
+        row |= {
+            f"{kpi}_share": metrics.share_with_interval(values[: best.episodes], reached)
+            for kpi, values, reached in (
+                ("score", evaluation.score, best.score.value),
+                ("minimum_score", minimum_score(evaluation), best.minimum_score.value),
+            )
+        }
+    return row
 
 
-def weighted_rates(
-    network: Network, gain: NDArray[np.float32], served: NDArray[np.int64], exponent: float
-) -> NDArray[np.float64]:
-    """(B,) objective of joint actions (Eq. 15)."""
-    transmits, ues = served != SILENT, np.maximum(served, 0)
-    received = (
-        np.take_along_axis(gain.astype(np.float64), ues[:, None, :].repeat(served.shape[1], 1), 2)
-        * transmits[:, :, None]
+def minimum_score(evaluation: Evaluation) -> metrics.Floats:
+    """(episodes,) Eq. 11 with the worst user's rate as the tail, so that everybody counts."""
+    config = evaluation.config
+    return (
+        config.sum_weight * evaluation.sum_rate + config.score_tail_weight * evaluation.worst_rate
     )
-    own = np.einsum("bii->bi", received).copy()
-    np.einsum("bii->bi", received)[:] = 0
-    weight = np.take_along_axis(network.average_rate.astype(np.float64), ues, 1) ** -exponent
-    total: NDArray[np.float64] = (
-        transmits * weight * np.log2(1 + own / (1 + received.sum(1)))
-    ).sum(1)
-    return total
 
 
-def shares_of_exact(
-    names: tuple[str, ...], config: RRMConfig, csi: str, episodes: int, seed: int
-) -> dict[str, Row]:
-    """How much of exhaustive search's objective other searches reach on the same channel.
+def optimum_row(best: Optimum, seconds: float) -> Row:
+    """The optimum of a network's first episodes, and what solving it took.
 
     Args:
-        names: searches without their option ``csi``.
-        config: the network.
-        csi: the channel of all searches.
-        episodes: number of episodes.
-        seed: seed of the first one.
-
-    Returns:
-        by name the ``ratio`` (decisions,) of the objectives, and ``seconds`` of the processor for
-        all decisions; also of exhaustive search itself, under ``exact``.
+        best: the optimum.
+        seconds: of the processor, for all episodes.
     """
-    searches = {"exact": MaxWeight(csi)} | {
-        name: parse_scheduler(f"{name}:csi={csi}") for name in names
+    rates, config = best.score.ue_rates, best.config
+    bounds = {
+        name: getattr(best, name) for name in ("score", "minimum_score", "sum_rate", "max_min")
     }
-    network = Network(config, episodes)
-    network.reset(seed)
-    for search in searches.values():
-        search.schedule(network)  # compiles
-    found: dict[str, Row] = {name: {"ratio": [], "seconds": 0.0} for name in searches}
-    while not network.done:
-        gain, served, best = CSI[csi](network), network.served, np.empty(0)
-        for name, search in searches.items():
-            began = time.process_time()
-            chosen = search.schedule(network)
-            found[name]["seconds"] += time.process_time() - began
-            value = weighted_rates(network, gain, chosen, config.fairness_exponent)
-            if name == "exact":
-                served, best = chosen, value
-            found[name]["ratio"].append(value / best)
-        network.step(served)
-    return {name: {**each, "ratio": np.concatenate(each["ratio"])} for name, each in found.items()}
+    return {
+        "episodes": best.episodes,
+        "information": best.information,
+        "blocks": best.blocks,
+        "is_bound": best.is_bound,
+        "seconds_per_episode": seconds / best.episodes,
+        **{name: mean_with_interval(each.value) for name, each in bounds.items()},
+        "relative_gap": {
+            name: float((each.gap / each.value).max()) if best.is_bound else None
+            for name, each in bounds.items()
+        },
+        "kpis_at_best_score": {
+            name: mean_with_interval(metrics.KPIS[name].value(rates, config))
+            for name in metrics.LEARNERS_KPIS
+        },
+        "per_episode": {name: bounds[name].value.tolist() for name in ("score", "minimum_score")},
+    }
 
 
-def share_rows(preset: str, csi: str, episodes: int, **fields: Any) -> list[Row]:
-    """A row for each of `SEARCHES`, on unseen episodes."""
-    config = RRMConfig.preset(preset, **fields)
-    found = shares_of_exact(SEARCHES, config, csi, episodes, EVALUATION_SEEDS)
-    return [
-        {
-            "preset": preset,
-            "csi": csi,
-            "scheduler": name,
-            "episodes": episodes,
-            "decisions": each["ratio"].size,
-            "ratio_mean": float(each["ratio"].mean()),
-            "ratio_5th_percentile": float(np.percentile(each["ratio"], 5)),
-            "ratio_lowest": float(each["ratio"].min()),
-            "optimal_share": float((each["ratio"] > 1 - 1e-6).mean()),
-            "us_per_decision": 1e6 * each["seconds"] / each["ratio"].size,
-        }
-        for name, each in found.items()
-    ]
+def measured(case: Case, console: Console, name: str) -> Row:
+    """All rows of a network, and its optimum."""
+    began = time.process_time()
+    best = optimum(
+        case.config, 0, case.optimum_episodes, information=case.information, cached=False
+    )
+    top = optimum_row(best, time.process_time() - began)
+    rows = [scheduler_row(each, case.config, case.episodes, best) for each in case.schedulers]
+    console.print(kpi_table(name, rows, top))
+    return {"config": case.config.as_dict(), "optimum": top, "schedulers": rows, **origin()}
 
 
-def kpi_table(preset: str, rows: list[Row]) -> Table:
-    """KPIs of a preset for the terminal."""
-    grid = Table(title=f"Preset {preset}", box=box.SIMPLE_HEAD, title_justify="left")
+def kpi_table(name: str, rows: list[Row], top: Row) -> Table:
+    """KPIs of a network for the terminal."""
+    best = "optimum" if top["is_bound"] else "best known"
+    grid = Table(title=f"Network {name}", box=box.SIMPLE_HEAD, title_justify="left")
     grid.add_column("scheduler")
-    for heading in ("sum", "5-percentile", "worst user", "score", "silent %", "steps/s"):
+    for heading in (
+        "sum",
+        "5-percentile",
+        "worst user",
+        "score",
+        f"% of {best}",
+        f"% of {best}, everybody counted",
+        "silent %",
+        "steps/s",
+    ):
         grid.add_column(heading, justify="right")
-    for row in rows:
+    for row in [*rows, {"scheduler": best, **top["kpis_at_best_score"]}]:
+        shares = [
+            f"{100 * row[f'{kpi}_share']['mean']:.1f}"
+            for kpi in ("score", "minimum_score")
+            if f"{kpi}_share" in row
+        ]
         grid.add_row(
             row["scheduler"],
             f"{row['sum_rate']['mean']:.2f}",
             f"{row['tail_rate']['mean']:.3f}",
             f"{row['worst_rate']['mean']:.3f}",
             "{mean:.3f} ({low:.3f}…{high:.3f})".format(**row["score"]),
-            f"{100 * row['silent_share']:.0f}",
-            f"{row['steps_per_processor_second']:,.0f}",
-        )
-    return grid
-
-
-def share_table(rows: list[Row]) -> Table:
-    """Shares of exhaustive search's objective for the terminal."""
-    grid = Table(title="Share of exhaustive search's weighted rate", box=box.SIMPLE_HEAD)
-    grid.add_column("preset, channel")
-    grid.add_column("search")
-    for heading in ("mean", "5th percentile", "lowest", "optimal %", "µs per decision"):
-        grid.add_column(heading, justify="right")
-    for row in rows:
-        grid.add_row(
-            f"{row['preset']}, {row['csi']}",
-            row["scheduler"],
-            f"{row['ratio_mean']:.4f}",
-            f"{row['ratio_5th_percentile']:.3f}",
-            f"{row['ratio_lowest']:.3f}",
-            f"{100 * row['optimal_share']:.1f}",
-            f"{row['us_per_decision']:.1f}",
+            *shares,
+            *(
+                [f"{100 * row['silent_share']:.0f}", f"{row['steps_per_processor_second']:,.0f}"]
+                if shares
+                else []
+            ),
         )
     return grid
 
 
 def main(options: Options) -> None:
     """Measure, print the tables, and write the results."""
-    for preset in options.presets:
-        RRMConfig.preset(preset)
+    for name in options.networks:
+        if name not in NETWORKS:
+            raise ValueError(f"unknown network {nearest(name, NETWORKS)}")
     path = options.json or (None if options.quick else Path("docs/results/schedulers.json"))
     path = check_writable("json", path) if path else None
-    fields: dict[str, Any] = {"episode_length": 5} if options.quick else {}
-    episodes = 2 if options.quick else options.episodes
-    console, found = Console(width=120), {**origin(), "presets": {}, "shares": []}
-    for preset in options.presets:
-        config = RRMConfig.preset(preset, **fields)
-        names = [name for name in SCHEDULERS if name not in EXHAUSTIVE or preset != "dense"]
-        rows = [scheduler_row(name, config, episodes) for name in names]
-        found["presets"][preset] = rows
+    found: dict[str, Any] = {}
+    if path and path.exists() and set(options.networks) != set(NETWORKS):
+        found = json.loads(path.read_text(encoding="utf-8"))
+    console = Console(width=130)
+    for name in options.networks:
+        found[name] = measured(
+            _short(NETWORKS[name]) if options.quick else NETWORKS[name], console, name
+        )
         if path:
-            write_json(path, found)
-        console.print(kpi_table(preset, rows))
-    for preset, csi, some in (
-        ("paper", "reported", episodes),
-        ("paper", "large_scale", episodes),
-        ("wide", "reported", min(episodes, 32)),
-    ):
-        found["shares"] += share_rows(preset, csi, some, **fields)
-    if path:
-        write_json(path, found)
-    console.print(share_table(found["shares"]))
+            write_json(path, {each: found[each] for each in NETWORKS if each in found})
+
+
+def _short(case: Case) -> Case:
+    config = replace(case.config, episode_length=5)
+    return replace(case, config=config, episodes=2, optimum_episodes=1)
 
 
 if __name__ == "__main__":

@@ -30,15 +30,15 @@ def parts_of_the_script(script: ModuleType) -> ModuleType:
     return large_parts
 
 
-def test_networks_are_as_dense_as_the_preset_whatever_their_size(parts: ModuleType) -> None:
+def test_networks_are_as_dense_as_the_preset_whatever_their_size(script: ModuleType) -> None:
     paper = RRMConfig()
     for n_aps, n_ues in ((4, 20), (9, 20), (64, 1280)):
-        config = parts.network_of(n_aps, n_ues)
+        config = script.network_of(n_aps, n_ues)
         assert n_aps / config.area_side_m**2 == pytest.approx(paper.n_aps / paper.area_side_m**2)
 
 
-def test_a_network_row_counts_links_and_bytes(parts: ModuleType) -> None:
-    row = parts.network_row(parts.network_of(8, 40, episode_length=3), 16, threads=2)
+def test_a_network_row_counts_links_and_bytes(script: ModuleType, parts: ModuleType) -> None:
+    row = parts.network_row(script.network_of(8, 40, episode_length=3), 16, threads=2)
     assert row["ns_per_link"] == pytest.approx(1e9 * row["step_s"] / (16 * 8 * 40))
     assert row["env_steps_per_second"] == pytest.approx(16 / row["step_s"])
     assert row["all_steps_s"] >= 3 * row["step_s"] / 2 > 0
@@ -64,9 +64,11 @@ def test_the_gap_is_closed_by_many_starts_and_open_with_one(parts: ModuleType) -
     assert mean == pytest.approx(one["score"]["greedy"] - one["score"]["exact"])
 
 
-def test_a_learner_row_says_what_was_learned(parts: ModuleType, tmp_path: Path) -> None:
+def test_a_learner_row_says_what_was_learned(
+    script: ModuleType, parts: ModuleType, tmp_path: Path
+) -> None:
     path = tmp_path / "data.safetensors"
-    dataset = collect(RandomWalk(silence=True), parts.network_of(8, 40, episode_length=40), 800)
+    dataset = collect(RandomWalk(silence=True), script.network_of(8, 40, episode_length=40), 800)
     dataset.write(path)
     changes = {
         "paradigm": "ctde",
