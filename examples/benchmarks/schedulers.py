@@ -30,7 +30,8 @@ from rich.table import Table
 from baselines.comparison import mean_with_interval, summarise
 from baselines.optimum import Optimum, optimum
 from baselines.registry import parse_scheduler
-from rrm_env import Evaluation, RRMConfig, evaluate, metrics
+from baselines.scale import share_of_optimum
+from rrm_env import RRMConfig, evaluate, metrics
 from rrm_env.checks import nearest
 from rrm_env.exit_status import status_of
 from rrm_env.files import check_writable, write_json
@@ -173,8 +174,7 @@ def scheduler_row(name: str, config: RRMConfig, episodes: int, best: Optimum | N
     row = {
         "scheduler": name,
         "episodes": episodes,
-        **{kpi: summary[kpi] for kpi in metrics.LEARNERS_KPIS},
-        "minimum_score": mean_with_interval(minimum_score(evaluation)),
+        **{kpi: summary[kpi] for kpi in (*metrics.LEARNERS_KPIS, "minimum_score")},
         "silent_share": summary["silent_share"],
         "seconds": evaluation.seconds,
         "steps_per_second": evaluation.steps_per_second,
@@ -182,21 +182,12 @@ def scheduler_row(name: str, config: RRMConfig, episodes: int, best: Optimum | N
     }
     if best is not None:
         row |= {
-            f"{kpi}_share": metrics.share_with_interval(values[: best.episodes], reached)
-            for kpi, values, reached in (
-                ("score", evaluation.score, best.score.value),
-                ("minimum_score", minimum_score(evaluation), best.minimum_score.value),
+            f"{name}_share": share_of_optimum(
+                evaluation.kpi(name)[: best.episodes], getattr(best, name).value
             )
+            for name in ("score", "minimum_score")
         }
     return row
-
-
-def minimum_score(evaluation: Evaluation) -> metrics.Floats:
-    """(episodes,) Eq. 11 with the worst user's rate as the tail, so that everybody counts."""
-    config = evaluation.config
-    return (
-        config.sum_weight * evaluation.sum_rate + config.score_tail_weight * evaluation.worst_rate
-    )
 
 
 def optimum_row(best: Optimum, seconds: float) -> Row:

@@ -10,6 +10,7 @@ from typing import Any
 
 import tyro
 from markdown_tables import KPI_HEADINGS, experience_of, figure_tables, interval, kpi_cells, made_by
+from network_tables import schedulers_tables, searches_table
 
 from rrm_env.exit_status import status_of
 from rrm_env.files import write_whole
@@ -170,6 +171,8 @@ PAGES: dict[str, Callable[[Path], str]] = {
     "sensitivity_table.md": sensitivity,
     "claims_map_table.md": claims_map,
     "past_the_paper_tables.md": past_the_paper,
+    "schedulers_tables.md": lambda results: schedulers_tables(_read(results, "schedulers")),
+    "searches_table.md": lambda results: searches_table(_read(results, "searches")),
 }
 """Functions that make the content of each file in docs from the folder of results."""
 

@@ -1,0 +1,94 @@
+"""Markdown tables of schedulers beside the optimum, and of searches beside the exhaustive one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from markdown_tables import KPI_HEADINGS, interval, kpi_cells
+
+_INFORMATION = {
+    "large_scale": "that knows all gains without fading and nothing of the present fading",
+    "channel": "that knows all channels of the episode beforehand, with their fading",
+}
+
+
+def schedulers_tables(found: Mapping[str, Any]) -> str:
+    """A section for each network: its optimum, and every scheduler's KPIs and shares of it."""
+    first = next(iter(found.values()))
+    parts = [
+        f"`{first['command']}` on {first['machine']['cores']} cores ({first['machine']['processor']}). "
+        "Shares are ratios of mean scores over the episodes whose optimum is known, with intervals "
+        "over these episodes. All numbers: [results/schedulers.json](results/schedulers.json)."
+    ]
+    for name, network in found.items():
+        parts += [f"### {_title(name, network['config'])}", _about(network), _table(network)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _title(name: str, config: Mapping[str, Any]) -> str:
+    if name.startswith(tuple("0123456789")):
+        return f"{name}, {config['n_ues']} users"
+    return f"Preset {name}: {config['n_aps']} access points, {config['n_ues']} users"
+
+
+def _about(network: Mapping[str, Any]) -> str:
+    """What is known of the optimum, and what it took."""
+    top = network["optimum"]
+    known = (
+        f"Optimum of a scheduler {_INFORMATION[top['information']]}"
+        if top["is_bound"]
+        else "Best schedule known, without a proof"
+    )
+    gaps = [gap for gap in top["relative_gap"].values() if gap is not None]
+    return (
+        f"{known}: {top['episodes']} episodes, {top['blocks']} time blocks, "
+        f"{top['seconds_per_episode']:.2g} s of the processor per episode"
+        + (f", gap at most {max(gaps):.0e}" if gaps else "")
+        + f". Score {interval(top['score'], 3)}; with everybody counted "
+        f"{interval(top['minimum_score'], 3)}; highest sum rate {interval(top['sum_rate'], 2)}; "
+        f"highest rate of the worst user {interval(top['max_min'], 3)}."
+    )
+
+
+def _table(network: Mapping[str, Any]) -> str:
+    top = network["optimum"]
+    best = "optimum" if top["is_bound"] else "best known"
+    lines = [
+        f"| scheduler | {KPI_HEADINGS} | episodes | share of {best} | everybody counted |",
+        "|---" * (KPI_HEADINGS.count("|") + 5) + "|",
+    ]
+    for row in network["schedulers"]:
+        lines.append(
+            f"| `{row['scheduler']}` | {kpi_cells(row)} | {row['episodes']} "
+            f"| {share(row['score_share'])} | {share(row['minimum_score_share'])} |"
+        )
+    lines.append(
+        f"| {best} | {kpi_cells(top['kpis_at_best_score'])} | {top['episodes']} | 100 % | |"
+    )
+    return "\n".join(lines)
+
+
+def share(value: Mapping[str, float]) -> str:
+    """A share with its interval, in per cent."""
+    return f"{100 * value['mean']:.0f} % ({100 * value['low']:.0f}…{100 * value['high']:.0f})"
+
+
+def searches_table(found: Mapping[str, Any]) -> str:
+    """How much of exhaustive search's weighted rate each other search reaches."""
+    rows = [row for row in found["shares"] if row["scheduler"] != "exact"]
+    lines = [
+        "| network, channel | search | mean | 5th percentile | best action found | µs |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        lines.append(
+            f"| `{row['preset']}`, {row['csi']} | `{row['scheduler']}` "
+            f"| {100 * row['ratio_mean']:.2f} % | {100 * row['ratio_5th_percentile']:.0f} % "
+            f"| {100 * row['optimal_share']:.0f} % | {row['us_per_decision']:.0f} |"
+        )
+    episodes = {f"{row['episodes']} of `{row['preset']}`": None for row in rows}
+    return (
+        f"`{found['command']}`, unseen episodes: {', '.join(episodes)}. "
+        "All numbers: [results/searches.json](results/searches.json).\n\n" + "\n".join(lines) + "\n"
+    )
