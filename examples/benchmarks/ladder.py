@@ -32,19 +32,34 @@ WEIGHTS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 8.0, 1000.0)
 PICTURE_DPI = 110
 
 
+KINDS = {
+    "alone": COLOURS[2],
+    "together": COLOURS[5],
+    "learner": COLOURS[1],
+    "oracle": COLOURS[4],
+}
+"""Colours: access points decide from what they measure; they, or a centre, from what all measure;
+the same of trained policies; and a scheduler that knows the present fading."""
+
+
 @dataclass(frozen=True)
 class Rung:
     """A row of the ladder."""
 
-    source: str
-    """The results file, without its suffix."""
+    label: str
+    """Its name in the picture and the table."""
     row: str
-    """The row in it."""
+    """The row in its results file."""
+    kind: str
+    """One of `KINDS`."""
     knows: str
-    """What a decision depends on."""
-    bits: int
-    """Bits that all access points send for a joint decision, 32 per number unless quantised."""
-    kind: str = "scheduler"
+    """What its decisions depend on."""
+    bits: str
+    """What all access points send and receive for one joint decision, in bits, 32 per number."""
+    source: str = "schedulers"
+    """The results file, without its suffix."""
+    named: bool = False
+    """Whether the picture of the frontier names it."""
 
 
 @dataclass(frozen=True)
