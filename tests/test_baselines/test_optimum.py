@@ -181,9 +181,7 @@ def test_rates_and_shares_of_time_belong_to_the_value(config: RRMConfig, seed: i
 
 def solved(gain: Floats, association: NDArray[np.int64], **fields: Any) -> Arrays:
     """The optimum of given gains (n, I, J)."""
-    config = RRMConfig(
-        n_aps=gain.shape[1], n_ues=gain.shape[2], min_ap_distance_m=0.0, **fields
-    )
+    config = RRMConfig(n_aps=gain.shape[1], n_ues=gain.shape[2], min_ap_distance_m=0.0, **fields)
     listed = Listed(gain, association, fades=True)
     return solve_episode(config, listed, listed, np.full(len(gain), 1 / len(gain)), 1e-7)
 
@@ -206,7 +204,9 @@ def test_permuting_users_or_aps_permutes_results(seed: int) -> None:
             other[f"{name}/ap_share"], one[f"{name}/ap_share"][aps], atol=1e-3
         )
     left_out = one["score/left_out"]
-    assert users[other["score/left_out"][left_out >= 0]].tolist() == left_out[left_out >= 0].tolist()
+    assert (
+        users[other["score/left_out"][left_out >= 0]].tolist() == left_out[left_out >= 0].tolist()
+    )
 
 
 def test_two_far_cells_are_always_on_and_share_their_own_time() -> None:
