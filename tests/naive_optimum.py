@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+
+SILENT = -1
 
 
 def probability_above(z: float, signal: float, interference: Sequence[float]) -> float:
@@ -28,3 +31,54 @@ def ergodic_rate(signal: float, interference: Sequence[float], steps: int = 20_0
         z = math.exp(low + (k + 0.5) * width)
         total += probability_above(z, signal, interference) / (1 + z) * z * width
     return total / math.log(2)
+
+
+def joint_actions(n_aps: int, association: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """Every choice of one own user or silence by each AP."""
+    choices = [[SILENT] for _ in range(n_aps)]
+    for user, ap in enumerate(association):
+        choices[ap].append(user)
+    return itertools.product(*choices)
+
+
+def rates_of(
+    action: Sequence[int], gain: Sequence[Sequence[float]], *, fades: bool = True
+) -> list[float]:
+    """The users' rates under a joint action; `gain` is that of each AP at each user, over noise.
+
+    With fading it is the mean rate, otherwise log2(1 + SINR).
+    """
+    rates = [0.0] * len(gain[0])
+    for ap, user in enumerate(action):
+        if user == SILENT:
+            continue
+        others = [
+            gain[other][user]
+            for other, served in enumerate(action)
+            if served != SILENT and other != ap
+        ]
+        if fades:
+            rates[user] = ergodic_rate(gain[ap][user], others, steps=400)
+        else:
+            rates[user] = math.log2(1 + gain[ap][user] / (1 + sum(others)))
+    return rates
+
+
+def dual(
+    rates: Sequence[Sequence[Sequence[float]]],
+    length: Sequence[float],
+    weight: Sequence[float],
+) -> float:
+    """The mean over time blocks of the highest weighted sum of rates.
+
+    Args:
+        rates: of each user under each joint action in each block.
+        length: share of the episode of each block.
+        weight: of each user.
+    """
+    total = 0.0
+    for share, of_block in zip(length, rates, strict=True):
+        total += share * max(
+            sum(w * rate for w, rate in zip(weight, row, strict=True)) for row in of_block
+        )
+    return total

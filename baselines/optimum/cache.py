@@ -55,7 +55,7 @@ def load(subject: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> A
         shapes: of each array, by its name, without the first dimension (episodes), which all share.
     """
     try:
-        with np.load(path_of(subject), allow_pickle=False) as archive:
+        with path_of(subject).open("rb") as file, np.load(file, allow_pickle=False) as archive:
             if json.loads(archive["subject"].tobytes()) != subject:
                 return None
             arrays = {name: archive[name] for name in shapes}

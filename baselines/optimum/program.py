@@ -171,7 +171,8 @@ class Program:
                 better = self.descend(objective, multiplier, MORE_STEPS, MORE_KEPT, middle, enough)
                 if better[0] < least:
                     least, multiplier = better
-        return schedule._replace(bound=bound, multiplier=multiplier)
+        value = min(schedule.value, bound)  # HiGHS may exceed it by its tolerance
+        return schedule._replace(value=value, bound=bound, multiplier=multiplier)
 
     def _solve_without_tail(self, objective: Objective) -> Schedule:
         """The schedule of highest sum rate, which needs no linear program."""
