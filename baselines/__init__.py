@@ -6,6 +6,7 @@ What is listed in ``__all__`` is public. Of the modules, `registry` knows schedu
 """
 
 from baselines.ergodic import ergodic_rate
+from baselines.fluid import Fluid
 from baselines.fplinq import FPLinQ
 from baselines.greedy import Greedy
 from baselines.greedy_max_weight import GreedyMaxWeight
@@ -28,6 +29,7 @@ __all__ = [
     "WMMSE",
     "Baseline",
     "FPLinQ",
+    "Fluid",
     "Greedy",
     "GreedyMaxWeight",
     "ITLinQ",

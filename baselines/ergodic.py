@@ -181,6 +181,25 @@ def nodes_and_weights(largest: float, *, coarse: bool = False) -> tuple[Floats, 
     return rule.nodes[first:].copy(), weights
 
 
+def nodes_and_weights_of_each(largest: Floats, *, coarse: bool = False) -> tuple[Floats, Floats]:
+    """`nodes_and_weights` of many networks at once.
+
+    Args:
+        largest: (B,) of each network. Its weights do not depend on the others'.
+        coarse: as for `ergodic_rate`.
+
+    Returns:
+        nodes (n,) and weights (B, n), 0 where a network needs fewer nodes than another one.
+    """
+    rule = COARSE if coarse else PRECISE
+    limit = rule.edge / (1 + largest)
+    first = np.maximum(np.searchsorted(rule.nodes, limit, side="right") - 1, 0)
+    weights = rule.weights * (np.arange(rule.nodes.size) >= first[:, None])
+    for n in range(3):
+        weights[np.arange(len(largest)), first + n] *= rule.head[n]
+    return rule.nodes[first.min() :].copy(), weights[:, first.min() :].copy()
+
+
 def _of(coarse: bool) -> Rule:
     return COARSE if coarse else PRECISE
 

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from baselines.fluid import Fluid
 from baselines.fplinq import FPLinQ
 from baselines.greedy import Greedy
 from baselines.greedy_max_weight import GreedyMaxWeight
@@ -37,6 +38,7 @@ REGISTRY: dict[str, type[Baseline]] = {
     "fplinq": FPLinQ,
     "wmmse": WMMSE,
     "long_memory": LongMemory,
+    "fluid": Fluid,
 }
 """Every baseline by name."""
 

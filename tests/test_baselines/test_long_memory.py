@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from strategies import configs, reset_network, seeds
 
-from baselines import long_memory
+from baselines import ergodic, joint_actions
 from baselines.long_memory import LongMemory
 from rrm_env import SILENT, Network, RRMConfig, evaluate
 
@@ -111,7 +111,7 @@ def test_in_large_networks_no_ap_that_joins_or_leaves_improves(
     config: RRMConfig, seed: int, users: str, exponent: float
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(long_memory, "EXACT_APS", 0)
+        patch.setattr(joint_actions, "EXACT_APS", 0)
         for reference, served in decisions(config, seed, LongMemory(users, exponent)):
             reached = reference.value(served)
             for i, own in enumerate(served):
@@ -128,7 +128,7 @@ def test_growing_a_set_comes_near_the_best_one(monkeypatch: pytest.MonkeyPatch) 
     for _ in range(20):
         best, best_values = scheduler.schedule(network), values_of(network, scheduler)
         with monkeypatch.context() as patch:
-            patch.setattr(long_memory, "EXACT_APS", 0)
+            patch.setattr(joint_actions, "EXACT_APS", 0)
             grown_values = values_of(network, scheduler)
         assert (grown_values <= best_values * (1 + 1e-6)).all()
         assert (grown_values > 0.98 * best_values).mean() > 0.9
@@ -139,9 +139,9 @@ def values_of(network: Network, scheduler: LongMemory) -> NDArray[np.float64]:
     """(B,) the weighted sums of ergodic rates of the scheduler's decisions."""
     served = scheduler.schedule(network)
     gain, association = network.large_scale_gain, network.association
-    full = long_memory.rates_of_set(gain, association, np.ones(served.shape, np.bool_), coarse=True)
+    full = ergodic.rates_of_set(gain, association, np.ones(served.shape, np.bool_), coarse=True)
     weight = scheduler._weights(network, full, slice(None))
-    rates = long_memory.rates_of_set(gain, association, served != SILENT)
+    rates = ergodic.rates_of_set(gain, association, served != SILENT)
     users = np.maximum(served, 0)
     weighted = np.take_along_axis(weight * rates, users, axis=1)
     total: NDArray[np.float64] = np.where(served == SILENT, 0, weighted).sum(axis=1)
@@ -152,11 +152,11 @@ def values_of(network: Network, scheduler: LongMemory) -> NDArray[np.float64]:
 def test_a_decision_does_not_depend_on_the_batch(
     exact_aps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(long_memory, "EXACT_APS", exact_aps)
-    monkeypatch.setattr(long_memory, "_RATES_AT_ONCE", 500)  # parts of three episodes
+    monkeypatch.setattr(joint_actions, "EXACT_APS", exact_aps)
+    monkeypatch.setattr(joint_actions, "RATES_AT_ONCE", 500)  # parts of three episodes
     together = evaluate(LongMemory(), RRMConfig(episode_length=20), episodes=8)
     monkeypatch.undo()
-    monkeypatch.setattr(long_memory, "EXACT_APS", exact_aps)
+    monkeypatch.setattr(joint_actions, "EXACT_APS", exact_aps)
     alone = evaluate(LongMemory(), RRMConfig(episode_length=20), episodes=1)
     np.testing.assert_array_equal(together.ue_rates[:1], alone.ue_rates)
 

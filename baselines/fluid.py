@@ -1,0 +1,295 @@
+"""The best shares of the remaining time, computed again and again, and played."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from baselines.fluid_program import Program, leave_out, solve
+from baselines.joint_actions import Floats, JointActions, Sets, parts
+from baselines.scheduler import Baseline, PerNetwork, Served
+from rrm_env import SILENT, Network, RRMConfig, metrics
+from rrm_env.checks import bounded_integer, nearest
+from rrm_env.compiling import compiled
+
+COUNTED = ("tail", "everybody")
+OBJECTIVES = ("score", "max_min", "sum_rate")
+MAX_STEPS = 2**31 - 2
+FIRST_STEPS, LATER_STEPS = 500, 200
+"""Steps of mirror descent at the start of an episode, and where multipliers are known."""
+DEBT_WEIGHT = 0.7
+"""Part of a mean multiplier per bit/s/Hz of debt, times the root of the episode's length."""
+GAIN_RANGE_DB, RATE_RANGE_DB = (-40.0, 100.0), (-30.0, 20.0)
+"""Of exchanged gains over noise, and of exchanged mean rates over 1 bit/s/Hz."""
+FLOAT_BITS = 32
+"""Of a number that is exchanged as it is."""
+
+
+@dataclass
+class _Plan:
+    """What is common knowledge in the B episodes of a network."""
+
+    gain: Floats
+    """(B, I, J) large-scale gains at the last exchange."""
+    realised: Floats
+    """(B, J) sums of rates: those of the last exchange and what is expected since."""
+    counted: NDArray[np.bool_]
+    """(B, J) users whose rates the tail counts."""
+    multiplier: Floats
+    """(B, J) lambda at the last solution."""
+    realised_then: Floats
+    """(B, J) `realised` at the last solution."""
+    known: Sets
+    """Good sets of APs in large networks."""
+    expected: Floats
+    """(B, J) rates that the last decision is expected to give."""
+    decided: int = -1
+    """Step of the last decision."""
+    solved: int = -1
+    """Step of the last solution."""
+
+
+class Fluid(Baseline):
+    """Max-weight on ergodic rates, with the multipliers of the fluid program as weights.
+
+    At the start and then every `resolve_steps` steps the program of `baselines.fluid_program` is
+    solved: what shares of the remaining time for which sets of APs and users would be best, given
+    the rates so far, if gains stayed as they are? Its multiplier lambda_j is what user j's mean
+    rate is worth to the tail. The APs and users are served that maximise
+    sum_j (mu1 + lambda_j) rho(S, j), and between solutions a user's multiplier falls with what it
+    got and rises with what the others got: lambda - c debt, projected on multipliers of the sum
+    mu2. The debt of a user is how far it is behind the path on which all counted users end with the
+    same rate. That is dual ascent along the episode.
+
+    Up to 10 APs all sets are compared; in larger networks sets grow as in `LongMemory`, from good
+    sets that were found before.
+
+    L. Tassiulas, A. Ephremides (1992), cited at `MaxWeight`, for queues as weights; M. J. Neely,
+    "Stochastic network optimization with application to communication and queueing systems",
+    Morgan & Claypool (2010), for multipliers that are updated by what was served.
+
+    All APs can compute the plan themselves, from gains and rates that they exchange every
+    `exchange_steps` steps, and from what it expects in between. Nothing else is known to it.
+
+    Args:
+        counted: ``tail``, the users that Eq. 10 counts: of 20 the one of highest multiplier is left
+            out; or ``everybody``.
+        resolve_steps: steps between solutions, at least 1.
+        exchange_steps: steps between exchanges of gains and rates; 0 exchanges gains alone, once
+            per episode.
+        own_rates: whether an AP that transmits between exchanges chooses among its users by what
+            they really got, which it knows itself. What the others do does not depend on it.
+        bits: of each exchanged number, in steps of equal dB: gains over noise from -40 to 100 dB,
+            mean rates from 0.001 to 100 bit/s/Hz; 0 exchanges them as they are.
+        objective: ``score`` (Eq. 11), ``max_min``, the tail alone, or ``sum_rate`` alone.
+
+    Raises:
+        TypeError, ValueError: another value of an option.
+    """
+
+    def __init__(
+        self,
+        counted: str = "tail",
+        resolve_steps: int = 10,
+        exchange_steps: int = 1,
+        own_rates: bool = True,
+        bits: int = 0,
+        objective: str = "score",
+    ) -> None:
+        if counted not in COUNTED:
+            raise ValueError(f"unknown counted {nearest(str(counted), COUNTED)}")
+        if objective not in OBJECTIVES:
+            raise ValueError(f"unknown objective {nearest(str(objective), OBJECTIVES)}")
+        if not isinstance(own_rates, bool):
+            raise TypeError(f"own_rates must be True or False, got {own_rates!r}")
+        self.counted, self.objective, self.own_rates = counted, objective, own_rates
+        self.resolve_steps = bounded_integer("resolve_steps", resolve_steps, MAX_STEPS)
+        self.exchange_steps = bounded_integer("exchange_steps", exchange_steps, MAX_STEPS, 0)
+        self.bits = bounded_integer("bits", bits, FLOAT_BITS, 0)
+        self._plans: PerNetwork[_Plan] = PerNetwork(type(self).__name__)
+
+    def bits_per_decision(self, config: RRMConfig) -> float:
+        """Bits that all APs send in an episode over I T, the decisions of all APs.
+
+        Each AP sends its users' gains from all APs, and from the second exchange on their rates. A
+        number that all other APs need is sent once. Who serves whom is not counted, as in
+        `RRMConfig.message_bits_per_step`.
+        """
+        length, every = config.episode_length, self.exchange_steps
+        exchanges = -(-length // every) if every else 1
+        numbers = config.n_ues * (exchanges * config.n_aps + exchanges - 1)
+        return numbers * (self.bits or FLOAT_BITS) / (config.n_aps * length)
+
+    def reset(self, network: Network) -> None:
+        """Begin the network's episodes without a plan."""
+        config, num_envs = network.config, network.num_envs
+        users = num_envs, config.n_ues
+        self._plans[network] = _Plan(
+            gain=np.empty((num_envs, config.n_aps, config.n_ues)),
+            realised=np.zeros(users),
+            counted=np.ones(users, np.bool_),
+            multiplier=np.ones(users),
+            realised_then=np.zeros(users),
+            known=Sets.none_of(config, num_envs),
+            expected=np.zeros(users),
+        )
+
+    def schedule(self, network: Network) -> Served:
+        """(B, I) the users of the best set found."""
+        return self._decide(network, np.ones(network.association.shape, np.bool_))
+
+    def schedule_candidates(self, network: Network) -> Served:
+        """Like `schedule`, among the candidates alone, though planned for all users."""
+        slots = network.candidates.reshape(network.num_envs, -1)
+        allowed = np.zeros((network.num_envs, network.config.n_ues + 1), np.bool_)
+        np.put_along_axis(allowed, slots, True, axis=1)  # SILENT is the last column
+        return self._decide(network, np.ascontiguousarray(allowed[:, :-1]))
+
+    def _decide(self, network: Network, allowed: NDArray[np.bool_]) -> Served:
+        plan, t = self._plans[network], network.t
+        if plan.decided != t:
+            plan.realised += plan.expected
+        plan.decided = t
+        if plan.solved < 0 or (self.exchange_steps and t % self.exchange_steps == 0):
+            self._exchange(plan, network)
+        first = plan.solved < 0
+        solves = first or (t % self.resolve_steps == 0 and plan.solved != t)
+        if solves:
+            plan.solved = t
+        plan.expected[:] = 0.0
+        served = np.empty((network.num_envs, network.config.n_aps), np.int64)
+        for part in parts(network.config, network.num_envs):
+            actions = JointActions(plan.gain[part], network.association[part])
+            if solves:
+                self._solve(plan, actions, network, part, first)
+            served[part] = self._play(plan, actions, network, part, allowed[part])
+        return served
+
+    def _weights(self, config: RRMConfig) -> tuple[float, float]:
+        """mu1 and mu2."""
+        if self.objective == "score":
+            return config.sum_weight, config.score_tail_weight
+        return (0.0, 1.0) if self.objective == "max_min" else (1.0, 0.0)
+
+    def _exchange(self, plan: _Plan, network: Network) -> None:
+        """Let gains and rates become common knowledge."""
+        t = network.t
+        plan.gain[:] = network.large_scale_gain
+        plan.realised[:] = network.ue_rate_sum
+        if self.bits:
+            plan.gain = _quantised(plan.gain, self.bits, GAIN_RANGE_DB)
+            if t > 0:
+                plan.realised = t * _quantised(plan.realised / t, self.bits, RATE_RANGE_DB)
+
+    def _solve(
+        self, plan: _Plan, actions: JointActions, network: Network, part: slice, first: bool
+    ) -> None:
+        """Solve the programs of a part of the episodes."""
+        config, known = network.config, plan.known.of(part)
+        length, realised = config.episode_length, plan.realised[part]
+        actions.refresh(known)
+        mu1, mu2 = self._weights(config)
+        program = Program(actions, mu1, mu2, realised, length - network.t, length, known)
+        if first:
+            n_users = metrics.n_below_tail(config.n_ues) if self.counted == "tail" else 0
+            plan.counted[part], found = leave_out(program, n_users, FIRST_STEPS)
+        else:
+            found = solve(program, plan.counted[part], plan.multiplier[part], LATER_STEPS)
+        plan.multiplier[part], plan.realised_then[part] = found.multiplier, realised
+
+    def _play(
+        self,
+        plan: _Plan,
+        actions: JointActions,
+        network: Network,
+        part: slice,
+        allowed: NDArray[np.bool_],
+    ) -> Served:
+        """(b, I) the users served in a part of the episodes, whose rates the plan expects."""
+        config, realised = network.config, plan.realised[part]
+        mu1, mu2 = self._weights(config)
+        ascended = self._ascended(plan, network, part, realised)
+        shift = _shift(ascended, plan.counted[part], mu2)
+        weight = allowed * _weighted(ascended, shift, plan.counted[part], mu1)
+        served, rate = actions.best(weight, plan.known.of(part), turn=network.t)
+        _expect(plan.expected[part], served, rate)
+        if not self.own_rates or self.exchange_steps == 1:
+            return served
+        ascended = self._ascended(plan, network, part, network.ue_rate_sum[part])
+        weight = allowed * _weighted(ascended, shift, plan.counted[part], mu1)
+        beside = actions.rates_beside(served != SILENT)
+        return np.asarray(_best_own(served, actions.association, weight * beside))
+
+    def _ascended(self, plan: _Plan, network: Network, part: slice, realised: Floats) -> Floats:
+        """(b, J) multipliers after the rates since the last solution, without projection."""
+        config, length = network.config, network.config.episode_length
+        left = (length - network.t) / (length - plan.solved)
+        ahead = realised - plan.realised_then[part] * left
+        factor = DEBT_WEIGHT / math.sqrt(length) * self._weights(config)[1] / config.n_ues
+        ascended: Floats = plan.multiplier[part] - factor * ahead
+        return ascended
+
+
+def _weighted(
+    ascended: Floats, shift: Floats, counted: NDArray[np.bool_], sum_weight: float
+) -> Floats:
+    """(b, J) mu1 + lambda_j, with the multipliers projected by a shift."""
+    weight: Floats = sum_weight + counted * np.maximum(ascended - shift[:, None], 0.0)
+    return weight
+
+
+def _quantised(values: Floats, bits: int, span_db: tuple[float, float]) -> Floats:
+    """Values rounded to 2^bits levels of equal distance in dB, from the lowest to the highest."""
+    low, high = span_db
+    step = (high - low) / (2**bits - 1)
+    with np.errstate(divide="ignore"):
+        level = np.rint((np.clip(10 * np.log10(values), low, high) - low) / step)
+    rounded: Floats = 10 ** ((low + level * step) / 10)
+    return rounded
+
+
+@compiled(nogil=True, error_model="numpy")
+def _shift(point: Any, counted: Any, total: float) -> Any:
+    """(B,) the s for which max(point - s, 0), summed over the counted users, is `total`.
+
+    J. Duchi et al., "Efficient projections onto the l1-ball for learning in high dimensions",
+    ICML 2008.
+    """
+    n_envs = point.shape[0]
+    shift = np.zeros(n_envs)
+    for b in range(n_envs):
+        some = np.sort(point[b][counted[b]])[::-1]
+        above = -total
+        for n in range(some.size):
+            if n > 0 and some[n] <= above / n:
+                break
+            above += some[n]
+            shift[b] = above / (n + 1)
+    return shift
+
+
+@compiled(nogil=True, error_model="numpy")
+def _expect(expected: Any, served: Any, rate: Any) -> None:
+    """Write the rates (B, I) of those served to `expected` (B, J)."""
+    for b in range(served.shape[0]):
+        for i in range(served.shape[1]):
+            if served[b, i] != SILENT:
+                expected[b, served[b, i]] = rate[b, i]
+
+
+@compiled(nogil=True, error_model="numpy")
+def _best_own(served: Any, association: Any, value: Any) -> Any:
+    """(B, I) the user of highest value of each AP that transmits, of values (B, J)."""
+    chosen = served.copy()
+    top = np.empty(served.shape[1])
+    for b in range(served.shape[0]):
+        top[:] = 0.0
+        for j in range(association.shape[1]):
+            i = association[b, j]
+            if served[b, i] != SILENT and value[b, j] > top[i]:
+                chosen[b, i], top[i] = j, value[b, j]
+    return chosen
