@@ -203,7 +203,7 @@ def table(
         caption.append("Silent: share of AP-steps without a transmission.")
     if left_out := [column.heading.replace("\n", " ") for column in columns if column not in kept]:
         caption.append(
-            f"More columns in a wider terminal, or with COLUMNS=160: {', '.join(left_out)}."
+            f"More columns in a wider terminal, or with COLUMNS=200: {', '.join(left_out)}."
         )
     grid = _grid(kept, summary, broken=width is not None and _width(_grid(kept, summary)) > width)
     grid.title, grid.caption = escape(title), "\n".join(("", *caption, *map(escape, notes)))

@@ -39,14 +39,14 @@ def best_possible(
 def quick_optimum(config: RRMConfig, seed: int) -> float | None:
     """The optimum of the first evaluation episode; None where it is unknown.
 
-    It is known if the network fits, scipy is there and there are up to 10 APs, which takes a
-    second at most.
+    It is known if the network fits, scipy is there and there are up to 10 APs, which takes seconds
+    at most.
     """
     if config.n_aps > MAX_LISTED_APS:
         return None
     try:
         return float(best_possible(config, seed, 1).score.value[0])
-    except ValueError:
+    except (ValueError, RuntimeError):
         return None
 
 
@@ -101,12 +101,16 @@ class Scale:
         return 100 * (float(scores.mean()) - zero) / span if span > 0 else None
 
     @property
+    def name(self) -> str:
+        """What tables call the optimum: that, or ``best known`` where it is not proven."""
+        return "optimum" if self.optimum.is_bound else "best known"
+
+    @property
     def schedules(self) -> dict[str, Schedules]:
         """The best schedules by name: for the score, and with everybody counted if that differs."""
-        name = "optimum" if self.optimum.is_bound else "best known"
-        best = {name: self.optimum.score}
+        best = {self.name: self.optimum.score}
         if self._left_out:
-            best[f"{name}, everybody counted"] = self.optimum.minimum_score
+            best[f"{self.name}, everybody counted"] = self.optimum.minimum_score
         return best
 
     @property
@@ -122,14 +126,16 @@ class Scale:
             first = f"Best known: the best schedule found for {known}; no bound is known."
         notes = [
             first,
-            "Share: mean score by mean optimum, paired by episode. "
-            "Normalised: random walk = 0, optimum = 100.",
+            f"Share: mean score by mean {self.name}, paired by episode. "
+            f"Normalised: random walk = 0, {self.name} = 100.",
         ]
         if self._left_out:
             whom = "a user" if self._left_out == 1 else f"{self._left_out} users"
+            used = int((self.optimum.score.left_out >= 0).any(axis=1).sum())
             notes.append(
-                f"The score's tail (Eq. 10) leaves out {whom}, and the optimum uses that. "
-                "Everybody counted: the tail is the worst user's rate."
+                f"The score's tail (Eq. 10) leaves out {whom}; the {self.name} uses that in "
+                f"{used} of {self.optimum.episodes} episodes. In the worst-user score everybody counts: the "
+                "worst user's rate is the tail."
             )
         return notes
 

@@ -240,8 +240,6 @@ class EvaluationOptions(EnvironmentOptions):
     """Which evaluation episodes."""
     schedulers: Annotated[str, default_is("none")] = ""
     """Schedulers to compare with, comma-separated, as in python -m baselines; "all" for all."""
-    optimum: bool = False
-    """Compute the optimum of the same episodes too, and state every score's share of it."""
     act_on: Annotated[str | None, default_is("as trained")] = None
     """The network on which sac policies are greedy: actor or critic."""
     sample: bool = False
@@ -252,12 +250,8 @@ class EvaluationOptions(EnvironmentOptions):
     """For runs in another PettingZoo environment: its module, as in training."""
 
     def _of_network(self) -> dict[str, Any]:
-        """The options that apply only to a network, by name, such as schedulers."""
-        return {
-            "schedulers": self.schedulers,
-            "optimum": self.optimum,
-            **super()._of_network(),
-        }
+        """The options that apply only to a network, by name; schedulers are among them."""
+        return {"schedulers": self.schedulers, **super()._of_network()}
 
     def named_schedulers(self) -> dict[str, Scheduler]:
         """The schedulers to compare with, by name.

@@ -110,7 +110,7 @@ KPIS = {
     "worst_rate": KPI("worst user's rate", RATE_UNIT, 3, lambda rates, _: worst_rate(rates)),
     "score": KPI("score", "", 3, lambda rates, c: score(rates, c.sum_weight, c.score_tail_weight)),
     "minimum_score": KPI(
-        "score, everybody counted",
+        "worst-user score",
         "",
         3,
         lambda rates, c: minimum_score(rates, c.sum_weight, c.score_tail_weight),

@@ -106,14 +106,16 @@ class Evaluate(EvaluationOptions):
         tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(help_behavior_hint="(at least one)")
     ]
     """Folders of training runs."""
+    optimum: bool = False
+    """Compute the optimum of the same episodes too, and state every score's share of it."""
     json: Annotated[Path | None, default_is("write none")] = None
     """Write config, versions, KPIs with intervals and per-episode values to this file."""
     plot: Annotated[Path | None, default_is("draw none")] = None
     """Draw the distribution of per-user rates into this file."""
 
     def _of_network(self) -> dict[str, Any]:
-        """The options that apply only to a network, by name; the plot is one."""
-        return {**super()._of_network(), "plot": self.plot}
+        """The options that apply only to a network, by name; optimum and plot are such."""
+        return {**super()._of_network(), "optimum": self.optimum, "plot": self.plot}
 
     def run(self) -> None:
         """Evaluate, and print and write the comparison."""
