@@ -298,20 +298,20 @@ def publish(
         WriteError: the system refuses to store a file.
     """
     summary = summarise(evaluations, scale)
+    best = next(evaluations[name] for name, row in summary.items() if row["best"])
+    rows = {} if scale is None else _optimum_rows(scale, best)
+    optimum = None if scale is None else {**scale.as_dict(), "schedules": rows}
     written = []
     try:
         if json_path:
-            write_results(json_path, evaluations, summary, scale)
+            write_results(json_path, evaluations, summary, optimum)
             written.append(json_path)
         if plot_path:
             write_rates_plot(plot_path, evaluations)
             written.append(plot_path)
     finally:
-        if scale is not None:
-            best = next(evaluations[name] for name, row in summary.items() if row["best"])
-            summary |= _optimum_rows(scale, best)
-            notes = [*scale.notes, *notes]
-        show(summary, title, notes)
+        of_scale = [] if scale is None else scale.notes
+        show({**summary, **rows}, title, [*of_scale, *notes])
         for path in written:
             print(f"wrote {path}")
 
@@ -339,11 +339,15 @@ def write_results(
     path: Path,
     evaluations: Mapping[str, Evaluation],
     summary: Mapping[str, Mapping[str, Any]],
-    scale: Scale | None = None,
+    optimum: Mapping[str, Any] | None = None,
 ) -> None:
     """Write config, seed and versions, and for each scheduler its summary and values per episode.
 
-    With a scale also the optimum of every episode (`Scale.as_dict`).
+    Args:
+        path: the file.
+        evaluations: by scheduler.
+        summary: of them, from `summarise`.
+        optimum: what is known of the optimum, for an entry of that name.
 
     Raises:
         WriteError: the system refuses to store the file.
@@ -365,6 +369,6 @@ def write_results(
             for name, evaluation in evaluations.items()
         },
     }
-    if scale is not None:
-        result["optimum"] = scale.as_dict()
+    if optimum is not None:
+        result["optimum"] = optimum
     write_json(path, result)

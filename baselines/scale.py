@@ -134,8 +134,8 @@ class Scale:
             used = int((self.optimum.score.left_out >= 0).any(axis=1).sum())
             notes.append(
                 f"The score's tail (Eq. 10) leaves out {whom}; the {self.name} uses that in "
-                f"{used} of {self.optimum.episodes} episodes. In the worst-user score everybody counts: the "
-                "worst user's rate is the tail."
+                f"{used} of {self.optimum.episodes} episodes. In the worst-user score everybody "
+                "counts: the worst user's rate is the tail."
             )
         return notes
 

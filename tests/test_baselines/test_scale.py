@@ -66,6 +66,9 @@ def test_results_hold_shares_normalised_scores_and_the_optimum_of_every_episode(
     assert {"is_bound": True, "information": "large_scale", "blocks": best.blocks}.items() <= (
         stated.items()
     )
+    everybody = stated["schedules"]["optimum, everybody counted"]
+    assert everybody["minimum_score"]["mean"] == pytest.approx(best.minimum_score.value.mean())
+    assert everybody["share_of_optimum"]["mean"] < 1
     for name, schedules in (("score", best.score), ("minimum_score", best.minimum_score)):
         assert stated["per_episode"][name]["value"] == schedules.value.tolist()
         assert stated["per_episode"][name]["bound"] == schedules.bound.tolist()
