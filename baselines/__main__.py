@@ -14,7 +14,7 @@ from baselines.comparison import publish, warm_up
 from baselines.max_weight import SearchTooLargeError
 from baselines.plots import check_picture
 from baselines.registry import COMPARED, parse_scheduler
-from baselines.scale import Scale, best_possible, quick_optimum
+from baselines.scale import ScoreScale, best_possible, quick_optimum
 from baselines.scheduler import Baseline
 from rrm_env import PRESETS, Evaluation, RRMConfig, evaluate, parse_settings
 from rrm_env.exit_status import status_of
@@ -195,7 +195,7 @@ def _can_run(
 
 def _evaluate(
     schedulers: dict[str, Baseline], config: RRMConfig, options: argparse.Namespace
-) -> tuple[dict[str, Evaluation], Scale | None]:
+) -> tuple[dict[str, Evaluation], ScoreScale | None]:
     evaluations, best = {}, None
     console = Console(stderr=True)
     columns = (TextColumn("{task.description:18}"), BarColumn(), TimeRemainingColumn())
@@ -223,7 +223,7 @@ def _evaluate(
                 num_threads=options.threads,
                 progress=lambda steps: progress.advance(task, steps),
             )
-        scale = None if best is None else Scale.of(best, evaluations, options.threads)
+        scale = None if best is None else ScoreScale.of(best, evaluations, options.threads)
     return evaluations, scale
 
 

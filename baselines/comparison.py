@@ -15,7 +15,7 @@ from rich.segment import Segment, Segments
 from rich.table import Table
 
 from baselines.plots import write_rates_plot
-from baselines.scale import Scale
+from baselines.scale import ScoreScale
 from rrm_env import Evaluation, RRMConfig, Scheduler, evaluate, metrics
 from rrm_env.evaluation import BATCH_SIZE
 from rrm_env.files import write_json
@@ -38,7 +38,7 @@ def warm_up(scheduler: Scheduler, config: RRMConfig, episodes: int, num_threads:
 
 
 def summarise(
-    evaluations: Mapping[str, Evaluation], scale: Scale | None = None
+    evaluations: Mapping[str, Evaluation], scale: ScoreScale | None = None
 ) -> dict[str, dict[str, Any]]:
     """Every KPI's mean with its interval, and the score's paired difference to the best scheduler.
 
@@ -66,7 +66,7 @@ def summarise(
     return summary
 
 
-def _optimum_rows(scale: Scale, best: Evaluation) -> dict[str, dict[str, Any]]:
+def _optimum_rows(scale: ScoreScale, best: Evaluation) -> dict[str, dict[str, Any]]:
     """The rows of a table about the optimum, as those of `summarise`, without steps per second."""
     config = scale.optimum.config
     rows = {}
@@ -93,7 +93,7 @@ def _of_rates(ue_rates: metrics.Floats, config: RRMConfig) -> dict[str, Interval
     }
 
 
-def _on_scale(score: metrics.Floats, scale: Scale | None) -> dict[str, Any]:
+def _on_scale(score: metrics.Floats, scale: ScoreScale | None) -> dict[str, Any]:
     if scale is None:
         return {}
     return {"share_of_optimum": scale.share(score), "normalised_score": scale.normalised(score)}
@@ -287,7 +287,7 @@ def publish(
     json_path: Path | None = None,
     plot_path: Path | None = None,
     notes: Sequence[str] = (),
-    scale: Scale | None = None,
+    scale: ScoreScale | None = None,
 ) -> None:
     """Write results and plot where a path is given, then print the table and the paths.
 

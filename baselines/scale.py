@@ -65,7 +65,7 @@ def share_of_optimum(scores: Floats, best: Floats) -> dict[str, float]:
 
 
 @dataclass(frozen=True, eq=False)
-class Scale:
+class ScoreScale:
     """The scores of a random walk and of the optimum in the same episodes."""
 
     optimum: Optimum
@@ -75,7 +75,7 @@ class Scale:
     @classmethod
     def of(
         cls, best: Optimum, evaluations: Mapping[str, Evaluation], num_threads: int = 1
-    ) -> Scale:
+    ) -> ScoreScale:
         """The scale of evaluations by scheduler, of the optimum's episodes.
 
         The random walk is taken from them, and evaluated where it is not among them.

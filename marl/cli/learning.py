@@ -11,7 +11,7 @@ import tyro
 
 from baselines.comparison import publish, warm_up
 from baselines.plots import check_picture
-from baselines.scale import Scale, best_possible, quick_optimum
+from baselines.scale import ScoreScale, best_possible, quick_optimum
 from marl.cli.progress import progress, training_progress
 from marl.cli.shared import trained_in
 from marl.config import LearnerConfig, TrainingConfig
@@ -139,7 +139,7 @@ class Evaluate(EvaluationOptions):
         ]
         publish(evaluations, title, json_path, plot_path, notes, scale)
 
-    def _evaluations(self) -> tuple[dict[str, Evaluation], Scale | None]:
+    def _evaluations(self) -> tuple[dict[str, Evaluation], ScoreScale | None]:
         """The evaluations of runs, over all their seeds, and of schedulers, by name.
 
         With them the scale on which their scores are stated, if ``optimum`` asks for it.
@@ -171,7 +171,7 @@ class Evaluate(EvaluationOptions):
                 evaluations[name] = evaluate(
                     scheduler, config, self.episodes, self.seed, progress=advance
                 )
-        return evaluations, None if best is None else Scale.of(best, evaluations)
+        return evaluations, None if best is None else ScoreScale.of(best, evaluations)
 
     def _names(self) -> dict[str, Path]:
         """The runs by scheme, or by scheme and folder where several runs have that scheme."""

@@ -16,7 +16,7 @@ import baselines.__main__ as command
 from baselines import TDM, RandomWalk
 from baselines.comparison import publish
 from baselines.optimum import Optimum, optimum
-from baselines.scale import Scale
+from baselines.scale import ScoreScale
 from rrm_env import RRMConfig, evaluate, metrics
 
 CONFIG = RRMConfig(n_aps=3, n_ues=20, area_side_m=80, episode_length=20)
@@ -151,7 +151,7 @@ def test_wide_tables_have_normalised_scores_and_count_everybody(
 def published(best: Optimum, capsys: pytest.CaptureFixture[str]) -> str:
     """The table of TDM on this scale."""
     evaluations = {"tdm": evaluate(TDM(), best.config, best.episodes, best.seed)}
-    publish(evaluations, "title", Path("out.json"), scale=Scale.of(best, evaluations))
+    publish(evaluations, "title", Path("out.json"), scale=ScoreScale.of(best, evaluations))
     return " ".join(capsys.readouterr().out.split())
 
 
@@ -187,7 +187,7 @@ def test_networks_whose_tail_counts_everybody_have_one_optimum(
 
 def test_a_random_walk_as_good_as_the_optimum_leaves_no_scale() -> None:
     best = optimum(replace(CONFIG, n_aps=1, n_ues=1, fading="none"), 0, 2)
-    scale = Scale(best, best.score.value + 1e-9)
+    scale = ScoreScale(best, best.score.value + 1e-9)
     assert scale.normalised(best.score.value) is None
     assert scale.share(best.score.value)["mean"] == 1
 
