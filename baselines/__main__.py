@@ -14,6 +14,7 @@ from baselines.comparison import publish, warm_up
 from baselines.max_weight import SearchTooLargeError
 from baselines.plots import check_picture
 from baselines.registry import COMPARED, parse_scheduler
+from baselines.scale import ScoreScale, best_possible, quick_optimum
 from baselines.scheduler import Baseline
 from rrm_env import PRESETS, Evaluation, RRMConfig, evaluate, parse_settings
 from rrm_env.exit_status import status_of
@@ -27,7 +28,7 @@ EPISODES, THREADS = 128, 1
 The parser's default is None, so that arguments of the comparison beside --watch are noticed.
 """
 
-_OF_COMPARISON = ("schedulers", "episodes", "threads", "json", "plot")
+_OF_COMPARISON = ("schedulers", "episodes", "threads", "optimum", "json", "plot")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -75,6 +76,12 @@ def _parser() -> argparse.ArgumentParser:
         "--episodes", type=int, metavar="INT", help=f"Episodes per scheduler (default: {EPISODES})."
     )
     comparison.add_argument(
+        "--optimum",
+        action="store_true",
+        default=None,
+        help="Compute the optimum of the same episodes too, and state every score's share of it.",
+    )
+    comparison.add_argument(
         "--json",
         metavar="PATH",
         help="Write config, versions, KPIs and per-episode values to this file.",
@@ -119,12 +126,13 @@ def _watch(options: argparse.Namespace) -> None:
     _refuse_given(options, _OF_COMPARISON, "belongs to the comparison and does not go with --watch")
     config = RRMConfig.preset(options.network, **parse_settings(options.settings))
     scheduler = parse_scheduler(options.watch, REGISTRY)
-    if options.video is not None:
-        path = check_video(options.video, "--video")
-        record(path, scheduler, config, options.seed, options.watch)
+    path = None if options.video is None else check_video(options.video, "--video")
+    best = quick_optimum(config, options.seed)
+    if path is not None:
+        record(path, scheduler, config, options.seed, options.watch, optimum=best)
         print(f"wrote {path}")
     else:
-        watch(scheduler, config, options.seed, options.watch)
+        watch(scheduler, config, options.seed, options.watch, optimum=best)
 
 
 def _refuse_given(options: argparse.Namespace, names: Sequence[str], why: str) -> None:
@@ -144,10 +152,10 @@ def _compare(options: argparse.Namespace) -> None:
         check_picture(plot_path)
     config = RRMConfig.preset(options.network, **parse_settings(options.settings))
     schedulers = _ready(options, config)
-    evaluations = _evaluate(schedulers, config, options)
+    evaluations, scale = _evaluate(schedulers, config, options)
     episodes = f"{options.episodes} episodes of {config.episode_length} steps, seed {options.seed}"
     title = f"{config.n_aps} APs, {config.n_ues} UEs, {episodes}"
-    publish(evaluations, title, json_path, plot_path)
+    publish(evaluations, title, json_path, plot_path, scale=scale)
 
 
 def _ready(options: argparse.Namespace, config: RRMConfig) -> dict[str, Baseline]:
@@ -157,31 +165,51 @@ def _ready(options: argparse.Namespace, config: RRMConfig) -> dict[str, Baseline
     a line says so.
     """
     schedulers: dict[str, Baseline] = {}
-    names = options.schedulers
-    for name in COMPARED if names is None else names.split(","):
+    names = COMPARED if options.schedulers is None else options.schedulers.split(",")
+    for name in names:
         if name in schedulers:
             raise ValueError(f"--schedulers names {name} twice")
-        scheduler = parse_scheduler(name, REGISTRY)
-        try:
-            warm_up(scheduler, config, options.episodes, options.threads)
-        except SearchTooLargeError as error:
-            if names is not None:
-                raise
-            print(f"{name} left out: {error}", file=sys.stderr)
-        else:
-            schedulers[name] = scheduler
-    return schedulers
+        schedulers[name] = parse_scheduler(name, REGISTRY)
+    if options.optimum:
+        best_possible(config, options.seed, 1)  # refuses before anything is simulated
+    return {
+        name: scheduler
+        for name, scheduler in schedulers.items()
+        if _can_run(name, scheduler, options, config)
+    }
+
+
+def _can_run(
+    name: str, scheduler: Baseline, options: argparse.Namespace, config: RRMConfig
+) -> bool:
+    """Warm the scheduler up; False where the network is too large and nobody named it."""
+    try:
+        warm_up(scheduler, config, options.episodes, options.threads)
+    except SearchTooLargeError as error:
+        if options.schedulers is not None:
+            raise
+        print(f"{name} left out: {error}", file=sys.stderr)
+        return False
+    return True
 
 
 def _evaluate(
     schedulers: dict[str, Baseline], config: RRMConfig, options: argparse.Namespace
-) -> dict[str, Evaluation]:
-    evaluations = {}
+) -> tuple[dict[str, Evaluation], ScoreScale | None]:
+    evaluations, best = {}, None
     console = Console(stderr=True)
     columns = (TextColumn("{task.description:18}"), BarColumn(), TimeRemainingColumn())
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as progress:
+        if options.optimum:
+            solving = progress.add_task("optimum", total=options.episodes)
+            best = best_possible(
+                config,
+                options.seed,
+                options.episodes,
+                progress=lambda episodes: progress.advance(solving, episodes),
+            )
         task = progress.add_task(
             "", total=len(schedulers) * options.episodes * config.episode_length
         )
@@ -195,7 +223,8 @@ def _evaluate(
                 num_threads=options.threads,
                 progress=lambda steps: progress.advance(task, steps),
             )
-    return evaluations
+        scale = None if best is None else ScoreScale.of(best, evaluations, options.threads)
+    return evaluations, scale
 
 
 if __name__ == "__main__":

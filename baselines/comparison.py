@@ -15,6 +15,7 @@ from rich.segment import Segment, Segments
 from rich.table import Table
 
 from baselines.plots import write_rates_plot
+from baselines.scale import ScoreScale
 from rrm_env import Evaluation, RRMConfig, Scheduler, evaluate, metrics
 from rrm_env.evaluation import BATCH_SIZE
 from rrm_env.files import write_json
@@ -36,30 +37,66 @@ def warm_up(scheduler: Scheduler, config: RRMConfig, episodes: int, num_threads:
     evaluate(scheduler, short, min(episodes, BATCH_SIZE), num_threads=num_threads)
 
 
-def summarise(evaluations: Mapping[str, Evaluation]) -> dict[str, dict[str, Any]]:
+def summarise(
+    evaluations: Mapping[str, Evaluation], scale: ScoreScale | None = None
+) -> dict[str, dict[str, Any]]:
     """Every KPI's mean with its interval, and the score's paired difference to the best scheduler.
 
     Args:
         evaluations: by scheduler, all of the same episodes. With several training seeds, means are
             over seeds and episodes.
+        scale: the optimum and the random walk of the same episodes.
 
     Returns:
         by scheduler, an `Interval` for each KPI and for ``pooled_tail_rate`` and
         ``score_minus_best``; ``silent_share``; ``steps_per_second``; and whether it is ``best``.
+        With a scale also the interval ``share_of_optimum``, and ``normalised_score``.
     """
     best = max(evaluations, key=lambda name: float(evaluations[name].score.mean()))
     summary: dict[str, dict[str, Any]] = {}
     for name, evaluation in evaluations.items():
-        low, high = metrics.pooled_tail_interval(evaluation.ue_rates)
         summary[name] = {
-            **{kpi: mean_with_interval(evaluation.kpi(kpi)) for kpi in metrics.KPIS},
-            "pooled_tail_rate": {"mean": evaluation.pooled_tail_rate, "low": low, "high": high},
+            **_of_rates(evaluation.ue_rates, evaluation.config),
             "silent_share": float(evaluation.silent_share.mean()),
             "steps_per_second": evaluation.steps_per_second,
             "best": name == best,
             "score_minus_best": _difference(evaluation.score, evaluations[best].score),
+            **_on_scale(evaluation.score, scale),
         }
     return summary
+
+
+def _optimum_rows(scale: ScoreScale, best: Evaluation) -> dict[str, dict[str, Any]]:
+    """The rows of a table about the optimum, as those of `summarise`, without steps per second."""
+    config = scale.optimum.config
+    rows = {}
+    for name, schedules in scale.schedules.items():
+        score = metrics.KPIS["score"].value(schedules.ue_rates, config)
+        rows[name] = {
+            **_of_rates(schedules.ue_rates, config),
+            "silent_share": 1 - float(schedules.ap_share.mean()),
+            "best": False,
+            "score_minus_best": _difference(score, best.score),
+            **_on_scale(score, scale),
+        }
+    return rows
+
+
+def _of_rates(ue_rates: metrics.Floats, config: RRMConfig) -> dict[str, Interval]:
+    low, high = metrics.pooled_tail_interval(ue_rates)
+    return {
+        **{
+            name: mean_with_interval(kpi.value(ue_rates, config))
+            for name, kpi in metrics.KPIS.items()
+        },
+        "pooled_tail_rate": {"mean": metrics.pooled_tail_rate(ue_rates), "low": low, "high": high},
+    }
+
+
+def _on_scale(score: metrics.Floats, scale: ScoreScale | None) -> dict[str, Any]:
+    if scale is None:
+        return {}
+    return {"share_of_optimum": scale.share(score), "normalised_score": scale.normalised(score)}
 
 
 def mean_with_interval(values: metrics.Floats) -> Interval:
@@ -86,21 +123,32 @@ class _Column:
     """Columns of rank 0 are always shown, others where the width allows it, low ranks first."""
 
 
-def _columns() -> list[_Column]:
+_RANKS_WITH_OPTIMUM = {"sum_rate": 1, "minimum_score": 2}
+"""Ranks of KPIs in tables with a share of the optimum, which takes the sum rate's place in narrow
+ones."""
+
+
+def _columns(*, optimum: bool) -> list[_Column]:
     """All columns, from left to right."""
     tail = metrics.KPIS["tail_rate"]
     pooled = _interval_cell("pooled_tail_rate", tail.digits)
+    on_scale = [
+        _Column("Share of\noptimum %", _share_cell),
+        _Column("Normalised\nscore", _normalised_cell, rank=3),
+    ]
+    difference = _Column("Score minus\nbest (paired)", _difference_cell, rank=4)
     beside = {
-        "tail_rate": _Column(f"Pooled\n{tail.unit}", pooled, rank=3),
-        "score": _Column("Score minus\nbest (paired)", _difference_cell, rank=1),
+        "tail_rate": [_Column(f"Pooled\n{tail.unit}", pooled, rank=6)],
+        "score": [*on_scale, difference] if optimum else [difference],
     }
     columns = []
     for name, kpi in metrics.KPIS.items():
-        rank = 0 if kpi.learners else 2
+        rank = 0 if kpi.learners else 5
+        rank = _RANKS_WITH_OPTIMUM.get(name, rank) if optimum else rank
         columns.append(_Column(column_heading(name), _interval_cell(name, kpi.digits), rank))
-        columns += [beside[name]] if name in beside else []
-    columns.append(_Column("Silent\n%", lambda row: f"{100 * row['silent_share']:.0f}", rank=4))
-    columns.append(_Column("Steps/s", lambda row: f"{row['steps_per_second']:,.0f}", rank=5))
+        columns += beside.get(name, [])
+    columns.append(_Column("Silent\n%", lambda row: f"{100 * row['silent_share']:.0f}", rank=7))
+    columns.append(_Column("Steps/s", _speed_cell, rank=8))
     return columns
 
 
@@ -111,6 +159,21 @@ def _interval_cell(name: str, digits: int) -> Callable[[_Row], str]:
 def _difference_cell(row: _Row) -> str:
     digits = metrics.KPIS["score"].digits
     return "best" if row["best"] else shown_with_interval(row["score_minus_best"], digits)
+
+
+def _share_cell(row: _Row) -> str:
+    percent = {key: 100 * value for key, value in row["share_of_optimum"].items()}
+    of_itself = percent["high"] - percent["low"] < 1e-6
+    return f"{percent['mean']:.1f}" if of_itself else shown_with_interval(percent, 1)
+
+
+def _normalised_cell(row: _Row) -> str:
+    value = row["normalised_score"]
+    return "" if value is None else f"{value:.1f}"
+
+
+def _speed_cell(row: _Row) -> str:
+    return f"{row['steps_per_second']:,.0f}" if "steps_per_second" in row else ""
 
 
 def column_heading(name: str) -> str:
@@ -133,18 +196,22 @@ def table(
         width: characters in a line. Columns that do not fit are left out and named under the
             table; where None, all are shown.
     """
-    columns = _columns()
+    columns = _columns_of(summary)
     kept = columns if width is None else _fitting(columns, summary, width)
     caption = ["Under each mean its 95 % bootstrap interval over episodes."]
     if any(column.heading.startswith("Silent") for column in kept):
         caption.append("Silent: share of AP-steps without a transmission.")
     if left_out := [column.heading.replace("\n", " ") for column in columns if column not in kept]:
         caption.append(
-            f"More columns in a wider terminal, or with COLUMNS=160: {', '.join(left_out)}."
+            f"More columns in a wider terminal, or with COLUMNS=200: {', '.join(left_out)}."
         )
     grid = _grid(kept, summary, broken=width is not None and _width(_grid(kept, summary)) > width)
     grid.title, grid.caption = escape(title), "\n".join(("", *caption, *map(escape, notes)))
     return grid
+
+
+def _columns_of(summary: Mapping[str, _Row]) -> list[_Column]:
+    return _columns(optimum=any("share_of_optimum" in row for row in summary.values()))
 
 
 def _fitting(columns: Sequence[_Column], summary: Mapping[str, _Row], width: int) -> list[_Column]:
@@ -200,7 +267,7 @@ def shown_with_interval(interval: Interval, digits: int) -> str:
 def show(summary: Mapping[str, _Row], title: str, notes: Sequence[str] = ()) -> None:
     """Print the table of a summary, as many columns as fit, with ``notes`` under it."""
     width = output_width()
-    core = [column for column in _columns() if column.rank == 0]
+    core = [column for column in _columns_of(summary) if column.rank == 0]
     needed = _narrowest(_grid(core, summary, broken=True))
     print_stripped(table(summary, title, notes, width), max(width, needed))
 
@@ -220,25 +287,31 @@ def publish(
     json_path: Path | None = None,
     plot_path: Path | None = None,
     notes: Sequence[str] = (),
+    scale: ScoreScale | None = None,
 ) -> None:
     """Write results and plot where a path is given, then print the table and the paths.
 
-    The table is printed even if a file cannot be written.
+    The table is printed even if a file cannot be written. With a scale, its last rows are the
+    optimum, and the scores have their shares of it.
 
     Raises:
         WriteError: the system refuses to store a file.
     """
-    summary = summarise(evaluations)
+    summary = summarise(evaluations, scale)
+    best = next(evaluations[name] for name, row in summary.items() if row["best"])
+    rows = {} if scale is None else _optimum_rows(scale, best)
+    optimum = None if scale is None else {**scale.as_dict(), "schedules": rows}
     written = []
     try:
         if json_path:
-            write_results(json_path, evaluations, summary)
+            write_results(json_path, evaluations, summary, optimum)
             written.append(json_path)
         if plot_path:
             write_rates_plot(plot_path, evaluations)
             written.append(plot_path)
     finally:
-        show(summary, title, notes)
+        of_scale = [] if scale is None else scale.notes
+        show({**summary, **rows}, title, [*of_scale, *notes])
         for path in written:
             print(f"wrote {path}")
 
@@ -263,9 +336,18 @@ def _range(interval: Interval, digits: int) -> str:
 
 
 def write_results(
-    path: Path, evaluations: Mapping[str, Evaluation], summary: Mapping[str, Mapping[str, Any]]
+    path: Path,
+    evaluations: Mapping[str, Evaluation],
+    summary: Mapping[str, Mapping[str, Any]],
+    optimum: Mapping[str, Any] | None = None,
 ) -> None:
     """Write config, seed and versions, and for each scheduler its summary and values per episode.
+
+    Args:
+        path: the file.
+        evaluations: by scheduler.
+        summary: of them, from `summarise`.
+        optimum: what is known of the optimum, for an entry of that name.
 
     Raises:
         WriteError: the system refuses to store the file.
@@ -287,4 +369,6 @@ def write_results(
             for name, evaluation in evaluations.items()
         },
     }
+    if optimum is not None:
+        result["optimum"] = optimum
     write_json(path, result)

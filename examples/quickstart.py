@@ -2,7 +2,8 @@
 
 1. Records the decisions of a classical scheduler in the network: a dataset.
 2. Trains the paper's C-MARL-CQL (SAC) from these transitions alone, without acting in the network.
-3. Evaluates it and all baselines on the same episodes, which training did not see.
+3. Evaluates it and all baselines on the same episodes, which training did not see, and states
+   their shares of the optimum if the extra ``optimum`` is installed.
 
 ``python examples/quickstart.py`` takes a few minutes on two cores without a GPU; ``--help`` shows
 the options.
@@ -28,6 +29,7 @@ from marl.training.curves import write_curves
 from marl.training.rollout import curve_point
 from rrm_env import RRMConfig
 from rrm_env.exit_status import status_of
+from rrm_env.optional import lacking
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ def main(options: Options) -> None:
         schedulers=",".join(COMPARED),
         json=comparison,
         plot=options.out / "rates.png",
+        optimum=lacking("scipy.optimize", extra="optimum") is None,
     ).run()
     recorded = curve_point(
         parse_scheduler(options.scheduler, REGISTRY), RRMConfig(), training.evaluation_episodes

@@ -36,6 +36,8 @@ _RAMP_OCTAVES = 3
 _MARGIN, _SIDE = 28, 640
 _PANEL_LEFT, _PANEL_WIDTH = 712, 380
 _CHART_TOP, _CHART_PITCH, _CHART_HEIGHT = 92, 90, 42
+_VALUE_WIDTH = 86
+"""Width of a KPI's value with the space on its left, pixels."""
 _LEGEND_TOP, _LEGEND_PITCH = 376, 32
 
 
@@ -65,10 +67,11 @@ def user_colours(rates: NDArray[np.float64], tail_rate: float) -> NDArray[np.int
 class Canvas:
     """A frame and how everything in it looks; what never changes is drawn once."""
 
-    def __init__(self, config: RRMConfig, title: str) -> None:
+    def __init__(self, config: RRMConfig, title: str, optimum: float | None = None) -> None:
         self._pygame, self._gfx = import_pygame(), _gfxdraw()
         self._pygame.font.init()
         self.config = config
+        self.optimum = optimum
         self.pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
         # The surface shares the array's memory, so a frame needs no conversion.
         self.surface = self._pygame.image.frombuffer(self.pixels, (WIDTH, HEIGHT), "RGB")
@@ -135,12 +138,28 @@ class Canvas:
             top = _CHART_TOP + k * _CHART_PITCH
             value = self._text(f"{history[t, k]:.{metrics.KPIS[name].digits}f}", 34, _INK)
             self.surface.blit(value, value.get_rect(topright=(_PANEL_LEFT + _PANEL_WIDTH, top - 8)))
-            self._course(history[: t + 1, k], top + 26)
+            best = self.optimum if name == "score" else None
+            if best is not None:
+                self._beside_score(best, history[t, k], top, ended=t == c.episode_length)
+            self._course(history[: t + 1, k], top + 26, best or 0.0)
 
-    def _course(self, values: NDArray[np.float64], top: float) -> None:
+    def _beside_score(self, best: float, score: float, top: float, *, ended: bool) -> None:
+        """Write the optimum left of the score, and at the end the share that was reached."""
+        text = f"optimum {best:.{metrics.KPIS['score'].digits}f}"
+        if ended and best > 0:
+            text = f"{100 * score / best:.0f} % of {text}"
+        drawn = self._text(text, 21, _FAINT)
+        right = _PANEL_LEFT + _PANEL_WIDTH - _VALUE_WIDTH
+        self.surface.blit(drawn, drawn.get_rect(topright=(right, top)))
+
+    def _course(self, values: NDArray[np.float64], top: float, level: float = 0.0) -> None:
+        """Draw the values so far, and a line at a level above 0 that they are compared with."""
         if len(values) < 3:
             return
-        highest = float(values.max()) or 1.0
+        highest = max(float(values.max()), level) or 1.0
+        if level > 0:
+            y = top + _CHART_HEIGHT * (1 - level / highest)
+            self._line((_PANEL_LEFT, y), (_PANEL_LEFT + _PANEL_WIDTH, y), _TAIL, 1)
         across = _PANEL_LEFT + _PANEL_WIDTH * np.arange(1, len(values)) / self.config.episode_length
         down = top + _CHART_HEIGHT * (1 - values[1:] / highest)
         self._pygame.draw.aalines(

@@ -99,6 +99,11 @@ class Evaluation:
         return self.kpi("score")
 
     @property
+    def minimum_score(self) -> NDArray[np.float64]:
+        """(episodes,) score with the lowest rate of all users as the tail."""
+        return self.kpi("minimum_score")
+
+    @property
     def fairness(self) -> NDArray[np.float64]:
         """(episodes,) Jain's fairness index."""
         return self.kpi("fairness")

@@ -60,6 +60,14 @@ def score(ue_rates: Floats, sum_weight: float, tail_weight: float) -> Floats:
     return sum_weight * sum_rate(ue_rates) + tail_weight * tail_rate(ue_rates)
 
 
+def minimum_score(ue_rates: Floats, sum_weight: float, tail_weight: float) -> Floats:
+    """Eq. 11 with the lowest rate of all users as the tail, (episodes,).
+
+    Unlike Eq. 10's tail it counts everybody, so leaving users out never pays.
+    """
+    return sum_weight * sum_rate(ue_rates) + tail_weight * worst_rate(ue_rates)
+
+
 def fairness(ue_rates: Floats) -> Floats:
     """Jain's fairness index (sum x)^2 / (J sum x^2), from 1 / J to 1, (episodes,).
 
@@ -101,6 +109,13 @@ KPIS = {
     "tail_rate": KPI("5-percentile rate", RATE_UNIT, 3, lambda rates, _: tail_rate(rates)),
     "worst_rate": KPI("worst user's rate", RATE_UNIT, 3, lambda rates, _: worst_rate(rates)),
     "score": KPI("score", "", 3, lambda rates, c: score(rates, c.sum_weight, c.score_tail_weight)),
+    "minimum_score": KPI(
+        "worst-user score",
+        "",
+        3,
+        lambda rates, c: minimum_score(rates, c.sum_weight, c.score_tail_weight),
+        learners=False,
+    ),
     "fairness": KPI("Jain's index", "", 2, lambda rates, _: fairness(rates), learners=False),
 }
 """All KPIs, by the names of `Evaluation`'s attributes.
@@ -142,15 +157,19 @@ def difference_interval(
     both together, and training seeds for each on its own: a stratified bootstrap whose strata are
     the two learners.
     """
-    first, second = np.atleast_2d(first), np.atleast_2d(second)
-    generator = np.random.default_rng(seed)
-    episodes = _multiplicities(generator, first.shape[1], resamples)
-    means = [
-        ((_multiplicities(generator, len(values), resamples) @ values) * episodes).sum(axis=1)
-        / values.size
-        for values in (first, second)
-    ]
-    return _percentiles(means[0] - means[1])
+    firsts, seconds = _paired_means(first, second, resamples, seed)
+    return _percentiles(firsts - seconds)
+
+
+def ratio_interval(
+    first: Floats, second: Floats, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile-bootstrap 95 % interval of mean(first) / mean(second), paired by episode.
+
+    Resampled as in `difference_interval`; ``second`` must be positive.
+    """
+    firsts, seconds = _paired_means(first, second, resamples, seed)
+    return _percentiles(firsts / seconds)
 
 
 def interquartile_mean(values: Floats) -> float:
@@ -245,6 +264,18 @@ def rank_correlation(first: Floats, second: Floats) -> float:
 def _multiplicities(generator: np.random.Generator, n: int, resamples: int) -> NDArray[np.int64]:
     """(resamples, n) how often each of n items is drawn when n are drawn with replacement."""
     return generator.multinomial(n, np.full(n, 1 / n), resamples)
+
+
+def _paired_means(first: Floats, second: Floats, resamples: int, seed: int) -> list[Floats]:
+    """(resamples,) means of each over the same episodes, and over training seeds of its own."""
+    first, second = np.atleast_2d(first), np.atleast_2d(second)
+    generator = np.random.default_rng(seed)
+    episodes = _multiplicities(generator, first.shape[1], resamples)
+    return [
+        ((_multiplicities(generator, len(values), resamples) @ values) * episodes).sum(axis=1)
+        / values.size
+        for values in (first, second)
+    ]
 
 
 def _middle_half(ordered: Floats) -> Floats:

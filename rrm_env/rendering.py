@@ -45,6 +45,7 @@ class Renderer:
             warns.
         slot: which of the network's episodes is drawn.
         title: text above the KPIs.
+        optimum: the best score that can be reached in the episode, drawn beside the score so far.
 
     Raises:
         ValueError: another render mode.
@@ -54,7 +55,12 @@ class Renderer:
     """
 
     def __init__(
-        self, config: RRMConfig, render_mode: str | None, slot: int = 0, title: str = "rrm-v0"
+        self,
+        config: RRMConfig,
+        render_mode: str | None,
+        slot: int = 0,
+        title: str = "rrm-v0",
+        optimum: float | None = None,
     ) -> None:
         if render_mode is not None:
             if render_mode not in RENDER_MODES:
@@ -68,6 +74,7 @@ class Renderer:
         self.render_mode = render_mode
         self.slot = slot
         self.title = title
+        self.optimum = optimum
         self._canvas: Canvas | None = None
         self._window = Window((WIDTH, HEIGHT), title, FRAMES_PER_SECOND)
         self._before: _Before | None = None
@@ -149,7 +156,7 @@ class Renderer:
 
     def _drawn(self) -> Canvas:
         if self._canvas is None:
-            self._canvas = Canvas(self.config, self.title)
+            self._canvas = Canvas(self.config, self.title, self.optimum)
         canvas, scene = self._canvas, self._scene
         t, rates = int(scene["t"]), scene["rates"]
         canvas.begin()

@@ -23,7 +23,12 @@ VIDEO_FORMATS = (".gif", ".mp4")
 
 
 def watch(
-    scheduler: Scheduler, config: RRMConfig | None = None, seed: int = 0, title: str = "rrm-v0"
+    scheduler: Scheduler,
+    config: RRMConfig | None = None,
+    seed: int = 0,
+    title: str = "rrm-v0",
+    *,
+    optimum: float | None = None,
 ) -> None:
     """Show one episode in a window, until it ends or the window is closed.
 
@@ -32,13 +37,15 @@ def watch(
         config: the network; the preset ``paper`` where None.
         seed: the episode shown is the first of `evaluate` with this seed.
         title: text above the KPIs.
+        optimum: the best score that can be reached in this episode, as `baselines.optimum.optimum`
+            finds it; drawn beside the score so far.
 
     Raises:
         TypeError, ValueError: an argument of another type or out of range.
         DependencyNotInstalled: pygame is missing, or two distributions of it are installed.
         NoDisplayError: there is no screen.
     """
-    for _ in _pictures(scheduler, config, seed, title, "human"):
+    for _ in _pictures(scheduler, config, seed, title, "human", optimum):
         pass
 
 
@@ -48,6 +55,8 @@ def record(
     config: RRMConfig | None = None,
     seed: int = 0,
     title: str = "rrm-v0",
+    *,
+    optimum: float | None = None,
 ) -> None:
     """Write the episode that `watch` shows as a GIF or MP4, whole or not at all.
 
@@ -57,6 +66,7 @@ def record(
         config: as for `watch`.
         seed: as for `watch`.
         title: as for `watch`.
+        optimum: as for `watch`.
 
     Raises:
         TypeError, ValueError: as for `watch`; a path that cannot be written or ends otherwise.
@@ -64,7 +74,7 @@ def record(
         DependencyNotInstalled: pygame, or imageio and its ffmpeg, are missing.
     """
     target = check_video(path)
-    frames = _pictures(scheduler, config, seed, title, "rgb_array")
+    frames = _pictures(scheduler, config, seed, title, "rgb_array", optimum)
     if target.suffix.lower() == ".gif":
         # The encoder would retry and print errors of its own on a full disk.
         content = io.BytesIO()
@@ -93,11 +103,16 @@ def check_video(path: str | Path, name: str = "path") -> Path:
 
 
 def _pictures(
-    scheduler: Scheduler, config: RRMConfig | None, seed: int, title: str, render_mode: str
+    scheduler: Scheduler,
+    config: RRMConfig | None,
+    seed: int,
+    title: str,
+    render_mode: str,
+    optimum: float | None,
 ) -> Iterator[NDArray[np.uint8] | None]:
     require_scheduler(scheduler)
     network = Network(config)
-    renderer = Renderer(network.config, render_mode, title=title)
+    renderer = Renderer(network.config, render_mode, title=title, optimum=optimum)
     network.reset(first_episode(seed))
     scheduler.reset(network)
     try:

@@ -2,7 +2,7 @@
 
 import importlib.util
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,14 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_optima(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A folder for optima that starts empty, also in the programs that tests start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RRM_ENV_CACHE_DIR", str(tmp_path_factory.mktemp("optima")))
+        yield
 
 
 @pytest.fixture

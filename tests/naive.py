@@ -341,6 +341,11 @@ def score(ue_rates: Sequence[float], mu1: float, mu2: float) -> float:
     return mu1 * sum_rate(ue_rates) + mu2 * tail_rate(ue_rates)
 
 
+def minimum_score(ue_rates: Sequence[float], mu1: float, mu2: float) -> float:
+    """Eq. 11 with the worst user's rate as the tail."""
+    return mu1 * sum_rate(ue_rates) + mu2 * worst_rate(ue_rates)
+
+
 def jain(ue_rates: Sequence[float]) -> float:
     """Jain's fairness index, 1 where no user got anything."""
     squares = sum(r**2 for r in ue_rates)

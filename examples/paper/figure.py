@@ -19,8 +19,11 @@ from study import SCHEDULERS, Scale, Study
 from study_options import StudyOptions, origin
 
 from baselines.comparison import show, summarise
+from baselines.optimum import Optimum
 from baselines.plots import require_drawing
+from baselines.scale import ScoreScale, best_possible
 from marl.training.curves import learning_curve
+from marl.training.rollout import CURVE_SEED
 from rrm_env import RRMConfig, metrics
 from rrm_env.exit_status import GOES_ON, status_of
 from rrm_env.files import check_apart, check_results, check_writable, write_json
@@ -99,9 +102,19 @@ def _main(figure: Figure, options: Options) -> None:
         **{name: study.final_level(name) for name in runs if name not in curves},
         **{name: study.level(name) for name in schedulers},
     }
+    best, of_curves = (
+        _optimum(study, seed, episodes)
+        for seed, episodes in (
+            (0, options.scale.episodes),
+            (CURVE_SEED, options.scale.curve_episodes),
+        )
+    )
+    scale = None if best is None else ScoreScale.of(best, evaluations)
+    if of_curves is not None:
+        levels["optimum"] = {"score": float(of_curves.score.value.mean())}
     rows = {name: committed["rows"][name] for name in kept}
     labels |= {name: row["label"] for name, row in rows.items()}
-    report = Report(evaluations, labels, curves, levels, rows)
+    report = Report(evaluations, labels, curves, levels, rows, scale)
     if options.only:
         _show_rows(figure, report)
         for name in runs:
@@ -128,10 +141,18 @@ def _main(figure: Figure, options: Options) -> None:
 
 
 def _show_rows(figure: Figure, report: Report) -> None:
-    show(
-        summarise({report.label(name): value for name, value in report.evaluations.items()}),
-        figure.title,
-    )
+    evaluations = {report.label(name): value for name, value in report.evaluations.items()}
+    notes = () if report.scale is None else report.scale.notes
+    show(summarise(evaluations, report.scale), figure.title, notes)
+
+
+def _optimum(study: Study, seed: int, episodes: int) -> Optimum | None:
+    """The optimum of evaluation episodes; None, with a line that says why, where it is unknown."""
+    try:
+        return best_possible(study.network, seed, episodes)
+    except ValueError as error:
+        print(f"left out: {error}", flush=True)
+        return None
 
 
 def _committed(figure: Figure) -> dict[str, Any]:
@@ -197,7 +218,7 @@ def _result(
     """The content of the results file, without kept rows."""
     made = [name for name in figure.runs if name not in report.kept]
     rows: dict[str, Any] = {}
-    for name, summary in summarise(report.evaluations).items():
+    for name, summary in summarise(report.evaluations, report.scale).items():
         evaluation = report.evaluations[name]
         row = {"label": report.label(name), **summary}
         for kpi in metrics.LEARNERS_KPIS:

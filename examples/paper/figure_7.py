@@ -11,7 +11,7 @@ from typing import Any
 
 from claims import Above, Alike, Claim, ordered
 from figure import Figure, main
-from pictures import Report, compare_bars, compare_sizes
+from pictures import STYLES, Report, compare_bars, compare_sizes
 
 PAPER, BESIDE = "ctde-cql-sac", "c-cql-sac"
 """The scheme of the paper's figure and claims, and the one shown beside it."""
@@ -71,6 +71,10 @@ def draw(canvas: Any, report: Report) -> None:
         compare_sizes(quantity, "score", by_size(scheme), report)
     tdm = report.row("tdm", "score")["mean"]
     quantity.axhline(tdm, color="#666666", linestyle=":", label="tdm")
+    if report.scale is not None:
+        best, (colour, line) = report.scale.optimum.score.value.mean(), STYLES["optimum"]
+        quantity.axhline(best, color=colour, linestyle=line, label=report.scale.name)
+        quality.axvline(best, color=colour, linestyle=line)
     quantity.legend(frameon=False)
     quantity.set_title("b: how many transitions of online SAC", fontsize="medium")
 

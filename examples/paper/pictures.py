@@ -12,6 +12,7 @@ from study import OFFLINE, ONLINE, SCHEDULERS
 
 from baselines.comparison import mean_with_interval
 from baselines.plots import COLOURS, draw_bars, write_figure
+from baselines.scale import ScoreScale
 from marl.training.curves import Curve, draw_curves
 from rrm_env import Evaluation, metrics
 
@@ -23,6 +24,7 @@ STYLES = {
     },
     **{name: (COLOURS[k], ("--", ":")[k % 2]) for k, name in enumerate(SCHEDULERS)},
     "proportional_fair": (COLOURS[0], "-."),
+    "optimum": (COLOURS[0], ":"),
 }
 """Colour and line style of every scheme and scheduler, the same in all figures."""
 
@@ -44,6 +46,8 @@ class Report:
     """Mean KPIs of all other rows on the held-out episodes of those curves."""
     kept: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Rows that were taken from the committed results."""
+    scale: ScoreScale | None = None
+    """The optimum and the random walk of the rows' episodes, where they are known."""
 
     def row(self, name: str, kpi: str) -> Mapping[str, float]:
         """Mean and interval of a row's KPI, in the form of `mean_with_interval`."""

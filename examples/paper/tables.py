@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import tyro
-from markdown_tables import KPI_HEADINGS, experience_of, figure_tables, interval, kpi_cells, made_by
+from markdown_tables import (
+    OPTIMUM,
+    about_optimum,
+    experience_of,
+    figure_tables,
+    interval,
+    kpi_cells,
+    kpi_headings,
+    made_by,
+    optimum_for,
+    optimum_rows,
+)
 from network_tables import schedulers_tables, searches_table
 
+from rrm_env import RRMConfig
 from rrm_env.exit_status import status_of
 from rrm_env.files import write_whole
 
@@ -24,8 +36,9 @@ def figures(results: Path) -> str:
     Args:
         results: folder of the results files, here and below.
     """
+    optimum = _read(results, OPTIMUM)
     return "\n".join(
-        figure_tables(json.loads(path.read_text(encoding="utf-8")))
+        figure_tables(json.loads(path.read_text(encoding="utf-8")), optimum)
         for path in sorted(results.glob("figure_?.json"))
     )
 
@@ -106,6 +119,8 @@ def past_the_paper(results: Path) -> str:
     """
     result, limit = _read(results, "past_the_paper"), _read(results, "information_limit")
     agreement, effort = result["return_and_score"], limit["effort"]
+    # What the rows' networks change leaves channels and score as they are.
+    best = optimum_for(_read(results, OPTIMUM), RRMConfig(), result["scale"]["episodes"])
     correlations = ", ".join(
         f"{value:.2f} for the reward `{reward}`"
         for reward, value in agreement["rank_correlation"].items()
@@ -114,7 +129,8 @@ def past_the_paper(results: Path) -> str:
         made_by(
             result, "past_the_paper", sum(row["training_hours"] for row in result["rows"].values())
         ),
-        _rows_by_bits(result["rows"], result["references"]),
+        _rows_by_bits(result["rows"], result["references"], best),
+        *([] if best is None else [about_optimum(best)]),
         experience_of({name: row["learner"] for name, row in result["rows"].items()}),
         "Score of policies that run with other numbers of access points, 5 users each, "
         "equally dense:",
@@ -125,33 +141,35 @@ def past_the_paper(results: Path) -> str:
         f"{effort['generations']} generations of {effort['population']} policies:",
         "\n".join(
             [
-                f"| policies found | {KPI_HEADINGS} |",
-                _rule(1),
-                *(f"| {name} | {kpi_cells(row)} |" for name, row in limit["rows"].items()),
+                f"| policies found | {kpi_headings(best)} |",
+                _rule(1, best),
+                *(f"| {name} | {kpi_cells(row, best)} |" for name, row in limit["rows"].items()),
             ]
         ),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _rule(others: int) -> str:
+def _rule(others: int, best: Mapping[str, Any] | None) -> str:
     """The line below the heading of a table of all KPIs and ``others`` further columns."""
-    return "|---" * (KPI_HEADINGS.count("|") + 1 + others) + "|"
+    return "|---" * (kpi_headings(best).count("|") + 1 + others) + "|"
 
 
-def _rows_by_bits(rows: dict[str, Any], references: dict[str, Any]) -> str:
+def _rows_by_bits(
+    rows: dict[str, Any], references: dict[str, Any], best: Mapping[str, Any] | None
+) -> str:
+    headings = kpi_headings(best)
     lines = [
-        f"| | {KPI_HEADINGS} | bits per decision | multiply-adds | an access point knows |",
-        _rule(4),
+        f"| | {headings} | bits per decision | multiply-adds | an access point knows |",
+        _rule(4, best),
     ]
     for name, row in sorted(rows.items(), key=lambda item: int(item[1]["bits"])):
         lines.append(
-            f"| {name} | {kpi_cells(row)} | {row['bits']} | {row['multiply_adds']:,} "
+            f"| {name} | {kpi_cells(row, best)} | {row['bits']} | {row['multiply_adds']:,} "
             f"| {row['information']} |"
         )
-    return "\n".join(
-        lines + [f"| `{name}` | {kpi_cells(row)} | | | |" for name, row in references.items()]
-    )
+    lines += [f"| `{name}` | {kpi_cells(row, best)} | | | |" for name, row in references.items()]
+    return "\n".join(lines + optimum_rows(best, 3))
 
 
 def _other_sizes(sizes: dict[str, Any]) -> str:

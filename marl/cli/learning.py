@@ -11,6 +11,7 @@ import tyro
 
 from baselines.comparison import publish, warm_up
 from baselines.plots import check_picture
+from baselines.scale import ScoreScale, best_possible, quick_optimum
 from marl.cli.progress import progress, training_progress
 from marl.cli.shared import trained_in
 from marl.config import LearnerConfig, TrainingConfig
@@ -105,14 +106,16 @@ class Evaluate(EvaluationOptions):
         tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(help_behavior_hint="(at least one)")
     ]
     """Folders of training runs."""
+    optimum: bool = False
+    """Compute the optimum of the same episodes too, and state every score's share of it."""
     json: Annotated[Path | None, default_is("write none")] = None
     """Write config, versions, KPIs with intervals and per-episode values to this file."""
     plot: Annotated[Path | None, default_is("draw none")] = None
     """Draw the distribution of per-user rates into this file."""
 
     def _of_network(self) -> dict[str, Any]:
-        """The options that apply only to a network, by name; the plot is one."""
-        return {**super()._of_network(), "plot": self.plot}
+        """The options that apply only to a network, by name; optimum and plot are such."""
+        return {**super()._of_network(), "optimum": self.optimum, "plot": self.plot}
 
     def run(self) -> None:
         """Evaluate, and print and write the comparison."""
@@ -126,7 +129,7 @@ class Evaluate(EvaluationOptions):
         if other := self.other_environment():
             self._compare_returns(other, json_path)
             return
-        evaluations = self._evaluations()
+        evaluations, scale = self._evaluations()
         config = next(iter(evaluations.values())).config
         network = f"{config.n_aps} APs, {config.n_ues} UEs"
         title = f"{network}, {self.episodes} episodes, seed {self.seed}"
@@ -134,16 +137,24 @@ class Evaluate(EvaluationOptions):
             f"{name}: {experience(describe(run), updates_done(run))}"
             for name, run in self._names().items()
         ]
-        publish(evaluations, title, json_path, plot_path, notes)
+        publish(evaluations, title, json_path, plot_path, notes, scale)
 
-    def _evaluations(self) -> dict[str, Evaluation]:
-        """The evaluations of runs, over all their seeds, and of schedulers, by name."""
+    def _evaluations(self) -> tuple[dict[str, Evaluation], ScoreScale | None]:
+        """The evaluations of runs, over all their seeds, and of schedulers, by name.
+
+        With them the scale on which their scores are stated, if ``optimum`` asks for it.
+        """
         policies = {
             name: load_policies(run, act_on=self.act_on, sample=self.sample)
             for name, run in self._names().items()
         }
         schedulers = self.named_schedulers()
         config = self.config(None if self.network else trained_in(self.runs[0]))
+        best = None
+        if self.optimum:
+            best_possible(config, self.seed, 1)  # refuses before anything is simulated
+            with progress("optimum", self.episodes) as advance:
+                best = best_possible(config, self.seed, self.episodes, advance)
         evaluations = {}
         evaluated = sum(map(len, policies.values())) + len(schedulers)
         total = evaluated * self.episodes * config.episode_length
@@ -160,7 +171,7 @@ class Evaluate(EvaluationOptions):
                 evaluations[name] = evaluate(
                     scheduler, config, self.episodes, self.seed, progress=advance
                 )
-        return evaluations
+        return evaluations, None if best is None else ScoreScale.of(best, evaluations)
 
     def _names(self) -> dict[str, Path]:
         """The runs by scheme, or by scheme and folder where several runs have that scheme."""
@@ -228,9 +239,10 @@ class Watch(NetworkOptions):
         config = self.config(None if self.network else trained_in(self.path))
         policy = Policy.load(self.path, self.policy_seed, act_on=self.act_on, sample=self.sample)
         title = str(describe(self.path)["scheme"])
-        if self.video:
-            target = check_video(self.video, "--video")
-            record(target, policy, config, self.seed, title)
+        target = check_video(self.video, "--video") if self.video else None
+        best = quick_optimum(config, self.seed)
+        if target is not None:
+            record(target, policy, config, self.seed, title, optimum=best)
             print(f"wrote {target}")
         else:
-            watch(policy, config, self.seed, title)
+            watch(policy, config, self.seed, title, optimum=best)

@@ -69,6 +69,15 @@ def test_interval_of_a_difference_is_paired_by_episode() -> None:
     assert width(metrics.difference_interval(first, shuffled)) > 30 * (high - low)
 
 
+def test_interval_of_a_ratio_resamples_episodes_together_and_seeds_apart() -> None:
+    first, second = learner(5, 12, 0), learner(3, 12, 1)
+    interval = metrics.ratio_interval(first, second)
+    expected = resampled(lambda left, right: float(left.mean() / right.mean()), first, second)
+    assert interval == pytest.approx(expected, abs=0.04 * width(expected))
+    assert interval == metrics.ratio_interval(first, second)
+    assert metrics.ratio_interval(0.4 * second[0], second[0]) == pytest.approx((0.4, 0.4))
+
+
 def test_interval_of_a_difference_covers_the_truth_about_19_times_in_20() -> None:
     generator, covered, shape = np.random.default_rng(3), 0, (20, 30)
     for _ in range(300):

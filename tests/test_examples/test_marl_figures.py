@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import figure
+import figure_7
 import numpy as np
 import pytest
 import study
@@ -23,8 +25,10 @@ from pictures import STYLES, Report, compare_bars, compare_sizes, curves_and_lev
 from study import QUICK, Study
 
 from baselines import Greedy
+from baselines.optimum import optimum
+from baselines.scale import ScoreScale
 from marl import load_policies
-from marl.training.rollout import curve_point
+from marl.training.rollout import CURVE_SEED, curve_point
 from rrm_env import Evaluation, evaluate, metrics
 from rrm_env.provenance import machine, revision, versions
 
@@ -208,7 +212,7 @@ def test_figure_made_again_trains_nothing_and_says_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(study, "train", None)
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("COLUMNS", "250")
     call(FIGURE, "--quick", "--json", "again.json", "--plot", "again.PDF")
     printed = capsys.readouterr().out
     assert "to train" not in printed
@@ -364,6 +368,57 @@ def test_bars_are_drawn_with_means_intervals_and_names() -> None:
     assert errors == [pytest.approx(metrics.mean_interval(value)) for value in values]
     assert axes.yaxis_inverted()
     assert axes.get_xlabel() == metrics.KPIS["sum_rate"].axis
+
+
+def test_results_and_pictures_have_the_optimum_of_their_episodes(
+    folder: Path, result: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    best = optimum(TINY, 0, SCALE.episodes).score.value
+    for row in result["rows"].values():
+        share = row["share_of_optimum"]
+        assert share["mean"] == pytest.approx(row["score"]["mean"] / best.mean())
+        assert share["low"] <= share["mean"] <= share["high"]
+    reports: list[Report] = []
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(figure, "write_picture", lambda *given: reports.append(given[-1]))
+    call(FIGURE, "--quick", "--json", "third.json", "--plot", "third.png")
+    canvas: Any = Canvas()
+    curves_and_levels(canvas, reports[0])
+    lines = {
+        axes.get_ylabel(): line.get_ydata()[0]
+        for axes in canvas.axes
+        for line in axes.lines
+        if line.get_label() == "optimum"
+    }
+    held_out = optimum(TINY, CURVE_SEED, SCALE.curve_episodes).score.value.mean()
+    assert lines == {"score": pytest.approx(held_out)}
+    assert reports[0].scale is not None
+    assert reports[0].scale.optimum.score.value.tolist() == best.tolist()
+
+
+def test_figures_are_made_without_an_optimum_where_it_is_unknown(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("RRM_ENV_CACHE_DIR", str(folder / "empty"))
+    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    call(FIGURE, "--quick", "--json", "fourth.json", "--plot", "fourth.png")
+    assert "left out: the optimum needs scipy" in capsys.readouterr().out
+    rows = json.loads(Path("fourth.json").read_text())["rows"]
+    assert not any("share_of_optimum" in row for row in rows.values())
+
+
+def test_figure_7_draws_the_optimum_across_both_panels() -> None:
+    names = [run for run in figure_7.FIGURE.runs if "." in run]
+    report = report_of({name: np.full((2, 4), 4.0) for name in names} | {"tdm": np.ones(4)})
+    scale = ScoreScale.of(optimum(TINY, 0, 4), {})
+    canvas: Any = Canvas()
+    figure_7.draw(canvas, replace(report, scale=scale))
+    quality, quantity = canvas.axes
+    best = scale.optimum.score.value.mean()
+    assert best in [line.get_xdata()[0] for line in quality.lines]
+    (drawn,) = (line for line in quantity.lines if line.get_label() == "optimum")
+    assert drawn.get_ydata()[0] == best
 
 
 def test_rows_that_no_claim_is_about_can_be_kept_from_the_committed_results(

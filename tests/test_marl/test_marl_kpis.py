@@ -76,6 +76,38 @@ def test_results_from_before_a_kpi_leave_its_cell_empty() -> None:
     assert [bool(cell) for cell in cells] == [name != "worst_rate" for name in KPIS]
 
 
+def test_tables_state_shares_of_the_optimum_of_their_episodes() -> None:
+    results = ROOT / "docs" / "results"
+    result, optimum = (
+        json.loads((results / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("figure_4", "optimum_paper")
+    )
+    assert "share of optimum" not in figure_tables(result)
+    text = figure_tables(result, optimum)
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in text.splitlines()
+        if line.startswith("| ")
+    ]
+    assert rows[0][1:3] == ["score", "share of optimum"]
+    values = optimum["optimum"]["per_episode"]["score"]["value"]
+    assert len(values) == result["scale"]["episodes"]
+    best = sum(values) / len(values)
+    for row in rows[1 : 1 + len(result["rows"])]:
+        assert len(row) == len(rows[0])
+        assert row[2] == f"{100 * float(row[1].split()[0]) / best:.0f} %"
+    after = rows[1 + len(result["rows"]) :]
+    assert [row[0] for row in after[:2]] == ["*optimum*", "*optimum, everybody counted*"]
+    assert [len(row) for row in after[:2]] == [len(rows[0])] * 2
+    assert after[0][1].startswith(f"{best:.3f} (")
+    for other in (
+        {**optimum, "seed": 1},
+        {**optimum, "episodes": 255},
+        {**optimum, "config": {**optimum["config"], "n_ues": 21}},
+    ):
+        assert "share of optimum" not in figure_tables(result, other)
+
+
 def test_claims_and_datasets_keep_the_kpis_of_the_paper() -> None:
     (worst,) = (
         claim

@@ -245,6 +245,10 @@ def test_metrics_equal_the_naive_kpis(ue_rates: NDArray[np.float64]) -> None:
     assert metrics.tail_rate(ue_rates).tolist() == [naive.tail_rate(row) for row in rows]
     assert metrics.worst_rate(ue_rates).tolist() == [naive.worst_rate(row) for row in rows]
     close(metrics.score(ue_rates, 0.05, 3), [naive.score(row, 0.05, 3) for row in rows])
+    close(
+        metrics.minimum_score(ue_rates, 0.05, 3),
+        [naive.minimum_score(row, 0.05, 3) for row in rows],
+    )
     close(metrics.fairness(ue_rates), [naive.jain(row) for row in rows])
     close(
         metrics.pooled_tail_rate(ue_rates),

@@ -202,6 +202,45 @@ def test_kpis_on_the_picture_are_those_of_the_episode_so_far(
     assert set(expected) <= set(written)
 
 
+@pytest.mark.parametrize("steps", [29, 30])
+def test_picture_of_an_episode_whose_optimum_is_given_states_it_and_at_the_end_the_share(
+    steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    original = Canvas._text
+
+    def noted(self: Any, text: str, size: int, colour: Any) -> Any:
+        written.append(text)
+        return original(self, text, size, colour)
+
+    monkeypatch.setattr(Canvas, "_text", noted)
+    config = RRMConfig(episode_length=30)
+    network, scheduler = Network(config), ITLinQ()
+    network.reset(0)
+    plain, measured = (Renderer(config, "rgb_array", optimum=best) for best in (None, 3.0123))
+    for renderer in (plain, measured):
+        renderer.observe(network)
+    for _ in range(steps):
+        network.step(scheduler.schedule(network))
+        for renderer in (plain, measured):
+            renderer.observe(network)
+    without = plain.render()
+    assert not any("optimum" in text for text in written)
+    with_it = measured.render()
+    rates = network.ue_rate_sum[0] / steps
+    score = metrics.score(rates, config.sum_weight, config.score_tail_weight)
+    share = f"{100 * score / 3.0123:.0f} % of optimum 3.012"
+    assert [text for text in written if "optimum" in text] == [
+        share if steps == 30 else "optimum 3.012"
+    ]
+    assert without is not None
+    assert with_it is not None
+    changed = np.argwhere((without != with_it).any(axis=2))
+    assert changed[:, 0].min() >= 270  # the chart of the score, and nothing else
+    assert changed[:, 0].max() < 345
+    assert changed[:, 1].min() >= 700
+
+
 def test_picture_depends_on_the_decision_not_only_on_the_state() -> None:
     serving, silent = (
         drawn(SPARSE, served)[1] for served in (first_of_ap_0, lambda _: np.full((1, 2), SILENT))
@@ -337,11 +376,11 @@ def frames_of(path: Path) -> NDArray[np.uint8]:
 @pytest.mark.parametrize("ending", [".gif", ".mp4"])
 def test_video_has_a_frame_per_step_and_ends_with_the_episode(ending: str, tmp_path: Path) -> None:
     config, path = RRMConfig(episode_length=5), tmp_path / f"episode{ending}"
-    record(path, ITLinQ(), config, seed=2, title="itlinq")
+    record(path, ITLinQ(), config, seed=2, title="itlinq", optimum=1.5)
     frames = frames_of(path)
     assert frames.shape == (6, HEIGHT, WIDTH, 3)
     renderer, network, scheduler = (
-        Renderer(config, "rgb_array", title="itlinq"),
+        Renderer(config, "rgb_array", title="itlinq", optimum=1.5),
         Network(config),
         ITLinQ(),
     )

@@ -5,14 +5,17 @@ The functions behind them are tested in test_rendering.py.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
 
 import baselines.__main__ as command
-from baselines import ITLinQ
+from baselines import TDM, ITLinQ
+from baselines.optimum import optimum
 from rrm_env import RRMConfig, __version__
 from rrm_env.watching import record
 
@@ -20,7 +23,7 @@ pygame = pytest.importorskip("pygame")
 SHORT = ["--set", "episode_length=4"]
 
 
-def test_video_of_a_scheduler_is_that_of_the_library(
+def test_video_of_a_scheduler_is_that_of_the_library_with_the_optimum_of_the_episode(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, expected = tmp_path / "episode.gif", tmp_path / "expected.gif"
@@ -41,13 +44,33 @@ def test_video_of_a_scheduler_is_that_of_the_library(
         == 0
     )
     assert capsys.readouterr().out == f"wrote {path}\n"
+    config = RRMConfig.preset("wide", episode_length=4)
     record(
         expected,
         ITLinQ(tolerance_db=0),
-        RRMConfig.preset("wide", episode_length=4),
+        config,
         3,
         "itlinq:tolerance_db=0",
+        optimum=optimum(config, 3, 1).score.value[0],
     )
+    assert path.read_bytes() == expected.read_bytes()
+
+
+@pytest.mark.parametrize("why", ["csi_delay=0", "n_aps=11", "scipy"])
+def test_video_without_an_optimum_where_it_is_unknown(
+    why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RRM_ENV_CACHE_DIR", str(tmp_path / "cache"))
+    path, expected = tmp_path / "episode.gif", tmp_path / "expected.gif"
+    changes: dict[str, Any] = {"episode_length": 4}
+    if why == "scipy":
+        monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    else:
+        name, _, value = why.partition("=")
+        changes[name] = int(value)
+    arguments = [f"{name}={value}" for name, value in changes.items()]
+    assert command.main(["--watch", "tdm", "--video", str(path), "--set", *arguments]) == 0
+    record(expected, TDM(), RRMConfig(**changes), 0, "tdm")
     assert path.read_bytes() == expected.read_bytes()
 
 

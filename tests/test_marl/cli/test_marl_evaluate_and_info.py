@@ -19,7 +19,8 @@ from toys import (
     trained,
 )
 
-from baselines import REGISTRY, TDM, ITLinQ
+from baselines import REGISTRY, TDM, ITLinQ, RandomWalk
+from baselines.optimum import optimum
 from marl import (
     Dataset,
     Policy,
@@ -80,6 +81,50 @@ def test_evaluation_compares_runs_and_schedulers(
     assert [name for name, row in result["schedulers"].items() if row["best"]] == [best]
     for name, row in result["schedulers"].items():
         assert row["score_minus_best"]["mean"] == pytest.approx(scores[name] - scores[best])
+
+
+def test_evaluation_states_shares_of_the_optimum_of_the_same_episodes(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "out.json"
+    options = ["--episodes", 6, "--seed", 4, "--schedulers", "tdm", "--optimum"]
+    assert run("evaluate", home / "sac", *options, "--json", path) == 0
+    text, result = printed(capsys), json.loads(path.read_text())
+    best = optimum(SMALL, 4, 6)
+    walk = evaluate(RandomWalk(), SMALL, 6, 4).score.mean()
+    value = best.score.value.mean()
+    learnt = np.array(
+        [evaluate(policy, SMALL, 6, 4).score for policy in load_policies(home / "sac")]
+    )
+    for name, scores in (
+        ("C-MARL-CQL (SAC)", learnt),
+        ("tdm", evaluate(TDM(), SMALL, 6, 4).score),
+    ):
+        row = result["schedulers"][name]
+        low, high = metrics.ratio_interval(scores, best.score.value)
+        share = {"mean": scores.mean() / value, "low": low, "high": high}
+        assert row["share_of_optimum"] == pytest.approx(share)
+        assert row["normalised_score"] == pytest.approx(
+            100 * (scores.mean() - walk) / (value - walk)
+        )
+        assert f"{100 * scores.mean() / value:.1f}" in text
+    assert result["optimum"]["per_episode"]["score"]["value"] == best.score.value.tolist()
+    assert "Optimum: no scheduler" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--set", "csi_delay=0"], "csi_delay = 0 lets schedulers know the present fading"),
+        (["--env", "toys"], "--optimum is of the network and does not go with --env"),
+    ],
+)
+def test_optimum_is_refused_where_there_is_none(
+    options: list[str], message: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_of = home / ("match" if "--env" in options else "sac")
+    assert run("evaluate", run_of, "--episodes", 4, "--optimum", *options) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_evaluation_takes_all_schedulers_other_networks_and_ways_to_act(

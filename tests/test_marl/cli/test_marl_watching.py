@@ -9,6 +9,7 @@ import pytest
 import torch
 from toys import SMALL, run
 
+from baselines.optimum import optimum
 from marl import Policy
 from rrm_env.watching import record
 
@@ -33,12 +34,14 @@ def test_video_of_a_run_is_that_of_its_policy(
         assert run("watch", home / "sac", *options) == 0
         assert capsys.readouterr().out == f"wrote {video}\n"
     expected = tmp_path / "expected.gif"
+    config = replace(SMALL, episode_length=9)
     record(
         expected,
         Policy.load(home / "sac", 1),
-        replace(SMALL, episode_length=9),
+        config,
         4,
         "C-MARL-CQL (SAC)",
+        optimum=optimum(config, 4, 1).score.value[0],
     )
     assert videos[1].read_bytes() == expected.read_bytes()
 
