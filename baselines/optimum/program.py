@@ -39,8 +39,10 @@ WARM_STEPS = 300
 """The same where the multipliers of a similar program are known."""
 KEPT = 40
 """Joint actions of the last steps that become columns."""
-MORE_STEPS, MORE_KEPT = 60, 10
+MORE_STEPS, MORE_KEPT = 60, 40
 """Likewise between two solutions of the program."""
+PATIENCE = 10
+"""Solutions of the program in which its value must have grown by `Program.progress`."""
 MAX_ROUNDS = 300
 """Most solutions of the program for one objective."""
 GAP, LONGEST_PATH = 0.05, 2.0
@@ -69,12 +71,20 @@ class Program:
             object as `search` if that does it fast.
         length: (n,) share of the episode of each time block.
         tolerance: relative difference of value and bound at which a schedule is good enough.
+        progress: the search also ends when the value has grown by less than this share of it in
+            `PATIENCE` solutions of the program; 0 is never.
     """
 
     def __init__(
-        self, search: Search, proof: Search, length: Floats, tolerance: float = 1e-7
+        self,
+        search: Search,
+        proof: Search,
+        length: Floats,
+        tolerance: float = 1e-7,
+        progress: float = 0.0,
     ) -> None:
-        self.search, self.proof, self.length, self.tolerance = search, proof, length, tolerance
+        self.search, self.proof, self.length = search, proof, length
+        self.tolerance, self.progress = tolerance, progress
         n, _, self.n_ues = search.shape
         self.n_groups = min(GROUPS, n)
         self._group = np.arange(n) * self.n_groups // n
@@ -126,6 +136,12 @@ class Program:
         """(J,) the users' mean rates under a schedule."""
         return schedule.share @ np.array(self._rates[: schedule.share.size])
 
+    def best_known(self, weight: Floats) -> Integers:
+        """(n, I) in each group of blocks the best of the joint actions found so far."""
+        value, group = np.array(self._rates) @ weight, np.array(self.group)
+        columns = [np.flatnonzero(group == g) for g in range(self.n_groups)]
+        return np.concatenate([self.actions[c[np.argmax(value[c])]] for c in columns])
+
     def solve(
         self, objective: Objective, start: Floats | None = None, enough: float = -math.inf
     ) -> Schedule:
@@ -146,21 +162,30 @@ class Program:
                 start = objective.counted * (objective.tail_weight / objective.counted.sum())
             least, multiplier = self.descend(objective, start, steps, KEPT, enough=enough)
         bound = least if self.proof is self.search else math.inf
+        search, values = self.search, []
         for _ in range(MAX_ROUNDS):
             schedule = self.restricted(objective)
+            values.append(schedule.value)
+            if self._stalls(values):
+                if search is self.proof:
+                    break
+                search = self.proof
+                values.clear()
             reached = schedule.value + self.tolerance * abs(schedule.value)
             if bound <= max(reached, enough):
                 break
-            choice = self.search.best(objective.sum_weight + schedule.multiplier)
+            weight = objective.sum_weight + schedule.multiplier
+            known = None if self.proof is self.search else self.best_known(weight)
+            choice = search.best(weight, known)
             new, found = self.add(choice), float(self.length @ choice.value)
-            if found < least:
+            if found < least or least <= schedule.value:  # below that it is no bound
                 least, multiplier = found, schedule.multiplier
             if self.proof is self.search:
                 bound = min(bound, least)
             if found <= reached or not new:  # the search finds nothing more
                 if self.proof is self.search:
                     break
-                choice = self.proof.best(objective.sum_weight + schedule.multiplier)
+                choice = self.proof.best(weight, known)
                 proven = float(self.length @ choice.bound)
                 if proven < bound:
                     bound, multiplier = proven, schedule.multiplier
@@ -173,6 +198,12 @@ class Program:
                     least, multiplier = better
         value = min(schedule.value, bound)  # HiGHS may exceed it by its tolerance
         return schedule._replace(value=value, bound=bound, multiplier=multiplier)
+
+    def _stalls(self, values: list[float]) -> bool:
+        """Whether the last values of a program have hardly grown."""
+        if self.progress == 0 or len(values) <= PATIENCE:
+            return False
+        return values[-1] <= values[-1 - PATIENCE] * (1 + self.progress)
 
     def _solve_without_tail(self, objective: Objective) -> Schedule:
         """The schedule of highest sum rate, which needs no linear program."""

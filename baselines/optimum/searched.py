@@ -56,7 +56,7 @@ class Factors:
 
 
 class Nearby:
-    """Local search from the sets of APs found last: one AP at a time joins or leaves.
+    """Local search from known sets of APs or those found last: single APs join or leave.
 
     Args:
         factors: of the episode.
@@ -66,16 +66,18 @@ class Nearby:
         self.shape, self._factors = factors.shape, factors
         self._transmits = np.ones(self.shape[:2], np.bool_)
 
-    def best(self, weight: Floats) -> Choice:
+    def best(self, weight: Floats, known: Integers | None = None) -> Choice:
         """In each block a joint action that no single AP can improve."""
         factors = self._factors
-        _climb(self._transmits, factors.each, factors.first, weight[factors.order])
+        if known is not None:
+            self._transmits = known != SILENT
+        _improve(self._transmits, factors.each, factors.first, weight[factors.order], False)
         unknown = np.full(self.shape[0], np.inf)
         return factors.choice(self._transmits, weight, unknown)
 
 
 class Thorough:
-    """Local search from silence, from all APs and from the sets found last, also by exchanges.
+    """Local search from silence, from all APs and from known sets, also by exchanges.
 
     Args:
         factors: of the episode.
@@ -85,17 +87,19 @@ class Thorough:
         self.shape, self._factors = factors.shape, factors
         self._transmits = np.zeros(self.shape[:2], np.bool_)
 
-    def best(self, weight: Floats) -> Choice:
+    def best(self, weight: Floats, known: Integers | None = None) -> Choice:
         """In each block the best joint action found, without proof."""
         factors, sorted_weight = self._factors, weight[self._factors.order]
+        if known is not None:
+            self._transmits = known != SILENT
         starts = self._transmits, np.zeros_like(self._transmits), np.ones_like(self._transmits)
         for transmits in starts:
-            _climb(transmits, factors.each, factors.first, sorted_weight)
-            _exchange(transmits, factors.each, factors.first, sorted_weight)
+            _improve(transmits, factors.each, factors.first, sorted_weight, True)
         unknown = np.full(self.shape[0], np.inf)
         values = [factors.choice(transmits, weight, unknown).value for transmits in starts]
         best = np.argmax(values, axis=0)
         self._transmits = np.stack(starts)[best, np.arange(self.shape[0])]
+        _polish(self._transmits, factors.each, factors.first, sorted_weight)
         return factors.choice(self._transmits, weight, unknown)
 
 
@@ -110,10 +114,10 @@ class BranchAndBound:
         self.shape, self._factors = factors.shape, factors
         self._thorough = Thorough(factors)
 
-    def best(self, weight: Floats) -> Choice:
+    def best(self, weight: Floats, known: Integers | None = None) -> Choice:
         """In each block the best joint action."""
         factors = self._factors
-        transmits = self._thorough.best(weight).served != SILENT
+        transmits = self._thorough.best(weight, known).served != SILENT
         _branch(transmits, factors.each, factors.first, weight[factors.order])
         found = factors.choice(transmits, weight, np.empty(self.shape[0]))
         return found._replace(bound=found.value * (1 + CLOSE))
@@ -177,6 +181,125 @@ def _best_of_each(best: Any, rate: Any, product: Any, first: Any, weight: Any) -
 
 
 @_compile
+def _improve(transmits: Any, factor: Any, first: Any, weight: Any, exchange: bool) -> None:
+    """Improve sets (n, I) by single APs that join or leave, until no such move helps.
+
+    With `exchange` also by an AP that joins for another one that leaves. What a move is worth is
+    told by the users served now; others that may be better after it are looked at when it is made.
+    So a move costs one product for each node and AP, whatever the number of users.
+    """
+    n_blocks, n_aps = transmits.shape
+    n_nodes, n_ues = factor.shape[2:]
+    product, rate = np.empty((n_nodes, n_ues)), np.empty(n_ues)
+    best, top = np.empty(n_aps), np.empty(n_aps, np.int64)
+    join = np.ones((n_aps, n_nodes, n_aps))  # factors of each AP for the best users of the others
+    leave = np.ones((n_aps, n_nodes, n_aps))  # their inverses
+    kept, without = np.empty((n_nodes, n_aps)), np.empty((n_nodes, n_aps))
+    for b in range(n_blocks):
+        present = transmits[b]
+        top[:] = -1
+        while True:
+            _products(product, factor[b], first, present)
+            _best_of_each(best, rate, product, first, weight)
+            value = _prepare(
+                kept, join, leave, top, product, rate, factor[b], first, present, weight
+            )
+            wanted, joins, leaves = value * (1 + IMPROVEMENT), -1, -1
+            for k in range(n_aps):
+                if present[k]:
+                    changed = _dot(kept, leave[k]) - best[k]
+                else:
+                    changed = _dot(kept, join[k]) + best[k]
+                if changed > wanted:
+                    wanted = changed
+                    joins, leaves = (-1, k) if present[k] else (k, -1)
+            if exchange and joins < 0 and leaves < 0:
+                for i in range(n_aps):
+                    if not present[i]:
+                        continue
+                    for n in range(n_nodes):
+                        for j in range(n_aps):
+                            without[n, j] = kept[n, j] * leave[i, n, j]
+                        without[n, i] = 0.0
+                    for k in range(n_aps):
+                        if present[k]:
+                            continue
+                        changed = _dot(without, join[k]) + _alone(
+                            product, factor[b, i], weight, first[k], first[k + 1]
+                        )
+                        if changed > wanted:
+                            wanted, joins, leaves = changed, k, i
+            if joins < 0 and leaves < 0:
+                break
+            if joins >= 0:
+                present[joins] = True
+            if leaves >= 0:
+                present[leaves] = False
+
+
+@_compile
+def _prepare(
+    kept: Any,
+    join: Any,
+    leave: Any,
+    top: Any,
+    product: Any,
+    rate: Any,
+    factor: Any,
+    first: Any,
+    present: Any,
+    weight: Any,
+) -> float:
+    """Write the weighted products `kept` (nodes, I) and the factors of each AP's best user.
+
+    Returns the weighted rate. Factors of users that were the best before are there already.
+    """
+    n_nodes, n_aps = kept.shape
+    value = 0.0
+    for i in range(n_aps):
+        chosen, highest = -1, -1.0
+        for j in range(first[i], first[i + 1]):
+            if weight[j] * rate[j] > highest:
+                chosen, highest = j, weight[j] * rate[j]
+        kept[:, i] = 0.0
+        if chosen < 0:
+            continue
+        if present[i]:
+            value += highest
+            for n in range(n_nodes):
+                kept[n, i] = weight[chosen] * product[n, chosen]
+        if chosen != top[i]:
+            top[i] = chosen
+            for k in range(n_aps):
+                if k != i:
+                    for n in range(n_nodes):
+                        join[k, n, i] = factor[k, n, chosen]
+                        leave[k, n, i] = 1.0 / factor[k, n, chosen]
+    return value
+
+
+@_inline
+def _dot(one: Any, other: Any) -> float:
+    total = 0.0
+    for n in range(one.shape[0]):
+        for j in range(one.shape[1]):
+            total += one[n, j] * other[n, j]
+    return total
+
+
+@_inline
+def _alone(product: Any, factor: Any, weight: Any, start: int, stop: int) -> float:
+    """The best weighted rate of the users start ... stop - 1 if an AP of this factor left."""
+    best = 0.0
+    for j in range(start, stop):
+        rate = 0.0
+        for n in range(product.shape[0]):
+            rate += product[n, j] / factor[n, j]
+        best = max(best, weight[j] * rate)
+    return best
+
+
+@_compile
 def _changed(
     k: int, product: Any, factor: Any, first: Any, transmits: Any, weight: Any, rate: Any
 ) -> float:
@@ -204,63 +327,43 @@ def _changed(
 
 
 @_compile
-def _climb_one(transmits: Any, factor: Any, first: Any, weight: Any, product: Any) -> Any:
-    """Let the AP join or leave that improves the weighted rate most, as long as one does."""
-    n_aps, rate = transmits.size, np.empty(weight.size)
-    best_of_each = np.empty(n_aps)
-    value = -1.0
-    while True:
-        _products(product, factor, first, transmits)
-        if value < 0:
-            _best_of_each(best_of_each, rate, product, first, weight)
-            value = 0.0
-            for i in range(n_aps):
-                if transmits[i]:
-                    value += best_of_each[i]
-        best, chosen = value * (1 + IMPROVEMENT), -1
-        for k in range(n_aps):
-            changed = _changed(k, product, factor, first, transmits, weight, rate)
-            if changed > best:
-                best, chosen = changed, k
-        if chosen < 0:
-            return value
-        transmits[chosen] = not transmits[chosen]
-        value = best
-
-
-@_compile
-def _climb(transmits: Any, factor: Any, first: Any, weight: Any) -> None:
-    """Improve the sets of APs (n, I) of all blocks."""
-    product = np.empty(factor.shape[2:])
-    for b in range(transmits.shape[0]):
-        _climb_one(transmits[b], factor[b], first, weight, product)
-
-
-@_compile
-def _exchange(transmits: Any, factor: Any, first: Any, weight: Any) -> None:
-    """Improve sets (n, I) that no single AP can improve by one AP that leaves for another."""
-    n_aps, product = transmits.shape[1], np.empty(factor.shape[2:])
-    rate = np.empty(weight.size)
-    for b in range(transmits.shape[0]):
+def _polish(transmits: Any, factor: Any, first: Any, weight: Any) -> None:
+    """Improve sets (n, I) by the moves of `_improve`, each told by all users."""
+    n_blocks, n_aps = transmits.shape
+    product, rate = np.empty(factor.shape[2:]), np.empty(weight.size)
+    best = np.empty(n_aps)
+    for b in range(n_blocks):
         present = transmits[b]
-        value = _climb_one(present, factor[b], first, weight, product)
-        leaving = 0
-        while leaving >= 0:
-            best, leaving, joining = value * (1 + IMPROVEMENT), -1, -1
+        joins, leaves = 0, 0
+        while joins >= 0 or leaves >= 0:
+            _products(product, factor[b], first, present)
+            _best_of_each(best, rate, product, first, weight)
+            wanted, joins, leaves = 0.0, -1, -1
             for i in range(n_aps):
-                if not present[i]:
-                    continue
-                present[i] = False
-                _products(product, factor[b], first, present)
-                for k in range(n_aps):
-                    if not present[k] and k != i:
-                        changed = _changed(k, product, factor[b], first, present, weight, rate)
-                        if changed > best:
-                            best, leaving, joining = changed, i, k
-                present[i] = True
-            if leaving >= 0:
-                present[leaving], present[joining] = False, True
-                value = _climb_one(present, factor[b], first, weight, product)
+                if present[i]:
+                    wanted += best[i] * (1 + IMPROVEMENT)
+            for k in range(n_aps):
+                changed = _changed(k, product, factor[b], first, present, weight, rate)
+                if changed > wanted:
+                    wanted = changed
+                    joins, leaves = (-1, k) if present[k] else (k, -1)
+            if joins < 0 and leaves < 0:
+                for i in range(n_aps):
+                    if present[i]:
+                        present[i] = False
+                        _products(product, factor[b], first, present)
+                        for k in range(n_aps):
+                            if not present[k] and k != i:
+                                changed = _changed(
+                                    k, product, factor[b], first, present, weight, rate
+                                )
+                                if changed > wanted:
+                                    wanted, joins, leaves = changed, k, i
+                        present[i] = True
+            if joins >= 0:
+                present[joins] = True
+            if leaves >= 0:
+                present[leaves] = False
 
 
 @_compile

@@ -55,11 +55,12 @@ def test_branch_and_bound_equals_listing(config: RRMConfig, seed: int, kind: str
     gains, associations = along_the_motion(config, seed, 1, 2)
     gain, association = gains[0], associations[0]
     generator = np.random.default_rng(seed)
-    weight = {
+    weights: dict[str, Floats] = {
         "equal": np.ones(config.n_ues),
         "random": generator.random(config.n_ues) ** 4,
-        "few": (generator.random(config.n_ues) < 0.3) * 1.0,
-    }[kind]
+        "few": (generator.random(config.n_ues) < 0.3).astype(np.float64),
+    }
+    weight = weights[kind]
     listed = Listed(gain, association, fades=True).best(weight)
     assert_consistent(listed, gain, association, weight)
     factors = Factors(gain, association)
