@@ -287,7 +287,7 @@ def _searches(
         return listed, listed, 1e-7, 0.0
     factors = Factors(gain, association)
     if exact:
-        return Nearby(factors), BranchAndBound(factors), 2 * CLOSE, 0.0
+        return Nearby(factors), BranchAndBound(factors), 3 * CLOSE, 0.0
     return Nearby(factors), Thorough(factors), 2 * CLOSE, PROGRESS
 
 

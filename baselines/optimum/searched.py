@@ -21,7 +21,9 @@ from rrm_env.compiling import compiled
 MAX_SEARCHED_APS = 20
 """Largest network for branch and bound, whose time doubles with nearly every AP."""
 CLOSE = 1e-4
-"""Branch and bound ends at this relative difference from its bound, the error of the rates."""
+"""Branch and bound ends at this relative difference from its bound."""
+RATE_ERROR = 1e-4
+"""Largest relative error of the rates, from the coarse quadrature; bounds include it."""
 IMPROVEMENT = 1e-9
 """Smaller relative improvements do not count; otherwise rounding could keep a search going."""
 
@@ -120,7 +122,7 @@ class BranchAndBound:
         transmits = self._thorough.best(weight, known).served != SILENT
         _branch(transmits, factors.each, factors.first, weight[factors.order])
         found = factors.choice(transmits, weight, np.empty(self.shape[0]))
-        return found._replace(bound=found.value * (1 + CLOSE))
+        return found._replace(bound=found.value * (1 + CLOSE) * (1 + RATE_ERROR))
 
 
 _options: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz"}}

@@ -33,7 +33,7 @@ def test_every_function_that_python_calls_was_called(signatures: dict[str, list[
         "baselines.greedy_max_weight._add",
         *(f"baselines.power_control.{name}" for name in ("_choose", "_climb", "_value")),
         "baselines.fplinq._choose",
-        *(f"baselines.long_memory.{name}" for name in ("_grow", "_join", "_leave")),
+        *(f"baselines.long_memory.{name}" for name in ("_choose", "_grow", "_join", "_leave")),
         *(f"baselines.optimum.searched.{name}" for name in ("_products", "_best_of_each")),
         *(f"baselines.optimum.searched.{name}" for name in ("_changed", "_prepare")),
     }
