@@ -43,6 +43,8 @@ MORE_STEPS, MORE_KEPT = 60, 40
 """Likewise between two solutions of the program."""
 PATIENCE = 10
 """Solutions of the program in which its value must have grown by `Program.progress`."""
+PER_USER = 4
+"""Columns for each user that a program of a large network has, besides those in use."""
 MAX_ROUNDS = 300
 """Most solutions of the program for one objective."""
 GAP, LONGEST_PATH = 0.05, 2.0
@@ -127,10 +129,26 @@ class Program:
         """The joint actions found so far, as columns of a program."""
         return Columns(np.array(self._rates), np.array(self.group), self.n_groups)
 
-    def restricted(self, objective: Objective) -> Schedule:
-        """The best schedule of the joint actions found so far; no bound is known of it."""
-        found = solve_restricted(self.columns, objective)
-        return Schedule(found.value, math.inf, found.multiplier, found.share)
+    def restricted(self, objective: Objective, last: Schedule | None = None) -> Schedule:
+        """The best schedule of the joint actions found so far; no bound is known of it.
+
+        Args:
+            objective: what it maximises.
+            last: a schedule for the same objective; only its columns and the best under its
+                multipliers are tried, `PER_USER` for each user.
+        """
+        columns = self.columns
+        tried = np.arange(columns.group.size)
+        if last is not None and tried.size > PER_USER * self.n_ues:
+            value = columns.rates @ (objective.sum_weight + last.multiplier)
+            best = np.full(self.n_groups, -math.inf)
+            np.maximum.at(best, columns.group, value)
+            promising = np.argsort(best[columns.group] - value)[: PER_USER * self.n_ues]
+            tried = np.union1d(promising, np.flatnonzero(last.share))
+        part = columns._replace(rates=columns.rates[tried], group=columns.group[tried])
+        found, share = solve_restricted(part, objective), np.zeros(columns.group.size)
+        share[tried] = found.share
+        return Schedule(found.value, math.inf, found.multiplier, share)
 
     def mean_rates(self, schedule: Schedule) -> Floats:
         """(J,) the users' mean rates under a schedule."""
@@ -163,8 +181,9 @@ class Program:
             least, multiplier = self.descend(objective, start, steps, KEPT, enough=enough)
         bound = least if self.proof is self.search else math.inf
         search, values = self.search, []
+        schedule = None
         for _ in range(MAX_ROUNDS):
-            schedule = self.restricted(objective)
+            schedule = self.restricted(objective, schedule if self.progress else None)
             values.append(schedule.value)
             if self._stalls(values):
                 if search is self.proof:
@@ -178,10 +197,14 @@ class Program:
             known = None if self.proof is self.search else self.best_known(weight)
             choice = search.best(weight, known)
             new, found = self.add(choice), float(self.length @ choice.value)
+            if self.progress:
+                self._add_shifted(choice, weight)
             if found < least or least <= schedule.value:  # below that it is no bound
                 least, multiplier = found, schedule.multiplier
             if self.proof is self.search:
                 bound = min(bound, least)
+            if self.progress and not new and found > reached:
+                continue  # it is known, but was not tried
             if found <= reached or not new:  # the search finds nothing more
                 if self.proof is self.search:
                     break
@@ -193,11 +216,18 @@ class Program:
                     break
             elif least > schedule.value and not objective.left_out:
                 middle = (least + schedule.value) / 2
-                better = self.descend(objective, multiplier, MORE_STEPS, MORE_KEPT, middle, enough)
+                better = self.descend(
+                    objective, multiplier, MORE_STEPS, MORE_KEPT, middle, enough, choice.served
+                )
                 if better[0] < least:
                     least, multiplier = better
         value = min(schedule.value, bound)  # HiGHS may exceed it by its tolerance
         return schedule._replace(value=value, bound=bound, multiplier=multiplier)
+
+    def _add_shifted(self, choice: Choice, weight: Floats) -> None:
+        """Try the sets of each block in the others too, where gains are much the same."""
+        for shift in range(1, self.search.shape[0]):
+            self.add(self.search.best(weight, np.roll(choice.served, shift, axis=0)))
 
     def _stalls(self, values: list[float]) -> bool:
         """Whether the last values of a program have hardly grown."""
@@ -223,6 +253,7 @@ class Program:
         kept: int = 0,
         target: float | None = None,
         enough: float = -math.inf,
+        known: Integers | None = None,
     ) -> tuple[float, Floats]:
         """Mirror descent on D, with steps as long as if a target were reached (B. T. Polyak).
 
@@ -234,6 +265,7 @@ class Program:
             target: of the step length; where None, it lies below the least D found, by a gap that
                 is halved when the path since the last success is long.
             enough: a value of D at which to end.
+            known: as for `Search.best`, for the first step.
 
         Returns:
             the least D found, and its multipliers (J,).
@@ -241,7 +273,7 @@ class Program:
         point, best, multiplier = start.copy(), math.inf, start
         level, gap, path = math.inf, 0.0, 0.0
         for k in range(steps):
-            choice = self.search.best(objective.sum_weight + point)
+            choice = self.search.best(objective.sum_weight + point, None if k else known)
             value = float(self.length @ choice.value)
             if k >= steps - kept:
                 self.add(choice)
