@@ -181,9 +181,10 @@ class Program:
             least, multiplier = self.descend(objective, start, steps, KEPT, enough=enough)
         bound = least if self.proof is self.search else math.inf
         search, values = self.search, []
-        schedule = None
+        last = None
         for _ in range(MAX_ROUNDS):
-            schedule = self.restricted(objective, schedule if self.progress else None)
+            schedule = self.restricted(objective, last)
+            last = schedule if self.progress else None
             values.append(schedule.value)
             if self._stalls(values):
                 if search is self.proof:

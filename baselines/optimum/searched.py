@@ -46,6 +46,19 @@ class Factors:
         self.each = np.empty((*gain.shape[:2], nodes.size, gain.shape[2]))
         """(n, I, nodes, J)."""
         _factors(self.each, gain[:, :, self.order], self.first, nodes, weights)
+        n, n_aps, n_nodes, _ = self.each.shape
+        self._top = np.full((n, n_aps), -1)
+        self._joins = np.ones((n, n_aps, n_nodes, n_aps))
+        self._leaves = np.ones((n, n_aps, n_nodes, n_aps))
+        self._products = np.empty((n, n_nodes, gain.shape[2]))
+        self._sets = np.zeros((n, n_aps), np.bool_)
+        for b in range(n):
+            _products(self._products[b], self.each[b], self.first, self._sets[b])
+
+    def improve(self, transmits: Any, weight: Floats, *, exchange: bool) -> None:
+        """Local search from sets of APs (n, I), which it overwrites; see `_improve`."""
+        kept = self._products, self._sets, self._top, self._joins, self._leaves
+        _improve(transmits, *kept, self.each, self.first, weight[self.order], exchange)
 
     def choice(self, transmits: Any, weight: Floats, bound: Floats) -> Choice:
         """The joint action of sets of APs (n, I), each of which serves its best user."""
@@ -73,7 +86,7 @@ class Nearby:
         factors = self._factors
         if known is not None:
             self._transmits = known != SILENT
-        _improve(self._transmits, factors.each, factors.first, weight[factors.order], False)
+        factors.improve(self._transmits, weight, exchange=False)
         unknown = np.full(self.shape[0], np.inf)
         return factors.choice(self._transmits, weight, unknown)
 
@@ -96,7 +109,7 @@ class Thorough:
             self._transmits = known != SILENT
         starts = self._transmits, np.zeros_like(self._transmits), np.ones_like(self._transmits)
         for transmits in starts:
-            _improve(transmits, factors.each, factors.first, sorted_weight, True)
+            factors.improve(transmits, weight, exchange=True)
         unknown = np.full(self.shape[0], np.inf)
         values = [factors.choice(transmits, weight, unknown).value for transmits in starts]
         best = np.argmax(values, axis=0)
@@ -183,25 +196,35 @@ def _best_of_each(best: Any, rate: Any, product: Any, first: Any, weight: Any) -
 
 
 @_compile
-def _improve(transmits: Any, factor: Any, first: Any, weight: Any, exchange: bool) -> None:
+def _improve(
+    transmits: Any,
+    products: Any,
+    sets: Any,
+    tops: Any,
+    joins_of: Any,
+    leaves_of: Any,
+    factor: Any,
+    first: Any,
+    weight: Any,
+    exchange: bool,
+) -> None:
     """Improve sets (n, I) by single APs that join or leave, until no such move helps.
 
     With `exchange` also by an AP that joins for another one that leaves. What a move is worth is
     told by the users served now; others that may be better after it are looked at when it is made.
-    So a move costs one product for each node and AP, whatever the number of users.
+    So a move costs one product for each node and AP, whatever the number of users. Kept between
+    calls are `products` (n, nodes, J) of the `sets` (n, I) looked at last, their best users `tops`
+    (n, I), the factors of each AP for these (n, I, nodes, I), and the inverses.
     """
     n_blocks, n_aps = transmits.shape
     n_nodes, n_ues = factor.shape[2:]
-    product, rate = np.empty((n_nodes, n_ues)), np.empty(n_ues)
-    best, top = np.empty(n_aps), np.empty(n_aps, np.int64)
-    join = np.ones((n_aps, n_nodes, n_aps))  # factors of each AP for the best users of the others
-    leave = np.ones((n_aps, n_nodes, n_aps))  # their inverses
+    rate, best = np.empty(n_ues), np.empty(n_aps)
     kept, without = np.empty((n_nodes, n_aps)), np.empty((n_nodes, n_aps))
     for b in range(n_blocks):
-        present = transmits[b]
-        top[:] = -1
+        present, top, join, leave = transmits[b], tops[b], joins_of[b], leaves_of[b]
+        product = products[b]
         while True:
-            _products(product, factor[b], first, present)
+            _follow(product, sets[b], present, factor[b], first)
             _best_of_each(best, rate, product, first, weight)
             value = _prepare(
                 kept, join, leave, top, product, rate, factor[b], first, present, weight
@@ -237,6 +260,20 @@ def _improve(transmits: Any, factor: Any, first: Any, weight: Any, exchange: boo
                 present[joins] = True
             if leaves >= 0:
                 present[leaves] = False
+
+
+@_compile
+def _follow(product: Any, of: Any, present: Any, factor: Any, first: Any) -> None:
+    """Turn the products of the set `of` into those of the set `present`, and `of` into that."""
+    for i in range(of.size):
+        if of[i] and not present[i]:  # division could meet a product that is 0 by underflow
+            of[:] = present
+            _products(product, factor, first, present)
+            return
+    for i in range(of.size):
+        if present[i] and not of[i]:
+            _multiply(product, product, factor[i], first[i], first[i + 1])
+            of[i] = True
 
 
 @_compile
