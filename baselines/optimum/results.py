@@ -19,9 +19,9 @@ from baselines.optimum.motion import (
     default_blocks,
     edges,
 )
+from baselines.optimum.moves import CLOSE
 from baselines.optimum.program import Program
 from baselines.optimum.searched import (
-    CLOSE,
     MAX_SEARCHED_APS,
     BranchAndBound,
     Factors,
@@ -39,10 +39,10 @@ INFORMATION = ("large_scale", "channel")
 SEARCHES = ("auto", "exact", "greedy")
 MAX_EXACT_APS = 16
 """Largest network in which ``auto`` searches for a bound."""
-METHOD = 1
+METHOD = 2
 """Raised when results change, so that those on the disk are computed anew."""
 PROGRESS = 1e-3
-"""As for `Program`, where the search proves nothing."""
+"""As for `Program`, where the search proves nothing, up to 32 APs; in proportion beyond."""
 BATCH_BYTES = 2**26
 """Gains of so many bytes are held at once."""
 
@@ -288,7 +288,8 @@ def _searches(
     factors = Factors(gain, association)
     if exact:
         return Nearby(factors), BranchAndBound(factors), 3 * CLOSE, 0.0
-    return Nearby(factors), Thorough(factors), 2 * CLOSE, PROGRESS
+    progress = PROGRESS * max(1.0, gain.shape[1] / 32)
+    return Nearby(factors), Thorough(factors), 2 * CLOSE, progress
 
 
 def _as_optimum(
