@@ -234,7 +234,8 @@ class Program:
         """Whether the last values of a program have hardly grown."""
         if self.progress == 0 or len(values) <= PATIENCE:
             return False
-        return values[-1] <= values[-1 - PATIENCE] * (1 + self.progress)
+        before, now = values[-1 - PATIENCE], values[-1]
+        return before < now <= before * (1 + self.progress)  # equal while some users get nothing
 
     def _solve_without_tail(self, objective: Objective) -> Schedule:
         """The schedule of highest sum rate, which needs no linear program."""
@@ -273,10 +274,18 @@ class Program:
         """
         point, best, multiplier = start.copy(), math.inf, start
         level, gap, path = math.inf, 0.0, 0.0
+        # Local search may lose its way, after which D would be far too small. So from time to time
+        # it begins with joint actions of the steps before, which also serve more users.
+        renewed = steps // kept if kept and self.proof is not self.search else 0
+        renewed = renewed if renewed > 1 else 0
         for k in range(steps):
-            choice = self.search.best(objective.sum_weight + point, None if k else known)
+            weight = objective.sum_weight + point
+            if renewed and k % renewed == 0 and self.group:
+                known = self.best_known(weight)
+            choice = self.search.best(weight, known)
+            known = None
             value = float(self.length @ choice.value)
-            if k >= steps - kept:
+            if k >= steps - kept or (renewed and k % renewed == 0):
                 self.add(choice)
             if value < best:
                 best, multiplier = value, point.copy()

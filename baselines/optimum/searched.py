@@ -98,6 +98,8 @@ class Thorough:
         if known is not None:
             self._transmits = known != SILENT
         starts = self._transmits, np.zeros_like(self._transmits), np.ones_like(self._transmits)
+        if known is not None:
+            starts = starts[:1]
         for transmits in starts:
             factors.improve(transmits, weight, exchange=True)
         unknown = np.full(self.shape[0], np.inf)
