@@ -82,7 +82,7 @@ class Nearby:
 
 
 class Thorough:
-    """Local search from silence, from all APs and from known sets, also by exchanges.
+    """Local search from known sets, otherwise from silence and all APs, also by exchanges.
 
     Args:
         factors: of the episode.
@@ -97,9 +97,9 @@ class Thorough:
         factors, sorted_weight = self._factors, weight[self._factors.order]
         if known is not None:
             self._transmits = known != SILENT
-        starts = self._transmits, np.zeros_like(self._transmits), np.ones_like(self._transmits)
-        if known is not None:
-            starts = starts[:1]
+        starts = [self._transmits]
+        if known is None:
+            starts += [np.zeros_like(self._transmits), np.ones_like(self._transmits)]
         for transmits in starts:
             factors.improve(transmits, weight, exchange=True)
         unknown = np.full(self.shape[0], np.inf)
