@@ -34,6 +34,7 @@ from baselines import (
     ergodic_rate,
 )
 from baselines.ergodic import rates_of_set, rates_of_sets
+from baselines.optimum import optimum
 from rrm_env import Network, RRMConfig, RRMJointEnv, RRMParallelEnv, RRMVectorEnv, evaluate
 
 CONFIG = RRMConfig(n_aps=3, n_ues=30, n_candidates=2, episode_length=40)
@@ -73,7 +74,7 @@ LAYOUTS: dict[str, Callable[[NDArray[np.int64]], Any]] = {
 def compiled() -> Iterator[tuple[str, Dispatcher]]:
     """Every function of the core packages that numba compiles and keeps on the disk."""
     for package in (rrm_env, baselines):
-        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if not module.name.endswith("__main__"):
                 for name, value in vars(importlib.import_module(module.name)).items():
                     if isinstance(value, Dispatcher) and value.stats.cache_path:
@@ -159,7 +160,23 @@ def rate_networks() -> None:
             rates_of_set(gains, form(association), form(gain[:, :, 0] > 1))
 
 
+def solve_networks() -> None:
+    """The optimum by each of its searches, with each kind of fading."""
+    fields = {"n_aps": 3, "n_ues": 20, "episode_length": 4}
+    for fading, information in (
+        ("iid", "large_scale"),
+        ("none", "large_scale"),
+        ("iid", "channel"),
+    ):
+        config = RRMConfig(fading=fading, **fields)  # type: ignore[arg-type]
+        optimum(config, np.int32(1), 2, information=information, cached=False)  # type: ignore[arg-type]
+    for search, n_aps in (("greedy", 3), ("exact", 11)):
+        config = RRMConfig(n_aps=n_aps, n_ues=20, episode_length=4, min_ap_distance_m=0.0)
+        optimum(config, 1, 2, search=search, cached=False)
+
+
 if __name__ == "__main__":
+    solve_networks()
     rate_networks()
     play_networks()
     play_environments()

@@ -30,6 +30,11 @@ class Search(Protocol):
     shape: tuple[int, int, int]
     """n blocks, I APs, J users."""
 
-    def best(self, weight: Floats) -> Choice:
-        """In each block a joint action of high sum of weight (J,) times rate."""
+    def best(self, weight: Floats, known: Integers | None = None) -> Choice:
+        """In each block a joint action of high sum of weight (J,) times rate.
+
+        Args:
+            weight: of each user.
+            known: (n, I) joint actions, none of which the result falls below.
+        """
         ...

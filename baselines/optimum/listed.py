@@ -31,7 +31,7 @@ class Listed:
             rates_of_sets(gain, everywhere) if fades else rates_without_fading(gain, everywhere)
         )
 
-    def best(self, weight: Floats) -> Choice:
+    def best(self, weight: Floats, known: Integers | None = None) -> Choice:  # noqa: ARG002
         """In each block the joint action of highest sum of weight (J,) times rate."""
         n, n_aps, _ = self.shape
         value = np.empty(n)
@@ -43,7 +43,8 @@ class Listed:
 def rates_without_fading(gain: Floats, association: Integers) -> Floats:
     """log2(1 + SINR) of every user in every set that contains its AP, as `rates_of_sets` does."""
     rates = np.empty((*association.shape, 2 ** (gain.shape[1] - 1)))
-    _rates_without_fading(rates, np.array(gain, np.float64), np.array(association, np.int64))
+    gains, aps = np.array(gain, np.float64, order="C"), np.array(association, np.int64, order="C")
+    _rates_without_fading(rates, gains, aps)
     return rates
 
 

@@ -39,8 +39,12 @@ WARM_STEPS = 300
 """The same where the multipliers of a similar program are known."""
 KEPT = 40
 """Joint actions of the last steps that become columns."""
-MORE_STEPS, MORE_KEPT = 60, 10
+MORE_STEPS, MORE_KEPT = 60, 40
 """Likewise between two solutions of the program."""
+PATIENCE = 10
+"""Solutions of the program in which its value must have grown by `Program.progress`."""
+PER_USER = 4
+"""Columns for each user that a program of a large network has, besides those in use."""
 MAX_ROUNDS = 300
 """Most solutions of the program for one objective."""
 GAP, LONGEST_PATH = 0.05, 2.0
@@ -69,12 +73,20 @@ class Program:
             object as `search` if that does it fast.
         length: (n,) share of the episode of each time block.
         tolerance: relative difference of value and bound at which a schedule is good enough.
+        progress: the search also ends when the value has grown by less than this share of it in
+            `PATIENCE` solutions of the program; 0 is never.
     """
 
     def __init__(
-        self, search: Search, proof: Search, length: Floats, tolerance: float = 1e-7
+        self,
+        search: Search,
+        proof: Search,
+        length: Floats,
+        tolerance: float = 1e-7,
+        progress: float = 0.0,
     ) -> None:
-        self.search, self.proof, self.length, self.tolerance = search, proof, length, tolerance
+        self.search, self.proof, self.length = search, proof, length
+        self.tolerance, self.progress = tolerance, progress
         n, _, self.n_ues = search.shape
         self.n_groups = min(GROUPS, n)
         self._group = np.arange(n) * self.n_groups // n
@@ -117,14 +129,36 @@ class Program:
         """The joint actions found so far, as columns of a program."""
         return Columns(np.array(self._rates), np.array(self.group), self.n_groups)
 
-    def restricted(self, objective: Objective) -> Schedule:
-        """The best schedule of the joint actions found so far; no bound is known of it."""
-        found = solve_restricted(self.columns, objective)
-        return Schedule(found.value, math.inf, found.multiplier, found.share)
+    def restricted(self, objective: Objective, last: Schedule | None = None) -> Schedule:
+        """The best schedule of the joint actions found so far; no bound is known of it.
+
+        Args:
+            objective: what it maximises.
+            last: a schedule for the same objective; only its columns and the best under its
+                multipliers are tried, `PER_USER` for each user.
+        """
+        columns = self.columns
+        tried = np.arange(columns.group.size)
+        if last is not None and tried.size > PER_USER * self.n_ues:
+            value = columns.rates @ (objective.sum_weight + last.multiplier)
+            best = np.full(self.n_groups, -math.inf)
+            np.maximum.at(best, columns.group, value)
+            promising = np.argsort(best[columns.group] - value)[: PER_USER * self.n_ues]
+            tried = np.union1d(promising, np.flatnonzero(last.share))
+        part = columns._replace(rates=columns.rates[tried], group=columns.group[tried])
+        found, share = solve_restricted(part, objective), np.zeros(columns.group.size)
+        share[tried] = found.share
+        return Schedule(found.value, math.inf, found.multiplier, share)
 
     def mean_rates(self, schedule: Schedule) -> Floats:
         """(J,) the users' mean rates under a schedule."""
         return schedule.share @ np.array(self._rates[: schedule.share.size])
+
+    def best_known(self, weight: Floats) -> Integers:
+        """(n, I) in each group of blocks the best of the joint actions found so far."""
+        value, group = np.array(self._rates) @ weight, np.array(self.group)
+        columns = [np.flatnonzero(group == g) for g in range(self.n_groups)]
+        return np.concatenate([self.actions[c[np.argmax(value[c])]] for c in columns])
 
     def solve(
         self, objective: Objective, start: Floats | None = None, enough: float = -math.inf
@@ -146,21 +180,36 @@ class Program:
                 start = objective.counted * (objective.tail_weight / objective.counted.sum())
             least, multiplier = self.descend(objective, start, steps, KEPT, enough=enough)
         bound = least if self.proof is self.search else math.inf
+        search, values = self.search, []
+        last = None
         for _ in range(MAX_ROUNDS):
-            schedule = self.restricted(objective)
+            schedule = self.restricted(objective, last)
+            last = schedule if self.progress else None
+            values.append(schedule.value)
+            if self._stalls(values):
+                if search is self.proof:
+                    break
+                search = self.proof
+                values.clear()
             reached = schedule.value + self.tolerance * abs(schedule.value)
             if bound <= max(reached, enough):
                 break
-            choice = self.search.best(objective.sum_weight + schedule.multiplier)
+            weight = objective.sum_weight + schedule.multiplier
+            known = None if self.proof is self.search else self.best_known(weight)
+            choice = search.best(weight, known)
             new, found = self.add(choice), float(self.length @ choice.value)
-            if found < least:
+            if self.progress:
+                self._add_shifted(choice, weight)
+            if found < least or least <= schedule.value:  # below that it is no bound
                 least, multiplier = found, schedule.multiplier
             if self.proof is self.search:
                 bound = min(bound, least)
+            if self.progress and not new and found > reached:
+                continue  # it is known, but was not tried
             if found <= reached or not new:  # the search finds nothing more
                 if self.proof is self.search:
                     break
-                choice = self.proof.best(objective.sum_weight + schedule.multiplier)
+                choice = self.proof.best(weight, known)
                 proven = float(self.length @ choice.bound)
                 if proven < bound:
                     bound, multiplier = proven, schedule.multiplier
@@ -168,11 +217,25 @@ class Program:
                     break
             elif least > schedule.value and not objective.left_out:
                 middle = (least + schedule.value) / 2
-                better = self.descend(objective, multiplier, MORE_STEPS, MORE_KEPT, middle, enough)
+                better = self.descend(
+                    objective, multiplier, MORE_STEPS, MORE_KEPT, middle, enough, choice.served
+                )
                 if better[0] < least:
                     least, multiplier = better
         value = min(schedule.value, bound)  # HiGHS may exceed it by its tolerance
         return schedule._replace(value=value, bound=bound, multiplier=multiplier)
+
+    def _add_shifted(self, choice: Choice, weight: Floats) -> None:
+        """Try the sets of each block in the others too, where gains are much the same."""
+        for shift in range(1, self.search.shape[0]):
+            self.add(self.search.best(weight, np.roll(choice.served, shift, axis=0)))
+
+    def _stalls(self, values: list[float]) -> bool:
+        """Whether the last values of a program have hardly grown."""
+        if self.progress == 0 or len(values) <= PATIENCE:
+            return False
+        before, now = values[-1 - PATIENCE], values[-1]
+        return before < now <= before * (1 + self.progress)  # equal while some users get nothing
 
     def _solve_without_tail(self, objective: Objective) -> Schedule:
         """The schedule of highest sum rate, which needs no linear program."""
@@ -192,6 +255,7 @@ class Program:
         kept: int = 0,
         target: float | None = None,
         enough: float = -math.inf,
+        known: Integers | None = None,
     ) -> tuple[float, Floats]:
         """Mirror descent on D, with steps as long as if a target were reached (B. T. Polyak).
 
@@ -203,16 +267,25 @@ class Program:
             target: of the step length; where None, it lies below the least D found, by a gap that
                 is halved when the path since the last success is long.
             enough: a value of D at which to end.
+            known: as for `Search.best`, for the first step.
 
         Returns:
             the least D found, and its multipliers (J,).
         """
         point, best, multiplier = start.copy(), math.inf, start
         level, gap, path = math.inf, 0.0, 0.0
+        # Local search may lose its way, after which D would be far too small. So from time to time
+        # it begins with joint actions of the steps before, which also serve more users.
+        renewed = steps // kept if kept and self.proof is not self.search else 0
+        renewed = renewed if renewed > 1 else 0
         for k in range(steps):
-            choice = self.search.best(objective.sum_weight + point)
+            weight = objective.sum_weight + point
+            if renewed and k % renewed == 0 and self.group:
+                known = self.best_known(weight)
+            choice = self.search.best(weight, known)
+            known = None
             value = float(self.length @ choice.value)
-            if k >= steps - kept:
+            if k >= steps - kept or (renewed and k % renewed == 0):
                 self.add(choice)
             if value < best:
                 best, multiplier = value, point.copy()

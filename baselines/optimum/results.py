@@ -11,9 +11,17 @@ import numpy as np
 from baselines.optimum import cache
 from baselines.optimum.choice import Floats, Integers, Search
 from baselines.optimum.listed import MAX_LISTED_APS, Listed
-from baselines.optimum.motion import along_the_motion, default_blocks, edges
+from baselines.optimum.motion import (
+    MAX_BLOCKS,
+    MAX_BLOCKS_GREEDY,
+    MAX_BLOCKS_LARGE,
+    along_the_motion,
+    default_blocks,
+    edges,
+)
+from baselines.optimum.moves import CLOSE
+from baselines.optimum.program import Program
 from baselines.optimum.searched import (
-    CLOSE,
     MAX_SEARCHED_APS,
     BranchAndBound,
     Factors,
@@ -31,8 +39,10 @@ INFORMATION = ("large_scale", "channel")
 SEARCHES = ("auto", "exact", "greedy")
 MAX_EXACT_APS = 16
 """Largest network in which ``auto`` searches for a bound."""
-METHOD = 1
+METHOD = 2
 """Raised when results change, so that those on the disk are computed anew."""
+PROGRESS = 1e-3
+"""As for `Program`, where the search proves nothing, up to 32 APs; in proportion beyond."""
 BATCH_BYTES = 2**26
 """Gains of so many bytes are held at once."""
 
@@ -143,7 +153,8 @@ def optimum(
             a bound; ``auto`` is exact up to 16 APs.
         blocks: time blocks within which gains are taken as constant, those of their middle step;
             where None, as many as it takes for users to move at most 0.25 m in one, but at most 40,
-            or 10 above 10 APs. With ``channel`` every step is a block.
+            and above 10 APs at most 10, or 5 with a greedy search. With ``channel`` every step is
+            a block.
         cached: whether results are kept on the disk and read from there
             (`baselines.optimum.cache`).
         progress: called after every episode solved with 1, and once with the number of those that
@@ -161,7 +172,7 @@ def optimum(
     first = first_episode(seed)
     _check(config, information, search)
     exact = search == "exact" or (search == "auto" and config.n_aps <= MAX_EXACT_APS)
-    blocks = _blocks(config, information, blocks)
+    blocks = _blocks(config, information, blocks, exact=exact)
     subject = _subject(config, int(seed), information, exact, blocks)
     stored = cache.load(subject, shapes(config)) if cached else None
     known = 0 if stored is None else len(stored["score/value"])
@@ -212,7 +223,7 @@ def _check(config: RRMConfig, information: str, search: str) -> None:
         )
 
 
-def _blocks(config: RRMConfig, information: str, blocks: int | None) -> int:
+def _blocks(config: RRMConfig, information: str, blocks: int | None, *, exact: bool) -> int:
     """The number of time blocks, checked."""
     if information == "channel":
         if blocks not in (None, config.episode_length):
@@ -222,7 +233,8 @@ def _blocks(config: RRMConfig, information: str, blocks: int | None) -> int:
             )
         return config.episode_length
     if blocks is None:
-        return default_blocks(config, large=config.n_aps > MAX_LISTED_APS)
+        large = MAX_BLOCKS_LARGE if exact else MAX_BLOCKS_GREEDY
+        return default_blocks(config, MAX_BLOCKS if config.n_aps <= MAX_LISTED_APS else large)
     return bounded_integer("blocks", blocks, config.episode_length)
 
 
@@ -258,8 +270,8 @@ def _solve(
     fades = config.fading == "iid" and not channel
     solved = []
     for k in range(count):
-        search, proof, tolerance = _searches(gain[k], association[k], fades=fades, exact=exact)
-        found = solve_episode(config, search, proof, length, tolerance)
+        search = _searches(gain[k], association[k], fades=fades, exact=exact)
+        found = solve_episode(config, Program(*search[:2], length, *search[2:]))
         solved.append({name: array[None] for name, array in found.items()})
         if progress is not None:
             progress(1)
@@ -268,14 +280,16 @@ def _solve(
 
 def _searches(
     gain: Floats, association: Integers, *, fades: bool, exact: bool
-) -> tuple[Search, Search, float]:
-    """The fast search, the one that proves, and the program's tolerance."""
+) -> tuple[Search, Search, float, float]:
+    """The fast search, the one that proves, and the program's tolerance and progress."""
     if exact and gain.shape[1] <= MAX_LISTED_APS:
         listed = Listed(gain, association, fades=fades)
-        return listed, listed, 1e-7
+        return listed, listed, 1e-7, 0.0
     factors = Factors(gain, association)
-    proof = BranchAndBound(factors) if exact else Thorough(factors)
-    return Nearby(factors), proof, 2 * CLOSE
+    if exact:
+        return Nearby(factors), BranchAndBound(factors), 3 * CLOSE, 0.0
+    progress = PROGRESS * max(1.0, gain.shape[1] / 32)
+    return Nearby(factors), Thorough(factors), 2 * CLOSE, progress
 
 
 def _as_optimum(

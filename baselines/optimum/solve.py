@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from baselines.optimum.choice import Floats, Integers, Search
+from baselines.optimum.choice import Integers
 from baselines.optimum.listed import MAX_LISTED_APS
 from baselines.optimum.program import Program, Schedule
 from baselines.optimum.restricted import Objective
@@ -39,19 +39,8 @@ def _n_sets(config: RRMConfig) -> int:
     return 2**config.n_aps if config.n_aps <= MAX_LISTED_APS else 0
 
 
-def solve_episode(
-    config: RRMConfig, search: Search, proof: Search, length: Floats, tolerance: float
-) -> Arrays:
-    """The best schedules of an episode for all objectives.
-
-    Args:
-        config: the network.
-        search: finds joint actions.
-        proof: as for `Program`.
-        length: (n,) share of the episode of each time block.
-        tolerance: as for `Program`.
-    """
-    program = Program(search, proof, length, tolerance)
+def solve_episode(config: RRMConfig, program: Program) -> Arrays:
+    """The best schedules of an episode of this network for all objectives."""
     mu1, mu2 = config.sum_weight, config.score_tail_weight
     everybody = np.ones(config.n_ues, bool)
     minimum, highest = Objective(mu1, mu2, everybody), Objective(0.0, 1.0, everybody)

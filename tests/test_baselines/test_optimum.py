@@ -183,7 +183,7 @@ def solved(gain: Floats, association: NDArray[np.int64], **fields: Any) -> Array
     """The optimum of given gains (n, I, J)."""
     config = RRMConfig(n_aps=gain.shape[1], n_ues=gain.shape[2], min_ap_distance_m=0.0, **fields)
     listed = Listed(gain, association, fades=True)
-    return solve_episode(config, listed, listed, np.full(len(gain), 1 / len(gain)), 1e-7)
+    return solve_episode(config, Program(listed, listed, np.full(len(gain), 1 / len(gain))))
 
 
 @pytest.mark.parametrize("seed", range(3))

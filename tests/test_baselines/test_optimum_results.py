@@ -15,7 +15,7 @@ import pytest
 from broken import REASONS, break_library, remove_library
 from folders import ROOT
 
-from baselines.optimum import Optimum, cache, optimum, results
+from baselines.optimum import Optimum, cache, optimum, results, solve
 from baselines.optimum.solve import OBJECTIVES
 from rrm_env import RRMConfig
 
@@ -36,11 +36,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The episodes solved, one entry for each call of the solver: its number."""
     calls: list[int] = []
-    solve = results.solve_episode
+    solve_episode = solve.solve_episode
 
     def solve_and_count(*arguments: Any) -> Any:
         calls.append(len(calls))
-        return solve(*arguments)
+        return solve_episode(*arguments)
 
     monkeypatch.setattr(results, "solve_episode", solve_and_count)
     return calls
