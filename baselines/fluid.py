@@ -280,8 +280,7 @@ def _quantised(values: Floats, bits: int, span_db: tuple[float, float]) -> Float
     step = (high - low) / (2**bits - 1)
     with np.errstate(divide="ignore"):
         level = np.rint((np.clip(10 * np.log10(values), low, high) - low) / step)
-    rounded: Floats = np.asarray(10 ** ((low + level * step) / 10), np.float64)
-    return rounded
+    return np.exp(math.log(10) / 10 * (low + level * step)).astype(np.float64)
 
 
 @compiled(nogil=True, error_model="numpy")

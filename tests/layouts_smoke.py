@@ -24,9 +24,11 @@ import rrm_env
 from baselines import (
     REGISTRY,
     WMMSE,
+    Fluid,
     FPLinQ,
     GreedyMaxWeight,
     ITLinQ,
+    LongMemory,
     MaxWeight,
     PowerControl,
     RandomWalk,
@@ -38,6 +40,8 @@ from rrm_env import Network, RRMConfig, RRMJointEnv, RRMParallelEnv, RRMVectorEn
 
 CONFIG = RRMConfig(n_aps=3, n_ues=30, n_candidates=2, episode_length=40)
 """So many users that no access point lacks one."""
+LARGE = RRMConfig(n_aps=11, n_ues=22, min_ap_distance_m=1.0, episode_length=5)
+"""So many access points that their sets are not listed."""
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:
@@ -133,6 +137,11 @@ def play_schedulers() -> None:
         evaluate(FPLinQ(iterations=count, users="all_on"), CONFIG, episodes=2)  # type: ignore[arg-type]
         evaluate(WMMSE(iterations=count), CONFIG, episodes=2)  # type: ignore[arg-type]
         evaluate(Reuse(groups=count, turns="equal"), CONFIG, episodes=2)  # type: ignore[arg-type]
+    for steps in (np.int8(2), np.uint64(2)):
+        fluid = Fluid(resolve_steps=steps, exchange_steps=steps, bits=steps, descent_steps=steps)  # type: ignore[arg-type]
+        for config in (CONFIG, LARGE):
+            evaluate(fluid, config, episodes=2)
+            evaluate(LongMemory(exponent=steps), config, episodes=2)
     for csi in ("reported", "large_scale", "present"):
         evaluate(PowerControl(csi=csi, users="alone"), CONFIG, episodes=2)
     env = RRMParallelEnv(CONFIG)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -28,3 +29,36 @@ def ergodic_rate(signal: float, interference: Sequence[float], steps: int = 20_0
         z = math.exp(low + (k + 0.5) * width)
         total += probability_above(z, signal, interference) / (1 + z) * z * width
     return total / math.log(2)
+
+
+def dual_value(
+    gain: Sequence[Sequence[float]],
+    association: Sequence[int],
+    weight: Sequence[float],
+    realised: Sequence[float],
+    remaining: int,
+    length: int,
+) -> float:
+    """D: sum_j weight_j R_j under the joint action that is best for the remaining steps.
+
+    Args:
+        gain: I x J received power over noise.
+        association: the AP of each user.
+        weight: mu1 + lambda_j of each user.
+        realised: each user's rates so far, summed.
+        remaining: steps that remain.
+        length: steps of an episode.
+    """
+    choices = [[-1, *(j for j, ap in enumerate(association) if ap == i)] for i in range(len(gain))]
+    best = 0.0
+    for served in itertools.product(*choices):
+        value = 0.0
+        for j in served:
+            if j >= 0:
+                own = association[j]
+                others = [gain[k][j] for k in range(len(gain)) if k != own and served[k] >= 0]
+                value += weight[j] * ergodic_rate(gain[own][j], others, steps=300)
+        best = max(best, value)
+    return sum(w * r for w, r in zip(weight, realised, strict=True)) / length + (
+        remaining / length * best
+    )

@@ -44,7 +44,7 @@ small = configs(
     episode_length=st.sampled_from([2, 6, 10]),
 )
 SHORT = RRMConfig(episode_length=25)
-CANDIDATE_BASED = sorted(set(REGISTRY) - {"tdm", "network_tdm"})
+CANDIDATE_BASED = sorted(set(REGISTRY) - {"tdm", "network_tdm", "long_memory", "fluid"})
 TEN_TO_THE_30 = 300.0
 """A tolerance in dB far above, and negated far below, any ratio of gains in these networks."""
 

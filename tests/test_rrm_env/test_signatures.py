@@ -33,6 +33,7 @@ def test_every_function_that_python_calls_was_called(signatures: dict[str, list[
         "baselines.greedy_max_weight._add",
         *(f"baselines.power_control.{name}" for name in ("_choose", "_climb", "_value")),
         "baselines.fplinq._choose",
+        *(f"baselines.joint_actions.{name}" for name in ("_choose", "_join", "_leave")),
     }
     assert {name for name, found in signatures.items() if not found} <= called_by_kernels
     assert len(signatures) >= 18
