@@ -270,8 +270,8 @@ def _weighted(
     ascended: Floats, shift: Floats, counted: NDArray[np.bool_], sum_weight: float
 ) -> Floats:
     """(b, J) mu1 + lambda_j, with the multipliers projected by a shift."""
-    weight: Floats = sum_weight + counted * np.maximum(ascended - shift[:, None], 0.0)
-    return weight
+    multiplier: Floats = np.maximum(ascended - shift[:, None], 0.0) * counted
+    return sum_weight + multiplier
 
 
 def _quantised(values: Floats, bits: int, span_db: tuple[float, float]) -> Floats:
@@ -280,7 +280,8 @@ def _quantised(values: Floats, bits: int, span_db: tuple[float, float]) -> Float
     step = (high - low) / (2**bits - 1)
     with np.errstate(divide="ignore"):
         level = np.rint((np.clip(10 * np.log10(values), low, high) - low) / step)
-    return np.exp(math.log(10) / 10 * (low + level * step)).astype(np.float64)
+    rounded: Floats = np.exp(math.log(10) / 10 * (low + level * step)).astype(np.float64)
+    return rounded
 
 
 @compiled(nogil=True, error_model="numpy")

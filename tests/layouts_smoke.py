@@ -137,11 +137,6 @@ def play_schedulers() -> None:
         evaluate(FPLinQ(iterations=count, users="all_on"), CONFIG, episodes=2)  # type: ignore[arg-type]
         evaluate(WMMSE(iterations=count), CONFIG, episodes=2)  # type: ignore[arg-type]
         evaluate(Reuse(groups=count, turns="equal"), CONFIG, episodes=2)  # type: ignore[arg-type]
-    for steps in (np.int8(2), np.uint64(2)):
-        fluid = Fluid(resolve_steps=steps, exchange_steps=steps, bits=steps, descent_steps=steps)  # type: ignore[arg-type]
-        for config in (CONFIG, LARGE):
-            evaluate(fluid, config, episodes=2)
-            evaluate(LongMemory(exponent=steps), config, episodes=2)
     for csi in ("reported", "large_scale", "present"):
         evaluate(PowerControl(csi=csi, users="alone"), CONFIG, episodes=2)
     env = RRMParallelEnv(CONFIG)
@@ -153,6 +148,18 @@ def play_schedulers() -> None:
         scheduler = baseline()
         while env.agents:
             env.step(scheduler.act(env))
+
+
+def play_fluid() -> None:
+    """The schedulers on ergodic rates, in networks whose sets are listed and in others."""
+    number: Any
+    for number in (np.int8(2), np.uint64(2)):
+        fluid = Fluid(
+            resolve_steps=number, exchange_steps=number, bits=number, descent_steps=number
+        )
+        for config in (CONFIG, LARGE):
+            evaluate(fluid, config, episodes=2)
+            evaluate(LongMemory(exponent=number), config, episodes=2)
 
 
 def rate_networks() -> None:
@@ -173,4 +180,5 @@ if __name__ == "__main__":
     play_networks()
     play_environments()
     play_schedulers()
+    play_fluid()
     json.dump({name: signatures_of(function) for name, function in compiled()}, sys.stdout)
