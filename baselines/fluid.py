@@ -83,8 +83,8 @@ class Fluid(Baseline):
     `exchange_steps` steps, and from what it expects in between. Nothing else is known to it.
 
     Args:
-        counted: ``tail``, the users that Eq. 10 counts: of 20 the one of highest multiplier is left
-            out; or ``everybody``.
+        counted: ``tail``, the users whose rates the 5-percentile rate counts: of 20 the one of highest
+            multiplier is left out; or ``everybody``.
         resolve_steps: steps between solutions, at least 1.
         exchange_steps: steps between exchanges of gains and rates; 0 exchanges gains alone, once
             per episode.
@@ -92,7 +92,7 @@ class Fluid(Baseline):
             they really got, which it knows itself. What the others do does not depend on it.
         bits: of each exchanged number, in steps of equal dB: gains over noise from -40 to 100 dB,
             mean rates from 0.001 to 100 bit/s/Hz; 0 exchanges them as they are.
-        objective: ``score`` (Eq. 11), ``max_min``, the tail alone, or ``sum_rate`` alone.
+        objective: ``score``, the network's; ``max_min``, the tail alone; or ``sum_rate`` alone.
         trend: whether gains are extrapolated.
         descent_steps: of mirror descent in a solution, at least 1; 2.5 times as many in the first.
 
