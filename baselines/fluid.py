@@ -65,12 +65,12 @@ class Fluid(Baseline):
     At the start and then every `resolve_steps` steps the program of `baselines.fluid_program` is
     solved: what shares of the remaining time for which sets of APs and users would be best, given
     the rates so far? Gains are taken as constant, at what their trend in dB since the start of the
-    episode makes of them by the middle of the remaining time. The multiplier lambda_j is
-    what user j's mean rate is worth to the tail. The APs and users are served that maximise
+    episode makes of them by the middle of the remaining time. The multiplier lambda_j is what user
+    j's mean rate is worth to the tail. The APs and users are served that maximise
     sum_j (mu1 + lambda_j) rho(S, j), and between solutions a user's multiplier falls with what it
-    got and rises with what the others got: lambda - c debt, projected on multipliers of the sum
-    mu2. The debt of a user is how far it is behind the path on which all counted users end with the
-    same rate. That is dual ascent along the episode.
+    got and rises with what the others got: it is lambda + c debt, projected on multipliers of the
+    sum mu2, where the debt of a user is how far it is behind the path on which all counted users
+    end with the same rate.
 
     Up to 10 APs all sets are compared; in larger networks sets grow as in `LongMemory`, from good
     sets that were found before.
@@ -83,7 +83,7 @@ class Fluid(Baseline):
     `exchange_steps` steps, and from what it expects in between. Nothing else is known to it.
 
     Args:
-        counted: ``tail``, the users whose rates the 5-percentile rate counts: of 20 the one of highest
+        counted: ``tail``, the users that the 5-percentile rate counts: of 20 the one of highest
             multiplier is left out; or ``everybody``.
         resolve_steps: steps between solutions, at least 1.
         exchange_steps: steps between exchanges of gains and rates; 0 exchanges gains alone, once
@@ -158,7 +158,10 @@ class Fluid(Baseline):
         return self._decide(network, np.ones(network.association.shape, np.bool_))
 
     def schedule_candidates(self, network: Network) -> Served:
-        """Like `schedule`, among the candidates alone, though planned for all users."""
+        """Like `schedule`, among the candidates alone, though planned for all users.
+
+        Who is a candidate is taken as known to the plan.
+        """
         slots = network.candidates.reshape(network.num_envs, -1)
         allowed = np.zeros((network.num_envs, network.config.n_ues + 1), np.bool_)
         np.put_along_axis(allowed, slots, True, axis=1)  # SILENT is the last column
