@@ -13,14 +13,16 @@ from baselines.fluid_program import Program, leave_out, solve
 from baselines.joint_actions import Floats, JointActions, Sets, parts
 from baselines.scheduler import Baseline, PerNetwork, Served
 from rrm_env import SILENT, Network, RRMConfig, metrics
-from rrm_env.checks import bounded_integer, nearest
+from rrm_env.checks import bounded_integer, nearest, shown
 from rrm_env.compiling import compiled
 
 COUNTED = ("tail", "everybody")
 OBJECTIVES = ("score", "max_min", "sum_rate")
 MAX_STEPS = 2**31 - 2
-FIRST_STEPS, LATER_STEPS = 500, 200
-"""Steps of mirror descent at the start of an episode, and where multipliers are known."""
+FIRST_DESCENT = 2.5
+"""Times as many steps of mirror descent at the start of an episode, without known multipliers."""
+LARGEST_TREND = 2.0
+"""Largest change of the log of a gain that is extrapolated."""
 DEBT_WEIGHT = 0.7
 """Part of a mean multiplier per bit/s/Hz of debt, times the root of the episode's length."""
 GAIN_RANGE_DB, RATE_RANGE_DB = (-40.0, 100.0), (-30.0, 20.0)
@@ -33,6 +35,8 @@ FLOAT_BITS = 32
 class _Plan:
     """What is common knowledge in the B episodes of a network."""
 
+    first_gain: Floats
+    """(B, I, J) large-scale gains at the first exchange."""
     gain: Floats
     """(B, I, J) large-scale gains at the last exchange."""
     realised: Floats
@@ -47,6 +51,8 @@ class _Plan:
     """Good sets of APs in large networks."""
     expected: Floats
     """(B, J) rates that the last decision is expected to give."""
+    exchanged: int = 0
+    """Step of the last exchange."""
     decided: int = -1
     """Step of the last decision."""
     solved: int = -1
@@ -58,12 +64,13 @@ class Fluid(Baseline):
 
     At the start and then every `resolve_steps` steps the program of `baselines.fluid_program` is
     solved: what shares of the remaining time for which sets of APs and users would be best, given
-    the rates so far, if gains stayed as they are? Its multiplier lambda_j is what user j's mean
-    rate is worth to the tail. The APs and users are served that maximise
+    the rates so far? Gains are taken as constant, at what their trend in dB since the start of the
+    episode makes of them by the middle of the remaining time. The multiplier lambda_j is what user
+    j's mean rate is worth to the tail. The APs and users are served that maximise
     sum_j (mu1 + lambda_j) rho(S, j), and between solutions a user's multiplier falls with what it
-    got and rises with what the others got: lambda - c debt, projected on multipliers of the sum
-    mu2. The debt of a user is how far it is behind the path on which all counted users end with the
-    same rate. That is dual ascent along the episode.
+    got and rises with what the others got: it is lambda + c debt, projected on multipliers of the
+    sum mu2, where the debt of a user is how far it is behind the path on which all counted users
+    end with the same rate.
 
     Up to 10 APs all sets are compared; in larger networks sets grow as in `LongMemory`, from good
     sets that were found before.
@@ -76,8 +83,8 @@ class Fluid(Baseline):
     `exchange_steps` steps, and from what it expects in between. Nothing else is known to it.
 
     Args:
-        counted: ``tail``, the users that Eq. 10 counts: of 20 the one of highest multiplier is left
-            out; or ``everybody``.
+        counted: ``tail``, the users that the 5-percentile rate counts: of 20 the one of highest
+            multiplier is left out; or ``everybody``.
         resolve_steps: steps between solutions, at least 1.
         exchange_steps: steps between exchanges of gains and rates; 0 exchanges gains alone, once
             per episode.
@@ -85,7 +92,9 @@ class Fluid(Baseline):
             they really got, which it knows itself. What the others do does not depend on it.
         bits: of each exchanged number, in steps of equal dB: gains over noise from -40 to 100 dB,
             mean rates from 0.001 to 100 bit/s/Hz; 0 exchanges them as they are.
-        objective: ``score`` (Eq. 11), ``max_min``, the tail alone, or ``sum_rate`` alone.
+        objective: ``score``, the network's; ``max_min``, the tail alone; or ``sum_rate`` alone.
+        trend: whether gains are extrapolated.
+        descent_steps: of mirror descent in a solution, at least 1; 2.5 times as many in the first.
 
     Raises:
         TypeError, ValueError: another value of an option.
@@ -99,16 +108,21 @@ class Fluid(Baseline):
         own_rates: bool = True,
         bits: int = 0,
         objective: str = "score",
+        trend: bool = True,
+        descent_steps: int = 200,
     ) -> None:
         if counted not in COUNTED:
             raise ValueError(f"unknown counted {nearest(str(counted), COUNTED)}")
         if objective not in OBJECTIVES:
             raise ValueError(f"unknown objective {nearest(str(objective), OBJECTIVES)}")
-        if not isinstance(own_rates, bool):
-            raise TypeError(f"own_rates must be True or False, got {own_rates!r}")
-        self.counted, self.objective, self.own_rates = counted, objective, own_rates
+        for name, value in (("own_rates", own_rates), ("trend", trend)):
+            if not isinstance(value, bool):
+                raise TypeError(f"{name} must be True or False, got {shown(value)}")
+        self.counted, self.objective = counted, objective
+        self.own_rates, self.trend = own_rates, trend
         self.resolve_steps = bounded_integer("resolve_steps", resolve_steps, MAX_STEPS)
         self.exchange_steps = bounded_integer("exchange_steps", exchange_steps, MAX_STEPS, 0)
+        self.descent_steps = bounded_integer("descent_steps", descent_steps, 1_000_000)
         self.bits = bounded_integer("bits", bits, FLOAT_BITS, 0)
         self._plans: PerNetwork[_Plan] = PerNetwork(type(self).__name__)
 
@@ -127,9 +141,10 @@ class Fluid(Baseline):
     def reset(self, network: Network) -> None:
         """Begin the network's episodes without a plan."""
         config, num_envs = network.config, network.num_envs
-        users = num_envs, config.n_ues
+        users, links = (num_envs, config.n_ues), (num_envs, config.n_aps, config.n_ues)
         self._plans[network] = _Plan(
-            gain=np.empty((num_envs, config.n_aps, config.n_ues)),
+            first_gain=np.ones(links),
+            gain=np.ones(links),
             realised=np.zeros(users),
             counted=np.ones(users, np.bool_),
             multiplier=np.ones(users),
@@ -143,7 +158,10 @@ class Fluid(Baseline):
         return self._decide(network, np.ones(network.association.shape, np.bool_))
 
     def schedule_candidates(self, network: Network) -> Served:
-        """Like `schedule`, among the candidates alone, though planned for all users."""
+        """Like `schedule`, among the candidates alone, though planned for all users.
+
+        Who is a candidate is taken as known to the plan.
+        """
         slots = network.candidates.reshape(network.num_envs, -1)
         allowed = np.zeros((network.num_envs, network.config.n_ues + 1), np.bool_)
         np.put_along_axis(allowed, slots, True, axis=1)  # SILENT is the last column
@@ -184,6 +202,9 @@ class Fluid(Baseline):
             plan.gain = _quantised(plan.gain, self.bits, GAIN_RANGE_DB)
             if t > 0:
                 plan.realised = t * _quantised(plan.realised / t, self.bits, RATE_RANGE_DB)
+        if plan.solved < 0:
+            plan.first_gain[:] = plan.gain
+        plan.exchanged = t
 
     def _solve(
         self, plan: _Plan, actions: JointActions, network: Network, part: slice, first: bool
@@ -191,15 +212,29 @@ class Fluid(Baseline):
         """Solve the programs of a part of the episodes."""
         config, known = network.config, plan.known.of(part)
         length, realised = config.episode_length, plan.realised[part]
+        if self.trend and plan.exchanged > 0:
+            actions = JointActions(self._extrapolated(plan, network, part), actions.association)
         actions.refresh(known)
         mu1, mu2 = self._weights(config)
         program = Program(actions, mu1, mu2, realised, length - network.t, length, known)
         if first:
             n_users = metrics.n_below_tail(config.n_ues) if self.counted == "tail" else 0
-            plan.counted[part], found = leave_out(program, n_users, FIRST_STEPS)
+            plan.counted[part], found = leave_out(
+                program, n_users, int(FIRST_DESCENT * self.descent_steps)
+            )
         else:
-            found = solve(program, plan.counted[part], plan.multiplier[part], LATER_STEPS)
+            found = solve(program, plan.counted[part], plan.multiplier[part], self.descent_steps)
         plan.multiplier[part], plan.realised_then[part] = found.multiplier, realised
+
+    def _extrapolated(self, plan: _Plan, network: Network, part: slice) -> Floats:
+        """(b, I, J) the gains expected for the middle of the remaining time."""
+        middle = (network.t + network.config.episode_length) / 2
+        ahead = (middle - plan.exchanged) / plan.exchanged
+        smallest = np.finfo(np.float64).tiny
+        gain, first = (np.maximum(g[part], smallest) for g in (plan.gain, plan.first_gain))
+        trend = np.clip(ahead * np.log(gain / first), -LARGEST_TREND, LARGEST_TREND)
+        extrapolated: Floats = gain * np.exp(trend)
+        return extrapolated
 
     def _play(
         self,
@@ -238,8 +273,8 @@ def _weighted(
     ascended: Floats, shift: Floats, counted: NDArray[np.bool_], sum_weight: float
 ) -> Floats:
     """(b, J) mu1 + lambda_j, with the multipliers projected by a shift."""
-    weight: Floats = sum_weight + counted * np.maximum(ascended - shift[:, None], 0.0)
-    return weight
+    multiplier: Floats = np.maximum(ascended - shift[:, None], 0.0) * counted
+    return sum_weight + multiplier
 
 
 def _quantised(values: Floats, bits: int, span_db: tuple[float, float]) -> Floats:
@@ -248,7 +283,7 @@ def _quantised(values: Floats, bits: int, span_db: tuple[float, float]) -> Float
     step = (high - low) / (2**bits - 1)
     with np.errstate(divide="ignore"):
         level = np.rint((np.clip(10 * np.log10(values), low, high) - low) / step)
-    rounded: Floats = 10 ** ((low + level * step) / 10)
+    rounded: Floats = np.exp(math.log(10) / 10 * (low + level * step)).astype(np.float64)
     return rounded
 
 

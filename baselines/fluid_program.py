@@ -93,7 +93,7 @@ def solve(
     """
     b = len(start)
     if program.tail_weight == 0:
-        steps = 1
+        start, steps = np.ones(start.shape), 1
     point = np.where(counted, np.maximum(start, SMALLEST * start.mean(axis=1, keepdims=True)), 0.0)
     point *= program.tail_weight / point.sum(axis=1, keepdims=True)
     state = _State(

@@ -24,9 +24,11 @@ import rrm_env
 from baselines import (
     REGISTRY,
     WMMSE,
+    Fluid,
     FPLinQ,
     GreedyMaxWeight,
     ITLinQ,
+    LongMemory,
     MaxWeight,
     PowerControl,
     RandomWalk,
@@ -39,6 +41,8 @@ from rrm_env import Network, RRMConfig, RRMJointEnv, RRMParallelEnv, RRMVectorEn
 
 CONFIG = RRMConfig(n_aps=3, n_ues=30, n_candidates=2, episode_length=40)
 """So many users that no access point lacks one."""
+LARGE = RRMConfig(n_aps=11, n_ues=22, min_ap_distance_m=1.0, episode_length=5)
+"""So many access points that their sets are not listed."""
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:
@@ -147,6 +151,18 @@ def play_schedulers() -> None:
             env.step(scheduler.act(env))
 
 
+def play_fluid() -> None:
+    """The schedulers on ergodic rates, in networks whose sets are listed and in others."""
+    number: Any
+    for number in (np.int8(2), np.uint64(2)):
+        fluid = Fluid(
+            resolve_steps=number, exchange_steps=number, bits=number, descent_steps=number
+        )
+        for config in (CONFIG, LARGE):
+            evaluate(fluid, config, episodes=2)
+            evaluate(LongMemory(exponent=number), config, episodes=2)
+
+
 def rate_networks() -> None:
     """Ergodic rates of gains and sets of every type and layout."""
     network = Network(CONFIG, 2)
@@ -181,4 +197,5 @@ if __name__ == "__main__":
     play_networks()
     play_environments()
     play_schedulers()
+    play_fluid()
     json.dump({name: signatures_of(function) for name, function in compiled()}, sys.stdout)

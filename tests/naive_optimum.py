@@ -82,3 +82,29 @@ def dual(
             sum(w * rate for w, rate in zip(weight, row, strict=True)) for row in of_block
         )
     return total
+
+
+def dual_value(
+    gain: Sequence[Sequence[float]],
+    association: Sequence[int],
+    weight: Sequence[float],
+    realised: Sequence[float],
+    remaining: int,
+    length: int,
+) -> float:
+    """D: sum_j weight_j R_j under the joint action that is best for the remaining steps.
+
+    Args:
+        gain: I x J received power over noise.
+        association: the AP of each user.
+        weight: mu1 + lambda_j of each user.
+        realised: each user's rates so far, summed.
+        remaining: steps that remain.
+        length: steps of an episode.
+    """
+    best = max(
+        sum(w * rate for w, rate in zip(weight, rates_of(served, gain), strict=True))
+        for served in joint_actions(len(gain), association)
+    )
+    done = sum(w * rate for w, rate in zip(weight, realised, strict=True))
+    return (done + remaining * best) / length

@@ -39,7 +39,7 @@ class Decision:
         self.candidates: list[list[int]] = network.candidates[0].tolist()
         self.users, t = scheduler.users, network.t
         n_aps, prior = len(self.gain), scheduler.prior_steps
-        self.weight = []
+        self.weight: list[float] = []
         for j, i in enumerate(self.association):
             share = self.rate(j, range(n_aps)) / self.association.count(i)
             begin = max(share, network.config.min_average_rate)

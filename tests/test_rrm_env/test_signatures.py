@@ -33,9 +33,9 @@ def test_every_function_that_python_calls_was_called(signatures: dict[str, list[
         "baselines.greedy_max_weight._add",
         *(f"baselines.power_control.{name}" for name in ("_choose", "_climb", "_value")),
         "baselines.fplinq._choose",
-        *(f"baselines.long_memory.{name}" for name in ("_choose", "_grow", "_join", "_leave")),
         *(f"baselines.optimum.moves.{name}" for name in ("_best_of_each", "_changed")),
         *(f"baselines.optimum.moves.{name}" for name in ("_follow", "_prepare")),
+        *(f"baselines.joint_actions.{name}" for name in ("_choose", "_join", "_leave")),
     }
     assert {name for name, found in signatures.items() if not found} <= called_by_kernels
     assert len(signatures) >= 18
