@@ -61,9 +61,9 @@ def score(ue_rates: Floats, sum_weight: float, tail_weight: float) -> Floats:
 
 
 def minimum_score(ue_rates: Floats, sum_weight: float, tail_weight: float) -> Floats:
-    """Eq. 11 with the lowest rate of all users as the tail, (episodes,).
+    """The score with the lowest rate of all users as its tail, (episodes,).
 
-    Unlike Eq. 10's tail it counts everybody, so leaving users out never pays.
+    It counts everybody, so leaving users out never pays.
     """
     return sum_weight * sum_rate(ue_rates) + tail_weight * worst_rate(ue_rates)
 

@@ -9,21 +9,14 @@ two (`baselines.optimum`). It is kept in docs/results/frontier.json.
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import tyro
-
 from baselines.optimum import optimum
-from baselines.plots import COLOURS, require_drawing, write_figure
+from baselines.plots import COLOURS
 from rrm_env import RRMConfig, metrics
-from rrm_env.exit_status import status_of
-from rrm_env.files import check_writable, write_json
-from rrm_env.provenance import origin
 
 Row = Mapping[str, Any]
 

@@ -93,8 +93,20 @@ SCHEDULERS = (
     "long_memory:exponent=1",
     "long_memory:exponent=8",
     "long_memory:users=candidates",
+    "fluid",
+    "fluid:counted=everybody",
+    "fluid:exchange_steps=0:bits=8",
+    "fluid:exchange_steps=50:bits=16",
 )
 """Schedulers evaluated in each preset."""
+ONLY_IN_PAPER = (
+    "fluid:exchange_steps=0",
+    "fluid:exchange_steps=0:bits=8:counted=everybody",
+    "fluid:exchange_steps=0:bits=8:own_rates=false",
+    "fluid:objective=max_min:counted=everybody",
+    "fluid:objective=sum_rate",
+)
+"""More members of the best family, evaluated in the preset ``paper``."""
 SOME = (
     "random_walk",
     "tdm",
@@ -107,6 +119,8 @@ SOME = (
     "fplinq:csi=large_scale:exponent=2",
     "greedy_max_weight:csi=large_scale:exponent=2:starts=1",
     "long_memory",
+    "fluid",
+    "fluid:counted=everybody",
 )
 """Schedulers evaluated in networks of other sizes."""
 
@@ -128,18 +142,19 @@ def _of_size(n_aps: int, episodes: int, optimum_episodes: int) -> Case:
 
 
 NETWORKS = {
-    "paper": Case(RRMConfig()),
-    "correlated": Case(RRMConfig.preset("correlated"), optimum_episodes=16, information="channel"),
-    "wide": Case(RRMConfig.preset("wide")),
+    "paper": Case(RRMConfig(), (*SCHEDULERS, *ONLY_IN_PAPER)),
+    "wide": Case(RRMConfig.preset("wide"), optimum_episodes=64),
     "dense": Case(
         RRMConfig.preset("dense"),
-        tuple(name for name in SCHEDULERS if name not in EXHAUSTIVE),
-        optimum_episodes=16,
+        tuple(name for name in SCHEDULERS if name not in EXHAUSTIVE and "bits=" not in name),
+        episodes=64,
+        optimum_episodes=4,
     ),
+    "correlated": Case(RRMConfig.preset("correlated"), optimum_episodes=16, information="channel"),
     "8 access points": _of_size(8, 256, 64),
-    "16 access points": _of_size(16, 256, 16),
-    "32 access points": _of_size(32, 64, 8),
-    "64 access points": _of_size(64, 16, 4),
+    "16 access points": _of_size(16, 64, 8),
+    "32 access points": _of_size(32, 16, 2),
+    "64 access points": _of_size(64, 8, 1),
 }
 """The networks by name; those named after a number have 5 users per access point."""
 

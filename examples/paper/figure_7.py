@@ -75,7 +75,7 @@ def draw(canvas: Any, report: Report) -> None:
         best, (colour, line) = report.scale.optimum.score.value.mean(), STYLES["optimum"]
         quantity.axhline(best, color=colour, linestyle=line, label=report.scale.name)
         quality.axvline(best, color=colour, linestyle=line)
-    quantity.legend(frameon=False)
+    quantity.legend(frameon=False, loc="upper right", bbox_to_anchor=(1, 0.93))
     quantity.set_title("b: how many transitions of online SAC", fontsize="medium")
 
 
