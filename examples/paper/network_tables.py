@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from ladder import rows_of
 from markdown_tables import KPI_HEADINGS, interval, kpi_cells
 
 _INFORMATION = {
@@ -16,8 +18,9 @@ _INFORMATION = {
 def schedulers_tables(found: Mapping[str, Any]) -> str:
     """A section for each network: its optimum, and every scheduler's KPIs and shares of it."""
     first = next(iter(found.values()))
+    machine = first["machine"]
     parts = [
-        f"`{first['command']}` on {first['machine']['cores']} cores ({first['machine']['processor']}). "
+        f"`{first['command']}` on {machine['cores']} cores of {machine['processor']}. "
         "Shares are ratios of mean scores over the episodes whose optimum is known, with intervals "
         "over these episodes. All numbers: [results/schedulers.json](results/schedulers.json)."
     ]
@@ -58,11 +61,11 @@ def _table(network: Mapping[str, Any]) -> str:
         f"| scheduler | {KPI_HEADINGS} | episodes | share of {best} | everybody counted |",
         "|---" * (KPI_HEADINGS.count("|") + 5) + "|",
     ]
-    for row in network["schedulers"]:
-        lines.append(
-            f"| `{row['scheduler']}` | {kpi_cells(row)} | {row['episodes']} "
-            f"| {share(row['score_share'])} | {share(row['minimum_score_share'])} |"
-        )
+    lines += [
+        f"| `{row['scheduler']}` | {kpi_cells(row)} | {row['episodes']} "
+        f"| {share(row['score_share'])} | {share(row['minimum_score_share'])} |"
+        for row in network["schedulers"]
+    ]
     lines.append(
         f"| {best} | {kpi_cells(top['kpis_at_best_score'])} | {top['episodes']} | 100 % | |"
     )
@@ -81,14 +84,36 @@ def searches_table(found: Mapping[str, Any]) -> str:
         "| network, channel | search | mean | 5th percentile | best action found | µs |",
         "|---|---|---:|---:|---:|---:|",
     ]
-    for row in rows:
-        lines.append(
-            f"| `{row['preset']}`, {row['csi']} | `{row['scheduler']}` "
-            f"| {100 * row['ratio_mean']:.2f} % | {100 * row['ratio_5th_percentile']:.0f} % "
-            f"| {100 * row['optimal_share']:.0f} % | {row['us_per_decision']:.0f} |"
-        )
+    lines += [
+        f"| `{row['preset']}`, {row['csi']} | `{row['scheduler']}` "
+        f"| {100 * row['ratio_mean']:.2f} % | {100 * row['ratio_5th_percentile']:.0f} % "
+        f"| {100 * row['optimal_share']:.0f} % | {row['us_per_decision']:.0f} |"
+        for row in rows
+    ]
     episodes = {f"{row['episodes']} of `{row['preset']}`": None for row in rows}
     return (
         f"`{found['command']}`, unseen episodes: {', '.join(episodes)}. "
         "All numbers: [results/searches.json](results/searches.json).\n\n" + "\n".join(lines) + "\n"
     )
+
+
+def ladder_table(results: Path) -> str:
+    """Every rung of the ladder: what it reaches, what it knows and what that costs in bits."""
+    rows, top = rows_of(results)
+    best = top["score"]["mean"]
+    lines = [
+        "| | score | share of optimum | worst user's rate | bits | knows |",
+        "|---|---|---:|---:|---:|---|",
+    ]
+    for rung, row in rows:
+        worst = f"{row['worst_rate']['mean']:.2f}" if "worst_rate" in row else ""
+        lines.append(
+            f"| {rung.label} | {interval(row['score'], 2)} "
+            f"| {100 * row['score']['mean'] / best:.0f} % | {worst} | {rung.bits} | {rung.knows} |"
+        )
+    for name, text in (("minimum_score", "optimum, everybody counted"), ("score", "optimum")):
+        lines.append(
+            f"| *{text}* | {interval(top[name], 2)} | {100 * top[name]['mean'] / best:.0f} % | | "
+            "| all gains of the whole episode without fading |"
+        )
+    return "\n".join(lines) + "\n"

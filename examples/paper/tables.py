@@ -21,7 +21,7 @@ from markdown_tables import (
     optimum_for,
     optimum_rows,
 )
-from network_tables import schedulers_tables, searches_table
+from network_tables import ladder_table, schedulers_tables, searches_table
 
 from rrm_env import RRMConfig
 from rrm_env.exit_status import status_of
@@ -189,6 +189,7 @@ PAGES: dict[str, Callable[[Path], str]] = {
     "sensitivity_table.md": sensitivity,
     "claims_map_table.md": claims_map,
     "past_the_paper_tables.md": past_the_paper,
+    "ladder_table.md": ladder_table,
     "schedulers_tables.md": lambda results: schedulers_tables(_read(results, "schedulers")),
     "searches_table.md": lambda results: searches_table(_read(results, "searches")),
 }
