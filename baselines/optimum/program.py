@@ -42,7 +42,7 @@ KEPT = 40
 MORE_STEPS, MORE_KEPT = 60, 40
 """Likewise between two solutions of the program."""
 PATIENCE = 10
-"""Solutions of the program in which its value must have grown by `Program.progress`."""
+"""Solutions in which a program's value must grow, if they also bring a column for each user."""
 PER_USER = 4
 """Columns for each user that a program of a large network has, besides those in use."""
 MAX_ROUNDS = 300
@@ -73,8 +73,8 @@ class Program:
             object as `search` if that does it fast.
         length: (n,) share of the episode of each time block.
         tolerance: relative difference of value and bound at which a schedule is good enough.
-        progress: the search also ends when the value has grown by less than this share of it in
-            `PATIENCE` solutions of the program; 0 is never.
+        progress: the search also ends when the value has grown by less than this share of it; see
+            `PATIENCE`. 0 is never.
     """
 
     def __init__(
@@ -173,6 +173,8 @@ class Program:
         """
         if objective.tail_weight == 0:
             return self._solve_without_tail(objective)
+        if self.progress and not self.group:
+            self._add_each_alone()
         least, multiplier = math.inf, np.zeros(self.n_ues)
         if not objective.left_out:
             steps = STEPS if start is None else WARM_STEPS
@@ -185,7 +187,7 @@ class Program:
         for _ in range(MAX_ROUNDS):
             schedule = self.restricted(objective, last)
             last = schedule if self.progress else None
-            values.append(schedule.value)
+            values.append((len(self.group), schedule.value))
             if self._stalls(values):
                 if search is self.proof:
                     break
@@ -213,7 +215,8 @@ class Program:
                 proven = float(self.length @ choice.bound)
                 if proven < bound:
                     bound, multiplier = proven, schedule.multiplier
-                if not self.add(choice):
+                afresh = self.progress > 0 and self.add(self.proof.best(weight))
+                if not self.add(choice) and not afresh:
                     break
             elif least > schedule.value and not objective.left_out:
                 middle = (least + schedule.value) / 2
@@ -225,17 +228,24 @@ class Program:
         value = min(schedule.value, bound)  # HiGHS may exceed it by its tolerance
         return schedule._replace(value=value, bound=bound, multiplier=multiplier)
 
+    def _add_each_alone(self) -> None:
+        """Add each user alone, so that no program begins with users who get nothing."""
+        silence = np.full((self.search.shape[0], self.search.shape[1]), SILENT)
+        for weight in np.eye(self.n_ues):
+            self.add(self.search.best(weight, silence))
+
     def _add_shifted(self, choice: Choice, weight: Floats) -> None:
         """Try the sets of each block in the others too, where gains are much the same."""
         for shift in range(1, self.search.shape[0]):
             self.add(self.search.best(weight, np.roll(choice.served, shift, axis=0)))
 
-    def _stalls(self, values: list[float]) -> bool:
-        """Whether the last values of a program have hardly grown."""
-        if self.progress == 0 or len(values) <= PATIENCE:
+    def _stalls(self, values: list[tuple[int, float]]) -> bool:
+        """Whether the last values of a program, each with its number of columns, hardly grew."""
+        columns, value = values[-1]
+        before = [v for known, v in values[:-PATIENCE] if known <= columns - self.n_ues]
+        if self.progress == 0 or not before:
             return False
-        before, now = values[-1 - PATIENCE], values[-1]
-        return before < now <= before * (1 + self.progress)  # equal while some users get nothing
+        return before[-1] < value <= before[-1] * (1 + self.progress)  # equal on a plateau
 
     def _solve_without_tail(self, objective: Objective) -> Schedule:
         """The schedule of highest sum rate, which needs no linear program."""
@@ -274,14 +284,14 @@ class Program:
         """
         point, best, multiplier = start.copy(), math.inf, start
         level, gap, path = math.inf, 0.0, 0.0
-        # Local search may lose its way, after which D would be far too small. So from time to time
-        # it begins with joint actions of the steps before, which also serve more users.
-        renewed = steps // kept if kept and self.proof is not self.search else 0
+        # Local search may lose its way, and then D would be far too small. So from time to time it
+        # begins with what the thorough one finds, and the least D is sought anew.
+        renewed = steps // kept if kept and self.progress else 0
         renewed = renewed if renewed > 1 else 0
         for k in range(steps):
             weight = objective.sum_weight + point
-            if renewed and k % renewed == 0 and self.group:
-                known = self.best_known(weight)
+            if renewed and k % renewed == 0:
+                known, best, level = self.proof.best(weight).served, math.inf, math.inf
             choice = self.search.best(weight, known)
             known = None
             value = float(self.length @ choice.value)
