@@ -19,7 +19,7 @@ class LongMemory(Baseline):
     (`baselines.ergodic_rate`), one user per AP of S is served, and m_j is the user's mean rate
     since the episode began, (prior_steps p_j + sum of its rates) / (prior_steps + t). The prior p_j
     is what round robin with all APs transmitting would give at the present gains. The weights of
-    `MaxWeight` forget after 1 / `rate_ema` steps; these forget nothing, as Eqs. 9 to 11 do not.
+    `MaxWeight` forget after 1 / `rate_ema` steps; these forget nothing, as the paper's KPIs do not.
 
     With exponent 1 the rule climbs the sum of log(rate); a large exponent approaches the max-min
     rate, and 0 the sum rate (alpha-fair utilities, J. Mo, J. Walrand, "Fair end-to-end window-based

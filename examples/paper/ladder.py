@@ -33,13 +33,14 @@ PICTURE_DPI = 110
 
 
 KINDS = {
-    "alone": COLOURS[2],
-    "together": COLOURS[5],
-    "learner": COLOURS[1],
-    "oracle": COLOURS[4],
+    "each access point for itself": COLOURS[2],
+    "a centre, or by exchange": COLOURS[5],
+    "learned": COLOURS[1],
+    "oracle of the present fading": COLOURS[4],
 }
-"""Colours of schedulers: access points that decide from what each measures; a centre, or access
-points that exchange what they measure; trained policies; and one that knows the present fading."""
+ALONE, TOGETHER, LEARNED, ORACLE = KINDS
+"""Kinds of schedulers and their colours: access points that decide from what each measures; a
+centre, or access points that exchange what they measure; trained policies; and an oracle."""
 
 
 @dataclass(frozen=True)
@@ -64,30 +65,28 @@ class Rung:
 
 _SINR = "its own candidates' SINR and weights, one step old"
 RUNGS = (
-    Rung("random walk", "random_walk", "alone", "its candidates", "0"),
-    Rung("I-MARL-CQL", "i-cql-sac.sac-16000", "learner", _SINR, "0", "figure_6"),
-    Rung("proportional fair", "proportional_fair", "alone", _SINR, "0", named=True),
-    Rung("ITLinQ, 25 dB", "itlinq", "together", "all candidates' links, one step old", "1,920"),
-    Rung("CTDE-MARL-CQL", "ctde-cql-sac.sac-16000", "learner", _SINR, "0", "figure_6"),
-    Rung("ITLinQ, -10 dB", "itlinq:tolerance_db=-10", "together", "the same", "1,920", named=True),
-    Rung("network TDM", "network_tdm", "alone", "a common clock", "0", named=True),
-    Rung("turn taking", "turn_taking", "alone", "a clock; once, who serves whom", "0", named=True),
+    Rung("random walk", "random_walk", ALONE, "its candidates", "0", named=True),
+    Rung("I-MARL-CQL", "i-cql-sac.sac-16000", LEARNED, _SINR, "0", "figure_6"),
+    Rung("proportional fair", "proportional_fair", ALONE, _SINR, "0"),
+    Rung("ITLinQ, 25 dB", "itlinq", TOGETHER, "all candidates' links, one step old", "1,920"),
+    Rung("CTDE-MARL-CQL", "ctde-cql-sac.sac-16000", LEARNED, _SINR, "0", "figure_6"),
+    Rung("ITLinQ, -10 dB", "itlinq:tolerance_db=-10", TOGETHER, "the same", "1,920"),
+    Rung("network TDM", "network_tdm", ALONE, "a common clock", "0", named=True),
+    Rung("turn taking", "turn_taking", ALONE, "a clock; once, who serves whom", "0", named=True),
     Rung(
         "C-MARL-CQL (SAC)",
         "c-cql-sac.sac-16000",
-        "learner",
+        LEARNED,
         "all candidates' SINR and weights",
         "896",
         "figure_5",
         named=True,
     ),
-    Rung(
-        "max-weight", "max_weight", "together", "the same links, and weights", "1,920", named=True
-    ),
+    Rung("max-weight", "max_weight", TOGETHER, "the same links, and weights", "1,920", named=True),
     Rung(
         "C with measurements",
         "C, with measurements",
-        "learner",
+        LEARNED,
         "the same, and candidates' gains",
         "2,432",
         "past_the_paper",
@@ -95,7 +94,7 @@ RUNGS = (
     Rung(
         "decentralised, 4-bit messages",
         "messages of all with measurements, 4 bit",
-        "learner",
+        LEARNED,
         "the same of everyone, 4 bits each",
         "288",
         "past_the_paper",
@@ -103,7 +102,7 @@ RUNGS = (
     Rung(
         "max-weight, exponent 2",
         "max_weight:csi=large_scale:exponent=2",
-        "together",
+        TOGETHER,
         "candidates' gains without fading, and weights",
         "1,920",
         named=True,
@@ -111,14 +110,14 @@ RUNGS = (
     Rung(
         "long memory, candidates",
         "long_memory:users=candidates",
-        "together",
+        TOGETHER,
         "candidates' gains, rates since the start",
         "1,920",
     ),
     Rung(
         "long memory",
         "long_memory",
-        "together",
+        TOGETHER,
         "all users' gains and rates since the start",
         "3,200",
         named=True,
@@ -126,7 +125,7 @@ RUNGS = (
     Rung(
         "max-weight, oracle",
         "max_weight:csi=present",
-        "oracle",
+        ORACLE,
         "candidates' links in this very step",
         "1,920",
         named=True,
@@ -134,15 +133,14 @@ RUNGS = (
     Rung(
         "fluid, gains once",
         "fluid:exchange_steps=0:bits=8",
-        "together",
+        TOGETHER,
         "all gains at the start, 8 bits each; own rates",
         "3.2",
-        named=True,
     ),
     Rung(
         "fluid, everybody counted",
         "fluid:counted=everybody",
-        "together",
+        TOGETHER,
         "all users' gains and rates since the start",
         "3,200",
         named=True,
@@ -150,14 +148,14 @@ RUNGS = (
     Rung(
         "fluid, every 50 steps",
         "fluid:exchange_steps=50:bits=16",
-        "together",
+        TOGETHER,
         "the same every 50 steps, 16 bits each",
         "30",
     ),
     Rung(
         "fluid",
         "fluid",
-        "together",
+        TOGETHER,
         "all users' gains and rates since the start",
         "3,200",
         named=True,
@@ -194,57 +192,66 @@ def frontier(config: RRMConfig, episodes: int) -> list[dict[str, float]]:
 
 def _draw(canvas: Any, rows: Sequence[tuple[Rung, Row]], top: Row, curve: Sequence[Row]) -> None:
     """The frontier with the schedulers under it, and the ladder beside it."""
-    left, right = canvas.subplots(1, 2, width_ratios=(2, 3))
-    left.plot(
-        [point["worst_rate"] for point in curve],
-        [point["sum_rate"] for point in curve],
-        color=COLOURS[0],
-        label="frontier: no scheduler gets above it",
-    )
-    for rung, row in rows:
-        if "worst_rate" in row and "sum_rate" in row:
-            colour = KINDS[rung.kind]
-            left.plot(row["worst_rate"]["mean"], row["sum_rate"]["mean"], "o", color=colour)
-            if rung.named:
-                left.annotate(
-                    rung.label,
-                    (row["worst_rate"]["mean"], row["sum_rate"]["mean"]),
-                    xytext=(4, 3),
-                    textcoords="offset points",
-                    fontsize="x-small",
-                )
-    left.set(
-        title="Sum rate against the worst user's rate, means over episodes",
-        xlabel=metrics.axis_label("worst_rate"),
-        ylabel=metrics.axis_label("sum_rate"),
-    )
-    best = top["score"]["mean"]
-    for k, (rung, row) in enumerate(rows):
-        score = row["score"]["mean"]
-        right.barh(k, score, color=KINDS[rung.kind], alpha=0.55)
-        right.annotate(f" {rung.label}", (0, k), va="center", fontsize="x-small")
-        right.annotate(
-            f"{score:.2f}, {100 * score / best:.0f} % ",
-            (score, k),
-            va="center",
-            fontsize="x-small",
-            annotation_clip=False,
-        )
-    for name, text in (("score", "optimum"), ("minimum_score", "optimum,\neverybody counted")):
-        right.axvline(top[name]["mean"], color=COLOURS[0], linewidth=1)
-        right.annotate(
-            f"{text} {top[name]['mean']:.2f}",
-            (top[name]["mean"], len(rows) - 0.4),
-            ha="right" if name != "score" else "left",
-            va="top",
-            fontsize="x-small",
-        )
-    right.set_yticks([])
-    right.set(title="Score (Eq. 11), 256 unseen episodes", xlabel="score", xlim=(0, 1.12 * best))
+    left, right = canvas.subplots(1, 2, width_ratios=(4, 5))
+    _draw_frontier(left, rows, curve)
+    _draw_ladder(right, rows, top)
     for axes in (left, right):
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    left.legend(frameon=False, fontsize="small")
+
+
+def _draw_frontier(axes: Any, rows: Sequence[tuple[Rung, Row]], curve: Sequence[Row]) -> None:
+    axes.plot(
+        [point["worst_rate"] for point in curve],
+        [point["sum_rate"] for point in curve],
+        color=COLOURS[0],
+        label="frontier without knowing the present fading",
+    )
+    named = 0
+    for rung, row in rows:
+        if "worst_rate" not in row:
+            continue
+        point = row["worst_rate"]["mean"], row["sum_rate"]["mean"]
+        axes.plot(*point, "o", color=KINDS[rung.kind])
+        if rung.named:
+            above = named % 2 == 0
+            named += 1
+            axes.annotate(
+                rung.label,
+                point,
+                xytext=(2, 5 if above else -6),
+                textcoords="offset points",
+                va="bottom" if above else "top",
+                fontsize="x-small",
+            )
+    axes.set(
+        title="Sum rate and worst user's rate, means over episodes",
+        xlabel=metrics.axis_label("worst_rate"),
+        ylabel=metrics.axis_label("sum_rate"),
+    )
+    axes.legend(frameon=False, fontsize="small")
+
+
+def _draw_ladder(axes: Any, rows: Sequence[tuple[Rung, Row]], top: Row) -> None:
+    best = top["score"]["mean"]
+    for k, (rung, row) in enumerate(rows):
+        score = row["score"]["mean"]
+        axes.barh(k, score, color=KINDS[rung.kind], alpha=0.55)
+        text = f" {rung.label}: {score:.2f}, {100 * score / best:.0f} %"
+        axes.annotate(text, (0, k), va="center", fontsize="small")
+    for name, text, side in (
+        ("minimum_score", "optimum, everybody counted", "right"),
+        ("score", "optimum", "left"),
+    ):
+        mean = top[name]["mean"]
+        axes.axvline(mean, color=COLOURS[0], linewidth=1)
+        axes.annotate(
+            f" {text}: {mean:.2f} ", (mean, len(rows)), ha=side, va="center", fontsize="small"
+        )
+    handles = [axes.barh(0, 0, color=colour, alpha=0.55) for colour in KINDS.values()]
+    axes.legend(handles, KINDS, loc="lower right", fontsize="small")
+    axes.set_yticks([])
+    axes.set(title="Score (Eq. 11), 256 unseen episodes", xlabel="score", xlim=(0, 1.13 * best))
 
 
 def rows_of(results: Path) -> tuple[list[tuple[Rung, Row]], Row]:
