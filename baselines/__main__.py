@@ -12,9 +12,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from baselines import REGISTRY
 from baselines.comparison import publish, warm_up
 from baselines.max_weight import SearchTooLargeError
+from baselines.optimum import optimum
 from baselines.plots import check_picture
 from baselines.registry import COMPARED, parse_scheduler
-from baselines.scale import ScoreScale, best_possible, quick_optimum
+from baselines.scale import ScoreScale, quick_optimum, refuse_impossible
 from baselines.scheduler import Baseline
 from rrm_env import PRESETS, Evaluation, RRMConfig, evaluate, parse_settings
 from rrm_env.exit_status import status_of
@@ -171,7 +172,7 @@ def _ready(options: argparse.Namespace, config: RRMConfig) -> dict[str, Baseline
             raise ValueError(f"--schedulers names {name} twice")
         schedulers[name] = parse_scheduler(name, REGISTRY)
     if options.optimum:
-        best_possible(config, options.seed, 1)  # refuses before anything is simulated
+        refuse_impossible(config)
     return {
         name: scheduler
         for name, scheduler in schedulers.items()
@@ -204,7 +205,7 @@ def _evaluate(
     ) as progress:
         if options.optimum:
             solving = progress.add_task("optimum", total=options.episodes)
-            best = best_possible(
+            best = optimum(
                 config,
                 options.seed,
                 options.episodes,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from baselines.fluid_program import Program, leave_out, solve
 from baselines.joint_actions import Floats, JointActions, Sets, parts
-from baselines.scheduler import Baseline, PerNetwork, Served
+from baselines.scheduler import Baseline, PerNetwork, Served, candidates_alone
 from rrm_env import SILENT, Network, RRMConfig, metrics
 from rrm_env.checks import bounded_integer, nearest, shown
 from rrm_env.compiling import compiled
@@ -57,6 +57,14 @@ class _Plan:
     """Step of the last decision."""
     solved: int = -1
     """Step of the last solution."""
+    actions: tuple[slice, JointActions] | None = None
+    """The joint actions at these gains of the part of the episodes that was decided last."""
+
+    def actions_of(self, part: slice, association: NDArray[Any]) -> JointActions:
+        """The joint actions of a part of the episodes, made anew where they are another's."""
+        if self.actions is None or self.actions[0] != part:
+            self.actions = part, JointActions(self.gain[part], association[part])
+        return self.actions[1]
 
 
 class Fluid(Baseline):
@@ -162,10 +170,7 @@ class Fluid(Baseline):
 
         Who is a candidate is taken as known to the plan.
         """
-        slots = network.candidates.reshape(network.num_envs, -1)
-        allowed = np.zeros((network.num_envs, network.config.n_ues + 1), np.bool_)
-        np.put_along_axis(allowed, slots, True, axis=1)  # SILENT is the last column
-        return self._decide(network, np.ascontiguousarray(allowed[:, :-1]))
+        return self._decide(network, candidates_alone(network))
 
     def _decide(self, network: Network, allowed: NDArray[np.bool_]) -> Served:
         plan, t = self._plans[network], network.t
@@ -181,7 +186,7 @@ class Fluid(Baseline):
         plan.expected[:] = 0.0
         served = np.empty((network.num_envs, network.config.n_aps), np.int64)
         for part in parts(network.config, network.num_envs):
-            actions = JointActions(plan.gain[part], network.association[part])
+            actions = plan.actions_of(part, network.association)
             if solves:
                 self._solve(plan, actions, network, part, first)
             served[part] = self._play(plan, actions, network, part, allowed[part])
@@ -196,6 +201,7 @@ class Fluid(Baseline):
     def _exchange(self, plan: _Plan, network: Network) -> None:
         """Let gains and rates become common knowledge."""
         t = network.t
+        plan.actions = None
         plan.gain[:] = network.large_scale_gain
         plan.realised[:] = network.ue_rate_sum
         if self.bits:

@@ -12,28 +12,22 @@ schedule exceeds the dual function
     D(lambda) = sum_j (mu1 + lambda_j) realised_j / T
               + remaining steps / T * max over joint actions of sum_j (mu1 + lambda_j) rho(S, j),
 
-and its least value is the optimum. Mirror descent multiplies each multiplier by
-exp(-step * slope of D), where the slope is the mean rate under the best joint action. Its steps are
-as long as if a target below the least value found were reached (B. T. Polyak).
-
-A. Beck, M. Teboulle, "Mirror descent and nonlinear projected subgradient methods for convex
-optimization", Oper. Res. Lett. 31 (2003); `baselines.optimum` solves the program exactly.
+and its least value is the optimum. `baselines.mirror_descent` approaches it; the slope of D is the
+mean rate under the best joint action. `baselines.optimum` solves the program exactly.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from baselines.joint_actions import Floats, JointActions, Sets
+from baselines.mirror_descent import GAP, LONGEST_PATH, move
 from rrm_env import SILENT
 from rrm_env.compiling import compiled
 
-GAP, LONGEST_PATH = 0.05, 2.0
-"""Of the target: its first distance, relative, and the path that halves the distance."""
 SMALLEST = 0.01
 """Part of an equal share that each counted user's first multiplier has at least."""
 
@@ -103,14 +97,16 @@ def solve(
         chosen = program.actions.best(
             program.sum_weight + state.point, program.known, keep=True, turn=k
         )
-        _step(
+        slope, excess = _note(
             *state,
             *chosen,
             program.realised / program.length,
             program.remaining / program.length,
             program.sum_weight,
-            counted,
+            GAP,
+            LONGEST_PATH,
         )
+        move(state.point, slope, counted, excess, state.path)
     return Solution(state.bound, state.multiplier)
 
 
@@ -140,7 +136,7 @@ def leave_out(program: Program, n_users: int, steps: int) -> tuple[NDArray[np.bo
 
 
 @compiled(nogil=True, error_model="numpy")
-def _step(
+def _note(
     point: Any,
     bound: Any,
     multiplier: Any,
@@ -152,50 +148,31 @@ def _step(
     realised: Any,
     remaining: float,
     sum_weight: float,
-    counted: Any,
-) -> None:
-    """Note D at the points (B, J), of which the best joint actions are given, and move the points.
+    first_gap: float,
+    longest_path: float,
+) -> Any:
+    """Note D at the points (B, J), of which the best joint actions are given.
 
-    A step would reduce a linear D to its target, in the metric of the entropy at the point.
+    Returns:
+        the slope of D (B, J), and by how much it exceeds the target of the next step (B,).
     """
     n_envs, n_ues = point.shape
-    slope = np.empty(n_ues)
+    slope, excess = realised.copy(), np.empty(n_envs)
     for b in range(n_envs):
-        for j in range(n_ues):
-            slope[j] = realised[b, j]
         for i in range(served.shape[1]):
             if served[b, i] != SILENT:
-                slope[served[b, i]] += remaining * rate[b, i]
-        value, total, tilt = 0.0, 0.0, 0.0
+                slope[b, served[b, i]] += remaining * rate[b, i]
+        value = 0.0
         for j in range(n_ues):
-            value += (sum_weight + point[b, j]) * slope[j]
-            total += point[b, j]
-            tilt += point[b, j] * slope[j]
+            value += (sum_weight + point[b, j]) * slope[b, j]
         if value < bound[b]:
             bound[b], multiplier[b] = value, point[b]
         if level[b] == np.inf:
-            level[b], gap[b] = value, GAP * value
+            level[b], gap[b] = value, first_gap * value
         elif value <= level[b] - gap[b] / 2:
             level[b], path[b] = value, 0.0
-        elif path[b] > LONGEST_PATH:
+        elif path[b] > longest_path:
             gap[b], path[b] = gap[b] / 2, 0.0
         level[b] = min(level[b], bound[b])
-        square, steepest, step = 0.0, 0.0, 0.0
-        if total > 0.0:
-            tilt /= total
-            for j in range(n_ues):
-                if counted[b, j]:
-                    slope[j] -= tilt
-                    square += point[b, j] * slope[j] ** 2
-                    steepest = max(steepest, abs(slope[j]))
-        if square > 1e-20 * total:
-            step = min((value - level[b] + gap[b]) / square, 1.0 / steepest)
-        if step > 0.0:
-            after = 0.0
-            for j in range(n_ues):
-                if counted[b, j]:  # a multiplier of 0 would stay there for ever
-                    point[b, j] = max(point[b, j], 1e-9 * total) * math.exp(-step * slope[j])
-                    after += point[b, j]
-            for j in range(n_ues):
-                point[b, j] *= total / after
-            path[b] += step * math.sqrt(square)
+        excess[b] = value - level[b] + gap[b]
+    return slope, excess

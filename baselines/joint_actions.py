@@ -100,7 +100,7 @@ class JointActions:
         b, n_aps = self.gain.shape[:2]
         served, rate = np.full((b, n_aps), SILENT), np.zeros((b, n_aps))
         if self._rates is not None:
-            _compare(served, rate, self._rates, self.association, weight)
+            compare_sets(np.empty(b), served, rate, self._rates, self.association, weight)
         elif known is None:
             self._grow(served, rate, weight)
         else:
@@ -151,39 +151,44 @@ def parts(config: RRMConfig, num_envs: int) -> Iterator[slice]:
 
 
 @compiled(nogil=True, error_model="numpy")
-def _compare(served: Any, rate: Any, rates: Any, association: Any, weight: Any) -> None:
-    """Write the users (B, I) of the best of all sets, from rates (B, J, 2^(I - 1)).
+def compare_sets(
+    value: Any, served: Any, rate: Any, rates: Any, association: Any, weight: Any
+) -> None:
+    """Write the best joint actions among all sets of APs, to which ties go as `best` says.
 
     Given the set, each AP's best user does not depend on the other APs' users.
+
+    Args:
+        value: (b,) the weighted sums of rates, written.
+        served: (b, I) the users, written; `SILENT` before.
+        rate: (b, I) the rates of those users, written; 0 before.
+        rates: (b, J, 2^(I - 1)) as `rates_of_sets` gives them.
+        association: (b, J) the AP of each user.
+        weight: (b, J) of the rates, at least 0; users of weight 0 are not served.
     """
     n_envs, n_ues, n_sets = rates.shape
     n_aps = served.shape[1]
     top = np.empty((n_aps, n_sets))  # the best weighted rate of each AP, by the set of the others
-    user = np.empty((n_aps, n_sets), np.int64)
     for b in range(n_envs):
-        top[:], user[:] = 0.0, SILENT
+        top[:] = 0.0
         for j in range(n_ues):
-            if weight[b, j] > 0.0:
-                i = association[b, j]
-                for others in range(n_sets):
-                    value = weight[b, j] * rates[b, j, others]
-                    if value > top[i, others]:
-                        top[i, others], user[i, others] = value, j
-        best, best_set = 0.0, 0
+            i, factor = association[b, j], weight[b, j]
+            for others in range(n_sets):
+                top[i, others] = max(top[i, others], factor * rates[b, j, others])
+        value[b], best_set = 0.0, 0
         for members in range(1, 2 * n_sets):
             total = 0.0
             for i in range(n_aps):
                 if members >> i & 1:
                     total += top[i, members & ((1 << i) - 1) | members >> i + 1 << i]
-            if total > best * (1.0 + IMPROVEMENT):
-                best, best_set = total, members
-        for i in range(n_aps):
-            if best_set >> i & 1:
+            if total > value[b] * (1.0 + IMPROVEMENT):
+                value[b], best_set = total, members
+        for j in range(n_ues):
+            i = association[b, j]
+            if best_set >> i & 1 and served[b, i] == SILENT and weight[b, j] > 0.0:
                 others = best_set & ((1 << i) - 1) | best_set >> i + 1 << i
-                j = user[i, others]
-                served[b, i] = j
-                if j != SILENT:
-                    rate[b, i] = rates[b, j, others]
+                if weight[b, j] * rates[b, j, others] == top[i, others] > 0.0:
+                    served[b, i], rate[b, i] = j, rates[b, j, others]
 
 
 @compiled(nogil=True, error_model="numpy")

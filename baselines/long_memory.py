@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baselines.joint_actions import JointActions, parts
-from baselines.scheduler import Baseline, Served
+from baselines.scheduler import Baseline, Served, candidates_alone
 from baselines.weighted_rate import MAX_EXPONENT
 from rrm_env import Network
 from rrm_env.checks import bounded_number
@@ -51,10 +51,7 @@ class LongMemory(Baseline):
 
     def schedule_candidates(self, network: Network) -> Served:
         """Like `schedule`, among the candidates alone."""
-        slots = network.candidates.reshape(network.num_envs, -1)
-        allowed = np.zeros((network.num_envs, network.config.n_ues + 1), np.bool_)
-        np.put_along_axis(allowed, slots, True, axis=1)  # SILENT is the last column
-        return self._best(network, np.ascontiguousarray(allowed[:, :-1]))
+        return self._best(network, candidates_alone(network))
 
     def _best(self, network: Network, allowed: NDArray[np.bool_]) -> Served:
         served = np.empty((network.num_envs, network.config.n_aps), np.int64)

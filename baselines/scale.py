@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from baselines.joint_actions import EXACT_APS
 from baselines.optimum import Optimum, Schedules, optimum
-from baselines.optimum.listed import MAX_LISTED_APS
+from baselines.optimum.results import check, require_solver
 from baselines.random_walk import RandomWalk
 from rrm_env import Evaluation, RRMConfig, evaluate, metrics
 
@@ -20,20 +21,19 @@ RANDOM_WALK = "random_walk"
 """The scheduler at 0 of the normalised score, by its name in `baselines.REGISTRY`."""
 
 
-def best_possible(
-    config: RRMConfig, seed: int, episodes: int, progress: Callable[[int], None] | None = None
-) -> Optimum:
-    """`optimum` of a network in which it is positive, so that scores have a share of it.
+def refuse_impossible(config: RRMConfig) -> None:
+    """Refuse, before any work, a network in which scores have no share of an optimum.
 
     Raises:
-        TypeError, ValueError: what `optimum` refuses; both weights of the score are 0.
+        ValueError: what `optimum` refuses, also without scipy; both weights of the score are 0.
     """
     if config.sum_weight == config.score_tail_weight == 0:
         raise ValueError(
             "score_sum_weight = 0 and score_tail_weight = 0 make every score 0, also the optimum; "
             "one must be above 0"
         )
-    return optimum(config, seed, episodes, progress=progress)
+    check(config)
+    require_solver()
 
 
 def quick_optimum(config: RRMConfig, seed: int) -> float | None:
@@ -42,10 +42,11 @@ def quick_optimum(config: RRMConfig, seed: int) -> float | None:
     It is known if the network fits, scipy is there and there are up to 10 APs, which takes seconds
     at most.
     """
-    if config.n_aps > MAX_LISTED_APS:
+    if config.n_aps > EXACT_APS:
         return None
     try:
-        return float(best_possible(config, seed, 1).score.value[0])
+        refuse_impossible(config)
+        return float(optimum(config, seed, 1).score.value[0])
     except (ValueError, RuntimeError):
         return None
 

@@ -97,3 +97,11 @@ def _action_of(ue: int, candidates: NDArray[Any]) -> int:
             f" silence, got UE {ue}"
         )
     return int(found[0])
+
+
+def candidates_alone(network: Network) -> NDArray[np.bool_]:
+    """(B, J) whether each user is a candidate of its AP."""
+    slots = network.candidates.reshape(network.num_envs, -1)
+    found = np.zeros((network.num_envs, network.config.n_ues + 1), np.bool_)
+    np.put_along_axis(found, slots, True, axis=1)  # SILENT is the last column
+    return np.ascontiguousarray(found[:, :-1])

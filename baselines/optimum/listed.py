@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 
 from baselines.ergodic import rates_of_sets
+from baselines.joint_actions import compare_sets
 from baselines.optimum.choice import Choice, Floats, Integers
 from rrm_env import SILENT
 from rrm_env.compiling import compiled
-
-MAX_LISTED_APS = 10
 
 
 class Listed:
@@ -25,18 +24,18 @@ class Listed:
 
     def __init__(self, gain: Floats, association: Integers, *, fades: bool) -> None:
         self.shape = gain.shape[0], gain.shape[1], gain.shape[2]
-        self._association = np.array(association, np.int64)
-        everywhere = np.broadcast_to(self._association, (len(gain), gain.shape[2]))
-        self._rates = (
-            rates_of_sets(gain, everywhere) if fades else rates_without_fading(gain, everywhere)
-        )
+        self._association = np.empty((gain.shape[0], gain.shape[2]), np.int64)
+        self._association[:] = association
+        rates = rates_of_sets if fades else rates_without_fading
+        self._rates = rates(gain, self._association)
 
     def best(self, weight: Floats, known: Integers | None = None) -> Choice:  # noqa: ARG002
         """In each block the joint action of highest sum of weight (J,) times rate."""
-        n, n_aps, _ = self.shape
-        value = np.empty(n)
-        served, rate = np.empty((n, n_aps), np.int64), np.empty((n, n_aps))
-        _best(value, served, rate, self._rates, self._association, weight)
+        n, n_aps, n_ues = self.shape
+        value, weights = np.empty(n), np.empty((n, n_ues))
+        weights[:] = weight
+        served, rate = np.full((n, n_aps), SILENT), np.zeros((n, n_aps))
+        compare_sets(value, served, rate, self._rates, self._association, weights)
         return Choice(value, value, served, rate)
 
 
@@ -49,35 +48,6 @@ def rates_without_fading(gain: Floats, association: Integers) -> Floats:
 
 
 _compile: Any = compiled(nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
-
-
-@_compile
-def _best(value: Any, served: Any, rate: Any, rates: Any, association: Any, weight: Any) -> None:
-    """Write value (n,), served (n, I) and rates (n, I) of the best joint action of each block."""
-    n_blocks, n_ues, n_sets = rates.shape
-    n_aps = served.shape[1]
-    best = np.empty((n_aps, n_sets))  # of each AP's users in each set
-    for b in range(n_blocks):
-        best[:] = 0.0
-        for j in range(n_ues):
-            ap, factor = association[j], weight[j]
-            for s in range(n_sets):
-                best[ap, s] = max(best[ap, s], factor * rates[b, j, s])
-        value[b], chosen = 0.0, 0
-        for members in range(1, 1 << n_aps):
-            total = 0.0
-            for i in range(n_aps):
-                if members >> i & 1:
-                    total += best[i, members & ((1 << i) - 1) | members >> (i + 1) << i]
-            if total > value[b]:
-                value[b], chosen = total, members
-        served[b], rate[b] = SILENT, 0.0
-        for j in range(n_ues):
-            ap = association[j]
-            if chosen >> ap & 1:
-                s = chosen & ((1 << ap) - 1) | chosen >> (ap + 1) << ap
-                if served[b, ap] == SILENT and weight[j] * rates[b, j, s] == best[ap, s]:
-                    served[b, ap], rate[b, ap] = j, rates[b, j, s]
 
 
 @_compile

@@ -9,14 +9,12 @@ counted users with the sum mu2 (`Objective.total`), no schedule exceeds the dual
 
     D(lambda) = mean over blocks of max over joint actions of sum_j (mu1 + lambda_j) rate_j,
 
-and the least D is the optimum (Lagrangian duality). Mirror descent finds a good lambda fast, and
-joint actions on its way. HiGHS solves the program over the joint actions found, which yields a
-schedule and a new lambda, at which D has new joint actions to add. The end is where schedule and D
-agree.
+and the least D is the optimum (Lagrangian duality). `baselines.mirror_descent` finds a good
+lambda fast, and joint actions on its way. HiGHS solves the program over the joint actions found,
+which yields a schedule and a new lambda, at which D has new joint actions to add. The end is where
+schedule and D agree.
 
-G. B. Dantzig, P. Wolfe, "Decomposition principle for linear programs", Oper. Res. 8 (1960);
-A. Beck, M. Teboulle, "Mirror descent and nonlinear projected subgradient methods for convex
-optimization", Oper. Res. Lett. 31 (2003).
+G. B. Dantzig, P. Wolfe, "Decomposition principle for linear programs", Oper. Res. 8 (1960).
 """
 
 from __future__ import annotations
@@ -26,6 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from baselines.mirror_descent import GAP, LONGEST_PATH, move
 from baselines.optimum.choice import Choice, Floats, Integers, Search
 from baselines.optimum.restricted import Columns, Objective, solve_restricted
 from rrm_env import SILENT
@@ -47,8 +46,6 @@ PER_USER = 4
 """Columns for each user that a program of a large network has, besides those in use."""
 MAX_ROUNDS = 300
 """Most solutions of the program for one objective."""
-GAP, LONGEST_PATH = 0.05, 2.0
-"""Of the target of mirror descent: its first distance, relative, and the path that halves it."""
 
 
 class Schedule(NamedTuple):
@@ -90,6 +87,7 @@ class Program:
         n, _, self.n_ues = search.shape
         self.n_groups = min(GROUPS, n)
         self._group = np.arange(n) * self.n_groups // n
+        self._together = np.zeros(n, np.int64)
         self.first = np.searchsorted(self._group, np.arange(self.n_groups + 1))
         """(G + 1,) the first block of each group of blocks, and n."""
         self._known: dict[tuple[int, bytes], int] = {}
@@ -267,7 +265,7 @@ class Program:
         enough: float = -math.inf,
         known: Integers | None = None,
     ) -> tuple[float, Floats]:
-        """Mirror descent on D, with steps as long as if a target were reached (B. T. Polyak).
+        """Mirror descent on D (`baselines.mirror_descent`).
 
         Args:
             objective: whose D.
@@ -282,8 +280,10 @@ class Program:
         Returns:
             the least D found, and its multipliers (J,).
         """
-        point, best, multiplier = start.copy(), math.inf, start
-        level, gap, path = math.inf, 0.0, 0.0
+        points, counted = start[None].copy(), objective.counted[None]
+        slope, excess = np.empty_like(points), np.empty(1)
+        point, best, multiplier = points[0], math.inf, start
+        level, gap, path = math.inf, 0.0, np.zeros(1)
         # Local search may lose its way, and then D would be far too small. So from time to time it
         # begins with what the thorough one finds, and the least D is sought anew.
         renewed = steps // kept if kept and self.progress else 0
@@ -304,13 +304,14 @@ class Program:
             if k == 0:
                 level, gap = value, GAP * value
             elif value <= level - gap / 2:
-                level, path = value, 0.0
-            elif path > LONGEST_PATH:
-                gap, path = gap / 2, 0.0
+                level, path[0] = value, 0.0
+            elif path[0] > LONGEST_PATH:
+                gap, path[0] = gap / 2, 0.0
             level = min(level, best)
             wanted = level - gap if target is None else target
-            served, rate = choice.served, choice.rate
-            path += _step(point, served, rate, self.length, objective.counted, value - wanted)
+            slope[:], excess[0] = 0.0, value - wanted
+            _gather(slope, choice.served, choice.rate, self.length, self._together)
+            move(points, slope, counted, excess, path)
         return best, multiplier
 
 
@@ -324,38 +325,3 @@ def _gather(rates: Any, served: Any, rate: Any, length: Any, group: Any) -> None
         for i in range(served.shape[1]):
             if served[b, i] != SILENT:
                 rates[group[b], served[b, i]] += length[b] * rate[b, i]
-
-
-@_compile
-def _step(point: Any, served: Any, rate: Any, length: Any, counted: Any, excess: float) -> float:
-    """Multiply `point` (J,) by exp(-step * slope of D), and scale it to its sum.
-
-    The step would reduce a linear D by `excess`, in the metric of the entropy at the point. Returns
-    the length of the step in that metric, 0 where the slope vanishes.
-    """
-    slope = np.zeros(point.size)
-    for b in range(served.shape[0]):
-        for i in range(served.shape[1]):
-            if served[b, i] != SILENT:
-                slope[served[b, i]] += length[b] * rate[b, i]
-    total, mean = 0.0, 0.0
-    for j in range(point.size):
-        total += point[j]
-        mean += point[j] * slope[j]
-    mean /= total
-    square, steepest = 0.0, 0.0
-    for j in range(point.size):
-        if counted[j]:
-            slope[j] -= mean
-            square += point[j] * slope[j] ** 2
-            steepest = max(steepest, abs(slope[j]))
-    if square <= 1e-20 * total:
-        return 0.0
-    step, after = min(excess / square, 1.0 / steepest), 0.0
-    for j in range(point.size):
-        if counted[j]:  # a multiplier of 0 would stay there for ever
-            point[j] = max(point[j], 1e-9 * total) * math.exp(-step * slope[j])
-            after += point[j]
-    for j in range(point.size):
-        point[j] *= total / after
-    return step * math.sqrt(square)

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from baselines.joint_actions import EXACT_APS
 from baselines.optimum import cache
 from baselines.optimum.choice import Floats, Integers, Search
-from baselines.optimum.listed import MAX_LISTED_APS, Listed
+from baselines.optimum.listed import Listed
 from baselines.optimum.motion import (
     MAX_BLOCKS,
     MAX_BLOCKS_GREEDY,
@@ -170,7 +171,7 @@ def optimum(
         raise TypeError(f"config must be an RRMConfig, got {config!r}")
     episodes = bounded_integer("episodes", episodes, MAX_EPISODES)
     first = first_episode(seed)
-    _check(config, information, search)
+    check(config, information, search)
     exact = search == "exact" or (search == "auto" and config.n_aps <= MAX_EXACT_APS)
     blocks = _blocks(config, information, blocks, exact=exact)
     subject = _subject(config, int(seed), information, exact, blocks)
@@ -179,7 +180,7 @@ def optimum(
     if progress is not None and known:
         progress(min(known, episodes))
     if known < episodes:
-        required("the optimum needs", "scipy.optimize", extra="optimum")
+        require_solver()
         parts = [] if stored is None else [stored]
         per_batch = max(1, BATCH_BYTES // (8 * blocks * config.n_aps * config.n_ues))
         for start in range(known, episodes, per_batch):
@@ -192,8 +193,12 @@ def optimum(
     return _as_optimum(config, int(seed), information, blocks, stored, episodes)
 
 
-def _check(config: RRMConfig, information: str, search: str) -> None:
-    """Refuse what has no bound, or none of this kind."""
+def check(config: RRMConfig, information: str = "large_scale", search: str = "auto") -> None:
+    """Refuse what has no bound, or none of this kind, as `optimum` does.
+
+    Raises:
+        ValueError: an information or search that is unknown, or that the network does not fit.
+    """
     if information not in INFORMATION:
         raise ValueError(f"unknown information {nearest(str(information), INFORMATION)}")
     if search not in SEARCHES:
@@ -210,10 +215,10 @@ def _check(config: RRMConfig, information: str, search: str) -> None:
             f"optimum of information='large_scale', allowed: at least 1{instead}"
         )
     known = information == "channel" or config.fading == "none"
-    if known and (config.n_aps > MAX_LISTED_APS or search == "greedy"):
+    if known and (config.n_aps > EXACT_APS or search == "greedy"):
         raise ValueError(
             "the optimum of channels without unknown fading lists all sets of APs: it needs n_aps "
-            f"up to {MAX_LISTED_APS} and search 'auto' or 'exact', got n_aps = {config.n_aps} and "
+            f"up to {EXACT_APS} and search 'auto' or 'exact', got n_aps = {config.n_aps} and "
             f"search = {search!r}"
         )
     if search == "exact" and config.n_aps > MAX_SEARCHED_APS:
@@ -221,6 +226,11 @@ def _check(config: RRMConfig, information: str, search: str) -> None:
             f"search = 'exact' takes up to {MAX_SEARCHED_APS} APs, got n_aps = {config.n_aps}; "
             "search='greedy' finds the best schedule known, without a bound"
         )
+
+
+def require_solver() -> None:
+    """Refuse (ValueError) where scipy is missing or cannot be imported."""
+    required("the optimum needs", "scipy.optimize", extra="optimum")
 
 
 def _blocks(config: RRMConfig, information: str, blocks: int | None, *, exact: bool) -> int:
@@ -234,7 +244,7 @@ def _blocks(config: RRMConfig, information: str, blocks: int | None, *, exact: b
         return config.episode_length
     if blocks is None:
         large = MAX_BLOCKS_LARGE if exact else MAX_BLOCKS_GREEDY
-        return default_blocks(config, MAX_BLOCKS if config.n_aps <= MAX_LISTED_APS else large)
+        return default_blocks(config, MAX_BLOCKS if config.n_aps <= EXACT_APS else large)
     return bounded_integer("blocks", blocks, config.episode_length)
 
 
@@ -282,7 +292,7 @@ def _searches(
     gain: Floats, association: Integers, *, fades: bool, exact: bool
 ) -> tuple[Search, Search, float, float]:
     """The fast search, the one that proves, and the program's tolerance and progress."""
-    if exact and gain.shape[1] <= MAX_LISTED_APS:
+    if exact and gain.shape[1] <= EXACT_APS:
         listed = Listed(gain, association, fades=fades)
         return listed, listed, 1e-7, 0.0
     factors = Factors(gain, association)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from baselines.joint_actions import EXACT_APS
 from baselines.optimum.choice import Integers
-from baselines.optimum.listed import MAX_LISTED_APS
 from baselines.optimum.program import Program, Schedule
 from baselines.optimum.restricted import Objective
 from baselines.optimum.tail import leave_out
@@ -36,7 +36,7 @@ def shapes(config: RRMConfig) -> dict[str, tuple[int, ...]]:
 
 def _n_sets(config: RRMConfig) -> int:
     """Sets of APs whose shares of time are stated; 0 where they are too many."""
-    return 2**config.n_aps if config.n_aps <= MAX_LISTED_APS else 0
+    return 2**config.n_aps if config.n_aps <= EXACT_APS else 0
 
 
 def solve_episode(config: RRMConfig, program: Program) -> Arrays:

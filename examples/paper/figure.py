@@ -19,9 +19,9 @@ from study import SCHEDULERS, Scale, Study
 from study_options import StudyOptions, origin
 
 from baselines.comparison import show, summarise
-from baselines.optimum import Optimum
+from baselines.optimum import Optimum, optimum
 from baselines.plots import require_drawing
-from baselines.scale import ScoreScale, best_possible
+from baselines.scale import ScoreScale
 from marl.training.curves import learning_curve
 from marl.training.rollout import CURVE_SEED
 from rrm_env import RRMConfig, metrics
@@ -149,7 +149,7 @@ def _show_rows(figure: Figure, report: Report) -> None:
 def _optimum(study: Study, seed: int, episodes: int) -> Optimum | None:
     """The optimum of evaluation episodes; None, with a line that says why, where it is unknown."""
     try:
-        return best_possible(study.network, seed, episodes)
+        return optimum(study.network, seed, episodes)
     except ValueError as error:
         print(f"left out: {error}", flush=True)
         return None

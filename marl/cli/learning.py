@@ -10,8 +10,9 @@ import numpy as np
 import tyro
 
 from baselines.comparison import publish, warm_up
+from baselines.optimum import optimum
 from baselines.plots import check_picture
-from baselines.scale import ScoreScale, best_possible, quick_optimum
+from baselines.scale import ScoreScale, quick_optimum, refuse_impossible
 from marl.cli.progress import progress, training_progress
 from marl.cli.shared import trained_in
 from marl.config import LearnerConfig, TrainingConfig
@@ -152,9 +153,9 @@ class Evaluate(EvaluationOptions):
         config = self.config(None if self.network else trained_in(self.runs[0]))
         best = None
         if self.optimum:
-            best_possible(config, self.seed, 1)  # refuses before anything is simulated
+            refuse_impossible(config)
             with progress("optimum", self.episodes) as advance:
-                best = best_possible(config, self.seed, self.episodes, advance)
+                best = optimum(config, self.seed, self.episodes, progress=advance)
         evaluations = {}
         evaluated = sum(map(len, policies.values())) + len(schedulers)
         total = evaluated * self.episodes * config.episode_length

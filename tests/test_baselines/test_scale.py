@@ -91,7 +91,8 @@ def test_a_random_walk_that_nobody_named_is_evaluated_without_a_row() -> None:
 def test_without_the_option_nothing_is_solved_or_stated(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(command, "best_possible", None)
+    monkeypatch.setattr(command, "optimum", None)
+    monkeypatch.setattr(command, "refuse_impossible", None)
     result = run("--schedulers", "tdm")
     assert "optimum" not in result
     assert "share_of_optimum" not in result["schedulers"]["tdm"]
