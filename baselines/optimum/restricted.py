@@ -13,6 +13,8 @@ from rrm_env.optional import required
 
 SPARSE_ROWS = 100
 """Matrices with more rows are handed over as sparse ones."""
+TOLERANCE = 1e-10
+"""By how much HiGHS may miss a constraint, bit/s/Hz; its smallest."""
 
 
 class Objective(NamedTuple):
@@ -95,7 +97,9 @@ def _highs(cost: Floats, above: Floats, whole: Floats) -> Any:
     if len(above) > SPARSE_ROWS:
         sparse = importlib.import_module("scipy.sparse")
         matrices = sparse.csc_array(above), sparse.csc_array(whole)
-    for presolve in (False, True):  # which takes longer than it saves, and is more robust
+    # Rates can be small, so tolerances have to be. Presolve takes longer than it saves, and is more
+    # robust, as looser tolerances are.
+    for presolve, tolerance in ((False, TOLERANCE), (True, TOLERANCE), (True, None)):
         result = solver.linprog(
             cost,
             matrices[0],
@@ -103,7 +107,11 @@ def _highs(cost: Floats, above: Floats, whole: Floats) -> Any:
             matrices[1],
             np.ones(len(whole)),
             method="highs",
-            options={"presolve": presolve},
+            options={
+                "presolve": presolve,
+                "primal_feasibility_tolerance": tolerance,
+                "dual_feasibility_tolerance": tolerance,
+            },
         )
         if result.status == 0:
             return result
