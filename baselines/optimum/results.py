@@ -40,7 +40,7 @@ INFORMATION = ("large_scale", "channel")
 SEARCHES = ("auto", "exact", "greedy")
 MAX_EXACT_APS = 16
 """Largest network in which ``auto`` searches for a bound."""
-METHOD = 2
+METHOD = 3
 """Raised when results change, so that those on the disk are computed anew."""
 PROGRESS = 1e-3
 """As for `Program`, where the search proves nothing, up to 32 APs; in proportion beyond."""
