@@ -11,8 +11,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from baselines import REGISTRY
 from baselines.comparison import publish, warm_up
+from baselines.joint_actions import EXACT_APS
 from baselines.max_weight import SearchTooLargeError
 from baselines.optimum import optimum
+from baselines.optimum.results import INFORMATION
 from baselines.plots import check_picture
 from baselines.registry import COMPARED, parse_scheduler
 from baselines.scale import ScoreScale, quick_optimum, refuse_impossible
@@ -29,7 +31,15 @@ EPISODES, THREADS = 128, 1
 The parser's default is None, so that arguments of the comparison beside --watch are noticed.
 """
 
-_OF_COMPARISON = ("schedulers", "episodes", "threads", "optimum", "json", "plot")
+_OF_COMPARISON = (
+    "schedulers",
+    "episodes",
+    "threads",
+    "optimum",
+    "information",
+    "json",
+    "plot",
+)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -81,6 +91,13 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         default=None,
         help="Compute the optimum of the same episodes too, and state every score's share of it.",
+    )
+    comparison.add_argument(
+        "--information",
+        metavar="WHAT",
+        help="With --optimum: what its scheduler knows. large_scale: all gains, but not the "
+        "present fading; channel: the channels of all steps beforehand, which bounds every "
+        f"scheduler in every network of up to {EXACT_APS} APs (default: {INFORMATION[0]}).",
     )
     comparison.add_argument(
         "--json",
@@ -146,6 +163,12 @@ def _refuse_given(options: argparse.Namespace, names: Sequence[str], why: str) -
 def _compare(options: argparse.Namespace) -> None:
     options.episodes = EPISODES if options.episodes is None else options.episodes
     options.threads = THREADS if options.threads is None else options.threads
+    if options.information is None:
+        options.information = INFORMATION[0]
+    elif not options.optimum:
+        raise ValueError(
+            "--information needs --optimum: it says what the optimum's scheduler knows"
+        )
     json_path = None if options.json is None else check_results("--json", options.json)
     plot_path = None if options.plot is None else check_writable("--plot", options.plot)
     check_apart(json=json_path, plot=plot_path)
@@ -172,7 +195,7 @@ def _ready(options: argparse.Namespace, config: RRMConfig) -> dict[str, Baseline
             raise ValueError(f"--schedulers names {name} twice")
         schedulers[name] = parse_scheduler(name, REGISTRY)
     if options.optimum:
-        refuse_impossible(config)
+        refuse_impossible(config, options.information)
     return {
         name: scheduler
         for name, scheduler in schedulers.items()
@@ -209,6 +232,7 @@ def _evaluate(
                 config,
                 options.seed,
                 options.episodes,
+                information=options.information,
                 progress=lambda episodes: progress.advance(solving, episodes),
             )
         task = progress.add_task(

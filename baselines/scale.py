@@ -21,8 +21,12 @@ RANDOM_WALK = "random_walk"
 """The scheduler at 0 of the normalised score, by its name in `baselines.REGISTRY`."""
 
 
-def refuse_impossible(config: RRMConfig) -> None:
+def refuse_impossible(config: RRMConfig, information: str = "large_scale") -> None:
     """Refuse, before any work, a network in which scores have no share of an optimum.
+
+    Args:
+        config: the network.
+        information: as for `optimum`; a command's option ``--information``.
 
     Raises:
         ValueError: what `optimum` refuses, also without scipy; both weights of the score are 0.
@@ -32,7 +36,7 @@ def refuse_impossible(config: RRMConfig) -> None:
             "score_sum_weight = 0 and score_tail_weight = 0 make every score 0, also the optimum; "
             "one must be above 0"
         )
-    check(config)
+    check(config, information, instead="--information channel")
     require_solver()
 
 
@@ -119,10 +123,16 @@ class ScoreScale:
         """What the optimum means, as sentences under a table."""
         values, bounds = self.optimum.score.value.mean(), self.optimum.score.bound.mean()
         known = "all gains, but not the present fading"
+        foreseen = self.optimum.information == "channel"
         if self.optimum.is_bound:
             gap = float(bounds / values) - 1
             within = f" (proven within {100 * gap:.1f} %)" if gap >= 0.0005 else ""
-            first = f"Optimum{within}: no scheduler that knows {known}, exceeds it but by luck."
+            first = (
+                f"Optimum{within}: that of a scheduler that knows the channels of all steps "
+                "beforehand, fading included. No scheduler exceeds it."
+                if foreseen
+                else f"Optimum{within}: no scheduler that knows {known}, exceeds it but by luck."
+            )
         else:
             first = f"Best known: the best schedule found for {known}; no bound is known."
         notes = [

@@ -193,8 +193,19 @@ def optimum(
     return _as_optimum(config, int(seed), information, blocks, stored, episodes)
 
 
-def check(config: RRMConfig, information: str = "large_scale", search: str = "auto") -> None:
+def check(
+    config: RRMConfig,
+    information: str = "large_scale",
+    search: str = "auto",
+    instead: str = "information='channel'",
+) -> None:
     """Refuse what has no bound, or none of this kind, as `optimum` does.
+
+    Args:
+        config: the network.
+        information: as for `optimum`.
+        search: as for `optimum`.
+        instead: how the caller's users ask for the bound that also holds where the fading is known.
 
     Raises:
         ValueError: an information or search that is unknown, or that the network does not fit.
@@ -203,16 +214,18 @@ def check(config: RRMConfig, information: str = "large_scale", search: str = "au
         raise ValueError(f"unknown information {nearest(str(information), INFORMATION)}")
     if search not in SEARCHES:
         raise ValueError(f"unknown search {nearest(str(search), SEARCHES)}")
-    instead = "; information='channel' bounds schedulers that know the fading"
+    exceeded = (
+        "schedulers can exceed the optimum that information='large_scale' stands for; "
+        f"{instead} bounds them too"
+    )
     if information == "large_scale" and config.fading == "jakes":
         raise ValueError(
-            "fading = 'jakes' has memory, so reports tell of the present fading, and schedulers "
-            f"can exceed the optimum of information='large_scale'{instead}"
+            f"fading = 'jakes' has memory, so reports tell of the present fading, and {exceeded}"
         )
     if information == "large_scale" and config.fading == "iid" and config.csi_delay == 0:
         raise ValueError(
-            "csi_delay = 0 lets schedulers know the present fading, and they can exceed the "
-            f"optimum of information='large_scale', allowed: at least 1{instead}"
+            "csi_delay = 0 lets schedulers know the present fading, allowed: at least 1; "
+            f"otherwise {exceeded}"
         )
     known = information == "channel" or config.fading == "none"
     if known and (config.n_aps > EXACT_APS or search == "greedy"):

@@ -11,6 +11,7 @@ import tyro
 
 from baselines.comparison import publish, warm_up
 from baselines.optimum import optimum
+from baselines.optimum.results import INFORMATION
 from baselines.plots import check_picture
 from baselines.scale import ScoreScale, quick_optimum, refuse_impossible
 from marl.cli.progress import progress, training_progress
@@ -109,19 +110,28 @@ class Evaluate(EvaluationOptions):
     """Folders of training runs."""
     optimum: bool = False
     """Compute the optimum of the same episodes too, and state every score's share of it."""
+    information: Annotated[str | None, default_is(INFORMATION[0])] = None
+    """With optimum: what its scheduler knows. large_scale: all gains, but not the present fading;
+    channel: the channels of all steps beforehand, which bounds every scheduler in every network of
+    up to 10 APs."""
     json: Annotated[Path | None, default_is("write none")] = None
     """Write config, versions, KPIs with intervals and per-episode values to this file."""
     plot: Annotated[Path | None, default_is("draw none")] = None
     """Draw the distribution of per-user rates into this file."""
 
     def _of_network(self) -> dict[str, Any]:
-        """The options that apply only to a network, by name; optimum and plot are such."""
-        return {**super()._of_network(), "optimum": self.optimum, "plot": self.plot}
+        """The options that apply only to a network, by name."""
+        own = {"optimum": self.optimum, "information": self.information, "plot": self.plot}
+        return {**super()._of_network(), **own}
 
     def run(self) -> None:
         """Evaluate, and print and write the comparison."""
         if not self.runs:
             raise ValueError("runs must name at least one folder of a training run, got none")
+        if self.information is not None and not self.optimum:
+            raise ValueError(
+                "--information needs --optimum: it says what the optimum's scheduler knows"
+            )
         json_path = check_results("--json", self.json) if self.json else None
         plot_path = check_writable("--plot", self.plot) if self.plot else None
         check_apart(json=json_path, plot=plot_path)
@@ -153,9 +163,12 @@ class Evaluate(EvaluationOptions):
         config = self.config(None if self.network else trained_in(self.runs[0]))
         best = None
         if self.optimum:
-            refuse_impossible(config)
+            information = INFORMATION[0] if self.information is None else self.information
+            refuse_impossible(config, information)
             with progress("optimum", self.episodes) as advance:
-                best = optimum(config, self.seed, self.episodes, progress=advance)
+                best = optimum(
+                    config, self.seed, self.episodes, information=information, progress=advance
+                )
         evaluations = {}
         evaluated = sum(map(len, policies.values())) + len(schedulers)
         total = evaluated * self.episodes * config.episode_length

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import baselines.__main__ as command
-from baselines import TDM, RandomWalk
+from baselines import TDM, MaxWeight, RandomWalk
 from baselines.comparison import publish
 from baselines.optimum import Optimum, optimum
 from baselines.scale import ScoreScale
@@ -198,6 +198,9 @@ def test_a_random_walk_as_good_as_the_optimum_leaves_no_scale() -> None:
     [
         (["--set", "fading=jakes"], "fading = 'jakes' has memory"),
         (["--set", "csi_delay=0"], "csi_delay = 0 lets schedulers know the present fading"),
+        (["--network", "correlated"], "--information channel bounds them too"),
+        (["--information", "chanel"], "unknown information 'chanel' (did you mean 'channel'?)"),
+        (["--information", "channel", "--network", "dense"], "needs n_aps up to 10"),
         (
             ["--set", "score_sum_weight=0", "score_tail_weight=0"],
             "score_sum_weight = 0 and score_tail_weight = 0 make every score 0",
@@ -215,6 +218,39 @@ def test_what_has_no_optimum_is_refused_before_anything_is_simulated(
     monkeypatch.setattr(command, "warm_up", None)
     monkeypatch.setattr(command, "evaluate", None)
     refused(["--optimum", *arguments], message)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--information needs --optimum"),
+        (["--watch", "tdm"], "--information belongs to the comparison and does not go with"),
+        (["--info"], "--information does not go with --info"),
+    ],
+)
+def test_information_without_an_optimum_is_refused(
+    arguments: list[str], message: str, refused: Callable[[list[str], str], None]
+) -> None:
+    refused(["--information", "channel", *arguments], message)
+
+
+def test_where_schedulers_know_the_fading_the_optimum_may_know_every_channel(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    result = run(
+        *("--set", "fading=jakes", "--optimum", "--information", "channel"),
+        *("--schedulers", "max_weight:csi=present"),
+    )
+    best = optimum(replace(CONFIG, fading="jakes"), 3, EPISODES, information="channel")
+    assert result["optimum"]["information"] == "channel"
+    assert result["optimum"]["per_episode"]["score"]["value"] == best.score.value.tolist()
+    scores = evaluate(MaxWeight(csi="present"), best.config, EPISODES, 3).score
+    assert (scores < best.score.bound).all()
+    share = result["schedulers"]["max_weight:csi=present"]["share_of_optimum"]
+    assert share["mean"] == pytest.approx(scores.mean() / best.score.value.mean())
+    text = " ".join(capsys.readouterr().out.split())
+    assert "knows the channels of all steps beforehand, fading included." in text
+    assert "not the present fading" not in text
 
 
 def test_missing_scipy_is_named_before_anything_is_simulated(

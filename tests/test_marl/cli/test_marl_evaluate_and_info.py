@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,8 @@ def test_evaluation_states_shares_of_the_optimum_of_the_same_episodes(
     ("options", "message"),
     [
         (["--set", "csi_delay=0"], "csi_delay = 0 lets schedulers know the present fading"),
+        (["--set", "csi_delay=0"], "--information channel bounds them too"),
+        (["--information", "chanel"], "unknown information 'chanel' (did you mean 'channel'?)"),
         (["--env", "toys"], "--optimum is of the network and does not go with --env"),
     ],
 )
@@ -125,6 +128,20 @@ def test_optimum_is_refused_where_there_is_none(
     run_of = home / ("match" if "--env" in options else "sac")
     assert run("evaluate", run_of, "--episodes", 4, "--optimum", *options) == 2
     assert message in capsys.readouterr().err
+
+
+def test_optimum_may_know_every_channel_where_policies_know_the_fading(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, options = tmp_path / "out.json", ["--episodes", 3, "--set", "csi_delay=0"]
+    known = ["--information", "channel"]
+    assert run("evaluate", home / "sac", *options, "--optimum", *known, "--json", path) == 0
+    stated = json.loads(path.read_text())["optimum"]
+    best = optimum(replace(SMALL, csi_delay=0), 0, 3, information="channel")
+    assert stated["information"] == "channel"
+    assert stated["per_episode"]["score"]["value"] == best.score.value.tolist()
+    assert run("evaluate", home / "sac", *options, *known) == 2
+    assert "--information needs --optimum" in capsys.readouterr().err
 
 
 def test_evaluation_takes_all_schedulers_other_networks_and_ways_to_act(
