@@ -19,6 +19,7 @@ import figure_5
 import figure_6
 import figure_7
 import tyro
+from optima import optimum_of
 from pictures import PICTURE_DPI
 from rich.console import Console
 from rich.table import Table
@@ -163,6 +164,7 @@ def judged(
     return {
         "network": dict(setting.network),
         "random_walk": setting.random_walk,
+        "optimum": optimum_of(study.network, options.scale.episodes),
         "rows": {
             row: {kpi: summary[kpi] for kpi in metrics.LEARNERS_KPIS}
             for row, summary in summarise(evaluations).items()

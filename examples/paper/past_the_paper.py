@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import tyro
+from optima import optimum_of
 from pictures import PICTURE_DPI
 from study import SCHEDULERS, Scale, Study
 from study_options import StudyOptions, origin
@@ -157,7 +158,7 @@ def main(options: StudyOptions) -> None:
         "return_and_score": agreement,
     }
     write_json(json_path, result)
-    _write_picture(plot_path, result)
+    write_picture(plot_path, result, optimum_of(RRMConfig(), scale.episodes))
     show(summary, f"{scale.seeds} seeds, {scale.episodes} unseen episodes")
     print(f"wrote {json_path}\nwrote {plot_path}")
 
@@ -241,8 +242,17 @@ def _finished(folder: Path) -> list[Path]:
     return sorted(path.parent for path in folder.glob("*/checkpoint.safetensors"))
 
 
-def _write_picture(path: Path, result: Mapping[str, Any]) -> None:
-    """Draw the score over bits per decision, and returns by both rewards over the score."""
+def write_picture(
+    path: Path, result: Mapping[str, Any], best: Mapping[str, Any] | None = None
+) -> None:
+    """Draw the score over bits per decision, and returns by both rewards over the score.
+
+    Args:
+        path: of the picture.
+        result: content of the results file.
+        best: the optimum of the same episodes, by ``score`` and ``minimum_score``; it gets lines,
+            and a second axis has the share of it.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(15, 5.5), layout="constrained")
@@ -276,11 +286,14 @@ def _write_picture(path: Path, result: Mapping[str, Any]) -> None:
             linewidth=1,
             label=name,
         )
+    if best is not None:
+        _draw_optimum(curve, best)
     curve.set_xscale("symlog", linthresh=10)
     curve.set_xticks(ticks := (0, 10, 100, 1000), map(str, ticks))
     curve.set_xlim(-3, 4000)
     curve.set(xlabel="bits exchanged per decision, all access points together", ylabel="score")
-    curve.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize="small")
+    beside = 1 if best is None else 1.12
+    curve.legend(loc="center left", bbox_to_anchor=(beside, 0.5), frameon=False, fontsize="small")
     points = result["return_and_score"]["policies"].values()
     for k, (reward, correlation) in enumerate(
         result["return_and_score"]["rank_correlation"].items()
@@ -302,6 +315,21 @@ def _write_picture(path: Path, result: Mapping[str, Any]) -> None:
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     write_figure(path, figure, PICTURE_DPI)
+
+
+def _draw_optimum(axes: Any, best: Mapping[str, Any]) -> None:
+    """Draw the optimum and that with everybody counted as lines, and an axis of shares."""
+    top = best["score"]["mean"]
+    for value, line, label in (
+        (top, "-", "optimum"),
+        (best["minimum_score"]["mean"], "-.", "optimum, everybody counted"),
+    ):
+        axes.axhline(value, color="#000000", linestyle=line, linewidth=1.2, label=label)
+    shares = axes.secondary_yaxis(
+        "right", functions=(lambda score: 100 * score / top, lambda share: share * top / 100)
+    )
+    shares.set_ylabel("share of optimum, %")
+    shares.spines[:].set_visible(False)
 
 
 if __name__ == "__main__":

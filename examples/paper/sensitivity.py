@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import tyro
 from claims import CLASSICAL, Claim, gains, over
+from optima import optimum_of, share_of
 from pictures import PICTURE_DPI
 from rich.console import Console
 from rich.table import Table
@@ -80,7 +81,7 @@ def main(options: StudyOptions) -> None:
         "variants": variants,
     }
     write_json(json_path, result)
-    _write_picture(plot_path, variants)
+    write_picture(plot_path, variants)
     print(f"wrote {json_path}\nwrote {plot_path}")
 
 
@@ -118,6 +119,7 @@ def _variant(name: str, options: StudyOptions, scale: Scale) -> dict[str, Any]:
     print(f"score of each seed {', '.join(f'{value:.6f}' for value in per_seed)}", flush=True)
     return {
         "network": VARIANTS[name],
+        "optimum": optimum_of(study.network, scale.episodes),
         "rows": rows,
         "score_per_seed": per_seed.tolist(),
         "claims": claims,
@@ -126,28 +128,14 @@ def _variant(name: str, options: StudyOptions, scale: Scale) -> dict[str, Any]:
     }
 
 
-def _write_picture(path: Path, variants: dict[str, dict[str, Any]]) -> None:
-    """Draw all scores, shaded by their share of the variant's best, above all verdicts."""
+def write_picture(path: Path, variants: dict[str, dict[str, Any]]) -> None:
+    """Draw all scores, with their shares of the optimum, above all verdicts."""
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
-    figure = Figure(figsize=(14, 10), layout="constrained")
-    scores, verdicts = figure.subplots(2, 1)
-    rows = list(next(iter(variants.values()))["rows"])
-    means = np.array(
-        [[variant["rows"][row]["score"]["mean"] for variant in variants.values()] for row in rows]
-    )
-    scores.imshow(means / means.max(0), cmap="Blues", vmin=0, vmax=1.3, aspect="auto")
-    for (y, x), mean in np.ndenumerate(means):
-        scores.annotate(
-            f"{mean:.2f}",
-            (x, y),
-            ha="center",
-            va="center",
-            weight="bold" if mean == means[:, x].max() else "normal",
-        )
-    scores.set_yticks(range(len(rows)), ["C-MARL-CQL (SAC) from max_weight's data", *rows[1:]])
-    scores.set_title("Score; darker is nearer to the best of the column", fontsize="medium")
+    figure = Figure(figsize=(14, 12), layout="constrained")
+    scores, verdicts = figure.subplots(2, 1, height_ratios=(6, 5))
+    _draw_scores(scores, [*variants.values()])
     for x, variant in enumerate(variants.values()):
         for y, claim in enumerate(variant["claims"]):
             verdicts.barh(y, 0.96, left=x - 0.48, height=0.9, color=SHADES[claim["verdict"]])
@@ -165,6 +153,35 @@ def _write_picture(path: Path, variants: dict[str, dict[str, Any]]) -> None:
         handles=handles, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.15), frameon=False
     )
     write_figure(path, figure, PICTURE_DPI)
+
+
+def _draw_scores(axes: Any, variants: list[dict[str, Any]]) -> None:
+    """Draw a field per row and variant, shaded by its share of the variant's best row."""
+    rows = list(variants[0]["rows"])
+    means = np.array(
+        [[variant["rows"][row]["score"]["mean"] for variant in variants] for row in rows]
+    )
+    below = ["optimum"] if any(variant.get("optimum") for variant in variants) else []
+    shades = np.concatenate([means / means.max(0), np.full((len(below), len(variants)), np.nan)])
+    axes.imshow(shades, cmap="Blues", vmin=0, vmax=1.3, aspect="auto")
+    for x, variant in enumerate(variants):
+        best = variant.get("optimum")
+        for y, row in enumerate(rows):
+            share = share_of(variant["rows"][row], best)
+            reached = "" if share is None else f"\n{100 * share:.0f} %"
+            weight = "bold" if means[y, x] == means[:, x].max() else "normal"
+            text = f"{means[y, x]:.2f}{reached}"
+            axes.annotate(text, (x, y), ha="center", va="center", weight=weight)
+        if best is not None:
+            text = f"{best['score']['mean']:.2f}{' †' if best['information'] == 'channel' else ''}"
+            axes.annotate(text, (x, len(rows)), ha="center", va="center")
+    labels = ["C-MARL-CQL (SAC) from max_weight's data", *rows[1:], *below]
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_title(
+        "Score, and share of the optimum. Darker: nearer to the best row of the column. "
+        "†: knows the channels of all steps beforehand.",
+        fontsize="medium",
+    )
 
 
 if __name__ == "__main__":

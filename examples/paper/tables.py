@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from markdown_tables import (
     optimum_rows,
 )
 from network_tables import ladder_table, schedulers_tables, searches_table
+from optima import share_of
 
 from rrm_env import RRMConfig
 from rrm_env.exit_status import status_of
@@ -47,12 +48,25 @@ def sensitivity(results: Path) -> str:
     """Table of every scheduler's and the learner's score in every variant of the network."""
     result = _read(results, "sensitivity")
     variants = result["variants"]
+    optima = {name: variant.get("optimum") for name, variant in variants.items()}
     rows = {
-        row: [interval(variant["rows"][row]["score"], 2) for variant in variants.values()]
+        row: [
+            interval(variant["rows"][row]["score"], 2) + _share(variant["rows"][row], optima[name])
+            for name, variant in variants.items()
+        ]
         for row in variants["paper"]["rows"]
     }
-    table = [f"| score | {' | '.join(variants)} |", "|---" * (len(variants) + 1) + "|"]
+    for best, label in (
+        ("score", "*optimum*"),
+        ("minimum_score", "*optimum, everybody counted*"),
+    ):
+        if all(optima.values()):
+            rows[label] = [interval(found[best], 2) for found in optima.values() if found]
+    headings = [name + _mark_of(best) for name, best in optima.items()]
+    table = [f"| score | {' | '.join(headings)} |", "|---" * (len(variants) + 1) + "|"]
     table += [f"| {row} | {' | '.join(cells)} |" for row, cells in rows.items()]
+    if notes := _about_optima([*optima.values()]):
+        table += ["", notes]
     hours = sum(variant["training_hours"] for variant in variants.values())
     experience = experience_of({name: variant["learner"] for name, variant in variants.items()})
     return "\n".join([made_by(result, "sensitivity", hours), "", *table, "", experience]) + "\n"
@@ -80,19 +94,25 @@ def claims_map(results: Path) -> str:
         "in part",
         "not",
         *scores,
+        "optimum",
         "CTDE of C",
         "tail of online SAC",
     ]
     lines = [f"| {' | '.join(headings)} |", "|---" + "|---:" * (len(headings) - 1) + "|"]
     for name, setting in settings.items():
         means = {label: setting["rows"][row]["score"]["mean"] for label, row in scores.items()}
+        best = setting.get("optimum")
         cells = [
             *(str(number) for number in result["count"][name].values()),
-            *(f"{mean:.2f}" for mean in means.values()),
+            *(
+                f"{setting['rows'][row]['score']['mean']:.2f}" + _share(setting["rows"][row], best)
+                for row in scores.values()
+            ),
+            "" if best is None else f"{best['score']['mean']:.2f}",
             f"{means['CTDE-CQL'] / means['C-CQL']:.0%}",
             f"{setting['rows']['online-sac']['tail_rate']['mean']:.2f}",
         ]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+        lines.append(f"| {name}{_mark_of(best)} | {' | '.join(cells)} |")
     hours = sum(
         sum(setting["training_hours"].values())
         for setting in settings.values()
@@ -104,11 +124,45 @@ def claims_map(results: Path) -> str:
         made_by(result, "claims_map", hours),
         "Scores, and 5-percentile rates in bit/s/Hz:",
         "\n".join(lines),
+        *(
+            [notes]
+            if (notes := _about_optima([s.get("optimum") for s in settings.values()]))
+            else []
+        ),
         experience_of(next(iter(settings.values()))["learners"]),
         f"Claims that hold in no setting:\n\n{nowhere or '- none'}",
         f"Claims that hold in every setting:\n\n{everywhere or '- none'}",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _share(row: Mapping[str, Any], best: Mapping[str, Any] | None) -> str:
+    """The share of the optimum that a row's score reaches, behind a comma; empty where unknown."""
+    share = share_of(row, best)
+    return "" if share is None else f", {100 * share:.0f} %"
+
+
+def _mark_of(best: Mapping[str, Any] | None) -> str:
+    """The mark of networks whose optimum knows all channels beforehand."""
+    return " †" if best is not None and best["information"] == "channel" else ""
+
+
+def _about_optima(optima: Sequence[Mapping[str, Any] | None]) -> str:
+    """A note below a table on what its shares are of; empty where no optimum is known."""
+    known = [best for best in optima if best is not None]
+    if not known:
+        return ""
+    return (
+        "Percentages are ratios of the mean score to the mean "
+        "[optimum](baselines.md#how-far-from-the-optimum) of the same "
+        f"{known[0]['episodes']} episodes (`{known[0]['command']}`)."
+        + (
+            " †: schedulers can know the present fading, so the optimum is that of a scheduler "
+            "that knows the channels of all steps beforehand, and shares of it are lower."
+            if any(_mark_of(best) for best in known)
+            else ""
+        )
+    )
 
 
 def past_the_paper(results: Path) -> str:
