@@ -24,6 +24,7 @@ only if ``--json`` names one.
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import sys
 import tempfile
@@ -69,6 +70,13 @@ REFERENCES = (
     "max_weight",
 )
 """Schedulers evaluated on 256 unseen episodes of the preset ``paper``, for docs/baselines.md."""
+MEMORY = (
+    "greedy_max_weight",
+    "greedy_max_weight:starts=1",
+    "long_memory",
+    "long_memory:users=candidates",
+)
+"""Schedulers whose speeds at the largest size are compared, in turns, for docs/baselines.md."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,8 @@ class Options:
     quick: bool = False
     """Measure the same in miniature, in seconds."""
     only: tuple[str, ...] = ()
-    """Measure these sections alone: network, references, gap, schedulers, refusals, learners."""
+    """Measure these sections alone, and keep the others of the file that ``json`` names: network,
+    references, gap, schedulers, memory, refusals, learners."""
     updates: int = 150
     """Updates per learner."""
     threads: int = 1
@@ -119,6 +128,21 @@ def scheduler_rows(options: Options) -> list[Row]:
         scheduler_row(name, network_of(*size, **fields), 2 if options.quick else 32)
         for name in names
     ]
+
+
+def memory_rows(options: Options) -> list[Row]:
+    """Speeds of search with and without long memory at the largest size, the best of 4 rounds.
+
+    Each row names the revision and machine that measured it.
+    """
+    size, fields = (SIZES[1], {"episode_length": 5}) if options.quick else (LARGEST, {})
+    config = network_of(*size, **fields)
+    best: dict[str, Row] = {}
+    for _, name in product(range(1 if options.quick else 4), MEMORY):
+        row = scheduler_row(name, config, 2)
+        if name not in best or row[_SPEED] > best[name][_SPEED]:
+            best[name] = row | origin()
+    return [*best.values()]
 
 
 def gap_rows(options: Options) -> list[Row]:
@@ -224,6 +248,7 @@ SECTIONS: dict[str, Callable[[Options], list[Row]]] = {
     "references": reference_rows,
     "gap": gap_rows,
     "schedulers": scheduler_rows,
+    "memory": memory_rows,
     "refusals": refusals,
     "learners": learner_rows,
 }
@@ -249,6 +274,7 @@ _KPIS: dict[str, Cell] = {
     "silent %": lambda row: f"{100 * row['silent_share']:.0f}",
     "steps/s": lambda row: f"{row['steps_per_second']:,.0f}",
 }
+_SPEED = "steps_per_processor_second"
 TABLES: dict[str, tuple[str, dict[str, Cell]]] = {
     "network": (
         "Network: whole episodes side by side",
@@ -293,6 +319,10 @@ TABLES: dict[str, tuple[str, dict[str, Cell]]] = {
         },
     ),
     "references": ("Preset paper", _KPIS),
+    "memory": (
+        f"Search with and without long memory, {LARGEST[0]} x {LARGEST[1]:,}",
+        {**_KPIS, "steps/s": lambda row: f"{row[_SPEED]:,.0f} per processor"},
+    ),
     "learners": (
         f"Learners, {LEARNERS_AT[0]} x {LEARNERS_AT[1]}, offline from {BEHAVIOUR}",
         {
@@ -371,6 +401,8 @@ def main(options: Options) -> None:
     )
     path = check_writable("json", path) if path else None
     console, found = Console(width=200), {**origin("torch"), "data": data_sizes()}
+    if options.only and path and path.exists():
+        found = json.loads(path.read_text(encoding="utf-8"))
     for name in options.only or SECTIONS:
         found[name] = SECTIONS[name](options)
         if path:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ladder import rows_of
-from markdown_tables import KPI_HEADINGS, interval, kpi_cells
+from markdown_tables import KPI_HEADINGS, KPIS, interval, kpi_cells
+
+from rrm_env import metrics
 
 _INFORMATION = {
     "large_scale": "that knows all gains without fading and nothing of the present fading",
@@ -43,15 +45,26 @@ def _about(network: Mapping[str, Any]) -> str:
         if top["is_bound"]
         else "Best schedule known, without a proof"
     )
+    one = top["episodes"] == 1
+
+    def value(name: str, digits: int) -> str:
+        """A mean, with its interval if it is over more than one episode."""
+        return f"{top[name]['mean']:.{digits}f}" if one else interval(top[name], digits)
+
     gaps = [gap for gap in top["relative_gap"].values() if gap is not None]
     return (
-        f"{known}: {top['episodes']} episodes, {top['blocks']} time blocks, "
-        f"{top['seconds_per_episode']:.2g} s of the processor per episode"
+        f"{known}: {top['episodes']} episode{'' if one else 's'}, {top['blocks']} time blocks, "
+        f"{_two_digits(top['seconds_per_episode'])} s of the processor per episode"
         + (f", gap at most {max(gaps):.0e}" if gaps else "")
-        + f". Score {interval(top['score'], 3)}; with everybody counted "
-        f"{interval(top['minimum_score'], 3)}; highest sum rate {interval(top['sum_rate'], 2)}; "
-        f"highest rate of the worst user {interval(top['max_min'], 3)}."
+        + f". Score {value('score', 3)}; with everybody counted {value('minimum_score', 3)}; "
+        f"highest sum rate {value('sum_rate', 2)}; "
+        f"highest rate of the worst user {value('max_min', 3)}."
     )
+
+
+def _two_digits(value: float) -> str:
+    """A number with at least two digits that count, never as a power of ten."""
+    return f"{value:.2g}" if value < 10 else f"{value:.0f}"
 
 
 def _table(network: Mapping[str, Any]) -> str:
@@ -63,17 +76,21 @@ def _table(network: Mapping[str, Any]) -> str:
     ]
     lines += [
         f"| `{row['scheduler']}` | {kpi_cells(row)} | {row['episodes']} "
-        f"| {share(row['score_share'])} | {share(row['minimum_score_share'])} |"
+        f"| {share(row['score_share'], top)} | {share(row['minimum_score_share'], top)} |"
         for row in network["schedulers"]
     ]
-    lines.append(
-        f"| {best} | {kpi_cells(top['kpis_at_best_score'])} | {top['episodes']} | 100 % | |"
-    )
+    kpis = top["kpis_at_best_score"]
+    cells = kpi_cells(kpis)
+    if top["episodes"] == 1:
+        cells = " | ".join(f"{kpis[name]['mean']:.{metrics.KPIS[name].digits}f}" for name in KPIS)
+    lines.append(f"| {best} | {cells} | {top['episodes']} | 100 % | |")
     return "\n".join(lines)
 
 
-def share(value: Mapping[str, float]) -> str:
-    """A share with its interval, in per cent."""
+def share(value: Mapping[str, float], top: Mapping[str, Any]) -> str:
+    """A share in per cent, with its interval if the optimum of several episodes is known."""
+    if top["episodes"] == 1:
+        return f"{100 * value['mean']:.0f} %"
     return f"{100 * value['mean']:.0f} % ({100 * value['low']:.0f}…{100 * value['high']:.0f})"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -109,5 +110,10 @@ def test_sections_are_printed_and_wrong_ones_named(
     assert "4 x 20, 3 in 100 m" in text
     assert "greedy_max_weight:csi=large_scale" in text
     assert '"gap"' in (tmp_path / "large.json").read_text(encoding="utf-8")
+    before = json.loads((tmp_path / "large.json").read_text(encoding="utf-8"))
+    script.main(script.Options(quick=True, only=("memory",), json=tmp_path / "large.json"))
+    after = json.loads((tmp_path / "large.json").read_text(encoding="utf-8"))
+    assert [row["scheduler"] for row in after.pop("memory")] == list(script.MEMORY)
+    assert after == before  # other sections are kept
     with pytest.raises(ValueError, match=r"only must name sections, .*, got 'all'"):
         script.main(script.Options(only=("all",)))

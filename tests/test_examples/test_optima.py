@@ -18,7 +18,7 @@ from baselines.optimum import optimum
 from rrm_env import RRMConfig
 
 EPISODES = 2
-SMALL = {"n_aps": 2, "n_ues": 6, "episode_length": 10}
+SMALL: dict[str, Any] = {"n_aps": 2, "n_ues": 6, "episode_length": 10}
 
 
 @pytest.fixture(scope="module", name="script")
