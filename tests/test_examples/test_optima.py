@@ -82,7 +82,7 @@ def test_optima_are_stated_beside_scores_and_pictures_drawn(
     for study, networks in script.STUDIES.items():
         after = json.loads((tmp_path / f"{study}.json").read_text())
         for k, entry in enumerate(after[networks].values()):
-            assert entry.pop("optimum")["information"] == ("large_scale", "channel")[k % 2]
+            assert entry.pop("optimum")["information"] == ("channel", "large_scale")[k % 2]
         assert after == before[study]
     for name in ("sensitivity", "past_the_paper"):
         assert (tmp_path / f"{name}.png").read_bytes().startswith(PNG)
