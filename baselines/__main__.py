@@ -143,7 +143,7 @@ def _watch(options: argparse.Namespace) -> None:
         raise ValueError("--video needs --watch SCHEDULER: whose episode to draw")
     _refuse_given(options, _OF_COMPARISON, "belongs to the comparison and does not go with --watch")
     config = RRMConfig.preset(options.network, **parse_settings(options.settings))
-    scheduler = parse_scheduler(options.watch, REGISTRY)
+    scheduler = parse_scheduler(options.watch)
     path = None if options.video is None else check_video(options.video, "--video")
     best = quick_optimum(config, options.seed)
     if path is not None:
@@ -193,7 +193,7 @@ def _ready(options: argparse.Namespace, config: RRMConfig) -> dict[str, Baseline
     for name in names:
         if name in schedulers:
             raise ValueError(f"--schedulers names {name} twice")
-        schedulers[name] = parse_scheduler(name, REGISTRY)
+        schedulers[name] = parse_scheduler(name)
     if options.optimum:
         refuse_impossible(config, options.information)
     return {

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from baselines.exchange import FLOAT_BITS, expect, quantised_gains, quantised_rates
 from baselines.fluid_program import Program, leave_out, solve
 from baselines.joint_actions import Floats, JointActions, Sets, parts
 from baselines.scheduler import Baseline, PerNetwork, Served, candidates_alone
@@ -25,10 +26,6 @@ LARGEST_TREND = 2.0
 """Largest change of the log of a gain that is extrapolated."""
 DEBT_WEIGHT = 0.7
 """Part of a mean multiplier per bit/s/Hz of debt, times the root of the episode's length."""
-GAIN_RANGE_DB, RATE_RANGE_DB = (-40.0, 100.0), (-30.0, 20.0)
-"""Of exchanged gains over noise, and of exchanged mean rates over 1 bit/s/Hz."""
-FLOAT_BITS = 32
-"""Of a number that is exchanged as it is."""
 
 
 @dataclass
@@ -205,9 +202,9 @@ class Fluid(Baseline):
         plan.gain[:] = network.large_scale_gain
         plan.realised[:] = network.ue_rate_sum
         if self.bits:
-            plan.gain = _quantised(plan.gain, self.bits, GAIN_RANGE_DB)
+            plan.gain = quantised_gains(plan.gain, self.bits)
             if t > 0:
-                plan.realised = t * _quantised(plan.realised / t, self.bits, RATE_RANGE_DB)
+                plan.realised = t * quantised_rates(plan.realised / t, self.bits)
         if plan.solved < 0:
             plan.first_gain[:] = plan.gain
         plan.exchanged = t
@@ -257,7 +254,7 @@ class Fluid(Baseline):
         shift = _shift(ascended, plan.counted[part], mu2)
         weight = allowed * _weighted(ascended, shift, plan.counted[part], mu1)
         served, rate = actions.best(weight, plan.known.of(part), turn=network.t)
-        _expect(plan.expected[part], served, rate)
+        expect(plan.expected[part], served, rate)
         if not self.own_rates or self.exchange_steps == 1:
             return served
         ascended = self._ascended(plan, network, part, network.ue_rate_sum[part])
@@ -283,16 +280,6 @@ def _weighted(
     return sum_weight + multiplier
 
 
-def _quantised(values: Floats, bits: int, span_db: tuple[float, float]) -> Floats:
-    """Values rounded to 2^bits levels of equal distance in dB, from the lowest to the highest."""
-    low, high = span_db
-    step = (high - low) / (2**bits - 1)
-    with np.errstate(divide="ignore"):
-        level = np.rint((np.clip(10 * np.log10(values), low, high) - low) / step)
-    rounded: Floats = np.exp(math.log(10) / 10 * (low + level * step)).astype(np.float64)
-    return rounded
-
-
 @compiled(nogil=True, error_model="numpy")
 def _shift(point: Any, counted: Any, total: float) -> Any:
     """(B,) the s for which max(point - s, 0), summed over the counted users, is `total`.
@@ -311,15 +298,6 @@ def _shift(point: Any, counted: Any, total: float) -> Any:
             above += some[n]
             shift[b] = above / (n + 1)
     return shift
-
-
-@compiled(nogil=True, error_model="numpy")
-def _expect(expected: Any, served: Any, rate: Any) -> None:
-    """Write the rates (B, I) of those served to `expected` (B, J)."""
-    for b in range(served.shape[0]):
-        for i in range(served.shape[1]):
-            if served[b, i] != SILENT:
-                expected[b, served[b, i]] = rate[b, i]
 
 
 @compiled(nogil=True, error_model="numpy")

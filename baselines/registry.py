@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from baselines.fluid import Fluid
@@ -56,6 +56,16 @@ COMPARED = (
 """The baselines that are compared where no scheduler is named."""
 
 
+ENTRY_POINTS = "rrm_env.schedulers"
+"""Group of entry points by which an installed package adds schedulers of its own, by name."""
+
+
+def added_schedulers() -> dict[str, EntryPoint]:
+    """Schedulers that installed packages add, by name; those of `REGISTRY` keep their names."""
+    found = entry_points(group=ENTRY_POINTS)
+    return {entry.name: entry for entry in found if entry.name not in REGISTRY}
+
+
 def split_options(text: str) -> tuple[str, list[tuple[str, str | None]]]:
     """The parts of ``name:option=value:option=value``.
 
@@ -67,22 +77,27 @@ def split_options(text: str) -> tuple[str, list[tuple[str, str | None]]]:
     return name, [(key, value if separator else None) for key, separator, value in parts]
 
 
-def parse_scheduler(text: str, registry: Mapping[str, type[Baseline]] = REGISTRY) -> Baseline:
+def parse_scheduler(text: str) -> Baseline:
     """A scheduler from its name and options.
 
     Args:
         text: such as ``itlinq`` or ``itlinq:tolerance_db=0:exponent=0.5``.
-        registry: the schedulers by name.
+            Names are those of `REGISTRY` and `added_schedulers`.
 
     Raises:
         ValueError: an unknown scheduler or option (the error names the nearest one), a value that
             it does not take, or an option given twice.
         TypeError: a value that the scheduler refuses.
+        ImportError: the package that adds the scheduler cannot be imported.
     """
     name, options = split_options(text)
-    if name not in registry:
-        raise ValueError(f"unknown scheduler {nearest(name, registry)}")
-    parameters = inspect.signature(registry[name]).parameters
+    found: Any = REGISTRY.get(name)
+    if found is None:
+        added = added_schedulers()
+        if name not in added:
+            raise ValueError(f"unknown scheduler {nearest(name, [*REGISTRY, *added])}")
+        found = added[name].load()
+    parameters = inspect.signature(found).parameters
     arguments: dict[str, Any] = {}
     for key, given in options:
         if key not in parameters:
@@ -98,4 +113,5 @@ def parse_scheduler(text: str, registry: Mapping[str, type[Baseline]] = REGISTRY
             )
         except (KeyError, ValueError):
             raise ValueError(f"{key} of {name} must be {kind.__name__}, got {value!r}") from None
-    return registry[name](**arguments)
+    scheduler: Baseline = found(**arguments)
+    return scheduler

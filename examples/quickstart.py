@@ -17,7 +17,6 @@ from pathlib import Path
 
 import tyro
 
-from baselines import REGISTRY
 from baselines.plots import require_drawing
 from baselines.registry import COMPARED, parse_scheduler
 from marl.cli.data import Collect
@@ -53,7 +52,7 @@ class Options:
 def main(options: Options) -> None:
     """Collect a dataset, train a learner from it, and evaluate it."""
     require_drawing("the picture")
-    parse_scheduler(options.scheduler, REGISTRY)
+    parse_scheduler(options.scheduler)
     data, run = options.out / "data.safetensors", options.out / "run"
     options.out.mkdir(parents=True, exist_ok=True)
     remove_run(run)
@@ -77,7 +76,7 @@ def main(options: Options) -> None:
         optimum=lacking("scipy.optimize", extra="optimum") is None,
     ).run()
     recorded = curve_point(
-        parse_scheduler(options.scheduler, REGISTRY), RRMConfig(), training.evaluation_episodes
+        parse_scheduler(options.scheduler), RRMConfig(), training.evaluation_episodes
     )
     write_curves(
         options.out / "learning_curve.png",

@@ -200,7 +200,7 @@ class RecordingOptions(EnvironmentOptions):
                 environment.make, None, self.transitions, self.seed, progress=progress
             )
         return collect(
-            parse_scheduler(self.behaviour, REGISTRY),
+            parse_scheduler(self.behaviour),
             environment.network,
             self.transitions,
             self.seed,
@@ -260,4 +260,4 @@ class EvaluationOptions(EnvironmentOptions):
             ValueError: a scheduler does not exist, or an option of it is not allowed.
         """
         names = [*REGISTRY] if self.schedulers == "all" else self.schedulers.split(",")
-        return {name: parse_scheduler(name, REGISTRY) for name in names if name}
+        return {name: parse_scheduler(name) for name in names if name}

@@ -23,7 +23,6 @@ from pictures import PICTURE_DPI
 from study import SCHEDULERS, Scale, Study
 from study_options import StudyOptions, origin
 
-from baselines import REGISTRY
 from baselines.comparison import show, summarise
 from baselines.plots import COLOURS, require_drawing, write_figure
 from baselines.registry import parse_scheduler
@@ -123,7 +122,7 @@ def main(options: StudyOptions) -> None:
     options.train((study, (ROWS[name].run,)) for name, study in studies.items())
     evaluations = {name: study.evaluation(ROWS[name].run) for name, study in studies.items()}
     references = {
-        name: evaluate(parse_scheduler(name, REGISTRY), None, scale.episodes) for name in REFERENCES
+        name: evaluate(parse_scheduler(name), None, scale.episodes) for name in REFERENCES
     }
     summary = summarise({**evaluations, **references})
     if options.only:
@@ -178,10 +177,7 @@ def _transfer(study: Study, scale: Scale) -> dict[str, Any]:
             "trained with 4": Evaluation.stack(
                 [evaluate(policy, network, scale.episodes) for policy in policies]
             ),
-            **{
-                name: evaluate(parse_scheduler(name, REGISTRY), network, scale.episodes)
-                for name in BESIDE
-            },
+            **{name: evaluate(parse_scheduler(name), network, scale.episodes) for name in BESIDE},
         }
         found[str(n_aps)] = {
             row: {kpi: summary[kpi] for kpi in metrics.LEARNERS_KPIS}
@@ -202,7 +198,7 @@ def _agreement(studies: Mapping[str, Study], scale: Scale) -> dict[str, Any]:
     """
     everyone: dict[str, tuple[Scheduler, RRMConfig]] = {}
     for name in dict.fromkeys((*SCHEDULERS, *REFERENCES)):
-        everyone[name] = parse_scheduler(name, REGISTRY), RRMConfig()
+        everyone[name] = parse_scheduler(name), RRMConfig()
     for name, study in studies.items():
         policies = load_policies(study.run(ROWS[name].run))
         everyone |= {

@@ -181,11 +181,11 @@ class Study:
 
     def scheduler(self, name: str) -> Evaluation:
         """Evaluation of a scheduler of ``python -m baselines`` on the unseen episodes."""
-        return evaluate(parse_scheduler(name, REGISTRY), self.network, self.scale.episodes)
+        return evaluate(parse_scheduler(name), self.network, self.scale.episodes)
 
     def level(self, name: str) -> dict[str, float]:
         """Mean KPIs of a scheduler on the held-out episodes of learning curves."""
-        return curve_point(parse_scheduler(name, REGISTRY), self.network, self.scale.curve_episodes)
+        return curve_point(parse_scheduler(name), self.network, self.scale.curve_episodes)
 
     def final_level(self, name: str) -> dict[str, float]:
         """Mean KPIs of a finished run on these episodes, the last point of its learning curve."""
@@ -283,7 +283,7 @@ class Study:
                 self.run(source), share, sample=source == "online-sac", environment=self.network
             )
             if source in ONLINE
-            else collect(parse_scheduler(source, REGISTRY), self.network, share, name=source)
+            else collect(parse_scheduler(source), self.network, share, name=source)
             for source in sources
         ]
         return parts[0] if len(parts) == 1 else Dataset.mix(parts, transitions)

@@ -33,7 +33,6 @@ if WORKER not in sys.argv:  # d3rlpy's interpreter has none of these
     from numpy.typing import NDArray
     from report import Act, print_closing_line, print_policy, print_versions, run_example
 
-    from baselines import REGISTRY
     from baselines.registry import parse_scheduler
     from marl import LearnerConfig, collect
     from marl.exchange.d3rlpy import mdp_arrays
@@ -154,7 +153,7 @@ def main(options: Options) -> None:
         "discount": learner.discount,
     }
     dataset = collect(
-        parse_scheduler(options.scheduler, REGISTRY), transitions=transitions, seed=options.seed
+        parse_scheduler(options.scheduler), transitions=transitions, seed=options.seed
     )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

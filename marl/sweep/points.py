@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 import torch
 
-from baselines import REGISTRY
 from baselines.registry import parse_scheduler
 from marl.config import LearnerConfig, TrainingConfig
 from marl.data.dataset import Dataset
@@ -165,7 +164,7 @@ def _data_to_record(options: RecordingOptions) -> Data:
         label = "random actions"
     else:
         label = options.behaviour
-        parse_scheduler(label, REGISTRY)
+        parse_scheduler(label)
         behaviour = {"scheduler": label}
     description = {
         **behaviour,

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from baselines import REGISTRY
 from baselines.registry import parse_scheduler
 from marl.config import LearnerConfig, TrainingConfig
 from marl.data.dataset import Dataset, DatasetError
@@ -68,7 +67,7 @@ def train_and_evaluate(task: TrainingTask) -> list[Values]:
 
 def evaluate_scheduler(path: Path, reference: Reference) -> list[Values]:
     """Evaluate a scheduler, write the values to ``path``, and return them."""
-    scheduler = parse_scheduler(reference.scheduler, REGISTRY)
+    scheduler = parse_scheduler(reference.scheduler)
     values = _evaluate(scheduler, reference.evaluating)
     write_readable(path, {"of": reference.description, "values": values})
     return [values]

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from strategies import configs, reset_network, seeds
 
 from baselines import Fluid, LongMemory, joint_actions
-from baselines.fluid import _quantised, _shift
+from baselines.exchange import quantised_gains, quantised_rates
+from baselines.fluid import _shift
 from baselines.fluid_program import Program, leave_out, solve
 from baselines.joint_actions import JointActions, Sets
 from rrm_env import SILENT, RRMConfig, evaluate
@@ -355,13 +356,13 @@ def test_the_trend_of_gains_raises_the_score() -> None:
 
 @given(st.integers(1, 24), st.floats(-300, 300))
 def test_quantised_numbers_are_near_within_the_range(bits: int, value_db: float) -> None:
-    quantised = 10 * np.log10(_quantised(np.array([10 ** (value_db / 10)]), bits, (-40, 100)))[0]
+    quantised = 10 * np.log10(quantised_gains(np.array([10 ** (value_db / 10)]), bits))[0]
     clipped = min(max(value_db, -40), 100)
     assert abs(quantised - clipped) <= 70 / (2**bits - 1) + 1e-9
 
 
 def test_a_rate_of_zero_is_the_lowest_level() -> None:
-    np.testing.assert_allclose(_quantised(np.zeros(1), 8, (-30, 20)), 1e-3)
+    np.testing.assert_allclose(quantised_rates(np.zeros(1), 8), 1e-3)
 
 
 @pytest.mark.parametrize(

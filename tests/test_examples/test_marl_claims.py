@@ -21,7 +21,6 @@ from claims import (
 )
 from numpy.typing import NDArray
 
-from baselines import REGISTRY
 from baselines.registry import parse_scheduler
 from rrm_env import Evaluation, RRMConfig, metrics
 
@@ -294,7 +293,7 @@ def test_gains_are_claimed_over_every_baseline_of_the_paper() -> None:
 
 def test_claims_about_classical_schedulers_can_be_judged_and_can_hold_and_fail() -> None:
     for name in (*PAPER_BASELINES, BEST_ITLINQ):
-        parse_scheduler(name, REGISTRY)
+        parse_scheduler(name)
     # Rates of three users, and of the worst one.
     rates = {
         "random_walk": (2.0, 0.2),

@@ -20,7 +20,6 @@ from miniature import PNG, SCALE, TINY, call, miniature
 from pictures import STYLES
 from study import OFFLINE, ONLINE, SCHEDULERS, Study
 
-from baselines import REGISTRY
 from baselines.registry import parse_scheduler
 from rrm_env import RRMConfig, metrics
 
@@ -177,7 +176,7 @@ def test_rows_of_a_script_exist_and_have_a_style(script: ModuleType) -> None:
             source for source in Study(Path(), SCALE).needed([name]) if source in ONLINE
         } <= set(figure.runs)
     for name in figure.schedulers:
-        parse_scheduler(name, REGISTRY)
+        parse_scheduler(name)
         assert name in STYLES
     assert len({STYLES[name.partition(".")[0]] for name in (*ONLINE, *OFFLINE)}) == len(
         (*ONLINE, *OFFLINE)
