@@ -12,6 +12,9 @@ from marl.environment import Environment, episode_returns
 from marl.exchange.card import dataset_card
 from marl.exchange.d3rlpy import from_mdp_arrays, mdp_arrays, read_mdp_arrays
 from marl.exchange.minari import from_minari, to_minari
+from marl.graph.network import GraphConfig
+from marl.graph.policy import GraphPolicy
+from marl.graph.training import train_prices
 from marl.learner.heads import Heads
 from marl.learner.learner import DivergenceError, Learner
 from marl.policy import Policy, UnfinishedRunWarning, load_policies
@@ -27,6 +30,8 @@ __all__ = [
     "DatasetError",
     "DivergenceError",
     "Environment",
+    "GraphConfig",
+    "GraphPolicy",
     "Heads",
     "Learner",
     "LearnerConfig",
@@ -49,4 +54,5 @@ __all__ = [
     "read_mdp_arrays",
     "to_minari",
     "train",
+    "train_prices",
 ]

@@ -72,7 +72,7 @@ class Links(NamedTuple):
 
     def at(self, index: NDArray[Any] | slice) -> Links:
         """The links of some of the episodes."""
-        return Links(*(array[index] for array in self))
+        return Links._make(array[index] for array in self)
 
 
 @compiled(nogil=True, error_model="numpy")

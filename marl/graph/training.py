@@ -81,7 +81,7 @@ def train_prices(
     updates: int = 8000,
     batch_size: int = 64,
     episodes: int = 4096,
-    report: Callable[[Progress], None] = lambda progress: None,
+    report: Callable[[Progress], None] | None = None,
 ) -> Parameters:
     """Train S networks at once on episodes of some networks.
 
@@ -121,7 +121,7 @@ def train_prices(
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         reached.append(dual.tolist())
-        if (k + 1) % every == 0:
+        if report and (k + 1) % every == 0:
             report(Progress(k + 1, [sum(x) / len(reached) for x in zip(*reached, strict=True)]))
             reached = []
     return {name: tensor.detach() for name, tensor in parameters.items()}

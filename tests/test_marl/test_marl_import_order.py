@@ -25,6 +25,7 @@ ORDER = (
     "runs",
     "exchange",
     "policy",
+    "graph",
     "training",
     "options",
     "sweep",
