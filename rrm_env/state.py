@@ -18,8 +18,8 @@ from rrm_env.config import (
     CLOCKS,
     FADING_MODELS,
     MEASUREMENTS,
-    SENDERS,
     REWARDS,
+    SENDERS,
     TURNS,
     RRMConfig,
 )
@@ -165,9 +165,7 @@ def allocate(c: RRMConfig, num_envs: int) -> State:
     )
 
 
-Scratch = tuple[
-    NDArray[np.float32], NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]
-]
+Scratch = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]
 
 
 def allocate_scratch(c: RRMConfig) -> Scratch:
