@@ -40,7 +40,8 @@ def test_neighbours_are_the_strongest_others_at_the_start_and_stay(
 ) -> None:
     network, k = reset_network(config, seed, num_envs=2), config.n_neighbours
     found = network.neighbours.copy()
-    assert (found.shape, found.dtype) == ((2, config.n_aps, k), np.int32)
+    assert found.shape == (2, config.n_aps, k)
+    assert found.dtype == np.int32
     assert not network.neighbours.flags.writeable
     for b, ap in np.ndindex(2, config.n_aps):
         gains, association = network.large_scale_gain[b].tolist(), network.association[b].tolist()
@@ -146,7 +147,7 @@ def test_observations_are_those_of_the_definition(config: RRMConfig, seed: int, 
             seen = network.observation[0, ap, : own + c.n_neighbours]
             np.testing.assert_allclose(seen, expected[: own + c.n_neighbours], rtol=2e-6, atol=1e-5)
             later = network.observation[0, ap, own + c.n_neighbours : len(expected)]
-            assert later.tolist() == np.float32(expected[own + c.n_neighbours :]).tolist()
+            assert later.tolist() == np.array(expected[own + c.n_neighbours :], np.float32).tolist()
             sizes = {"none": 0, "best": of_each, "all": own}[c.messages] * c.n_messages
             assert c.n_features == len(network.observation[0, ap]) == len(expected) + sizes
         if not network.done:
