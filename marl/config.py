@@ -145,8 +145,8 @@ class LearnerConfig:
     """i, ctde: one network for all agents, so that the policy runs with any number of them."""
     common_features: int = _integer(0, low=0)
     """c: see only this many features, the last ones of an observation, which are the same for all
-    agents (messages); every agent can then run the network itself, and all agree. 0: see all
-    observations."""
+    agents (messages with message_range = all); every agent can then run the network itself, and all
+    agree. 0: see all observations."""
     automatic_temperature: bool = True
     """sac: adapt the temperature until the policy's entropy is entropy_ratio * log(number of legal
     actions)."""

@@ -19,7 +19,7 @@ from marl.learner.heads import Heads, preference, without_divergence
 from marl.learner.networks import Layers, Workspace, layer_sizes, multiply_adds
 from marl.runs.checkpoint import read_tensors
 from marl.runs.description import CHECKPOINT, RunError, describe
-from marl.team import Team, team_of
+from marl.team import Team, check_common_features, team_of
 from marl.torch_state import known_torch
 from rrm_env import SILENT, Network
 
@@ -313,12 +313,14 @@ class Policy:
         }
 
     def reset(self, network: Network) -> None:
-        """Start an episode: check the network's sizes, since the policy itself has no memory.
+        """Start an episode: check the network, since the policy itself has no memory.
 
         Raises:
-            ValueError: as `require`.
+            ValueError: as `require`, or the policy sees common features of which the network has
+                none.
         """
         self.require(team_of(network.config))
+        check_common_features(self.config.common_features, network.config)
 
     def require(self, team: Team) -> None:
         """Check that the policy can act in an environment of these sizes.

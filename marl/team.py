@@ -30,6 +30,24 @@ class Team:
         return 2**64
 
 
+def check_common_features(common_features: int, network: RRMConfig | None) -> None:
+    """Refuse a learner of common features in a network whose agents receive different messages.
+
+    Args:
+        common_features: `LearnerConfig.common_features`.
+        network: the network; None for another environment, of which nothing is known.
+
+    Raises:
+        ValueError: the last features of observations are not the same for all agents.
+    """
+    if common_features and network is not None and network.message_range != "all":
+        raise ValueError(
+            f"common_features = {common_features} must come with message_range = 'all', got "
+            f"{network.message_range!r}: only messages of all access points are the same for all "
+            "agents"
+        )
+
+
 def team_of(config: RRMConfig) -> Team:
     """The team of a network: one agent per AP, with the network's observations and actions."""
     return Team(config.n_aps, config.n_features, config.n_actions)

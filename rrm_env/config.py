@@ -18,7 +18,9 @@ FADING_MODELS = ("iid", "jakes", "none")
 AVERAGES = ("ema", "episode")
 TURNS = ("none", "equal", "by_load")
 MESSAGES = ("none", "best", "all")
-MEASUREMENTS = ("none", "large_scale")
+SENDERS = ("all", "neighbours")
+MEASUREMENTS = ("none", "large_scale", "neighbours")
+CLOCKS = ("none", "elapsed")
 REWARDS = ("weighted_rate", "utility")
 
 PRESETS: dict[str, ConfigFields] = {
@@ -153,8 +155,16 @@ class RRMConfig:
     measurements: str = _choice(
         "none",
         MEASUREMENTS,
-        "what an access point observes of its candidates' links to all access points: none, "
-        "or their large_scale gain, as phones report for handover",
+        "what an access point observes of its candidates' links, as phones report for handover: "
+        "none, their large_scale gain from all access points, or their gain from their own access "
+        "point, from its neighbours and from all others together",
+    )
+    n_neighbours: int = _bounded(
+        8,
+        "k: neighbours of each access point, those that disturb its users most, for "
+        "measurements = neighbours and message_range = neighbours",
+        1,
+        64,
     )
     turns: str = _choice(
         "none",
@@ -162,11 +172,23 @@ class RRMConfig:
         "what an access point observes of turns: none, or whether this step is its turn in a "
         "fixed rotation, equal or by_load: in proportion to the users of each access point",
     )
+    clock: str = _choice(
+        "none",
+        CLOCKS,
+        "what an access point observes of the time: none, or the share of the episode that has "
+        "elapsed",
+    )
     messages: str = _choice(
         "none",
         MESSAGES,
-        "what all access points send to all others in every step, appended to all observations: "
-        "none, what they observe of their best candidate, or of all candidates",
+        "what all access points send to others in every step, appended to the receivers' "
+        "observations: none, what they observe of their best candidate, or of all candidates",
+    )
+    message_range: str = _choice(
+        "all",
+        SENDERS,
+        "whose messages an access point observes: those of all access points, its own too, or of "
+        "its neighbours",
     )
     message_bits: int = _bounded(16, "bits of each number in a message", 1, 24)
     score_sum_weight: float | None = _bounded(
@@ -254,28 +276,47 @@ class RRMConfig:
     @property
     def n_candidate_features(self) -> int:
         """Numbers that an access point observes of one candidate: SINR, weight, measurements."""
-        return 2 + self.n_aps * (self.measurements != "none")
+        gains = {"none": 0, "large_scale": self.n_aps, "neighbours": self.n_neighbours + 2}
+        return 2 + gains[self.measurements]
+
+    @property
+    def has_neighbours(self) -> bool:
+        """Whether an option needs the neighbours of access points, so that they are computed."""
+        return "neighbours" in (self.measurements, self.message_range)
 
     @property
     def n_message_features(self) -> int:
-        """Numbers that one access point sends to the others in a step."""
+        """Numbers that one access point sends in a step."""
         candidates = {"none": 0, "best": 1, "all": self.n_candidates}[self.messages]
         return candidates * self.n_candidate_features
 
     @property
+    def n_messages(self) -> int:
+        """Access points whose messages one access point observes in a step."""
+        return self.n_aps if self.message_range == "all" else self.n_neighbours
+
+    @property
     def n_features(self) -> int:
-        """Numbers in one access point's observation: of its candidates, its turn, all messages."""
+        """Numbers in one access point's observation: of candidates, neighbours, time, messages.
+
+        It depends on `n_aps` with ``measurements="large_scale"``, and with messages to all.
+        """
         return (
             self.n_candidates * self.n_candidate_features
+            + self.n_neighbours * (self.measurements == "neighbours")
             + (self.turns != "none")
-            + self.n_aps * self.n_message_features
+            + (self.clock != "none")
+            + self.n_messages * self.n_message_features
         )
 
     @property
     def message_bits_per_step(self) -> int:
-        """Bits that all access points together exchange per decision.
+        """Bits that all access points together send to each other per decision.
 
-        Which users each of them has, exchanged once per episode, is not counted.
+        A message counts once, however many access points receive it (broadcast), so
+        `message_range` does not change the number. Measurements and the clock cost nothing: they
+        are of an access point's own users and stay there. What is exchanged once per episode is not
+        counted: which users, and which neighbours, each access point has.
         """
         return self.n_aps * self.n_message_features * self.message_bits
 

@@ -34,7 +34,9 @@ MAX_DRAWS = 10_000
 """Positions tried for one access point or user before the deployment is refused."""
 EMA, EPISODE = 0, 1
 WEIGHTED_RATE, UTILITY = 0, 1
-LARGE_SCALE = 1
+LARGE_SCALE, OF_NEIGHBOURS = 1, 2
+TO_ALL, TO_NEIGHBOURS = 0, 1
+NO_CLOCK, ELAPSED = 0, 1
 NO_TURNS, EQUAL_TURNS, TURNS_BY_LOAD = 0, 1, 2
 MESSAGE_RANGES = (f32(-1), f32(4)), (f32(-0.5), f32(1)), (f32(0), f32(7))
 """Ranges of log10 SINR, weight and gain in messages; at most 1 % of each lies outside."""
@@ -242,6 +244,37 @@ def associate(association, large_scale_gain):
             if large_scale_gain[i * n_ues + j] > large_scale_gain[best * n_ues + j]:
                 best = i
         association[j] = best
+
+
+@_inline
+def find_neighbours(neighbours, shares, association, large_scale_gain):
+    """Each AP's k neighbours: the other APs that disturb its UEs most without fading.
+
+    The strength of AP m at AP i is the sum over i's UEs of g_mj / (g_ij + g_mj + 1), m's share of
+    what a UE receives when those two transmit. Strongest first, ties to the lower index, -1 where
+    there are fewer other APs. `shares` is scratch for I strengths and, behind them, those of all
+    neighbours found so far.
+    """
+    n_aps, k = neighbours.shape
+    n_ues = association.size
+    strength, held = shares[:n_aps], shares[n_aps:]
+    neighbours[:] = -1
+    held[:] = -1.0
+    for m in range(n_aps):
+        strength[:] = 0.0
+        for j in range(n_ues):
+            i, other = association[j], float(large_scale_gain[m * n_ues + j])
+            own = float(large_scale_gain[i * n_ues + j])
+            strength[i] += other / (own + other + 1.0)
+        for i in range(n_aps):
+            if i != m and strength[i] > held[i * k + k - 1]:
+                place = k - 1
+                while place > 0 and strength[i] > held[i * k + place - 1]:
+                    held[i * k + place] = held[i * k + place - 1]
+                    neighbours[i, place] = neighbours[i, place - 1]
+                    place -= 1
+                held[i * k + place] = strength[i]
+                neighbours[i, place] = m
 
 
 @_inline
@@ -518,6 +551,14 @@ def observe(observation, log_sinr, log_weight, candidates, sinr, average_rate, p
 
 
 @_inline
+def log_gain(gain):
+    """log10 of a gain, clipped to the space; the lower bound for none."""
+    x = _LOG10_2 * log2(gain)
+    x = x if x > LOG10_SINR_MIN else LOG10_SINR_MIN
+    return x if x < LOG10_SINR_MAX else LOG10_SINR_MAX
+
+
+@_inline
 def observe_gains(observation, candidates, large_scale_gain, p):
     """log10 of each candidate's gains from all APs, behind its weight, clipped to the space.
 
@@ -527,9 +568,35 @@ def observe_gains(observation, candidates, large_scale_gain, p):
         for slot in range(candidates.shape[1]):
             j, first = candidates[i, slot], slot * p.candidate_features + 2
             for k in range(p.n_aps):
-                x = _LOG10_2 * log2(large_scale_gain[k * p.n_ues + j]) if j >= 0 else LOG10_SINR_MIN
-                x = x if x > LOG10_SINR_MIN else LOG10_SINR_MIN
-                observation[i, first + k] = x if x < LOG10_SINR_MAX else LOG10_SINR_MAX
+                gain = large_scale_gain[k * p.n_ues + j] if j >= 0 else _ZERO
+                observation[i, first + k] = log_gain(gain)
+
+
+@_inline
+def observe_neighbours(observation, candidates, neighbours, large_scale_gain, p):
+    """log10 of each candidate's gains from its AP, its AP's neighbours, and all other APs together.
+
+    They stand behind its weight, clipped to the space. Empty slots and missing neighbours hold the
+    lower bound. Gains of other APs are summed directly, since total minus own would cancel. Behind
+    all candidates follow the neighbours' indices, once per AP.
+    """
+    n_aps, k, n = p.n_aps, p.n_neighbours, p.n_candidates
+    for i in range(n_aps):
+        for slot in range(n):
+            j, first = candidates[i, slot], slot * p.candidate_features + 2
+            observation[i, first] = log_gain(large_scale_gain[i * p.n_ues + j] if j >= 0 else _ZERO)
+            for place in range(k):
+                m = neighbours[i, place]
+                received = j >= 0 and m >= 0
+                gain = large_scale_gain[m * p.n_ues + j] if received else _ZERO
+                observation[i, first + 1 + place] = log_gain(gain)
+            others = _ZERO
+            if j >= 0:
+                for m in range(n_aps):
+                    others += large_scale_gain[m * p.n_ues + j] if m != i else _ZERO
+            observation[i, first + 1 + k] = log_gain(others)
+        for place in range(k):
+            observation[i, n * p.candidate_features + place] = f32(neighbours[i, place])
 
 
 @_inline
@@ -553,20 +620,52 @@ def quantised(value, bounds, levels):
 
 
 @_inline
-def observe_turn_and_messages(observation, association, t, p):
-    """Append to each observation whether it is the AP's turn, and the messages of all APs."""
-    n_aps, own = observation.shape[0], p.n_candidates * p.candidate_features
-    if p.turns != NO_TURNS:
-        holder = turn_holder(association, n_aps, t, p.turns)
-        for i in range(n_aps):
-            observation[i, own] = _ONE if i == holder else _ZERO
-        own += 1
-    for sender in range(n_aps):
+def observe_messages(observation, own, p):
+    """Append the messages of all APs to each observation, behind its first `own` numbers."""
+    for sender in range(p.n_aps):
         for k in range(p.message_features):
             bounds = MESSAGE_RANGES[min(k % p.candidate_features, 2)]
             message = quantised(observation[sender, k], bounds, p.message_levels)
-            for i in range(n_aps):
+            for i in range(p.n_aps):
                 observation[i, own + sender * p.message_features + k] = message
+
+
+@_inline
+def observe_neighbours_messages(observation, own, neighbours, p):
+    """Append the messages of each AP's neighbours, behind its first `own` numbers.
+
+    In the place of a missing neighbour's message are the lower bounds, which no message holds.
+    """
+    for i in range(p.n_aps):
+        for place in range(p.n_neighbours):
+            sender, first = neighbours[i, place], own + place * p.message_features
+            for k in range(p.message_features):
+                bounds = MESSAGE_RANGES[min(k % p.candidate_features, 2)]
+                message = bounds[0]
+                if sender >= 0:
+                    message = quantised(observation[sender, k], bounds, p.message_levels)
+                observation[i, first + k] = message
+
+
+@_inline
+def observe_rest(observation, neighbours, association, t, p):
+    """Append turn, clock and messages to what each AP observes of candidates and neighbours."""
+    own = p.n_candidates * p.candidate_features
+    if p.measurements == OF_NEIGHBOURS:
+        own += p.n_neighbours
+    if p.turns != NO_TURNS:
+        holder = turn_holder(association, p.n_aps, t, p.turns)
+        for i in range(p.n_aps):
+            observation[i, own] = _ONE if i == holder else _ZERO
+        own += 1
+    if p.clock != NO_CLOCK:
+        for i in range(p.n_aps):
+            observation[i, own] = f32(t / p.episode_length)
+        own += 1
+    if p.message_range == TO_ALL:
+        observe_messages(observation, own, p)
+    else:
+        observe_neighbours_messages(observation, own, neighbours, p)
 
 
 # --- Episodes ---
@@ -616,8 +715,12 @@ def _prepare_decision(s, p, b, t, best, log_sinr, log_weight):
     )
     if p.measurements == LARGE_SCALE:
         observe_gains(s.observation[b], s.candidates[b], s.large_scale_gain[b], p)
-    if p.turns != NO_TURNS or p.message_features > 0:
-        observe_turn_and_messages(s.observation[b], s.association[b], t, p)
+    elif p.measurements == OF_NEIGHBOURS:
+        observe_neighbours(
+            s.observation[b], s.candidates[b], s.neighbours[b], s.large_scale_gain[b], p
+        )
+    if p.turns != NO_TURNS or p.clock != NO_CLOCK or p.message_features > 0:
+        observe_rest(s.observation[b], s.neighbours[b], s.association[b], t, p)
 
 
 @_compile
@@ -626,7 +729,7 @@ def reset_episodes(s, p, scratch, start, stop):
 
     Returns slot, AP and UE of the first position that could not be found, or three times -1.
     """
-    fading, quadrature, best = scratch
+    fading, quadrature, best, shares = scratch
     for b in range(start, stop):
         failed_ap, failed_ue = deploy(s.ap_positions[b], s.ue_positions[b], s.key[b], p)
         if failed_ap >= 0 or failed_ue >= 0:
@@ -635,6 +738,8 @@ def reset_episodes(s, p, scratch, start, stop):
         draw_static_gain(s.static_gain[b], s.key[b], p)
         path_gain(s.large_scale_gain[b], s.ap_positions[b], s.ue_positions[b], s.static_gain[b], p)
         associate(s.association[b], s.large_scale_gain[b])
+        if p.n_neighbours > 0:
+            find_neighbours(s.neighbours[b], shares, s.association[b], s.large_scale_gain[b])
         if p.fading == JAKES:
             draw_plane_waves(
                 s.wave_phase[b], s.wave_frequency[b], s.wave_amplitude[b], s.key[b], p.doppler_turns
@@ -658,7 +763,7 @@ def step_episodes(s, p, scratch, chosen, are_actions, rates, reward, t, start, s
     First come rates, reward and averages of step t, then channel and reports of step t + 1.
     `chosen` (B, I) holds actions or the UEs to serve; rates (B, J) and reward (B,) are written to.
     """
-    fading, quadrature, best = scratch
+    fading, quadrature, best, _ = scratch
     eta, last_eta = newest_weight(t, p), newest_weight(p.episode_length - 1, p)
     for b in range(start, stop):
         served = s.served[b]

@@ -47,8 +47,11 @@ class ConfigFields(TypedDict, total=False):
     fairness_exponent: float
     reward: str
     measurements: str
+    n_neighbours: int
     turns: str
+    clock: str
     messages: str
+    message_range: str
     message_bits: int
     score_sum_weight: float | None
     score_tail_weight: float

@@ -194,6 +194,16 @@ class Network:
         return _read_only(self._episodes.association)
 
     @property
+    def neighbours(self) -> NDArray[np.int32]:
+        """(B, I, k) the APs that disturb each AP's UEs most, strongest first, -1 for none.
+
+        Fixed for the episode. The strength of k at i is the sum over the UEs j of i of
+        g_kj / (g_ij + g_kj + 1) with large-scale gains at t = 0; ties go to the lower index. k is
+        `n_neighbours`, or 0 where no option needs neighbours (`RRMConfig.has_neighbours`).
+        """
+        return _read_only(self._episodes.neighbours)
+
+    @property
     def gain(self) -> NDArray[np.float32]:
         """(B, I, J) received power over noise on the true channel of step t, linear."""
         return self._links(self._episodes.gain_history[self.t % (self.config.csi_delay + 1)])
@@ -241,9 +251,10 @@ class Network:
 
     @property
     def observation(self) -> NDArray[np.float32]:
-        """(B, I, F) log10 SINR, log10 weight and measurements of each candidate; turn; messages.
+        """(B, I, F) log10 SINR, log10 weight and measurements of each candidate; then the rest.
 
-        F is `RRMConfig.n_features`.
+        The rest are the neighbours' indices, the turn, the clock and messages, as far as options
+        ask for them. F is `RRMConfig.n_features`.
         """
         return _read_only(self._episodes.observation)
 
@@ -292,8 +303,10 @@ class Network:
             *((kernels.LOG10_SINR_MIN, kernels.LOG10_SINR_MAX),) * (c.n_candidate_features - 2),
         )
         message = *ranges[:2], *ranges[2:] * (c.n_candidate_features - 2)
-        messages = message * (c.n_aps * c.n_message_features // c.n_candidate_features)
-        bounds = [*candidate * c.n_candidates, *((0, 1),) * (c.turns != "none"), *messages]
+        messages = message * (c.n_messages * c.n_message_features // c.n_candidate_features)
+        indices = ((-1, c.n_aps - 1),) * (c.n_neighbours * (c.measurements == "neighbours"))
+        shares = ((0, 1),) * ((c.turns != "none") + (c.clock != "none"))
+        bounds = [*candidate * c.n_candidates, *indices, *shares, *messages]
         low, high = np.array(bounds, np.float32).T.copy()
         return low, high
 

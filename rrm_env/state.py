@@ -13,7 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rrm_env import kernels
-from rrm_env.config import AVERAGES, FADING_MODELS, MEASUREMENTS, REWARDS, TURNS, RRMConfig
+from rrm_env.config import (
+    AVERAGES,
+    CLOCKS,
+    FADING_MODELS,
+    MEASUREMENTS,
+    REWARDS,
+    SENDERS,
+    TURNS,
+    RRMConfig,
+)
 
 
 class Parameters(NamedTuple):
@@ -44,7 +53,10 @@ class Parameters(NamedTuple):
     highest_log_weight: np.float32
     reward: int
     measurements: int
+    n_neighbours: int  # 0 where no option needs them
     turns: int
+    clock: int
+    message_range: int
     candidate_features: int  # numbers per candidate
     message_features: int  # numbers per access point
     message_levels: np.float32  # 2^bits
@@ -61,6 +73,7 @@ class State(NamedTuple):
     ue_positions: NDArray[np.float64]  # (B, 2, J) m
     ue_velocity: NDArray[np.float64]  # (B, 2, J) m per step
     association: NDArray[np.int32]  # (B, J)
+    neighbours: NDArray[np.int32]  # (B, I, k), -1 for none; k is 0 where no option needs them
     static_gain: NDArray[np.float32]  # (B, I * J) SNR at 1 m with shadowing, linear
     large_scale_gain: NDArray[np.float32]  # (B, I * J) SNR at step t without fading, linear
     wave_phase: NDArray[np.uint32]  # (B, waves, I * J) phase at t = 0 in 2^-32 turns
@@ -108,7 +121,10 @@ def parameters_of(c: RRMConfig) -> Parameters:
         highest_log_weight=np.float32(-math.log10(c.min_average_rate)),
         reward=REWARDS.index(c.reward),
         measurements=MEASUREMENTS.index(c.measurements),
+        n_neighbours=_neighbours_kept(c),
         turns=TURNS.index(c.turns),
+        clock=CLOCKS.index(c.clock),
+        message_range=SENDERS.index(c.message_range),
         candidate_features=c.n_candidate_features,
         message_features=c.n_message_features,
         message_levels=np.float32(2**c.message_bits),
@@ -129,6 +145,7 @@ def allocate(c: RRMConfig, num_envs: int) -> State:
         ue_positions=zeros(f64, 2, c.n_ues),
         ue_velocity=zeros(f64, 2, c.n_ues),
         association=zeros(i32, c.n_ues),
+        neighbours=zeros(i32, c.n_aps, _neighbours_kept(c)),
         static_gain=zeros(f32, n_links),
         large_scale_gain=zeros(f32, n_links),
         wave_phase=zeros(np.uint32, waves, n_links),
@@ -148,20 +165,27 @@ def allocate(c: RRMConfig, num_envs: int) -> State:
     )
 
 
-Scratch = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]
+Scratch = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64], NDArray[np.float64]]
 
 
 def allocate_scratch(c: RRMConfig) -> Scratch:
     """The workspace of a thread.
 
     It holds fading in whole generator blocks of four APs, two rows of one value per UE or one per
-    link, and the sort keys of all candidates.
+    link, the sort keys of all candidates, and for each AP one share of power and those of its
+    neighbours.
     """
     return (
         _unshared(_up_to_fours(c.n_aps) * _up_to_fours(c.n_ues), np.float32),
         _unshared(max(c.n_aps, 2) * c.n_ues, np.float32),
         _unshared(c.n_aps * c.n_candidates, np.int64),
+        _unshared(c.n_aps * (1 + _neighbours_kept(c)), np.float64),
     )
+
+
+def _neighbours_kept(c: RRMConfig) -> int:
+    """Neighbours of each AP that the state holds."""
+    return c.n_neighbours if c.has_neighbours else 0
 
 
 def _up_to_fours(count: int) -> int:

@@ -10,9 +10,20 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from rrm_env import Network, RRMConfig
+from rrm_env.config import CLOCKS, MEASUREMENTS, MESSAGES, SENDERS, TURNS
 
 BATCH = 8
 """The largest batch that may start from one of `seeds`."""
+OBSERVING: dict[str, st.SearchStrategy[Any]] = {
+    "measurements": st.sampled_from(MEASUREMENTS),
+    "n_neighbours": st.sampled_from([1, 2, 3, 8]),
+    "turns": st.sampled_from(TURNS),
+    "clock": st.sampled_from(CLOCKS),
+    "messages": st.sampled_from(MESSAGES),
+    "message_range": st.sampled_from(SENDERS),
+    "message_bits": st.sampled_from([1, 2, 5, 16]),
+}
+"""The options of observations, all of which `configs` leaves off unless it is given these."""
 seeds = st.sampled_from([0, 2**63 - BATCH]) | st.integers(0, 2**63 - BATCH)
 
 
@@ -51,8 +62,11 @@ def configs(draw: st.DrawFn, /, **fixed: Any) -> RRMConfig:
         "pf_exponent": choose("pf_exponent", st.sampled_from([0.0, 1.0, 4.0])),
         "fairness_exponent": choose("fairness_exponent", st.sampled_from([0.0, 0.8, 1.0, 2.0])),
         "measurements": choose("measurements", st.just("none")),
+        "n_neighbours": choose("n_neighbours", st.just(8)),
         "turns": choose("turns", st.just("none")),
+        "clock": choose("clock", st.just("none")),
         "messages": choose("messages", st.just("none")),
+        "message_range": choose("message_range", st.just("all")),
         "message_bits": choose("message_bits", st.just(16)),
     }
     spacing = values["area_side_m"] / math.sqrt(values["n_aps"])

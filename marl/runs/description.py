@@ -14,7 +14,7 @@ from marl.data.metadata import check_versions
 from marl.data.storage import read_json
 from marl.environment import Environment
 from marl.learner.heads import Heads
-from marl.team import Team
+from marl.team import Team, check_common_features
 from rrm_env.checks import bounded_integer, shown
 
 _SECTIONS = ("scheme", "learner", "training", "seeds", "team", "environment", "data")
@@ -49,7 +49,9 @@ def check_run(description: Any) -> None:
     }
     team = Team(**checked)
     Heads(learner.paradigm, team, learner.common_features)  # refuses sizes that do not fit
-    Environment.from_dict(description["environment"]).require(team)
+    environment = Environment.from_dict(description["environment"])
+    environment.require(team)
+    check_common_features(learner.common_features, environment.network)
     if description["data"] is not None:
         check_mapping("data", description["data"])
     check_versions(description.get("versions", {}))

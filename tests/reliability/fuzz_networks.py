@@ -71,10 +71,11 @@ def _limit(values: dict[str, Any]) -> None:
 
 
 def _features(values: dict[str, Any]) -> int:
-    aps, candidates = values["n_aps"], values["n_candidates"]
-    of_candidate = 2 + aps * (values["measurements"] != "none")
+    aps, candidates, near = values["n_aps"], values["n_candidates"], values["n_neighbours"]
+    gains = {"none": 0, "large_scale": aps, "neighbours": near + 2}[values["measurements"]]
     received = {"none": 0, "best": 1, "all": candidates}[values["messages"]]
-    return int(aps * of_candidate * (candidates + aps * received))
+    senders = {"all": aps, "neighbours": near}[values["message_range"]]
+    return int(aps * (2 + gains) * (candidates + senders * received))
 
 
 def _reconcile(values: dict[str, Any], ap_share: float, ue_share: float) -> None:

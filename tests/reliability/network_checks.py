@@ -74,6 +74,13 @@ def check_arrays(network: Network) -> int:
         np.array_equal(mask[..., :-1] == 1, candidates >= 0) and (mask[..., -1] == 1).all(),
         f"masks and candidates differ {where}",
     )
+    others = network.neighbours - np.arange(config.n_aps)[:, None]
+    near = np.sort(network.neighbours)
+    repeated = (near[..., 1:] == near[..., :-1]) & (near[..., 1:] >= 0)
+    require(
+        (others != 0).all() and not repeated.any() and (near < config.n_aps).all(),
+        f"neighbours are not different other access points {where}",
+    )
     serving = np.take_along_axis(network.association[:, None, :], np.maximum(candidates, 0), -1)
     foreign = (candidates >= 0) & (serving != np.arange(config.n_aps)[:, None])
     require(not foreign.any(), f"a candidate belongs to another access point {where}")

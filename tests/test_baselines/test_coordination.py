@@ -10,34 +10,33 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import configs, random_actions, random_service, reset_network, seeds
+from strategies import OBSERVING, configs, random_actions, random_service, reset_network, seeds
 
 from baselines import REGISTRY, TurnTaking
 from rrm_env import SILENT, Network, RRMConfig, RRMVectorEnv, evaluate, kernels, parallel_env
 
-coordinating = configs(
-    measurements=st.sampled_from(["none", "large_scale"]),
-    turns=st.sampled_from(["none", "equal", "by_load"]),
-    messages=st.sampled_from(["none", "best", "all"]),
-    message_bits=st.sampled_from([1, 2, 5, 16]),
-)
+coordinating = configs(**OBSERVING)
+broadcasting = configs(**{**OBSERVING, "message_range": "all"})
 
 
 # --- Observations ---
 
 
-@given(coordinating, seeds, st.integers(0, 2**32))
+@given(broadcasting, seeds, st.integers(0, 2**32))
 def test_turn_and_messages_follow_the_candidates(config: RRMConfig, seed: int, noise: int) -> None:
     network, generator = reset_network(config, seed, num_envs=2), np.random.default_rng(noise)
-    plain = reset_network(replace(config, turns="none", messages="none"), seed, num_envs=2)
+    off = replace(config, turns="none", clock="none", messages="none")
+    plain = reset_network(off, seed, num_envs=2)
     n_aps, of_each = config.n_aps, config.n_candidate_features
-    own = config.n_candidates * of_each
-    spread = {"none": 0, "best": of_each, "all": own}[config.messages]
+    candidates = config.n_candidates * of_each
+    own = candidates + config.n_neighbours * (config.measurements == "neighbours")
+    spread = {"none": 0, "best": of_each, "all": candidates}[config.messages]
     turned = 0 if config.turns == "none" else 1
+    clocked = 0 if config.clock == "none" else 1
     assert (
         network.observation.shape
         == (2, n_aps, config.n_features)
-        == (2, n_aps, own + turned + n_aps * spread)
+        == (2, n_aps, own + turned + clocked + n_aps * spread)
     )
     assert config.message_bits_per_step == n_aps * spread * config.message_bits
     for _ in range(min(config.episode_length, 5)):
@@ -51,7 +50,7 @@ def test_turn_and_messages_follow_the_candidates(config: RRMConfig, seed: int, n
                     float(i == holder) for i in range(n_aps)
                 ]
             for sender in range(n_aps):
-                place = own + turned + sender * spread
+                place = own + turned + clocked + sender * spread
                 block = network.observation[b, :, place : place + spread]
                 assert (block == block[0]).all()
                 for k in range(spread):

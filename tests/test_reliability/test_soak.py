@@ -110,6 +110,7 @@ def test_threads_that_share_an_environment_would_be_noticed(
             "masks and candidates differ|a candidate belongs to another access point",
         ),
         ("action_mask", 0, "masks and candidates differ"),
+        ("neighbours", 0, "neighbours are not different other access points"),
     ],
 )
 def test_what_must_not_be_in_an_array_is_named(
@@ -117,7 +118,7 @@ def test_what_must_not_be_in_an_array_is_named(
 ) -> None:
     import network_checks as arrays
 
-    network = Network(RRMConfig(), 2)
+    network = Network(RRMConfig(measurements="neighbours", n_neighbours=2), 2)
     network.reset(3)
     assert arrays.check_arrays(network) >= 17
     getattr(network._state, array)[:] = value

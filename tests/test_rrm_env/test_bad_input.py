@@ -49,6 +49,7 @@ OUT_OF_RANGE: dict[str, tuple[Any, ...]] = {
     "min_average_rate": (0, -0.1),
     "pf_exponent": (-0.1, 10.1),
     "fairness_exponent": (-0.1, 2.1),
+    "n_neighbours": (0, -1, 65),
     "message_bits": (0, 25),
     "score_sum_weight": (-0.1,),
     "score_tail_weight": (-0.1,),
@@ -72,7 +73,9 @@ def test_every_numeric_field_has_values_out_of_range_here() -> None:
         "average",
         "measurements",
         "turns",
+        "clock",
         "messages",
+        "message_range",
         "reward",
     }
 
@@ -83,10 +86,16 @@ def test_every_numeric_field_has_values_out_of_range_here() -> None:
         (
             "measurements",
             "largescale",
-            r"\(did you mean 'large_scale'\?\); allowed: none, large_scale",
+            r"\(did you mean 'large_scale'\?\); allowed: none, large_scale, neighbours",
         ),
         ("average", "episodes", r"\(did you mean 'episode'\?\); allowed: ema, episode"),
         ("turns", "by load", r"\(did you mean 'by_load'\?\); allowed: none, equal, by_load"),
+        ("clock", "elapsd", r"\(did you mean 'elapsed'\?\); allowed: none, elapsed"),
+        (
+            "message_range",
+            "neighbors",
+            r"\(did you mean 'neighbours'\?\); allowed: all, neighbours",
+        ),
         ("messages", "al", r"\(did you mean 'all'\?\); allowed: none, best, all"),
         ("reward", "utilities", r"\(did you mean 'utility'\?\); allowed: weighted_rate, utility"),
         ("turns", True, "; allowed: none, equal, by_load"),
@@ -351,8 +360,11 @@ def test_defaults_are_the_preset_paper() -> None:
         "score_tail_weight": 3.0,
         "reward": "weighted_rate",
         "measurements": "none",
+        "n_neighbours": 8,
         "turns": "none",
+        "clock": "none",
         "messages": "none",
+        "message_range": "all",
         "message_bits": 16,
     }
 

@@ -13,7 +13,15 @@ from fuzz_networks import judge_network, networks
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from strategies import BATCH, configs, random_actions, random_service, reset_network, seeds
+from strategies import (
+    BATCH,
+    OBSERVING,
+    configs,
+    random_actions,
+    random_service,
+    reset_network,
+    seeds,
+)
 
 from rrm_env import EVALUATION_SEEDS, SILENT, Network, RRMConfig
 
@@ -24,6 +32,7 @@ READABLE = [
     "ap_positions",
     "ue_positions",
     "association",
+    "neighbours",
     "gain",
     "reported_gain",
     "large_scale_gain",
@@ -287,7 +296,7 @@ def test_actions_serve_their_candidate_and_masked_ones_mean_silence(
 
 @settings(max_examples=40)
 @given(
-    configs(episode_length=st.sampled_from([1, 5, 12])),
+    configs(episode_length=st.sampled_from([1, 5, 12]), **OBSERVING),
     seeds,
     st.integers(2, BATCH),
     st.integers(1, 4),
@@ -341,7 +350,12 @@ def _given(config: RRMConfig, episode_seeds: NDArray[np.uint64]) -> Network:
     return network
 
 
-@given(configs(episode_length=st.sampled_from([2, 9, 20])), seeds, st.integers(1, 3), st.data())
+@given(
+    configs(episode_length=st.sampled_from([2, 9, 20]), **OBSERVING),
+    seeds,
+    st.integers(1, 3),
+    st.data(),
+)
 def test_copies_taken_in_mid_episode_continue_alike(
     config: RRMConfig, seed: int, num_threads: int, data: st.DataObject
 ) -> None:

@@ -131,6 +131,46 @@ def test_learning_from_common_features_runs_from_data_to_evaluation(tmp_path: Pa
     assert evaluate(Policy.load(run), config, episodes=2).ue_rates.shape == (2, 6)
 
 
+def test_messages_of_neighbours_are_no_common_features(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"messages": "best", "n_neighbours": 2}
+    common, near = (
+        replace(SMALL, message_range=senders, **options) for senders in ("all", "neighbours")
+    )
+    assert common.n_features == near.n_features  # so that sizes alone cannot tell them apart
+    told = (
+        "common_features = 4 must come with message_range = 'all', got 'neighbours': only messages "
+        "of all access points are the same for all agents"
+    )
+    data, learner = collect(RandomWalk(), near, 60), {"common_features": 4}
+    with pytest.raises(ValueError, match=told):
+        trained(tmp_path / "near", learner, {"updates": 2}, dataset=data, environment=near)
+    assert not (tmp_path / "near").exists()
+    data = collect(RandomWalk(), common, 60)
+    run = trained(tmp_path / "run", learner, {"updates": 2}, dataset=data, environment=common)
+    with pytest.raises(ValueError, match=told):
+        evaluate(Policy.load(run), near, episodes=2)
+
+
+def test_a_policy_of_neighbours_runs_at_another_size(tmp_path: Path) -> None:
+    seen: dict[str, Any] = {
+        "measurements": "neighbours",
+        "n_neighbours": 3,
+        "clock": "elapsed",
+        "messages": "best",
+        "message_range": "neighbours",
+    }
+    config = replace(SMALL, **seen)
+    run = trained(
+        tmp_path / "run",
+        {"paradigm": "ctde", "share_parameters": True},
+        {"updates": 2},
+        dataset=collect(RandomWalk(), config, 60),
+        environment=config,
+    )
+    larger = replace(config, n_aps=5, n_ues=12)
+    assert evaluate(Policy.load(run), larger, episodes=2).ue_rates.shape == (2, 12)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
