@@ -16,7 +16,6 @@ exists where there are 64 access points. tau is learned.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -27,21 +26,10 @@ from marl.graph.links import Links
 from marl.graph.search import ACTIVITY, RAYLEIGH
 
 
-class Recorded(NamedTuple):
-    """Joint actions of B decisions and what was known to them."""
-
-    links: Links
-    rate_sum: NDArray[np.float64]
-    """(B, J) each user's rates since the episode began, summed, bit/s/Hz."""
-    served: NDArray[np.int64]
-    """(B, I) the user of each AP, or `SILENT`."""
-
-
 def cloning_loss(
     links: Links,
     served: NDArray[np.int64],
     weight: Tensor,
-    temperature: Tensor,
     fading: float = RAYLEIGH,
 ) -> Tensor:
     """The loss above of each decision (B,).
@@ -49,16 +37,15 @@ def cloning_loss(
     Args:
         links: of B decisions.
         served: (B, I) the recorded joint actions.
-        weight: (B, J) mu1 + lambda_j.
-        temperature: () tau.
+        weight: (B, J) mu1 + lambda_j, over tau.
         fading: as in `marl.graph.search.choose`.
     """
-    b, n_aps, n_neighbours = links.neighbours.shape
+    b, n_aps = served.shape
     association = torch.from_numpy(links.association.copy())
     users = torch.from_numpy(np.maximum(served, 0))
     alone, harm = counterfactual_values(links, served, weight, fading)
     legal = torch.from_numpy(links.present.copy())
-    logits = (alone - harm.gather(1, association)) / temperature
+    logits = alone - harm.gather(1, association)
     logits = torch.where(legal, logits, torch.full_like(logits, -math.inf))
     on = torch.from_numpy(served >= 0)
     highest = logits.new_zeros(b, n_aps).scatter_reduce(1, association, logits.detach(), "amax")

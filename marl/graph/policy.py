@@ -30,6 +30,8 @@ from rrm_env.checks import bounded_integer, bounded_number, nearest, shown
 
 COUNTED = ("tail", "everybody")
 MAX_STEPS = 2**31 - 2
+DEBT_WEIGHT = 1.6
+"""By default; found on training episodes."""
 
 
 @dataclass
@@ -92,7 +94,7 @@ class GraphPolicy(Baseline):
         policy: str = "graph",
         counted: str = "tail",
         price_steps: int = 20,
-        debt_weight: float = 1.6,
+        debt_weight: float = DEBT_WEIGHT,
         exchange_steps: int = 1,
         own_rates: bool = True,
         bits: int = 0,
@@ -205,8 +207,15 @@ class GraphPolicy(Baseline):
         self, plan: _Plan, config: RRMConfig, realised: NDArray[np.float64]
     ) -> NDArray[np.float64]:
         """(B, J) mu1 + lambda_j after these sums of rates."""
-        debt = self.debt_weight / math.sqrt(config.episode_length) * realised
-        return user_weights(plan.log_price - debt, config.sum_weight, config.score_tail_weight)
+        behind = debts(realised, self.debt_weight, config)
+        return user_weights(plan.log_price - behind, config.sum_weight, config.score_tail_weight)
+
+
+def debts(
+    rate_sum: NDArray[np.float64], debt_weight: float, config: RRMConfig
+) -> NDArray[np.float64]:
+    """(B, J) by how much the logarithms of prices fall after these sums of rates."""
+    return debt_weight / math.sqrt(config.episode_length) * rate_sum
 
 
 def _fading(config: RRMConfig) -> float:

@@ -1,0 +1,89 @@
+"""Recorded decisions of a dataset, as the graph policy sees them."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from marl.data.dataset import Dataset
+from marl.graph.links import Links
+from rrm_env import SILENT, RRMConfig
+
+NEEDED = {"measurements": "neighbours", "clock": "elapsed", "average": "episode"}
+"""Fields of a network whose observations hold what the policy sees."""
+
+
+class Recorded(NamedTuple):
+    """Joint actions of B decisions and what was known to them."""
+
+    links: Links
+    """A place for each candidate of each AP."""
+    rate_sum: NDArray[np.float64]
+    """(B, J) each user's rates since the episode began, summed, bit/s/Hz."""
+    served: NDArray[np.int64]
+    """(B, I) the user of each AP, or `SILENT`."""
+
+    def at(self, index: NDArray[Any] | slice) -> Recorded:
+        """Some of the decisions."""
+        return Recorded(self.links.at(index), self.rate_sum[index], self.served[index])
+
+    @classmethod
+    def of_dataset(cls, dataset: Dataset, n_neighbours: int) -> tuple[Recorded, RRMConfig]:
+        """The decisions of a dataset and its network.
+
+        A user's sum of rates is taken as its average times the steps done.
+
+        Args:
+            dataset: recorded in a network whose fields are those of `NEEDED`.
+            n_neighbours: of the policy; the network's must be the same.
+
+        Raises:
+            ValueError: recorded elsewhere.
+        """
+        network = dataset.environment.network
+        if network is None:
+            raise ValueError(
+                f"graph policies need a dataset of a network of rrm_env, this one is of "
+                f"{dataset.environment.name!r}"
+            )
+        for name, value in {**NEEDED, "n_neighbours": n_neighbours}.items():
+            if getattr(network, name) != value:
+                raise ValueError(
+                    f"the dataset's network must have {name} = {value!r}, "
+                    f"it has {getattr(network, name)!r}"
+                )
+        observation, mask, action = (tensor.numpy() for tensor in dataset.transitions()[:3])
+        return cls.of_observations(observation, mask, action, network), network
+
+    @classmethod
+    def of_observations(
+        cls,
+        observation: NDArray[np.float32],
+        mask: NDArray[Any],
+        action: NDArray[np.int64],
+        network: RRMConfig,
+    ) -> Recorded:
+        """The decisions with observations (B, I, D), masks (B, I, N + 1) and actions (B, I)."""
+        b, n_aps = action.shape
+        n, k, width = network.n_candidates, network.n_neighbours, network.n_candidate_features
+        candidates = observation[..., : n * width].reshape(b, n_aps * n, width)
+        neighbours = observation[..., n * width : n * width + k].astype(np.int64)
+        elapsed = observation[:, 0, n * width + k + (network.turns != "none")]
+        association = np.repeat(np.arange(n_aps), n)
+        known = neighbours[:, association] >= 0
+        present = mask[..., :n].reshape(b, -1) > 0
+        gains = np.float32(10) ** candidates[..., 2:]
+        links = Links(
+            own=gains[..., 0],
+            cross=gains[..., 1 : 1 + k] * known,
+            rest=gains[..., 1 + k],
+            association=np.broadcast_to(association, (b, n_aps * n)),
+            neighbours=neighbours,
+            present=present,
+        )
+        average = 10.0 ** -candidates[..., 1].astype(np.float64)
+        steps = elapsed.astype(np.float64)[:, None] * network.episode_length
+        served = np.where(action < n, action + n * np.arange(n_aps), SILENT)
+        return cls(links, average * steps * present, served)
