@@ -5,6 +5,7 @@ What is listed in ``__all__`` is public. Of the modules, `registry` knows schedu
 ``python -m baselines`` prints how the schedulers compare.
 """
 
+from baselines.debts import Debts
 from baselines.ergodic import ergodic_rate
 from baselines.fluid import Fluid
 from baselines.fplinq import FPLinQ
@@ -28,6 +29,7 @@ __all__ = [
     "TDM",
     "WMMSE",
     "Baseline",
+    "Debts",
     "FPLinQ",
     "Fluid",
     "Greedy",

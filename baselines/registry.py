@@ -6,6 +6,7 @@ import inspect
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from baselines.debts import Debts
 from baselines.fluid import Fluid
 from baselines.fplinq import FPLinQ
 from baselines.greedy import Greedy
@@ -38,6 +39,7 @@ REGISTRY: dict[str, type[Baseline]] = {
     "fplinq": FPLinQ,
     "wmmse": WMMSE,
     "long_memory": LongMemory,
+    "debts": Debts,
     "fluid": Fluid,
 }
 """Every baseline by name."""

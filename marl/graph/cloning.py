@@ -1,8 +1,8 @@
 """Offline training: prices under which recorded joint actions are the best ones.
 
 The value of a joint action is Q(s, a) = sum_j (mu1 + lambda_j) r_j(a), with prices lambda and rates
-r as `marl.graph.policy` and `marl.graph.search` take them. A table of joint actions would have
-(N + 1)^I entries. Here each access point's action is judged beside the recorded actions of all
+r as `marl.graph.policy` and `baselines.neighbour_search` take them. A table of joint actions would
+have (N + 1)^I entries. Here each access point's action is judged beside the recorded actions of all
 others, as CFCQL does (J. Shao et al., "Counterfactual conservative Q learning for offline
 multi-agent reinforcement learning", NeurIPS 2023):
 
@@ -22,8 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from marl.graph.links import Links
-from marl.graph.search import ACTIVITY, RAYLEIGH
+from baselines.links import Links
+from baselines.neighbour_search import ACTIVITY, RAYLEIGH
 
 
 def cloning_loss(
@@ -38,7 +38,7 @@ def cloning_loss(
         links: of B decisions.
         served: (B, I) the recorded joint actions.
         weight: (B, J) mu1 + lambda_j, over tau.
-        fading: as in `marl.graph.search.choose`.
+        fading: as in `baselines.neighbour_search.choose`.
     """
     b, n_aps = served.shape
     association = torch.from_numpy(links.association.copy())

@@ -22,15 +22,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from marl.graph.links import Links
-from marl.graph.search import RAYLEIGH
+from baselines.debts import NOT_COUNTED
+from baselines.links import Links
+from baselines.neighbour_search import RAYLEIGH
 from rrm_env.checks import bounded_integer, nearest
-
-NOT_COUNTED = -1e9
-"""Logarithm of the price of users that are not counted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +125,7 @@ class Inputs(NamedTuple):
         Args:
             links: of B episodes.
             config: sizes of the network.
-            fading: as in `marl.graph.search.choose`.
+            fading: as in `baselines.neighbour_search.choose`.
         """
         own, cross, rest = (torch.from_numpy(np.array(x)) for x in links[:3])
         present = torch.from_numpy(links.present.astype(np.float32))
@@ -227,14 +224,3 @@ def leave_out(
             prices = log_prices(parameters, config, inputs, counted).flatten(0, 1)
             counted.scatter_(1, prices.topk(more, 1)[1], 0.0)
     return counted
-
-
-def user_weights(
-    log_price: NDArray[np.floating[Any]], sum_weight: float, tail_weight: float
-) -> NDArray[np.float64]:
-    """(B, J) mu1 + lambda_j, with prices lambda of the sum mu2, from their logarithms."""
-    price = np.exp(log_price - log_price.max(axis=1, keepdims=True), dtype=np.float64)
-    weights: NDArray[np.float64] = sum_weight + tail_weight * price / price.sum(
-        axis=1, keepdims=True
-    )
-    return weights

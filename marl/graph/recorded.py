@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from baselines.links import Links
 from marl.data.dataset import Dataset
-from marl.graph.links import Links
 from rrm_env import SILENT, RRMConfig
 
 NEEDED = {"measurements": "neighbours", "clock": "elapsed", "average": "episode"}
@@ -22,12 +22,17 @@ class Recorded(NamedTuple):
     """A place for each candidate of each AP."""
     rate_sum: NDArray[np.float64]
     """(B, J) each user's rates since the episode began, summed, bit/s/Hz."""
+    level: NDArray[np.float64]
+    """(B, 1) the mean average rate of all users, bit/s/Hz."""
+    steps: NDArray[np.float64]
+    """(B, 1) steps done."""
     served: NDArray[np.int64]
     """(B, I) the user of each AP, or `SILENT`."""
 
     def at(self, index: NDArray[Any] | slice) -> Recorded:
         """Some of the decisions."""
-        return Recorded(self.links.at(index), self.rate_sum[index], self.served[index])
+        links, *others = self
+        return Recorded._make([links.at(index), *(array[index] for array in others)])
 
     @classmethod
     def of_dataset(cls, dataset: Dataset, n_neighbours: int) -> tuple[Recorded, RRMConfig]:
@@ -83,7 +88,8 @@ class Recorded(NamedTuple):
             neighbours=neighbours,
             present=present,
         )
-        average = 10.0 ** -candidates[..., 1].astype(np.float64)
+        average = present * 10.0 ** -candidates[..., 1].astype(np.float64)
+        level = average.sum(axis=1, keepdims=True) / present.sum(axis=1, keepdims=True)
         steps = elapsed.astype(np.float64)[:, None] * network.episode_length
         served = np.where(action < n, action + n * np.arange(n_aps), SILENT)
-        return cls(links, average * steps * present, served)
+        return cls(links, average * steps, level, steps, served)

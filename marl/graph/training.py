@@ -23,9 +23,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from baselines.debts import debts, user_weights
+from baselines.links import Links
+from baselines.neighbour_search import choose
 from marl.data.dataset import Dataset
 from marl.graph.cloning import cloning_loss
-from marl.graph.links import Links
 from marl.graph.network import (
     GraphConfig,
     Inputs,
@@ -33,16 +35,15 @@ from marl.graph.network import (
     initialise,
     leave_out,
     log_prices,
-    user_weights,
 )
-from marl.graph.policy import DEBT_WEIGHT, debts
 from marl.graph.recorded import Recorded
-from marl.graph.search import choose
 from marl.torch_state import known_torch
 from rrm_env import SILENT, Network, RRMConfig, metrics
 
 LEARNING_RATE, LAST_LEARNING_RATE = 3e-3, 2e-5
 """Adam's step size, which falls along half a cosine."""
+DEBT_WEIGHT = 0.7
+"""Of cloned decisions, as in `GraphPolicy`."""
 FIRST_TEMPERATURE = 0.5
 """Of cloning, in units of the mean weight times bit/s/Hz."""
 
@@ -139,10 +140,10 @@ class Decisions:
         self, parameters: Parameters, config: GraphConfig, drawn: NDArray[np.int64], _turn: int
     ) -> tuple[Tensor, Tensor]:
         """The mean loss of `marl.graph.cloning`, twice."""
-        links, rate_sum, served = self.recorded.at(drawn)
-        inputs = Inputs.of(links, config)
+        links, rate_sum, level, steps, served = self.recorded.at(drawn)
+        length, inputs = self.network.episode_length, Inputs.of(links, config)
         log_price = log_prices(parameters, config, inputs, inputs.present)
-        behind = torch.from_numpy(debts(rate_sum, DEBT_WEIGHT, self.network)).float()
+        behind = torch.from_numpy(debts(rate_sum, level, steps, length, DEBT_WEIGHT)).float()
         logits = log_price - behind.view(log_price.shape)
         mu1, mu2 = self.network.sum_weight, self.network.score_tail_weight
         weight = (mu1 + mu2 * logits.softmax(-1)) * self.network.n_ues

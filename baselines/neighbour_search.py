@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from marl.graph.links import Links
+from baselines.links import Links
 from rrm_env import SILENT
 from rrm_env.compiling import compiled
 

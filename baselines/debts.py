@@ -1,0 +1,243 @@
+"""Prices that fall with what users got, and a search among neighbours: for networks of any size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from baselines.exchange import FLOAT_BITS, expect, quantised_gains, quantised_rates
+from baselines.links import Links
+from baselines.neighbour_search import RAYLEIGH, choose, choose_own
+from baselines.scheduler import Baseline, PerNetwork, Served, candidates_alone
+from rrm_env import Network, RRMConfig, metrics
+from rrm_env.checks import bounded_integer, bounded_number, nearest, shown
+
+COUNTED = ("tail", "everybody")
+MAX_STEPS = 2**31 - 2
+NOT_COUNTED = -1e9
+"""Logarithm of the price of users that are not counted."""
+PRIOR_STEPS = 5
+"""Steps that the mean rate before the first step counts for."""
+LAST_STEPS = 0.1
+"""Share of the episode that debts are still given after its end, so that they stay bounded."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass
+class Plan:
+    """What is common knowledge in the B episodes of a network."""
+
+    links: Links
+    """At the last exchange."""
+    counted: NDArray[np.bool_]
+    """(B, J) users whose rates the tail counts."""
+    prior: Floats
+    """(B, 1) a user's mean rate in round robin with all APs transmitting, at the first gains."""
+    log_price: NDArray[np.floating]
+    """(B, J) of users without debts."""
+    realised: Floats
+    """(B, J) sums of rates: those of the last exchange and what is expected since."""
+    expected: Floats
+    """(B, J) rates that the last decision is expected to give."""
+    priced: int = 0
+    """Step in which prices were set."""
+    decided: int = 0
+    """Step of the last decision."""
+
+
+class Debts(Baseline):
+    """Max-weight with prices that fall exponentially with what users got.
+
+    The APs and users are served that a search among neighbours (`baselines.neighbour_search`) finds
+    for sum_j (mu1 + lambda_j) rate_j. A user's price lambda_j is what its rate is worth to the
+    tail. Prices have the sum mu2, and after t of T steps
+
+        lambda_j proportional to exp(-debt_weight S_j / (r sqrt(T - t + T / 10)))
+
+    with the sum S_j of the user's rates and the mean r of all users' rates per step. So who got
+    less costs more, the more so the less time remains. These are multiplicative weights for the
+    program of which shares of the time are best (`baselines.fluid_program`), with what was really
+    received as its slope. S. A. Plotkin, D. B. Shmoys, E. Tardos, "Fast approximation algorithms
+    for fractional packing and covering problems", Math. Oper. Res. 20 (1995); S. Arora, E. Hazan,
+    S. Kale, "The multiplicative weights update method", Theory of Computing 8 (2012).
+
+    Nothing is solved, so a decision takes little time also where there are many APs.
+
+    All APs can compute the same decision themselves from gains and rates that they exchange every
+    `exchange_steps` steps, and from what it is expected to give in between. Nothing else is known
+    to it.
+
+    Args:
+        counted: ``tail``, the users that the 5-percentile rate counts: those whose rate would be
+            lowest if only their AP transmitted are left out; or ``everybody``.
+        debt_weight: see above, 0 to 1000.
+        exchange_steps: steps between exchanges of gains and rates; 0 exchanges gains alone, once
+            per episode.
+        own_rates: whether an AP that transmits between exchanges chooses among its users by what
+            they really got, which it knows itself.
+        bits: of each exchanged number (`baselines.exchange`); 0 exchanges them as they are.
+        n_neighbours: neighbours of an AP whose gains count one by one.
+
+    Raises:
+        TypeError, ValueError: another value of an option.
+    """
+
+    price_steps = MAX_STEPS
+    """Steps between new prices of users without debts, which are always equal here."""
+
+    def __init__(
+        self,
+        counted: str = "tail",
+        debt_weight: float = 0.7,
+        exchange_steps: int = 1,
+        own_rates: bool = True,
+        bits: int = 0,
+        n_neighbours: int = 16,
+    ) -> None:
+        if counted not in COUNTED:
+            raise ValueError(f"unknown counted {nearest(str(counted), COUNTED)}")
+        if not isinstance(own_rates, bool):
+            raise TypeError(f"own_rates must be True or False, got {shown(own_rates)}")
+        self.counted, self.own_rates = counted, own_rates
+        self.debt_weight = bounded_number("debt_weight", debt_weight, 0, 1000)
+        self.exchange_steps = bounded_integer("exchange_steps", exchange_steps, MAX_STEPS, 0)
+        self.bits = bounded_integer("bits", bits, FLOAT_BITS, 0)
+        self.n_neighbours = bounded_integer("n_neighbours", n_neighbours, 1024)
+        self._plans: PerNetwork[Plan] = PerNetwork(type(self).__name__)
+
+    def bits_per_decision(self, config: RRMConfig) -> float:
+        """Bits that all APs send in an episode over I T, the decisions of all APs.
+
+        Each AP sends its users' gains from itself and its neighbours, that of all others in one sum
+        where there are more, and from the second exchange on their rates. Who serves whom, and who
+        is whose neighbour, is not counted.
+        """
+        length, every = config.episode_length, self.exchange_steps
+        exchanges = -(-length // every) if every else 1
+        others = config.n_aps - 1
+        known = 1 + min(self.n_neighbours, others) + (others > self.n_neighbours)
+        numbers = config.n_ues * (exchanges * known + exchanges - 1)
+        return numbers * (self.bits or FLOAT_BITS) / (config.n_aps * length)
+
+    def reset(self, network: Network) -> None:
+        """Begin the network's episodes: exchange gains, and choose whom the tail counts."""
+        config, users = network.config, (network.num_envs, network.config.n_ues)
+        links = self._exchanged_links(network, None)
+        n_users = metrics.n_below_tail(config.n_ues) if self.counted == "tail" else 0
+        load = (links.association[:, :, None] == links.association[:, None, :]).sum(axis=2)
+        round_robin = _rate(links, links.cross.sum(axis=2) + links.rest, config) / load
+        self._plans[network] = Plan(
+            links=links,
+            counted=self._leave_out(links, n_users, fading_factor(config)),
+            prior=np.maximum(
+                round_robin.mean(axis=1, keepdims=True, dtype=np.float64), config.min_average_rate
+            ),
+            log_price=np.zeros(users),
+            realised=np.zeros(users),
+            expected=np.zeros(users),
+            priced=-1,
+        )
+
+    def _leave_out(self, links: Links, n_users: int, fading: float) -> NDArray[np.bool_]:  # noqa: ARG002 - learned prices need it
+        """(B, J) who is counted, if so many users may be left out."""
+        counted = np.ones(links.own.shape, np.bool_)
+        lowest = np.argsort(links.own, axis=1, kind="stable")[:, :n_users]
+        np.put_along_axis(counted, lowest, False, axis=1)
+        return counted
+
+    def _log_price(self, plan: Plan, fading: float) -> NDArray[np.floating]:  # noqa: ARG002
+        """(B, J) logarithms of the prices of users without debts, up to a constant."""
+        return np.where(plan.counted, 0.0, NOT_COUNTED)
+
+    def schedule(self, network: Network) -> Served:
+        """(B, I) the users served."""
+        return self._decide(network, np.ones(network.association.shape, np.bool_))
+
+    def schedule_candidates(self, network: Network) -> Served:
+        """Like `schedule`, among the candidates alone, who are taken as known to the plan."""
+        return self._decide(network, candidates_alone(network))
+
+    def _decide(self, network: Network, allowed: NDArray[np.bool_]) -> Served:
+        plan, t, every = self._plans[network], network.t, self.exchange_steps
+        if t > 0 and plan.decided != t:
+            plan.realised += plan.expected
+            if every and t % every == 0:
+                self._exchange(plan, network)
+        plan.decided, fading = t, fading_factor(network.config)
+        if plan.priced < 0 or (t % self.price_steps == 0 and plan.priced != t):
+            plan.log_price, plan.priced = self._log_price(plan, fading), t
+        weight = allowed * self._weights(plan, network, plan.realised)
+        served, rate = choose(plan.links, weight, fading)
+        plan.expected[:] = 0.0
+        expect(plan.expected, served, rate)
+        if not self.own_rates or every == 1:
+            return served
+        own = allowed * self._weights(plan, network, network.ue_rate_sum)
+        return choose_own(plan.links, served, own, fading)
+
+    def _exchanged_links(self, network: Network, neighbours: NDArray[np.int64] | None) -> Links:
+        links = Links.of_network(network, self.n_neighbours, neighbours)
+        if not self.bits:
+            return links
+        present = links.neighbours >= 0
+        known = np.take_along_axis(present, links.association[:, :, None], axis=1)
+        own, cross, rest = (quantised_gains(gain, self.bits) for gain in links[:3])
+        return links._replace(own=own, cross=cross * known, rest=rest)
+
+    def _exchange(self, plan: Plan, network: Network) -> None:
+        """Let gains and rates become common knowledge."""
+        plan.links = self._exchanged_links(network, plan.links.neighbours)
+        plan.realised[:] = network.ue_rate_sum
+        if self.bits:
+            plan.realised = network.t * quantised_rates(plan.realised / network.t, self.bits)
+
+    def _weights(self, plan: Plan, network: Network, rate_sum: Floats) -> Floats:
+        """(B, J) mu1 + lambda_j after these sums of rates."""
+        config, t = network.config, network.t
+        mean = plan.realised.mean(axis=1, keepdims=True)
+        level = (PRIOR_STEPS * plan.prior + mean) / (PRIOR_STEPS + t)
+        log_price = plan.log_price - debts(
+            rate_sum, level, t, config.episode_length, self.debt_weight
+        )
+        return user_weights(log_price, config.sum_weight, config.score_tail_weight)
+
+
+def debts(
+    rate_sum: Floats, level: Floats, steps: int | Floats, length: int, debt_weight: float
+) -> Floats:
+    """(B, J) by how much the logarithms of prices fall.
+
+    Args:
+        rate_sum: (B, J) each user's rates so far, summed.
+        level: (B, 1) mean rate of all users per step.
+        steps: steps done, one number or (B, 1).
+        length: steps of an episode.
+        debt_weight: as in `Debts`.
+    """
+    remaining = length - steps + LAST_STEPS * length
+    fallen: Floats = debt_weight * rate_sum / (level * np.sqrt(remaining))
+    return fallen
+
+
+def user_weights(log_price: NDArray[np.floating], sum_weight: float, tail_weight: float) -> Floats:
+    """(B, J) mu1 + lambda_j, with prices lambda of the sum mu2, from their logarithms."""
+    price = np.exp(log_price - log_price.max(axis=1, keepdims=True), dtype=np.float64)
+    weights: Floats = sum_weight + tail_weight * price / price.sum(axis=1, keepdims=True)
+    return weights
+
+
+def fading_factor(config: RRMConfig) -> float:
+    """The factor f of `baselines.neighbour_search` in a network."""
+    return 1.0 if config.fading == "none" else RAYLEIGH
+
+
+def _rate(
+    links: Links, interference: NDArray[np.floating], config: RRMConfig
+) -> NDArray[np.floating]:
+    """(B, J) each user's rate beside this interference (B, J)."""
+    f = fading_factor(config)
+    rate: NDArray[np.floating] = np.log2(1 + f * links.own / (1 + f * interference))
+    return rate
