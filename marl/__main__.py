@@ -1,4 +1,4 @@
-"""The command ``python -m marl``: collect, train, evaluate, sweep, watch, export, import, info."""
+"""The command ``python -m marl``, from collect to info."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from marl.cli.data import Collect, Export, Import, Info
+from marl.cli.graph import Graph
 from marl.cli.learning import Evaluate, Train, Watch
 from marl.cli.sweep import SweepCommand, SweepError
 from marl.config import PRESETS, LearnerConfig
@@ -23,6 +24,7 @@ Command = (
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[SweepCommand, tyro.conf.subcommand("sweep")]
+    | Annotated[Graph, tyro.conf.subcommand("graph")]
     | Annotated[Watch, tyro.conf.subcommand("watch")]
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Import, tyro.conf.subcommand("import")]

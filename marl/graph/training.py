@@ -245,7 +245,8 @@ def train_on(
         tensor.requires_grad_()
     optimiser = torch.optim.Adam(parameters.values(), LEARNING_RATE, (0.9, 0.99))
     rngs = [np.random.default_rng(seed) for seed in seeds]
-    every, reached = max(1, updates // 20), []
+    every = max(1, updates // 20)
+    reached: list[list[float]] = []
     for k in range(updates):
         fall = 0.5 * (1 + math.cos(math.pi * k / updates))
         step_size = LAST_LEARNING_RATE + (LEARNING_RATE - LAST_LEARNING_RATE) * fall
@@ -258,7 +259,7 @@ def train_on(
         losses.sum().backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         reached.append(told.tolist())
-        if report and (k + 1) % every == 0:
+        if report and ((k + 1) % every == 0 or k + 1 == updates):
             report(Progress(k + 1, [sum(x) / len(reached) for x in zip(*reached, strict=True)]))
             reached = []
     return {name: parameters[name].detach() for name in names}
