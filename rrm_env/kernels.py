@@ -584,17 +584,20 @@ def observe_neighbours(observation, candidates, neighbours, large_scale_gain, p)
     for i in range(n_aps):
         for slot in range(n):
             j, first = candidates[i, slot], slot * p.candidate_features + 2
-            observation[i, first] = log_gain(large_scale_gain[i * p.n_ues + j] if j >= 0 else _ZERO)
-            for place in range(k):
-                m = neighbours[i, place]
-                received = j >= 0 and m >= 0
-                gain = large_scale_gain[m * p.n_ues + j] if received else _ZERO
-                observation[i, first + 1 + place] = log_gain(gain)
-            others = _ZERO
-            if j >= 0:
+            gains = observation[i, first : first + k + 2]
+            if j < 0:
+                gains[:] = LOG10_SINR_MIN
+            else:
+                gains[:] = _ZERO
+                gains[0] = large_scale_gain[i * p.n_ues + j]
+                for place in range(k):
+                    m = neighbours[i, place]
+                    if m >= 0:
+                        gains[1 + place] = large_scale_gain[m * p.n_ues + j]
                 for m in range(n_aps):
-                    others += large_scale_gain[m * p.n_ues + j] if m != i else _ZERO
-            observation[i, first + 1 + k] = log_gain(others)
+                    gains[k + 1] += large_scale_gain[m * p.n_ues + j] if m != i else _ZERO
+                for place in range(k + 2):
+                    gains[place] = log_gain(gains[place])
         for place in range(k):
             observation[i, n * p.candidate_features + place] = f32(neighbours[i, place])
 

@@ -36,33 +36,59 @@ has empty slots: `infos[agent]["action_mask"]` marks them 0, and choosing one me
 `(log10 SINR_1, log10 w_1, ..., log10 SINR_N, log10 w_N)` of the candidates, float32, from a channel
 report that is `csi_delay` steps old. SINR is the reference SINR, all APs transmitting. Values are
 clipped to the space; empty slots hold the lower bounds. `state()` stacks all observations: (I, D),
-where D is the length of one observation. Three options, none in the paper, say more. Each appends
-numbers to every AP's observation and changes no other shape; F is the number of values that an AP
-observes of one candidate: 2, or 2 + I with `measurements="large_scale"`.
+where D is the length of one observation. Four options, none in the paper, say more. Each appends
+numbers to every AP's observation, in the order of this table, and changes no other shape. F is the
+number of values that an AP observes of one candidate: 2, 2 + I with `measurements="large_scale"`,
+or 4 + k with `measurements="neighbours"`. M is the number of APs whose messages an AP observes: I,
+or k with `message_range="neighbours"`. k is `n_neighbours`, b is `message_bits`.
 
-| option | appended to each AP's observation | numbers |
-|---|---|---|
-| always | SINR and weight of each candidate | 2 * N |
-| `measurements="large_scale"` | behind each candidate's weight, its gains from all APs | N * I |
-| `turns="equal"` | whether this step is the AP's turn | 1 |
-| `turns="by_load"` | the same | 1 |
-| `messages="best"` | what every AP observes of its best candidate | I * F |
-| `messages="all"` | what every AP observes of all its candidates | I * N * F |
+| option | appended to each AP's observation | numbers | bits per decision |
+|---|---|---|---|
+| always | SINR and weight of each candidate | 2 * N | 0 |
+| `measurements="large_scale"` | behind each weight, gains from all APs | N * I | 0 |
+| `measurements="neighbours"` | behind each weight, 2 + k gains; k indices | N * (k + 2) + k | 0 |
+| `turns="equal"` | whether this step is the AP's turn | 1 | 0 |
+| `turns="by_load"` | the same | 1 | 0 |
+| `clock="elapsed"` | the share of the episode that has elapsed | 1 | 0 |
+| `messages="best"` | what M APs observe of their best candidate | M * F | I * F * b |
+| `messages="all"` | what M APs observe of all their candidates | M * N * F | I * N * F * b |
+
+Bits are those that all APs together send to each other in a step. What an AP observes of its own
+UEs, they report to it alone, so measurements cost nothing while they stay at the AP. Without
+`large_scale`, and with messages to neighbours or none, the size of an observation does not depend
+on the number of APs: what was learned in one network can act in a larger one.
 
 `n_aps` is the number of agents and of rows in the state; `n_candidates` is N, and there are N + 1
-actions; no other field changes a shape.
+actions; of the other fields `n_neighbours` alone changes a shape. N may exceed the number of an
+AP's UEs. With N = J all of them are candidates in every step; with many APs a lower cap is enough,
+since loads differ little: of 64 APs with 20 UEs each on average the fullest has 69 at most in 64
+episodes. A step then takes longer, by a half in the preset `paper` with N = 20.
 
 - `measurements="large_scale"`: $\log_{10}$ of the candidate's gains from all APs, AP after AP,
   without fading, at its present position: what phones report of the cells around them for handover.
   Clipped like the SINR.
+- `measurements="neighbours"`: the same gains, but of a fixed number of APs: $\log_{10} g_{ij}$ from
+  the candidate's own AP i, $\log_{10} g_{mj}$ from each of the k neighbours m of i, in their order,
+  and $\log_{10} \sum_{m \ne i} g_{mj}$ from all other APs, neighbours or not. Behind the last
+  candidate stand the neighbours' indices, once per AP. The neighbours of i
+  are the k other APs of highest strength
+  $\sum_{j: a_j = i} g_{mj} / (g_{ij} + g_{mj} + 1)$, summed over the UEs of i, with gains without
+  fading at t = 0: the shares of m in what those UEs receive when i and m alone transmit. Strongest
+  first, ties to the lower index, fixed for the episode (`Network.neighbours`). Where there are
+  fewer than k other APs, the index is -1 and the gain the lower bound.
 - `turns`: 1 in the steps that are the AP's turn, 0 in the others. `equal`: APs in a circle, t mod
   I. `by_load`: the APs of all UEs in a circle, so that each has turns in proportion to its UEs; for
   this the APs exchange once per episode which UEs each of them has.
-- `messages`: what every AP sends to all others in every step, the same block for all, AP after AP.
-  Each number travels as `message_bits` bits: the middle of one of $2^{\text{bits}}$ equal cells,
-  for $\log_{10}$ SINR from -1 to 4, for $\log_{10} w$ from -0.5 to 1, for $\log_{10}$ gain from 0
-  to 7. `RRMConfig.message_bits_per_step` says how many bits that makes. Messages are as old as the
-  report that they are about.
+- `clock="elapsed"`: t / T, from 0 at the reset to 1 after the last step.
+- `messages`: what every AP sends in every step, of its best candidate or of all. With
+  `message_range="all"` everybody observes the messages of all APs, AP after AP, also its own: the
+  same block for all. With `neighbours` an AP observes the messages of its k neighbours, in their
+  order; where a neighbour is missing, the lower bounds. Each number travels as `message_bits` bits:
+  the middle of one of $2^{\text{bits}}$ equal cells, for $\log_{10}$ SINR from -1 to 4, for
+  $\log_{10} w$ from -0.5 to 1, for $\log_{10}$ gain from 0 to 7. Messages are broadcast: each
+  counts once in `RRMConfig.message_bits_per_step`, however many APs read it. They are as old as the
+  report that they are about. Which neighbours each of them has, the APs tell each other once per
+  episode.
 
 ## Rewards and the end of an episode
 
@@ -165,7 +191,8 @@ other are refused with an error that says what is allowed.
 - Association: by the strongest received power at the start, fixed for the episode. In each step an
   AP serves one UE or none; an agent chooses among N candidates [`n_candidates`, `episode_length`].
 - Channel knowledge: exact SINRs of a channel that is some steps old [`csi_delay`].
-- Messages between APs, in a given number of bits per number [`messages`, `message_bits`].
+- Messages between APs, to all or to neighbours, in a given number of bits per number [`messages`,
+  `message_range`, `message_bits`].
 
 **Not modelled:**
 

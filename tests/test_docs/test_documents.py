@@ -271,6 +271,8 @@ def test_physics_names_every_kernel_and_twin() -> None:
     twins = functions_of(ROOT / "tests" / "naive.py")
     assert named_on("physics.md", "naive") | named_on("baselines.md", "naive") == twins
     assert all(hasattr(naive, name) for name in twins)
+    of_observations = functions_of(ROOT / "tests" / "naive_observations.py")
+    assert named_on("physics.md", "naive_observations") == of_observations
     of_schedulers = {
         name
         for name in functions_of(ROOT / "tests" / "naive_schedulers.py")

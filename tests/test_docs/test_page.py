@@ -23,7 +23,7 @@ from rrm_env import (
     parallel_env,
     rrm_v0,
 )
-from rrm_env.config import FADING_MODELS, MEASUREMENTS, MESSAGES, TURNS
+from rrm_env.config import CLOCKS, FADING_MODELS, MEASUREMENTS, MESSAGES, SENDERS, TURNS
 
 PAGE = rrm_v0.__doc__ or ""
 DOCS = ROOT / "docs"
@@ -158,24 +158,50 @@ def test_the_allowed_range_in_the_table_is_the_one_that_errors_state(name: str) 
     assert f" {allowed_values(FIELDS[name])}, got" in str(error.value)
 
 
+@pytest.mark.parametrize("senders", SENDERS)
 @pytest.mark.parametrize("messages", MESSAGES)
+@pytest.mark.parametrize("clock", CLOCKS)
 @pytest.mark.parametrize("turns", TURNS)
 @pytest.mark.parametrize("measurements", MEASUREMENTS)
-def test_options_append_as_many_numbers_as_their_table_says(
-    measurements: str, turns: str, messages: str
+def test_options_append_as_many_numbers_and_cost_as_many_bits_as_their_table_says(
+    measurements: str, turns: str, clock: str, messages: str, senders: str
 ) -> None:
     heading, *rows = rows_of(section("Observations"))
-    assert heading == ["option", "appended to each AP's observation", "numbers"]
-    numbers = {option: formula for option, _, formula in rows}
-    options: dict[str, Any] = {"measurements": measurements, "turns": turns, "messages": messages}
+    assert heading == [
+        "option",
+        "appended to each AP's observation",
+        "numbers",
+        "bits per decision",
+    ]
+    formulas = {option: (numbers, bits) for option, _, numbers, bits in rows}
+    options: dict[str, Any] = {
+        "measurements": measurements,
+        "turns": turns,
+        "clock": clock,
+        "messages": messages,
+    }
     chosen = [f'`{name}="{value}"`' for name, value in options.items() if value != "none"]
-    for n_aps, n in ((4, 3), (3, 2), (5, 4)):
-        config = replace(DEFAULTS, n_aps=n_aps, n_candidates=n, **options)
-        symbols = {"I": n_aps, "N": n, "F": 2 + n_aps if measurements == "large_scale" else 2}
-        expected = sum(eval(numbers[option], {}, symbols) for option in ("always", *chosen))
+    for n_aps, n, k, b in ((4, 3, 8, 16), (3, 2, 1, 1), (5, 4, 2, 4)):
+        config = replace(
+            DEFAULTS,
+            n_aps=n_aps,
+            n_candidates=n,
+            n_neighbours=k,
+            message_bits=b,
+            message_range=senders,
+            **options,
+        )
+        of_candidate = {"none": 2, "large_scale": 2 + n_aps, "neighbours": 4 + k}[measurements]
+        symbols = {"I": n_aps, "N": n, "F": of_candidate, "k": k, "b": b}
+        symbols["M"] = {"all": n_aps, "neighbours": k}[senders]
+        expected, bits = (
+            sum(eval(formulas[option][column], {}, symbols) for option in ("always", *chosen))
+            for column in (0, 1)
+        )
         env = parallel_env(config=config)
         assert env.observation_space("ap_0").shape == (expected,)
         assert env.state_space.shape == (n_aps, expected)
+        assert config.message_bits_per_step == bits
 
 
 def test_what_is_modelled_names_every_field_of_the_physics() -> None:
