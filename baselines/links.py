@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rrm_env import Network
+from rrm_env import Network, kernels
 from rrm_env.compiling import compiled
 
 
@@ -41,9 +41,8 @@ class Links(NamedTuple):
     ) -> Links:
         """The links of B episodes.
 
-        The neighbours of an AP are the K others that disturb its users the most: their share of the
-        power received from both and of the noise, summed over the users, is largest. Ties go to the
-        lower AP.
+        The neighbours of an AP are the K others that disturb its users the most, as in
+        `rrm_env.Network.neighbours`, but at these gains.
 
         Args:
             gain: (B, I, J).
@@ -51,12 +50,11 @@ class Links(NamedTuple):
             n_neighbours: K.
             neighbours: (B, I, K) where they are known already.
         """
-        b, n_aps, n_ues = gain.shape
+        b, _, n_ues = gain.shape
         gain = np.ascontiguousarray(gain, np.float32)
         association = np.ascontiguousarray(association, np.int64)
         if neighbours is None:
-            neighbours = np.full((b, n_aps, n_neighbours), -1)
-            _rank(neighbours, gain, association)
+            neighbours = _neighbours(gain, association, n_neighbours)
         own, rest = np.empty((b, n_ues), np.float32), np.empty((b, n_ues), np.float32)
         cross = np.zeros((b, n_ues, n_neighbours), np.float32)
         _gather(own, cross, rest, gain, association, neighbours)
@@ -75,23 +73,15 @@ class Links(NamedTuple):
         return Links._make(array[index] for array in self)
 
 
-@compiled(nogil=True, error_model="numpy")
-def _rank(neighbours: Any, gain: Any, association: Any) -> None:
-    """Write the APs that disturb each AP's users the most to `neighbours` (B, I, K)."""
-    n_envs, n_aps, n_ues = gain.shape
-    share = np.empty((n_aps, n_aps))
-    for b in range(n_envs):
-        share[:] = 0.0
-        for j in range(n_ues):
-            i = association[b, j]
-            own = gain[b, i, j]
-            for k in range(n_aps):
-                share[i, k] += gain[b, k, j] / (1.0 + own + gain[b, k, j])
-        for i in range(n_aps):
-            share[i, i] = -1.0
-            order = np.argsort(-share[i], kind="mergesort")
-            for n in range(min(neighbours.shape[2], n_aps - 1)):
-                neighbours[b, i, n] = order[n]
+def _neighbours(
+    gain: NDArray[np.float32], association: NDArray[np.int64], n_neighbours: int
+) -> NDArray[np.int64]:
+    """(B, I, K) the neighbours of each AP, strongest first."""
+    b, n_aps, _ = gain.shape
+    found = np.empty((b, n_aps, n_neighbours), np.int32)
+    workspace = np.empty(n_aps * (1 + n_neighbours))
+    kernels.rank_neighbours(found, workspace, association.astype(np.int32), gain.reshape(b, -1))
+    return found.astype(np.int64)
 
 
 @compiled(nogil=True, error_model="numpy")

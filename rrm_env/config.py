@@ -157,7 +157,7 @@ class RRMConfig:
         MEASUREMENTS,
         "what an access point observes of its candidates' links, as phones report for handover: "
         "none, their large_scale gain from all access points, or their gain from their own access "
-        "point, from its neighbours and from all others together",
+        "point, from its neighbours and from the rest together",
     )
     n_neighbours: int = _bounded(
         8,

@@ -574,11 +574,12 @@ def observe_gains(observation, candidates, large_scale_gain, p):
 
 @_inline
 def observe_neighbours(observation, candidates, neighbours, large_scale_gain, p):
-    """log10 of each candidate's gains from its AP, its AP's neighbours, and all other APs together.
+    """log10 of each candidate's gains from its AP, its AP's neighbours, and the rest together.
 
     They stand behind its weight, clipped to the space. Empty slots and missing neighbours hold the
-    lower bound. Gains of other APs are summed directly, since total minus own would cancel. Behind
-    all candidates follow the neighbours' indices, once per AP.
+    lower bound. The rest are the APs that are no neighbours; their gains are summed directly, since
+    a total less the others would cancel. Behind all candidates follow the neighbours' indices, once
+    per AP.
     """
     n_aps, k, n = p.n_aps, p.n_neighbours, p.n_candidates
     for i in range(n_aps):
@@ -595,7 +596,10 @@ def observe_neighbours(observation, candidates, neighbours, large_scale_gain, p)
                     if m >= 0:
                         gains[1 + place] = large_scale_gain[m * p.n_ues + j]
                 for m in range(n_aps):
-                    gains[k + 1] += large_scale_gain[m * p.n_ues + j] if m != i else _ZERO
+                    apart = m != i
+                    for place in range(k):
+                        apart = apart and neighbours[i, place] != m
+                    gains[k + 1] += large_scale_gain[m * p.n_ues + j] if apart else _ZERO
                 for place in range(k + 2):
                     gains[place] = log_gain(gains[place])
         for place in range(k):
@@ -836,6 +840,13 @@ def successor_seeds(seeds, key):
     for b in range(seeds.size):
         word0, word1, _, _ = random_block(0, 0, 0, _SUCCESSOR, key[b])
         seeds[b] = (word0 << u64(30)) | (word1 >> u64(2))
+
+
+@_compile
+def rank_neighbours(neighbours, shares, association, large_scale_gain):
+    """Write the neighbours (B, I, K) at gains (B, I * J); `shares` is of `find_neighbours`."""
+    for b in range(neighbours.shape[0]):
+        find_neighbours(neighbours[b], shares, association[b], large_scale_gain[b])
 
 
 @_compile

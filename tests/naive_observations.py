@@ -37,12 +37,12 @@ def log_gain(gain: float) -> float:
 
 
 def neighbour_gains(ue: int, ap: int, near: Sequence[int], gains: Matrix) -> list[float]:
-    """A candidate's gains from its own AP, from each neighbour, and from all other APs in sum."""
+    """A candidate's gains from its own AP, from each neighbour, and from the rest in sum."""
     if ue == -1:
         return [-6.0] * (len(near) + 2)
     of_neighbours = [gains[m][ue] if m != -1 else 0.0 for m in near]
-    of_others = sum(row[ue] for m, row in enumerate(gains) if m != ap)
-    return [log_gain(x) for x in (gains[ap][ue], *of_neighbours, of_others)]
+    of_rest = sum(row[ue] for m, row in enumerate(gains) if m != ap and m not in near)
+    return [log_gain(x) for x in (gains[ap][ue], *of_neighbours, of_rest)]
 
 
 def candidates_seen(
