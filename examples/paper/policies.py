@@ -43,6 +43,7 @@ from rrm_env.provenance import origin
 Row = dict[str, Any]
 
 KPIS = ("score", "minimum_score", "sum_rate", "tail_rate", "worst_rate")
+PICTURE_DPI = 110
 SIDE_PER_ROOT_AP_M = 50.0
 """Side of the square over the root of the number of access points, as in ``paper``."""
 
@@ -273,7 +274,10 @@ PARTS = {"bits": bits, "sizes": sizes, "data": data, "parts": parts}
 
 def draw(found: Mapping[str, Any], path: Path) -> None:
     """Draw score against bits, and share of the best known score against size."""
-    figure = FIG
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
     results = path.parent
     committed = json.loads((results / "schedulers.json").read_text(encoding="utf-8"))
     best = committed["paper"]["optimum"]
@@ -333,7 +337,7 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
     right.set_xlabel("access points")
     right.set_ylabel("% of the best score known")
     right.legend(fontsize=7)
-    write_figure(figure, path)
+    write_figure(path, figure, PICTURE_DPI)
 
 
 def _row(network: Mapping[str, Any], name: str) -> Row:
@@ -351,6 +355,8 @@ def main(options: Options) -> None:
         raise ValueError(f"seeds must be from 1 to 100, got {options.seeds}")
     path = options.json or (None if options.quick else Path("docs/results/policies.json"))
     path = check_writable("json", path) if path else None
+    if path and not options.quick:
+        require_drawing("the picture of policies")
     scale = Scale(tuple(range(options.seeds)))
     if options.quick:
         few = dict.fromkeys(scale.transitions, 400)
