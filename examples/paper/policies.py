@@ -17,11 +17,12 @@ if ``--json`` names one.
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -131,13 +132,8 @@ class Scale:
     gains: int = 4096
     episodes: int | None = None
     """Evaluated, where fewer than the network's own number."""
-    transitions: Mapping[str, int] = field(
-        default_factory=lambda: {
-            "paper": 40_000,
-            "16 access points": 8_000,
-            "64 access points": 1_000,
-        }
-    )
+    transitions: tuple[int, ...] = (40_000, 8_000, 1_000)
+    """Recorded in each of `OFFLINE_IN`."""
 
 
 def row_of(schedulers: Sequence[Scheduler], config: RRMConfig, episodes: int) -> Row:
@@ -156,7 +152,8 @@ def row_of(schedulers: Sequence[Scheduler], config: RRMConfig, episodes: int) ->
     return {**row, "episodes": episodes, "microseconds_per_step": microseconds}
 
 
-def trained(scale: Scale, networks: Sequence[RRMConfig], config: GraphConfig) -> Parameters:
+@functools.cache
+def trained(scale: Scale, networks: tuple[RRMConfig, ...], config: GraphConfig) -> Parameters:
     """Parameters of as many policies as there are seeds."""
     return train_prices(networks, config, scale.seeds, updates=scale.updates, episodes=scale.gains)
 
@@ -214,7 +211,7 @@ def sizes(scale: Scale) -> Row:
 def data(scale: Scale) -> Row:
     """Offline training: how far past its behaviour a policy gets."""
     rows: Row = {}
-    for name, network in OFFLINE_IN.items():
+    for (name, network), transitions in zip(OFFLINE_IN.items(), scale.transitions, strict=True):
         rows[name] = {}
         plain, episodes = SIZES[name]
         episodes = scale.episodes or episodes
@@ -222,7 +219,7 @@ def data(scale: Scale) -> Row:
             n_neighbours=network.n_neighbours, n_interferers=min(6, network.n_neighbours)
         )
         for behaviour in BEHAVIOURS if name == "paper" else BEHAVIOURS[1:3]:
-            dataset = collect(parse_scheduler(behaviour), network, scale.transitions[name])
+            dataset = collect(parse_scheduler(behaviour), network, transitions)
             found = {"behaviour": row_of([parse_scheduler(behaviour)], plain, episodes)}
             for method in ("clone", "dual"):
                 parameters = train_prices_on(
@@ -239,7 +236,7 @@ def data(scale: Scale) -> Row:
 def parts(scale: Scale) -> Row:
     """What each part of the policy is worth, with 4, 16 and 64 access points."""
     standard = GraphConfig()
-    variants: dict[str, tuple[GraphConfig, Sequence[RRMConfig], int, dict[str, Any]]] = {
+    variants: dict[str, tuple[GraphConfig, tuple[RRMConfig, ...], int, dict[str, Any]]] = {
         "as it is": (standard, TRAINED_IN, scale.updates, {}),
         "no debts": (standard, TRAINED_IN, scale.updates, {"debt_weight": 0.0}),
         "no rounds of messages": (replace(standard, rounds=0), TRAINED_IN, scale.updates, {}),
@@ -251,15 +248,12 @@ def parts(scale: Scale) -> Row:
         "prices set once": (standard, TRAINED_IN, scale.updates, {"price_steps": 10**6}),
     }
     rows: Row = {name: {} for name in ("no learned prices", *variants)}
-    known: dict[str, Parameters] = {}
     for variant, (config, networks, updates, options) in variants.items():
-        key = f"{config}{len(networks)}{updates}"
-        if key not in known:
-            known[key] = trained(replace(scale, updates=updates), networks, config)
+        parameters = trained(replace(scale, updates=updates), networks, config)
         for name in ("paper", "16 access points", "64 access points"):
             network, episodes = SIZES[name]
             for counted in ("tail", "everybody"):
-                made = policies(config, known[key], scale, counted=counted, **options)
+                made = policies(config, parameters, scale, counted=counted, **options)
                 rows[variant][f"{name}:counted={counted}"] = row_of(
                     made, network, scale.episodes or episodes
                 )
@@ -359,8 +353,7 @@ def main(options: Options) -> None:
         require_drawing("the picture of policies")
     scale = Scale(tuple(range(options.seeds)))
     if options.quick:
-        few = dict.fromkeys(scale.transitions, 400)
-        scale = replace(scale, updates=8, gains=32, episodes=2, transitions=few)
+        scale = replace(scale, updates=8, gains=32, episodes=2, transitions=(400, 400, 400))
     found: Row = json.loads(path.read_text(encoding="utf-8")) if path and path.exists() else {}
     for name in options.only:
         found[name] = PARTS[name](scale)
