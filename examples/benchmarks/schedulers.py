@@ -9,7 +9,8 @@ Speeds are simulated steps, network included, per second of the processor, which
 lengthen little.
 
 Writes docs/results/schedulers.json, network by network; ``--networks`` measures some of them anew
-and keeps the others as they are in that file. ``--quick`` does the same in miniature and writes a
+and keeps the others as they are in that file, and ``--schedulers`` measures some rows of them and
+keeps the other rows and the optimum. ``--quick`` does the same in miniature and writes a
 file only if ``--json`` names one.
 """
 
@@ -20,9 +21,12 @@ import sys
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
+import numpy as np
 import tyro
+from numpy.typing import NDArray
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -93,6 +97,9 @@ SCHEDULERS = (
     "long_memory:exponent=1",
     "long_memory:exponent=8",
     "long_memory:users=candidates",
+    "debts",
+    "debts:counted=everybody",
+    "debts:exchange_steps=0:bits=8",
     "fluid",
     "fluid:counted=everybody",
     "fluid:exchange_steps=0:bits=8",
@@ -119,6 +126,8 @@ SOME = (
     "fplinq:csi=large_scale:exponent=2",
     "greedy_max_weight:csi=large_scale:exponent=2:starts=1",
     "long_memory",
+    "debts",
+    "debts:counted=everybody",
     "fluid",
     "fluid:counted=everybody",
 )
@@ -167,11 +176,15 @@ class Options:
     """Measure the same in miniature, in seconds."""
     networks: tuple[str, ...] = field(default_factory=lambda: tuple(NETWORKS))
     """Networks to measure, by name."""
+    schedulers: tuple[str, ...] = ()
+    """Rows to measure where the file has the rest, by scheduler; all where none is named."""
     json: Path | None = None
     """File of the results (default: docs/results/schedulers.json, or none with --quick)."""
 
 
-def scheduler_row(name: str, config: RRMConfig, episodes: int, best: Optimum | None = None) -> Row:
+def scheduler_row(
+    name: str, config: RRMConfig, episodes: int, best: Optimum | SimpleNamespace | None = None
+) -> Row:
     """KPIs and speed of a scheduler on the first unseen episodes, network included.
 
     Args:
@@ -247,6 +260,33 @@ def measured(case: Case, console: Console, name: str) -> Row:
     return {"config": case.config.as_dict(), "optimum": top, "schedulers": rows, **origin()}
 
 
+class _Known(NamedTuple):
+    """An optimum that a file states."""
+
+    value: NDArray[np.float64]
+    """(E,) of each episode."""
+
+
+def measured_rows(case: Case, found: Row, names: tuple[str, ...]) -> Row:
+    """The results of a network with some rows measured anew, where it has them by `Case`.
+
+    Args:
+        case: the network.
+        found: its results so far.
+        names: the schedulers of these rows.
+    """
+    stated = found["optimum"]["per_episode"]
+    best = SimpleNamespace(
+        episodes=found["optimum"]["episodes"],
+        **{name: _Known(np.array(values)) for name, values in stated.items()},
+    )
+    rows = {row["scheduler"]: row for row in found["schedulers"]}
+    for name in names:
+        if name in case.schedulers:
+            rows[name] = scheduler_row(name, case.config, case.episodes, best)
+    return {**found, "schedulers": [rows[name] for name in case.schedulers if name in rows]}
+
+
 def kpi_table(name: str, rows: list[Row], top: Row) -> Table:
     """KPIs of a network for the terminal."""
     best = "optimum" if top["is_bound"] else "best known"
@@ -293,13 +333,16 @@ def main(options: Options) -> None:
     path = options.json or (None if options.quick else Path("docs/results/schedulers.json"))
     path = check_writable("json", path) if path else None
     found: dict[str, Any] = {}
-    if path and path.exists() and set(options.networks) != set(NETWORKS):
+    partly = set(options.networks) != set(NETWORKS) or options.schedulers
+    if path and path.exists() and partly:
         found = json.loads(path.read_text(encoding="utf-8"))
     console = Console(width=130)
     for name in options.networks:
-        found[name] = measured(
-            _short(NETWORKS[name]) if options.quick else NETWORKS[name], console, name
-        )
+        case = _short(NETWORKS[name]) if options.quick else NETWORKS[name]
+        if options.schedulers and name in found:
+            found[name] = measured_rows(case, found[name], options.schedulers)
+        else:
+            found[name] = measured(case, console, name)
         if path:
             write_json(path, {each: found[each] for each in NETWORKS if each in found})
 
