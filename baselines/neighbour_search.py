@@ -29,7 +29,7 @@ ACTIVITY = 0.3
 """Share of the time in which an AP transmits, as far as others take it as noise."""
 AUDIBLE = 0.01
 """Share of noise and interference below which one AP's change is not looked at."""
-ROUNDS = 4
+ROUNDS = 3
 """Rounds in which every AP decides."""
 
 
