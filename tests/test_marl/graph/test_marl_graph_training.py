@@ -197,7 +197,7 @@ def test_a_short_training_lowers_the_bound_and_beats_equal_prices(context: Conte
 
 
 def test_training_is_reproducible_and_seeds_differ() -> None:
-    one, again, other = trained([3]), trained([3]), trained([4])
+    one, again, other = trained([3], updates=20), trained([3], updates=20), trained([4], updates=20)
     for name, tensor in one.items():
         assert torch.equal(tensor, again[name])
         assert not torch.equal(tensor, other[name])
