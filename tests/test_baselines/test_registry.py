@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 from folders import ROOT
 
-from baselines import REGISTRY, TDM, RandomWalk
+from baselines import REGISTRY, TDM, RandomWalk, registry
 from baselines import __main__ as command
-from baselines import registry
 from baselines.registry import ENTRY_POINTS, added_schedulers, parse_scheduler
 
 ADDED = '''

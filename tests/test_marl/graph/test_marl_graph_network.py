@@ -11,6 +11,7 @@ import torch
 from graphs import (
     TINY,
     drawn,
+    links_of,
     permuted,
     random_gains,
     random_links,
@@ -56,7 +57,7 @@ def test_prices_agree_with_the_reference(
     gain, association = random_gains(generator, 2, *size)
     counted = generator.random(association.shape) < 0.7
     parameters = random_parameters(config, [seed % 1000])
-    inputs = Inputs.of(Links.of_gains(gain, association, config.n_neighbours), config, fading)
+    inputs = Inputs.of(links_of(gain, association, config.n_neighbours), config, fading)
     found = log_prices(parameters, config, inputs, torch.from_numpy(counted).float())[0]
     nested = {name: tensor[0].tolist() for name, tensor in parameters.items()}
     for b in range(2):
@@ -82,7 +83,7 @@ def test_permuted_users_and_aps_have_permuted_prices(
     aps, users = generator.permutation(n_aps), generator.permutation(n_ues)
     moved, parameters = permuted(gain, association, aps, users), random_parameters(config, [0])
     one, other = (
-        prices(parameters, config, Links.of_gains(*episode, config.n_neighbours))[0, 0]
+        prices(parameters, config, links_of(episode[0], episode[1], config.n_neighbours))[0, 0]
         for episode in ((gain, association), moved)
     )
     np.testing.assert_allclose(other, one[users], rtol=1e-4, atol=1e-4)
@@ -95,11 +96,12 @@ def test_padding_changes_no_price(
     generator = np.random.default_rng(seed)
     links = random_links(generator, 2, *size, config.n_neighbours)
     padded = random_links(generator, 2, size[0], more, config.n_neighbours)
-    beside = Links(
-        *(np.concatenate(pair, axis=1) for pair in zip(links[:4], padded[:4], strict=True)),
-        links.neighbours,
-        np.concatenate([links.present, np.zeros((2, more), np.bool_)], axis=1),
-    )
+    joined = [
+        np.concatenate([own, other], axis=1)
+        for own, other in zip(links[:4], padded[:4], strict=True)
+    ]
+    present = np.concatenate([links.present, np.zeros((2, more), np.bool_)], axis=1)
+    beside = Links._make([*joined, links.neighbours, present])
     parameters = random_parameters(config, [3])
     one = prices(parameters, config, links)
     other = prices(parameters, config, beside)
@@ -149,8 +151,8 @@ def test_users_learn_of_one_another_in_rounds_alone() -> None:
     for rounds in (0, 1):
         config = GraphConfig(n_neighbours=2, n_interferers=2, width=8, rounds=rounds)
         parameters = random_parameters(config, [1])
-        links = [Links.of_gains(gain, association, 2)]
-        links.append(Links.of_gains(louder, association, 2, links[0].neighbours))
+        links = [links_of(gain, association, 2)]
+        links.append(links_of(louder, association, 2, links[0].neighbours))
         one, other = (prices(parameters, config, x)[0, 0] for x in links)
         assert one[0] != other[0]
         assert (one[1:] == other[1:]).all() == (rounds == 0)

@@ -23,7 +23,8 @@ def _declared(monkeypatch: pytest.MonkeyPatch) -> None:
     text = (ROOT / "pyproject.toml").read_text()
     section = text.partition(f'[project.entry-points."{ENTRY_POINTS}"]\n')[2].partition("\n\n")[0]
     found = [
-        EntryPoint(*match, ENTRY_POINTS) for match in re.findall(r'(?m)^(\w+) = "(.*)"', section)
+        EntryPoint(name, value, ENTRY_POINTS)
+        for name, value in re.findall(r'(?m)^(\w+) = "(.*)"', section)
     ]
     monkeypatch.setattr(
         registry, "entry_points", lambda group: found if group == ENTRY_POINTS else []
@@ -51,7 +52,7 @@ def test_its_options_are_parsed_by_the_types_of_their_defaults(file: str) -> Non
 
 
 def test_misspelt_names_are_told() -> None:
-    with pytest.raises(ValueError, match="'grahp' .did you mean 'graph'"):
+    with pytest.raises(ValueError, match=r"'grahp' .did you mean 'graph'"):
         parse_scheduler("grahp")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import naive_graph
 import numpy as np
 import pytest
-from graphs import drawn, permuted, random_gains
+from graphs import drawn, links_of, permuted, random_gains
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -50,7 +50,7 @@ def test_the_choice_serves_own_users_of_positive_weight_and_states_their_rates(
     n_aps, n_ues, k = size
     episode = episodes(seed, n_aps, n_ues)
     gain, association, weight = episode
-    served, rate = choose(Links.of_gains(gain, association, k), weight, fading, rounds)
+    served, rate = choose(links_of(gain, association, k), weight, fading, rounds)
     value, on = reference(episode, k, fading), (served[0] != SILENT).tolist()
     for i, j in enumerate(served[0]):
         if j == SILENT:
@@ -72,7 +72,7 @@ def test_no_ap_improves_the_choice_by_joining_or_leaving(
     n_aps, n_ues, k = size
     episode = episodes(seed, n_aps, n_ues)
     gain, association, weight = episode
-    served, _ = choose(Links.of_gains(gain, association, k), weight, fading, 200)
+    served, _ = choose(links_of(gain, association, k), weight, fading, 200)
     value, on = reference(episode, k, fading), (served[0] != SILENT).tolist()
     found = value.of_set(on)
     for i in range(n_aps):
@@ -83,7 +83,7 @@ def test_no_ap_improves_the_choice_by_joining_or_leaving(
 def test_it_comes_near_the_best_joint_action() -> None:
     episode = episodes(0, 5, 15, b=64)
     gain, association, weight = episode
-    found = choose(Links.of_gains(gain, association, 4), weight).served
+    found = choose(links_of(gain, association, 4), weight).served
     of_best = []
     for b in range(64):
         value = reference(episode, 4, RAYLEIGH, b)
@@ -97,7 +97,7 @@ def cells(distance_db: float) -> Links:
     """Two APs with two users each at 20 dB, whose other link is weaker by a number of dB."""
     own, other = 100.0, 100.0 * 10 ** (-distance_db / 10)
     gain = np.array([[[own, own, other, other], [other, other, own, own]]], np.float32)
-    return Links.of_gains(gain, [[0, 0, 1, 1]], 1)
+    return links_of(gain, [[0, 0, 1, 1]], 1)
 
 
 def test_two_far_cells_are_both_on_and_serve_their_users_of_highest_weight() -> None:
@@ -118,7 +118,7 @@ def test_an_ap_leaves_where_others_that_joined_later_are_worth_more() -> None:
     gain[0, [0, 1, 2], [0, 1, 2]] = 1000.0
     gain[0, 1:, 0] = gain[0, 0, 1:] = 30.0
     weight = np.array([[1.01, 1.0, 1.0]])
-    links = Links.of_gains(gain, [[0, 1, 2]], 2)
+    links = links_of(gain, [[0, 1, 2]], 2)
     assert choose(links, weight, rounds=1).served.tolist() == [[0, 1, 2]]
     assert choose(links, weight).served.tolist() == [[SILENT, 1, 2]]
     value = naive_graph.Value(gain[0].tolist(), [0, 1, 2], 2, weight[0].tolist(), RAYLEIGH)
@@ -126,14 +126,14 @@ def test_an_ap_leaves_where_others_that_joined_later_are_worth_more() -> None:
 
 
 def test_one_ap_serves_its_user_of_highest_weighted_rate() -> None:
-    links = Links.of_gains(np.array([[[1.0, 3.0, 15.0]]], np.float32), [[0, 0, 0]], 4)
+    links = links_of(np.array([[[1.0, 3.0, 15.0]]], np.float32), [[0, 0, 0]], 4)
     assert choose(links, np.array([[1.0, 2.5, 1.0]]), 1.0).served.tolist() == [[1]]
     assert choose(links, np.array([[1.0, 2.5, 1.3]]), 1.0).served.tolist() == [[2]]
 
 
 def test_aps_without_users_and_users_of_weight_0_are_silent() -> None:
     gain = np.full((1, 3, 4), 10.0, np.float32)
-    links = Links.of_gains(gain, [[0, 0, 2, 2]], 2)
+    links = links_of(gain, [[0, 0, 2, 2]], 2)
     assert choose(links, np.zeros((1, 4))).served.tolist() == [[SILENT] * 3]
     served = choose(links, np.array([[0.0, 0.0, 0.0, 1.0]])).served
     assert served.tolist() == [[SILENT, SILENT, 3]]
@@ -149,7 +149,7 @@ def test_absent_users_are_not_served() -> None:
 
 def test_aps_that_are_no_neighbours_are_noise_for_a_share_of_the_time() -> None:
     gain = np.array([[[100.0, 1.0], [0.5, 100.0]]], np.float32)
-    links = Links.of_gains(gain, [[0, 1]], 1)._replace(
+    links = links_of(gain, [[0, 1]], 1)._replace(
         neighbours=np.full((1, 2, 1), -1),
         cross=np.zeros((1, 2, 1), np.float32),
         rest=np.array([[0.5, 1.0]], np.float32),
@@ -167,8 +167,8 @@ def test_permuted_users_and_aps_are_chosen_alike(seed: int, size: tuple[int, int
     generator = np.random.default_rng(seed)
     aps, users = generator.permutation(n_aps), generator.permutation(n_ues)
     moved = permuted(gain, association, aps, users)
-    one = choose(Links.of_gains(gain, association, k), weight).served[0, aps]
-    other = choose(Links.of_gains(*moved, k), weight[:, users]).served[0]
+    one = choose(links_of(gain, association, k), weight).served[0, aps]
+    other = choose(links_of(*moved, k), weight[:, users]).served[0]
     np.testing.assert_array_equal(np.where(other >= 0, users[other], SILENT), one)
 
 
@@ -178,7 +178,7 @@ def test_an_episode_is_decided_alike_alone_and_in_a_batch(
 ) -> None:
     n_aps, n_ues, k = size
     gain, association, weight = episodes(seed, n_aps, n_ues, b=3)
-    links = Links.of_gains(gain, association, k)
+    links = links_of(gain, association, k)
     together = choose(links, weight, fading)
     own = choose_own(links, together.served, weight[:, ::-1].copy(), fading)
     for b in range(3):
@@ -197,7 +197,7 @@ def test_aps_that_transmit_choose_their_best_users(
     n_aps, n_ues, k = size
     episode = episodes(seed, n_aps, n_ues)
     gain, association, weight = episode
-    links, generator = Links.of_gains(gain, association, k), np.random.default_rng(seed)
+    links, generator = links_of(gain, association, k), np.random.default_rng(seed)
     first = np.full((1, n_aps), SILENT)
     for i in range(n_aps):
         users = np.flatnonzero(association[0] == i)
