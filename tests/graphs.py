@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scripted import World
 
+from baselines.links import Links
 from marl import GraphConfig, GraphPolicy
 from marl.graph.files import write_policy
-from marl.graph.links import Links
 from marl.graph.network import Parameters, initialise
 from rrm_env import RRMConfig
 

@@ -22,18 +22,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from baselines.debts import NOT_COUNTED, user_weights
+from baselines.links import Links
+from baselines.neighbour_search import RAYLEIGH
 from marl import GraphConfig
-from marl.graph.links import Links
 from marl.graph.network import (
-    NOT_COUNTED,
     Inputs,
     Parameters,
     initialise,
     leave_out,
     log_prices,
-    user_weights,
 )
-from marl.graph.search import RAYLEIGH
 
 sizes = st.tuples(st.integers(1, 6), st.sampled_from([1, 4, 9]))
 

@@ -26,11 +26,12 @@ from hypothesis import strategies as st
 from scripted import World
 from strategies import configs, reset_network, seeds
 
+from baselines import debts as module
+from baselines.debts import user_weights
+from baselines.links import Links
+from baselines.neighbour_search import RAYLEIGH, choose
 from marl import GraphConfig, GraphPolicy
-from marl.graph import policy as module
-from marl.graph.links import Links
-from marl.graph.network import Inputs, log_prices, user_weights
-from marl.graph.search import choose
+from marl.graph.network import Inputs, log_prices
 from rrm_env import PRESETS, SILENT, RRMConfig, Scheduler, evaluate, parallel_env
 
 options = st.fixed_dictionaries(
@@ -93,6 +94,19 @@ def test_decisions_follow_the_equations(graph_file: str, exchange_steps: int) ->
     links = Links.of_network(played_world, 3)  # type: ignore[arg-type]
     inputs = Inputs.of(links, TINY)
     log_price = log_prices(policy.parameters, TINY, inputs, inputs.present)[0].numpy()
+    round_robin = [
+        [
+            math.log2(1 + RAYLEIGH * own / (1 + RAYLEIGH * (sum(cross) + rest))) / load
+            for own, cross, rest, load in zip(
+                links.own[b].tolist(),
+                links.cross[b].tolist(),
+                links.rest[b].tolist(),
+                np.bincount(links.association[b])[links.association[b]].tolist(),
+                strict=True,
+            )
+        ]
+        for b in range(2)
+    ]
     known, total = np.zeros((2, 9)), np.zeros((2, 9))
     for t in range(length):
         if exchange_steps and t % exchange_steps == 0:
@@ -100,7 +114,17 @@ def test_decisions_follow_the_equations(graph_file: str, exchange_steps: int) ->
         weight = np.array(
             [
                 naive_graph.weights(
-                    (log_price[b] - 2.5 / math.sqrt(length) * known[b]).tolist(),
+                    [
+                        log_price[b, j]
+                        - naive_graph.debt(
+                            known[b, j],
+                            naive_graph.mean_rate(known[b].tolist(), round_robin[b], t),
+                            t,
+                            length,
+                            2.5,
+                        )
+                        for j in range(9)
+                    ],
                     config.sum_weight,
                     config.score_tail_weight,
                 )
@@ -251,9 +275,9 @@ def test_it_acts_in_a_parallel_environment(graph_file: str) -> None:
     assert totals[0] == totals[1]
 
 
-def test_a_policy_that_was_just_trained_needs_no_file_of_its_own(graph_file: str) -> None:
+def test_a_policy_that_was_just_trained_needs_no_file_of_its_own() -> None:
     parameters = random_parameters(TINY, [1, 2])
-    policy = GraphPolicy.of(TINY, parameters, seed=1, policy=graph_file, bits=6)
+    policy = GraphPolicy.of(TINY, parameters, seed=1, bits=6)
     assert policy.bits == 6
     for name, tensor in policy.parameters.items():
         np.testing.assert_array_equal(tensor, parameters[name][1:])
@@ -268,7 +292,7 @@ def test_a_policy_that_was_just_trained_needs_no_file_of_its_own(graph_file: str
         ({"counted": "tial"}, ValueError, "unknown counted 'tial' .did you mean 'tail'"),
         ({"price_steps": 0}, ValueError, "price_steps must be an integer of at least 1 .*, got 0"),
         ({"price_steps": 1.5}, TypeError, "price_steps must be an integer .*, got 1.5"),
-        ({"debt_weight": -0.1}, ValueError, "debt_weight must be from 0 to 1000.0, got -0.1"),
+        ({"debt_weight": -0.1}, ValueError, "debt_weight must be from 0 to 1000, got -0.1"),
         ({"debt_weight": math.nan}, ValueError, "debt_weight must be from 0 .*, got nan"),
         ({"debt_weight": "much"}, TypeError, "debt_weight must be a number .*, got 'much'"),
         ({"exchange_steps": -1}, ValueError, "exchange_steps must be .* at least 0 .*, got -1"),
@@ -293,13 +317,13 @@ def test_weights_of_a_plan_favour_users_that_got_less(graph_file: str, seed: int
     policy.reset(own)  # type: ignore[arg-type]
     policy.schedule(own)  # type: ignore[arg-type]
     plan, generator = plan_of(policy, own), np.random.default_rng(seed)
-    before = policy._weights(plan, own.config, np.zeros((1, 9)))
+    before = policy._weights(plan, own, np.zeros((1, 9)))  # type: ignore[arg-type]
     np.testing.assert_allclose(
         before, user_weights(plan.log_price, own.config.sum_weight, own.config.score_tail_weight)
     )
     got = np.zeros((1, 9))
     user = generator.integers(9)
     got[0, user] = generator.exponential() + 0.01
-    after = policy._weights(plan, own.config, got)
+    after = policy._weights(plan, own, got)  # type: ignore[arg-type]
     assert after[0, user] < before[0, user]
     assert (np.delete(after, user) >= np.delete(before, user)).all()

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import configs, reset_network, seeds
 
-from marl.graph.links import Links
+from baselines.links import Links
 from rrm_env import RRMConfig
 
 sizes = st.tuples(st.integers(1, 7), st.sampled_from([1, 4, 9]), st.integers(1, 5))
