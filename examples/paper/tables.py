@@ -23,6 +23,7 @@ from markdown_tables import (
 )
 from network_tables import ladder_table, schedulers_tables, searches_table
 from optima import share_of
+from policy_tables import policy_tables
 
 from rrm_env import RRMConfig
 from rrm_env.exit_status import status_of
@@ -246,6 +247,9 @@ PAGES: dict[str, Callable[[Path], str]] = {
     "ladder_table.md": ladder_table,
     "schedulers_tables.md": lambda results: schedulers_tables(_read(results, "schedulers")),
     "searches_table.md": lambda results: searches_table(_read(results, "searches")),
+    "policies_tables.md": lambda results: policy_tables(
+        _read(results, "policies"), _read(results, "schedulers")
+    ),
 }
 """Functions that make the content of each file in docs from the folder of results."""
 
