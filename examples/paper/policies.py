@@ -43,6 +43,8 @@ from rrm_env.provenance import origin
 
 Row = dict[str, Any]
 
+SCHEDULERS = Path("docs/results/schedulers.json")
+"""Schedulers and optima on the same episodes."""
 KPIS = ("score", "minimum_score", "sum_rate", "tail_rate", "worst_rate")
 PICTURE_DPI = 110
 SIDE_PER_ROOT_AP_M = 50.0
@@ -272,8 +274,7 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
 
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
-    results = path.parent
-    committed = json.loads((results / "schedulers.json").read_text(encoding="utf-8"))
+    committed = json.loads(SCHEDULERS.read_text(encoding="utf-8"))
     best = committed["paper"]["optimum"]
     for k, name in enumerate(("graph", "debts", "fluid")):
         for counted, style in (("tail", "-"), ("everybody", "--")):
