@@ -91,6 +91,8 @@ class Options:
     """Interpreter of an environment that can run it: torch, torch_geometric, scipy and so on."""
     models: tuple[str, ...] = ()
     """Trained policies as NAME=FILE (default: published=, the file that main_train.py writes)."""
+    training: str = ""
+    """How they were trained, for the file of results."""
     networks: int = 128
     """Networks of the test set."""
     quick: bool = False
@@ -281,6 +283,7 @@ def results(options: Options) -> Row:
         about = {
             **json.loads(str(found["about"])),
             "revision": subprocess.run(head, capture_output=True, text=True).stdout.strip(),
+            "training": options.training,
             "models": {
                 name: hashlib.sha256(Path(file).read_bytes()).hexdigest()
                 for name, _, file in (model.partition("=") for model in models)

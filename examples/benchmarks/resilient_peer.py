@@ -107,7 +107,7 @@ def play(net: Any, graphs: Any, args: Any, noise: float, kind: str, utils: Any) 
 
     Returns:
         rates (networks, n) and powers over the maximum (networks, m, 2): their mean, and the share
-        of the steps in which they are above half.
+        of the steps in which they are above half before they are cut.
     """
     import torch
 

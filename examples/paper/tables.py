@@ -21,7 +21,7 @@ from markdown_tables import (
     optimum_for,
     optimum_rows,
 )
-from network_tables import ladder_table, schedulers_tables, searches_table
+from network_tables import ladder_table, resilient_table, schedulers_tables, searches_table
 
 from rrm_env import RRMConfig
 from rrm_env.exit_status import status_of
@@ -192,6 +192,7 @@ PAGES: dict[str, Callable[[Path], str]] = {
     "ladder_table.md": ladder_table,
     "schedulers_tables.md": lambda results: schedulers_tables(_read(results, "schedulers")),
     "searches_table.md": lambda results: searches_table(_read(results, "searches")),
+    "resilient_table.md": lambda results: resilient_table(_read(results, "resilient")),
 }
 """Functions that make the content of each file in docs from the folder of results."""
 
