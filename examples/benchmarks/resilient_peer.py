@@ -156,7 +156,9 @@ def likeliest(gamma: Any, users: Any, utils: Any) -> Any:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path, help="file of channels and rates (.npz)")
-    parser.add_argument("--code", type=Path, required=True, help="clone of Resilient_RRM_GNN")
+    parser.add_argument(
+        "--code", type=Path, default=Path(), help="clone of Resilient_RRM_GNN (default: here)"
+    )
     parser.add_argument("--networks", type=int, default=128, help="networks (default: 128)")
     parser.add_argument(
         "--skip",
