@@ -62,7 +62,8 @@ html_css_files = ["rrm_env.css"]
 html_math_renderer = (
     "mathml"  # what browsers draw themselves: no script, nothing to load, readable offline
 )
-exclude_patterns = ["_build", "*_table.md", "*_tables.md"]  # included in other pages
+exclude_patterns = ["_build", "*_table.md", "*_tables.md", "policies_resilient.md"]
+"""Those but the first are included in other pages."""
 
 
 def bibtex(citation: dict[str, Any]) -> str:

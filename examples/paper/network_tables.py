@@ -1,4 +1,4 @@
-"""Markdown tables of schedulers beside the optimum, and of searches beside the exhaustive one."""
+"""Markdown tables of schedulers: beside the optimum, exhaustive search and another paper's code."""
 
 from __future__ import annotations
 
@@ -111,6 +111,34 @@ def searches_table(found: Mapping[str, Any]) -> str:
     return (
         f"`{found['command']}`, unseen episodes: {', '.join(episodes)}. "
         "All numbers: [results/searches.json](results/searches.json).\n\n" + "\n".join(lines) + "\n"
+    )
+
+
+def resilient_table(found: Mapping[str, Any]) -> str:
+    """Schedulers beside the code of arXiv 2203.11012, by the KPIs of that code."""
+    lines = [
+        "| policy | knows | powers | 5th percentile | mean rate | worst user | mean power |",
+        "|---|---|---|---:|---:|---:|---:|",
+    ]
+    key = "pooled_tail_rate"
+    for row in sorted(found["policies"], key=lambda row: -row[key]["mean"]):
+        theirs, power = row["whose"] == "theirs", row["mean_power"]
+        name = f"theirs: {row['policy']}" if theirs else f"`{row['policy']}`"
+        cells = (
+            row["knows"],
+            row["powers"],
+            interval(row[key], 3),
+            interval(row["mean_rate"], 3),
+            f"{row['worst_rate']['mean']:.3f}",
+            "" if power is None else f"{100 * power:.0f} %",
+        )
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return (
+        f"`{found['command']}`, {found['networks']} networks. "
+        f"{found['theirs']['training']} Rates in bit/s/Hz per user. "
+        "All numbers: [results/resilient.json](results/resilient.json).\n\n"
+        + "\n".join(lines)
+        + "\n"
     )
 
 

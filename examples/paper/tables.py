@@ -21,7 +21,7 @@ from markdown_tables import (
     optimum_for,
     optimum_rows,
 )
-from network_tables import ladder_table, schedulers_tables, searches_table
+from network_tables import ladder_table, resilient_table, schedulers_tables, searches_table
 from optima import share_of
 from policy_tables import policy_tables
 
@@ -250,6 +250,7 @@ PAGES: dict[str, Callable[[Path], str]] = {
     "policies_tables.md": lambda results: policy_tables(
         _read(results, "policies"), _read(results, "schedulers")
     ),
+    "resilient_table.md": lambda results: resilient_table(_read(results, "resilient")),
 }
 """Functions that make the content of each file in docs from the folder of results."""
 
