@@ -23,6 +23,7 @@ from baselines.tdm import TDM, NetworkTDM
 from baselines.turn_taking import TurnTaking
 from baselines.wmmse import WMMSE
 from rrm_env.checks import nearest
+from rrm_env.optional import reason
 
 REGISTRY: dict[str, type[Baseline]] = {
     "random_walk": RandomWalk,
@@ -88,9 +89,9 @@ def parse_scheduler(text: str) -> Baseline:
 
     Raises:
         ValueError: an unknown scheduler or option (the error names the nearest one), a value that
-            it does not take, or an option given twice.
+            it does not take, an option given twice, or a scheduler whose package cannot be
+            imported.
         TypeError: a value that the scheduler refuses.
-        ImportError: the package that adds the scheduler cannot be imported.
     """
     name, options = split_options(text)
     found: Any = REGISTRY.get(name)
@@ -98,7 +99,7 @@ def parse_scheduler(text: str) -> Baseline:
         added = added_schedulers()
         if name not in added:
             raise ValueError(f"unknown scheduler {nearest(name, [*REGISTRY, *added])}")
-        found = added[name].load()
+        found = _loaded(added[name])
     parameters = inspect.signature(found).parameters
     arguments: dict[str, Any] = {}
     for key, given in options:
@@ -117,3 +118,13 @@ def parse_scheduler(text: str) -> Baseline:
             raise ValueError(f"{key} of {name} must be {kind.__name__}, got {value!r}") from None
     scheduler: Baseline = found(**arguments)
     return scheduler
+
+
+def _loaded(entry: EntryPoint) -> Any:
+    """What an entry point names."""
+    try:
+        return entry.load()
+    except (Exception, SystemExit) as error:  # a package of others may raise anything
+        raise ValueError(
+            f"scheduler {entry.name}, {entry.value}, cannot be imported ({reason(error)})"
+        ) from error

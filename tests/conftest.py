@@ -71,6 +71,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return furnished(tmp_path_factory.mktemp("home"))
 
 
+@pytest.fixture(scope="session")
+def graph_file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A file with a graph policy of random parameters."""
+    from graphs import policy_file  # which needs torch
+
+    return policy_file(tmp_path_factory.mktemp("policies") / "random.safetensors")
+
+
 @pytest.fixture
 def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
     """A wide terminal, and an environment for --env."""

@@ -316,7 +316,7 @@ def test_the_registry_holds_every_baseline_by_its_name() -> None:
     assert all(isinstance(REGISTRY[name](), Scheduler) for name in REGISTRY)
 
 
-@pytest.mark.parametrize("name")
+@pytest.mark.parametrize("name", REGISTRY)
 def test_evaluations_are_deterministic_and_a_scheduler_forgets_the_last_one(name: str) -> None:
     scheduler = REGISTRY[name]()
     first, second, fresh = (
@@ -348,7 +348,7 @@ def acted(
         _, _, _, _, infos = env.step(actions)
 
 
-@pytest.mark.parametrize("name")
+@pytest.mark.parametrize("name", REGISTRY)
 @pytest.mark.parametrize("settings", [{"n_ues": 20}, {"n_ues": 5}])
 def test_actions_are_legal_all_episode_and_repeat_at_its_next_playing(
     name: str, settings: dict[str, Any]

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scripted import World
 from strategies import configs, reset_network, seeds
 
 from baselines import Fluid, LongMemory, joint_actions
@@ -41,21 +42,6 @@ options = st.fixed_dictionaries(
         "descent_steps": st.sampled_from([1, 20]),
     }
 )
-
-
-class World:
-    """Episodes whose gains and rates a test writes, read as a scheduler reads a `Network`."""
-
-    def __init__(self, config: RRMConfig, gain: Floats, association: Any) -> None:
-        self.config, self.large_scale_gain, self.t = config, gain, 0
-        self.num_envs = len(gain)
-        self.association = np.array(association, np.int32)
-        self.ue_rate_sum = np.zeros(self.association.shape)
-
-    def step(self, rates: Floats) -> None:
-        """Add rates (B, J), and go to the next step."""
-        self.ue_rate_sum = self.ue_rate_sum + rates
-        self.t += 1
 
 
 def program_of(config: RRMConfig, gain: Any, association: Any, realised: Any, t: int) -> Program:
