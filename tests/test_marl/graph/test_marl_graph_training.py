@@ -11,20 +11,19 @@ import torch
 from graphs import random_parameters
 from numpy.typing import NDArray
 
+from baselines.debts import NOT_COUNTED, user_weights
+from baselines.links import Links
+from baselines.neighbour_search import RAYLEIGH, choose
 from marl import GraphConfig, train_prices
 from marl.graph import training
-from marl.graph.links import Links
 from marl.graph.network import (
-    NOT_COUNTED,
     Inputs,
     Parameters,
     initialise,
     leave_out,
     log_prices,
-    user_weights,
 )
-from marl.graph.search import RAYLEIGH, choose
-from marl.graph.training import Contexts, Progress
+from marl.graph.training import Gains, Progress
 from rrm_env import SILENT, RRMConfig, metrics
 
 CONFIG = GraphConfig(n_neighbours=2, n_interferers=2, width=8)
@@ -32,12 +31,15 @@ NETWORK = RRMConfig(n_aps=3, n_ues=20, episode_length=5, area_side_m=60.0)
 
 
 @pytest.fixture(scope="module")
-def context() -> Contexts:
-    return Contexts(NETWORK, CONFIG, 32)
+def context() -> Gains:
+    return Gains.simulated(NETWORK, 2, 32)
 
 
-def dual(parameters: Parameters, context: Contexts, drawn: Any, *, counts_all: bool = True) -> Any:
-    return training._dual(parameters, CONFIG, context, drawn, counts_all=counts_all)
+def dual(parameters: Parameters, context: Gains, drawn: Any, *, counts_all: bool = True) -> Any:
+    """The mean of D over the gains drawn for each network (S,), and its logarithm is the loss."""
+    loss, found = context.loss(parameters, CONFIG, drawn, turn=0 if counts_all else 3)
+    torch.testing.assert_close(loss, found.log())
+    return found
 
 
 # --- The loss ---
@@ -53,7 +55,7 @@ def doubled(parameters: Parameters, links: Links, counted: torch.Tensor) -> tupl
 
 
 @pytest.mark.parametrize("counts_all", [True, False])
-def test_gradients_are_those_of_finite_differences(context: Contexts, counts_all: bool) -> None:
+def test_gradients_are_those_of_finite_differences(context: Gains, counts_all: bool) -> None:
     drawn = np.arange(8)
     links, generator = context.links.at(drawn), np.random.default_rng(0)
     parameters = random_parameters(CONFIG, [2], 0.3)
@@ -102,7 +104,7 @@ def test_the_loss_is_a_bound_of_what_schedules_reach(monkeypatch: pytest.MonkeyP
         return original(gain, *rest)
 
     monkeypatch.setattr(Links, "of_gains", recorded)
-    simulated = Contexts(NETWORK, CONFIG, 16)
+    simulated = Gains.simulated(NETWORK, 2, 16)
     links, gain, episodes = simulated.links, kept[0], range(16)
     mu1, mu2, n_ues = NETWORK.sum_weight, NETWORK.score_tail_weight, NETWORK.n_ues
 
@@ -139,7 +141,7 @@ def test_the_loss_is_a_bound_of_what_schedules_reach(monkeypatch: pytest.MonkeyP
         assert others.mean() > 1.02 * alone.mean()
 
 
-def test_users_left_out_of_the_tail_count_in_the_sum_alone(context: Contexts) -> None:
+def test_users_left_out_of_the_tail_count_in_the_sum_alone(context: Gains) -> None:
     parameters, drawn = random_parameters(CONFIG, [0]), np.arange(4)
     links = context.links.at(drawn)
     assert context.left_out == metrics.n_below_tail(20) == 1
@@ -154,7 +156,7 @@ def test_users_left_out_of_the_tail_count_in_the_sum_alone(context: Contexts) ->
     assert abs(float(dual(parameters, context, drawn)[0]) - expected) > 1e-3
 
 
-def test_each_seed_has_the_bound_of_its_own_network_and_episodes(context: Contexts) -> None:
+def test_each_seed_has_the_bound_of_its_own_network_and_episodes(context: Gains) -> None:
     drawn = np.array([3, 1, 2, 9, 8, 7])
     together = dual(random_parameters(CONFIG, [1, 2]), context, drawn)
     apart = [
@@ -166,8 +168,8 @@ def test_each_seed_has_the_bound_of_its_own_network_and_episodes(context: Contex
 
 def test_contexts_are_gains_at_all_times_of_training_episodes() -> None:
     network = RRMConfig(n_aps=2, n_ues=6, episode_length=4, ue_speed_mps=30.0)
-    found = Contexts(network, CONFIG, 40).links
-    at_start = Contexts(RRMConfig(**{**network.as_dict(), "episode_length": 1}), CONFIG, 40).links
+    found = Gains.simulated(network, 2, 40).links
+    at_start = Gains.simulated(RRMConfig(**{**network.as_dict(), "episode_length": 1}), 2, 40).links
     np.testing.assert_array_equal(found.association, at_start.association)
     same = (found.own == at_start.own).all(axis=1)
     assert 3 <= same.sum() <= 20  # a quarter of them, about
@@ -182,11 +184,11 @@ def trained(seeds: list[int], **changes: Any) -> Parameters:
     return train_prices([NETWORK], CONFIG, seeds, **{**TRAINING, **changes})
 
 
-def test_a_short_training_lowers_the_bound_and_beats_equal_prices(context: Contexts) -> None:
+def test_a_short_training_lowers_the_bound_and_beats_equal_prices(context: Gains) -> None:
     reports: list[Progress] = []
     found = trained([0, 1], report=reports.append)
     assert [report.updates for report in reports] == list(range(6, 121, 6))
-    first, last = reports[0].bound, reports[-1].bound
+    first, last = reports[0].reached, reports[-1].reached
     assert len(first) == len(last) == 2
     assert all(after < 0.97 * before for before, after in zip(first, last, strict=True))
     assert not any(tensor.requires_grad for tensor in found.values())
@@ -214,13 +216,13 @@ def test_seeds_train_together_as_each_alone() -> None:
 
 def test_networks_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    original = training._dual
+    original = Gains.loss
 
-    def recorded(parameters: Any, config: Any, context: Any, drawn: Any, **more: Any) -> Any:
-        seen.append((context.network.n_aps, more["counts_all"]))
-        return original(parameters, config, context, drawn, **more)
+    def recorded(self: Any, parameters: Any, config: Any, drawn: Any, turn: int) -> Any:
+        seen.append((self.network.n_aps, turn))
+        return original(self, parameters, config, drawn, turn)
 
-    monkeypatch.setattr(training, "_dual", recorded)
+    monkeypatch.setattr(Gains, "loss", recorded)
     networks = [RRMConfig(n_aps=n, n_ues=8, episode_length=2) for n in (2, 3)]
-    train_prices(networks, CONFIG, [0], updates=8, batch_size=2, episodes=4)
-    assert seen == [(2, True), (3, True), (2, False), (3, False)] * 2
+    train_prices(networks, CONFIG, [0], updates=6, batch_size=2, episodes=4)
+    assert seen == [(n, turn) for turn in range(3) for n in (2, 3)]

@@ -7,12 +7,12 @@ from typing import Any
 import naive_graph
 import numpy as np
 import pytest
-from graphs import drawn, links_of, permuted, random_gains
 from hypothesis import given
 from hypothesis import strategies as st
+from scripted import drawn, links_of, permuted, random_gains
 from strategies import configs, reset_network, seeds
 
-from marl.graph.links import Links
+from baselines.links import Links
 from rrm_env import RRMConfig
 
 sizes = st.tuples(st.integers(1, 7), st.sampled_from([1, 4, 9]), st.integers(1, 5))

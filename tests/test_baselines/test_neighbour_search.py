@@ -8,13 +8,13 @@ from typing import Any
 import naive_graph
 import numpy as np
 import pytest
-from graphs import drawn, links_of, permuted, random_gains
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scripted import drawn, links_of, permuted, random_gains
 
-from marl.graph.links import Links
-from marl.graph.search import ACTIVITY, AUDIBLE, RAYLEIGH, choose, choose_own
+from baselines.links import Links
+from baselines.neighbour_search import ACTIVITY, AUDIBLE, RAYLEIGH, choose, choose_own
 from rrm_env import SILENT
 
 sizes = st.tuples(st.integers(1, 7), st.sampled_from([1, 4, 9]), st.integers(1, 5))
