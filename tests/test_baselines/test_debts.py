@@ -23,7 +23,7 @@ from scripted import (
 )
 from strategies import reset_network
 
-from baselines.debts import NOT_COUNTED, Debts, debts, user_weights
+from baselines.debts import NOT_COUNTED, Debts, debts, own_weights, user_weights
 from baselines.exchange import quantised_gains, quantised_rates
 from rrm_env import SILENT, RRMConfig, evaluate
 
@@ -259,3 +259,19 @@ def test_weights_are_those_of_the_reference(
 def test_users_that_are_not_counted_have_no_price() -> None:
     log_price = np.array([[0.0, NOT_COUNTED, 0.0]], np.float32)
     np.testing.assert_allclose(user_weights(log_price, 0.25, 2.0), [[1.25, 0.25, 1.25]])
+
+
+@given(drawn, st.sampled_from([0.1, 5.0, 800.0]))
+def test_own_weights_are_those_of_what_each_ap_knows(seed: int, spread: float) -> None:
+    generator = np.random.default_rng(seed)
+    known, own = generator.normal(scale=spread, size=(2, 3, 8))
+    association = generator.integers(0, 4, (3, 8))
+    own[0, 3] = known[0, 3] = NOT_COUNTED
+    found = own_weights(known, own, association, 0.2, 1.5)
+    for b, j in np.ndindex(3, 8):
+        seen = np.where(association[b] == association[b, j], own[b], known[b])
+        expected = naive_graph.weights(seen.tolist(), 0.2, 1.5)[j]
+        np.testing.assert_allclose(found[b, j], expected, rtol=1e-9)
+    np.testing.assert_allclose(
+        own_weights(own, own, association, 0.2, 1.5), user_weights(own, 0.2, 1.5), rtol=1e-9
+    )
