@@ -107,7 +107,7 @@ def decided_by_hand(
     Who transmits decides alone: no AP chooses among its users by rates of its own.
     """
     config, (b, n_ues) = world.config, world.association.shape
-    links = Links.of_gains(world.large_scale_gain, world.association, 3)
+    links = links_of(world.large_scale_gain, world.association, 3)
     known, total, decisions = np.zeros((b, n_ues)), np.zeros((b, n_ues)), []
     gain, association = world.large_scale_gain.tolist(), world.association.tolist()
     first = [naive_graph.round_robin(gain[n], association[n], RAYLEIGH) for n in range(b)]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from graphs import TINY, policy_file, random_parameters
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -136,8 +137,9 @@ def test_the_tail_leaves_out_the_dearest_and_everybody_nobody(graph_file: str) -
         assert (plan_of(policy, network).counted.sum(axis=1) == n_counted).all()
 
 
-def test_without_fading_the_rates_are_those_of_the_gains(
-    graph_file: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("fading", "factor"), [("none", 1.0), ("iid", RAYLEIGH)])
+def test_prices_and_search_know_whether_channels_fade(
+    graph_file: str, fading: str, factor: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen, original = set(), choose
 
@@ -146,10 +148,15 @@ def test_without_fading_the_rates_are_those_of_the_gains(
         return original(links, weight, fading)
 
     monkeypatch.setattr("baselines.debts.choose", recorded)
-    evaluate(GraphPolicy(graph_file), RRMConfig(fading="none", episode_length=2), episodes=1)
-    assert seen == {1.0}
-    evaluate(GraphPolicy(graph_file), RRMConfig(episode_length=2), episodes=1)
-    assert seen == {1.0, RAYLEIGH}
+    network, policy = reset_network(RRMConfig(fading=fading), 0), GraphPolicy(graph_file)
+    policy.reset(network)
+    policy.schedule(network)
+    assert seen == {factor}
+    plan = plan_of(policy, network)
+    inputs = Inputs.of(plan.links, TINY, factor)
+    counted = torch.from_numpy(plan.counted).float()
+    expected = log_prices(policy.parameters, TINY, inputs, counted)[0].numpy()
+    np.testing.assert_array_equal(plan.log_price, expected)
 
 
 @pytest.mark.parametrize("every", [0, 10])
