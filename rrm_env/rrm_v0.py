@@ -70,8 +70,9 @@ episodes. A step then takes longer, by a half in the preset `paper` with N = 20.
 - `measurements="neighbours"`: the same gains, but of a fixed number of APs: $\log_{10} g_{ij}$ from
   the candidate's own AP i, $\log_{10} g_{mj}$ from each of the k neighbours m of i, in their order,
   and $\log_{10} \sum g_{mj}$ over all other APs that are no neighbours, which is the lower bound
-  where there are none. Behind the last candidate stand the neighbours' indices, once per AP. The
-  neighbours of i are the k other APs of highest strength
+  where there are none. Behind the last candidate stand the neighbours' indices, once per AP; they
+  are names, and a network that reads them as quantities meets numbers it has never seen where there
+  are more APs. The neighbours of i are the k other APs of highest strength
   $\sum_{j: a_j = i} g_{mj} / (g_{ij} + g_{mj} + 1)$, summed over the UEs of i, with gains without
   fading at t = 0: the shares of m in what those UEs receive when i and m alone transmit. Strongest
   first, ties to the lower index, fixed for the episode (`Network.neighbours`). Where there are

@@ -44,7 +44,7 @@ class Graph:
     """Train from this dataset alone, which says itself what network it is of."""
     clone: bool = False
     """Clone the dataset's decisions, instead of learning prices from its gains."""
-    updates: int = 4000
+    updates: int = 800
     """Gradient updates."""
     batch_size: int = 64
     """Gains or decisions in an update."""

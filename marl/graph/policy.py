@@ -13,7 +13,7 @@ from torch import Tensor
 from baselines.debts import MAX_STEPS, Debts, Plan
 from baselines.links import Links
 from marl.graph.files import read_policy
-from marl.graph.network import GraphConfig, Inputs, leave_out, log_prices
+from marl.graph.network import GraphConfig, Inputs, Parameters, leave_out, log_prices
 from marl.torch_state import known_torch
 from rrm_env.checks import bounded_integer
 
@@ -28,7 +28,8 @@ class GraphPolicy(Debts):
         lambda_j proportional to exp(log price_j - debt of j).
 
     Args:
-        policy: a trained policy: the name of one that comes with the package, or its file.
+        policy: a trained policy: the name of one that comes with the package, its file, or sizes
+            and parameters.
         counted: ``tail``, the users that the 5-percentile rate counts, of whom the dearest are left
             out; or ``everybody``.
         price_steps: steps between new prices, at least 1.
@@ -44,7 +45,7 @@ class GraphPolicy(Debts):
 
     def __init__(
         self,
-        policy: str = "graph",
+        policy: str | tuple[GraphConfig, Parameters] = "graph",
         counted: str = "tail",
         price_steps: int = 20,
         debt_weight: float = 0.7,
@@ -52,7 +53,7 @@ class GraphPolicy(Debts):
         own_rates: bool = True,
         bits: int = 0,
     ) -> None:
-        config, parameters = read_policy(policy)
+        config, parameters = policy if isinstance(policy, tuple) else read_policy(policy)
         super().__init__(counted, debt_weight, exchange_steps, own_rates, bits, config.n_neighbours)
         self.price_steps = bounded_integer("price_steps", price_steps, MAX_STEPS)
         self.config, self.parameters = config, parameters
@@ -62,10 +63,8 @@ class GraphPolicy(Debts):
         cls, config: GraphConfig, parameters: Mapping[str, Tensor], seed: int = 0, **options: Any
     ) -> GraphPolicy:
         """The policy of one of S networks that were just trained, with options as above."""
-        policy = cls(**options)
-        policy.config, policy.n_neighbours = config, config.n_neighbours
-        policy.parameters = {name: x[seed : seed + 1].clone() for name, x in parameters.items()}
-        return policy
+        own = {name: stacked[seed : seed + 1].clone() for name, stacked in parameters.items()}
+        return cls((config, own), **options)
 
     @known_torch
     def _leave_out(self, links: Links, n_users: int, fading: float) -> NDArray[np.bool_]:

@@ -172,7 +172,7 @@ def train_prices(
     config: GraphConfig,
     seeds: Sequence[int],
     *,
-    updates: int = 4000,
+    updates: int = 800,
     batch_size: int = 64,
     episodes: int = 4096,
     report: Report | None = None,
@@ -204,7 +204,7 @@ def train_prices_on(
     seeds: Sequence[int],
     *,
     clone: bool,
-    updates: int = 4000,
+    updates: int = 800,
     batch_size: int = 64,
     report: Report | None = None,
 ) -> Parameters:
