@@ -247,9 +247,9 @@ def test_it_acts_in_a_parallel_environment(graph_file: str) -> None:
     assert totals[0] == totals[1]
 
 
-def test_a_policy_that_was_just_trained_needs_no_file_of_its_own(graph_file: str) -> None:
+def test_a_policy_that_was_just_trained_needs_no_file() -> None:
     parameters = random_parameters(TINY, [1, 2])
-    policy = GraphPolicy.of(TINY, parameters, seed=1, policy=graph_file, bits=6)
+    policy = GraphPolicy.of(TINY, parameters, seed=1, bits=6)
     assert policy.bits == 6
     for name, tensor in policy.parameters.items():
         np.testing.assert_array_equal(tensor, parameters[name][1:])
