@@ -175,7 +175,7 @@ class Debts(Baseline):
         expect(plan.expected, served, rate)
         if not self.own_rates or every == 1:
             return served
-        own = allowed * self._weights(plan, network, network.ue_rate_sum)
+        own = allowed * self._own_weights(plan, network)
         return choose_own(plan.links, served, own, fading)
 
     def _exchanged_links(self, network: Network, neighbours: NDArray[np.int64] | None) -> Links:
@@ -196,13 +196,23 @@ class Debts(Baseline):
 
     def _weights(self, plan: Plan, network: Network, rate_sum: Floats) -> Floats:
         """(B, J) mu1 + lambda_j after these sums of rates."""
-        config, t = network.config, network.t
+        log_price, config = self._after_debts(plan, network, rate_sum), network.config
+        return user_weights(log_price, config.sum_weight, config.score_tail_weight)
+
+    def _own_weights(self, plan: Plan, network: Network) -> Floats:
+        """(B, J) the same as each user's AP knows it, which knows the rates of its own users."""
+        known = self._after_debts(plan, network, plan.realised)
+        own = self._after_debts(plan, network, network.ue_rate_sum)
+        config, association = network.config, plan.links.association
+        return own_weights(known, own, association, config.sum_weight, config.score_tail_weight)
+
+    def _after_debts(self, plan: Plan, network: Network, rate_sum: Floats) -> Floats:
+        """(B, J) logarithms of prices after these sums of rates, up to a constant."""
+        t, length = network.t, network.config.episode_length
         mean = plan.realised.mean(axis=1, keepdims=True)
         level = (PRIOR_STEPS * plan.prior + mean) / (PRIOR_STEPS + t)
-        log_price = plan.log_price - debts(
-            rate_sum, level, t, config.episode_length, self.debt_weight
-        )
-        return user_weights(log_price, config.sum_weight, config.score_tail_weight)
+        fallen: Floats = plan.log_price - debts(rate_sum, level, t, length, self.debt_weight)
+        return fallen
 
 
 def debts(
@@ -226,6 +236,41 @@ def user_weights(log_price: NDArray[np.floating], sum_weight: float, tail_weight
     """(B, J) mu1 + lambda_j, with prices lambda of the sum mu2, from their logarithms."""
     price = np.exp(log_price - log_price.max(axis=1, keepdims=True), dtype=np.float64)
     weights: Floats = sum_weight + tail_weight * price / price.sum(axis=1, keepdims=True)
+    return weights
+
+
+def own_weights(
+    known: Floats,
+    own: Floats,
+    association: NDArray[np.int64],
+    sum_weight: float,
+    tail_weight: float,
+) -> Floats:
+    """(B, J) `user_weights` as each user's AP knows them.
+
+    Prices have the sum mu2, so that the price of one user depends on the rates of all. An AP knows
+    those of its own users, and of all others what is common knowledge.
+
+    Args:
+        known: (B, J) logarithms of prices by what is common knowledge.
+        own: (B, J) by the rates really received.
+        association: (B, J) the users' APs.
+        sum_weight: mu1.
+        tail_weight: mu2.
+    """
+    rows, n_aps = np.arange(len(own))[:, None], association.max() + 1
+    of_aps = []
+    for log_price in (known, own):
+        highest = np.full((len(own), n_aps), -np.inf)
+        np.maximum.at(highest, (rows, association), log_price)
+        total = np.zeros((len(own), n_aps))
+        np.add.at(total, (rows, association), np.exp(log_price - highest[rows, association]))
+        with np.errstate(divide="ignore"):  # APs without users
+            of_aps.append(highest + np.log(total))
+    seen = np.where(np.eye(n_aps, dtype=np.bool_), of_aps[1][:, :, None], of_aps[0][:, None, :])
+    highest = seen.max(axis=2)
+    log_sum = highest + np.log(np.exp(seen - highest[:, :, None]).sum(axis=2))
+    weights: Floats = sum_weight + tail_weight * np.exp(own - log_sum[rows, association])
     return weights
 
 

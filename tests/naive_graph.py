@@ -210,6 +210,28 @@ def log_prices(
     return [layer(parameters, "price", h[user])[0] for user in range(n_users)]
 
 
+# --- Debts of rate ---
+
+
+def round_robin(
+    gain: Sequence[Sequence[float]], association: Sequence[int], fading: float
+) -> float:
+    """The mean rate of the users where all APs transmit, each to its users in turn."""
+    rates = []
+    for user, ap in enumerate(association):
+        interference = math.fsum(gain[x][user] for x in range(len(gain)) if x != ap)
+        rate = math.log2(1 + fading * gain[ap][user] / (1 + fading * interference))
+        rates.append(rate / sum(x == ap for x in association))
+    return math.fsum(rates) / len(rates)
+
+
+def debts(
+    rate_sum: Sequence[float], level: float, steps: int, length: int, debt_weight: float
+) -> list[float]:
+    """debt_weight S_j / (r sqrt(T - t + T / 10))."""
+    return [debt_weight * x / (level * math.sqrt(length - steps + length / 10)) for x in rate_sum]
+
+
 def weights(log_price: Sequence[float], sum_weight: float, tail_weight: float) -> list[float]:
     """mu1 + mu2 times the price of each user over the sum of prices."""
     top = max(log_price)

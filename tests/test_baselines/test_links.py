@@ -7,9 +7,9 @@ from typing import Any
 import naive_graph
 import numpy as np
 import pytest
-from graphs import drawn, links_of, permuted, random_gains
 from hypothesis import given
 from hypothesis import strategies as st
+from scripted import drawn, links_of, permuted, random_gains
 from strategies import configs, reset_network, seeds
 
 from baselines.links import Links

@@ -8,10 +8,10 @@ from typing import Any
 import naive_graph
 import numpy as np
 import pytest
-from graphs import drawn, links_of, permuted, random_gains
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scripted import drawn, links_of, permuted, random_gains
 
 from baselines.links import Links
 from baselines.neighbour_search import ACTIVITY, AUDIBLE, RAYLEIGH, choose, choose_own

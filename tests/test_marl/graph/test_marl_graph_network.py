@@ -8,21 +8,13 @@ import naive_graph
 import numpy as np
 import pytest
 import torch
-from graphs import (
-    TINY,
-    drawn,
-    links_of,
-    permuted,
-    random_gains,
-    random_links,
-    random_parameters,
-    tiny_configs,
-)
+from graphs import TINY, random_parameters, tiny_configs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scripted import drawn, links_of, permuted, random_gains, random_links
 
-from baselines.debts import NOT_COUNTED, user_weights
+from baselines.debts import NOT_COUNTED
 from baselines.links import Links
 from baselines.neighbour_search import RAYLEIGH
 from marl import GraphConfig
@@ -171,20 +163,6 @@ def test_new_networks_set_equal_prices_and_differ_by_seed() -> None:
         assert tensor.abs().max() <= bound
         assert name.startswith("price") or not torch.equal(tensor[0], tensor[1])
         assert torch.equal(tensor[1:], initialise(TINY, [2])[name])
-
-
-@given(st.lists(st.floats(-50, 50), min_size=1, max_size=9), st.floats(0, 2), st.floats(0, 3))
-def test_weights_are_those_of_the_reference(
-    log_price: list[float], sum_weight: float, tail_weight: float
-) -> None:
-    found = user_weights(np.array([log_price]), sum_weight, tail_weight)[0]
-    np.testing.assert_allclose(found, naive_graph.weights(log_price, sum_weight, tail_weight))
-    np.testing.assert_allclose((found - sum_weight).sum(), tail_weight, atol=1e-12)
-
-
-def test_users_that_are_not_counted_have_no_price() -> None:
-    log_price = np.array([[0.0, NOT_COUNTED, 0.0]], np.float32)
-    np.testing.assert_allclose(user_weights(log_price, 0.25, 2.0), [[1.25, 0.25, 1.25]])
 
 
 @pytest.mark.parametrize(

@@ -7,27 +7,15 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-import naive_graph
 import numpy as np
 import pytest
-from graphs import (
-    TINY,
-    drawn,
-    permuted,
-    plan_of,
-    played,
-    policy_file,
-    random_parameters,
-    random_rates,
-    world,
-)
+import torch
+from graphs import TINY, policy_file, random_parameters
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scripted import World
+from scripted import World, decided_by_hand, permuted, plan_of, played, random_rates, world
 from strategies import configs, reset_network, seeds
 
-from baselines import debts as module
-from baselines.debts import user_weights
 from baselines.links import Links
 from baselines.neighbour_search import RAYLEIGH, choose
 from marl import GraphConfig, GraphPolicy
@@ -85,57 +73,16 @@ def test_one_policy_plays_every_preset(graph_file: str, preset: str) -> None:
 @pytest.mark.parametrize("exchange_steps", [0, 1, 4])
 def test_decisions_follow_the_equations(graph_file: str, exchange_steps: int) -> None:
     """Prices, debts of rate and the search, put together by hand."""
-    length, played_world = 9, world(0, 9)
-    config, rates = played_world.config, random_rates(1, played_world)
+    length = 12
+    own, rates = world(0, length), random_rates(1, world(0, length))
     policy = GraphPolicy(
         graph_file, "everybody", 3, 2.5, exchange_steps=exchange_steps, own_rates=False
     )
-    found = played(policy, played_world, rates)
-    links = Links.of_network(played_world, 3)  # type: ignore[arg-type]
-    inputs = Inputs.of(links, TINY)
+    found = played(policy, own, rates)
+    inputs = Inputs.of(Links.of_network(own, 3), TINY)  # type: ignore[arg-type]
     log_price = log_prices(policy.parameters, TINY, inputs, inputs.present)[0].numpy()
-    round_robin = [
-        [
-            math.log2(1 + RAYLEIGH * own / (1 + RAYLEIGH * (sum(cross) + rest))) / load
-            for own, cross, rest, load in zip(
-                links.own[b].tolist(),
-                links.cross[b].tolist(),
-                links.rest[b].tolist(),
-                np.bincount(links.association[b])[links.association[b]].tolist(),
-                strict=True,
-            )
-        ]
-        for b in range(2)
-    ]
-    known, total = np.zeros((2, 9)), np.zeros((2, 9))
-    for t in range(length):
-        if exchange_steps and t % exchange_steps == 0:
-            known = total.copy()
-        weight = np.array(
-            [
-                naive_graph.weights(
-                    [
-                        log_price[b, j]
-                        - naive_graph.debt(
-                            known[b, j],
-                            naive_graph.mean_rate(known[b].tolist(), round_robin[b], t),
-                            t,
-                            length,
-                            2.5,
-                        )
-                        for j in range(9)
-                    ],
-                    config.sum_weight,
-                    config.score_tail_weight,
-                )
-                for b in range(2)
-            ]
-        )
-        served, rate = choose(links, weight)
-        np.testing.assert_array_equal(found[t], served)
-        for b, i in zip(*np.nonzero(served != SILENT), strict=True):
-            known[b, served[b, i]] += rate[b, i]
-        total += rates[t]
+    expected = decided_by_hand(world(0, length), log_price, 2.5, exchange_steps, rates)
+    np.testing.assert_array_equal(found, expected)
     assert len(np.unique(found.reshape(length, -1), axis=0)) > 3
 
 
@@ -187,11 +134,12 @@ def test_the_tail_leaves_out_the_dearest_and_everybody_nobody(graph_file: str) -
         policy = GraphPolicy(graph_file, counted)
         policy.reset(network)
         policy.schedule(network)
-        assert (plan_of(policy, network).counted.sum(1) == n_counted).all()
+        assert (plan_of(policy, network).counted.sum(axis=1) == n_counted).all()
 
 
-def test_without_fading_the_rates_are_those_of_the_gains(
-    graph_file: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("fading", "factor"), [("none", 1.0), ("iid", RAYLEIGH)])
+def test_prices_and_search_know_whether_channels_fade(
+    graph_file: str, fading: str, factor: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen, original = set(), choose
 
@@ -199,11 +147,35 @@ def test_without_fading_the_rates_are_those_of_the_gains(
         seen.add(fading)
         return original(links, weight, fading)
 
-    monkeypatch.setattr(module, "choose", recorded)
-    evaluate(GraphPolicy(graph_file), RRMConfig(fading="none", episode_length=2), episodes=1)
-    assert seen == {1.0}
-    evaluate(GraphPolicy(graph_file), RRMConfig(episode_length=2), episodes=1)
-    assert seen == {1.0, math.exp(-np.euler_gamma)}
+    monkeypatch.setattr("baselines.debts.choose", recorded)
+    network, policy = reset_network(RRMConfig(fading=fading), 0), GraphPolicy(graph_file)
+    policy.reset(network)
+    policy.schedule(network)
+    assert seen == {factor}
+    plan = plan_of(policy, network)
+    inputs = Inputs.of(plan.links, TINY, factor)
+    counted = torch.from_numpy(plan.counted).float()
+    expected = log_prices(policy.parameters, TINY, inputs, counted)[0].numpy()
+    np.testing.assert_array_equal(plan.log_price, expected)
+
+
+@pytest.mark.parametrize("every", [0, 10])
+def test_prices_know_only_what_was_exchanged(graph_file: str, every: int) -> None:
+    policy = GraphPolicy(graph_file, exchange_steps=every, own_rates=False, price_steps=5)
+    rates, decisions = random_rates(0, world(0)), []
+    for k in range(2):
+        later = world(k + 1).large_scale_gain
+        decisions.append(played(policy, world(0), rates * (1 + 9 * k), later))
+    same = (decisions[0] == decisions[1]).all(axis=(1, 2))
+    assert same[: every or 25].all()
+    assert every == 0 or not same[every:].all()
+
+
+def test_bits_of_a_policy_are_those_of_its_neighbours(graph_file: str) -> None:
+    # 6 APs: own gain, 3 neighbours and the sum of the 2 others, and rates from the second on.
+    policy = GraphPolicy(graph_file, exchange_steps=9, bits=5)
+    config = RRMConfig(n_aps=6, n_ues=30, episode_length=20)
+    assert math.isclose(policy.bits_per_decision(config), 30 * (3 * 5 + 2) * 5 / (6 * 20))
 
 
 # --- As a scheduler ---
@@ -275,7 +247,7 @@ def test_it_acts_in_a_parallel_environment(graph_file: str) -> None:
     assert totals[0] == totals[1]
 
 
-def test_a_policy_that_was_just_trained_needs_no_file_of_its_own() -> None:
+def test_a_policy_that_was_just_trained_needs_no_file() -> None:
     parameters = random_parameters(TINY, [1, 2])
     policy = GraphPolicy.of(TINY, parameters, seed=1, bits=6)
     assert policy.bits == 6
@@ -309,21 +281,3 @@ def test_bad_options_are_refused_by_name(
 ) -> None:
     with pytest.raises(error, match=message):
         GraphPolicy(**{"policy": graph_file, **chosen})
-
-
-@given(drawn)
-def test_weights_of_a_plan_favour_users_that_got_less(graph_file: str, seed: int) -> None:
-    policy, own = GraphPolicy(graph_file, "everybody"), world(seed % 97, b=1)
-    policy.reset(own)  # type: ignore[arg-type]
-    policy.schedule(own)  # type: ignore[arg-type]
-    plan, generator = plan_of(policy, own), np.random.default_rng(seed)
-    before = policy._weights(plan, own, np.zeros((1, 9)))  # type: ignore[arg-type]
-    np.testing.assert_allclose(
-        before, user_weights(plan.log_price, own.config.sum_weight, own.config.score_tail_weight)
-    )
-    got = np.zeros((1, 9))
-    user = generator.integers(9)
-    got[0, user] = generator.exponential() + 0.01
-    after = policy._weights(plan, own, got)  # type: ignore[arg-type]
-    assert after[0, user] < before[0, user]
-    assert (np.delete(after, user) >= np.delete(before, user)).all()

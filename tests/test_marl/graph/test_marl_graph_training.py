@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import naive_graph
@@ -24,7 +23,7 @@ from marl.graph.network import (
     leave_out,
     log_prices,
 )
-from marl.graph.training import Gains, Progress, dual_value
+from marl.graph.training import Gains, Progress
 from rrm_env import SILENT, RRMConfig, metrics
 
 CONFIG = GraphConfig(n_neighbours=2, n_interferers=2, width=8)
@@ -37,7 +36,10 @@ def context() -> Gains:
 
 
 def dual(parameters: Parameters, context: Gains, drawn: Any, *, counts_all: bool = True) -> Any:
-    return context.loss(parameters, CONFIG, drawn, 0 if counts_all else 1)[1]
+    """The mean of D over the gains drawn for each network (S,), and its logarithm is the loss."""
+    loss, found = context.loss(parameters, CONFIG, drawn, turn=0 if counts_all else 3)
+    torch.testing.assert_close(loss, found.log())
+    return found
 
 
 # --- The loss ---
@@ -61,8 +63,8 @@ def test_gradients_are_those_of_finite_differences(context: Gains, counts_all: b
     counted = leave_out(parameters, CONFIG, inputs, 0 if counts_all else context.left_out)
     for tensor in parameters.values():
         tensor.requires_grad_()
-    found = dual_value(parameters, CONFIG, links, inputs, counted, NETWORK)
-    found.sum().backward()  # type: ignore[no-untyped-call]
+    found = dual(parameters, context, drawn, counts_all=counts_all)
+    found.sum().backward()
 
     def value(moved: Parameters) -> tuple[float, NDArray[np.int64]]:
         weight, (served, rate) = doubled(moved, links, counted)
@@ -167,7 +169,7 @@ def test_each_seed_has_the_bound_of_its_own_network_and_episodes(context: Gains)
 def test_contexts_are_gains_at_all_times_of_training_episodes() -> None:
     network = RRMConfig(n_aps=2, n_ues=6, episode_length=4, ue_speed_mps=30.0)
     found = Gains.simulated(network, 2, 40).links
-    at_start = Gains.simulated(replace(network, episode_length=1), 2, 40).links
+    at_start = Gains.simulated(RRMConfig(**{**network.as_dict(), "episode_length": 1}), 2, 40).links
     np.testing.assert_array_equal(found.association, at_start.association)
     same = (found.own == at_start.own).all(axis=1)
     assert 3 <= same.sum() <= 20  # a quarter of them, about
@@ -214,13 +216,13 @@ def test_seeds_train_together_as_each_alone() -> None:
 
 def test_networks_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    original = training.Gains.loss
+    original = Gains.loss
 
-    def recorded(self: Gains, *given: Any) -> Any:
-        seen.append((self.network.n_aps, given[-1]))
-        return original(self, *given)
+    def recorded(self: Any, parameters: Any, config: Any, drawn: Any, turn: int) -> Any:
+        seen.append((self.network.n_aps, turn))
+        return original(self, parameters, config, drawn, turn)
 
-    monkeypatch.setattr(training.Gains, "loss", recorded)
+    monkeypatch.setattr(Gains, "loss", recorded)
     networks = [RRMConfig(n_aps=n, n_ues=8, episode_length=2) for n in (2, 3)]
-    train_prices(networks, CONFIG, [0], updates=8, batch_size=2, episodes=4)
-    assert seen == [(n, turn) for turn in range(4) for n in (2, 3)]
+    train_prices(networks, CONFIG, [0], updates=6, batch_size=2, episodes=4)
+    assert seen == [(n, turn) for turn in range(3) for n in (2, 3)]
