@@ -134,8 +134,12 @@ class Scale:
     gains: int = 4096
     episodes: int | None = None
     """Evaluated, where fewer than the network's own number."""
-    transitions: tuple[int, ...] = (40_000, 8_000, 1_000)
-    """Recorded in each of `OFFLINE_IN`."""
+    offline: tuple[tuple[int, int, int], ...] = (
+        (40_000, 400, 64),
+        (8_000, 200, 16),
+        (1_000, 200, 8),
+    )
+    """In each of `OFFLINE_IN`: transitions recorded, updates, and transitions in an update."""
 
 
 def row_of(schedulers: Sequence[Scheduler], config: RRMConfig, episodes: int) -> Row:
@@ -213,7 +217,8 @@ def sizes(scale: Scale) -> Row:
 def data(scale: Scale) -> Row:
     """Offline training: how far past its behaviour a policy gets."""
     rows: Row = {}
-    for (name, network), transitions in zip(OFFLINE_IN.items(), scale.transitions, strict=True):
+    for (name, network), amounts in zip(OFFLINE_IN.items(), scale.offline, strict=True):
+        transitions, updates, batch_size = amounts
         rows[name] = {}
         plain, episodes = SIZES[name]
         episodes = scale.episodes or episodes
@@ -225,7 +230,12 @@ def data(scale: Scale) -> Row:
             found = {"behaviour": row_of([parse_scheduler(behaviour)], plain, episodes)}
             for method in ("clone", "dual"):
                 parameters = train_prices_on(
-                    dataset, config, scale.seeds, clone=method == "clone", updates=scale.updates
+                    dataset,
+                    config,
+                    scale.seeds,
+                    clone=method == "clone",
+                    updates=updates,
+                    batch_size=batch_size,
                 )
                 for counted in ("tail", "everybody"):
                     found[f"{method}:counted={counted}"] = row_of(
@@ -354,14 +364,14 @@ def main(options: Options) -> None:
         require_drawing("the picture of policies")
     scale = Scale(tuple(range(options.seeds)))
     if options.quick:
-        scale = replace(scale, updates=8, gains=32, episodes=2, transitions=(400, 400, 400))
+        scale = replace(scale, updates=8, gains=32, episodes=2, offline=((400, 4, 4),) * 3)
     found: Row = json.loads(path.read_text(encoding="utf-8")) if path and path.exists() else {}
     for name in options.only:
         found[name] = PARTS[name](scale)
         _show(name, found[name])
         if path:
             write_json(path, {**found, **origin("torch")})
-    if path and not options.quick:
+    if path and not options.quick and {"bits", "sizes"} <= found.keys():
         draw(found, path.with_suffix(".png"))
 
 
