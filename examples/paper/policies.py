@@ -341,7 +341,7 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
     right.set_xticks(at, [str(n) for n in at])
     right.set_xlabel("access points")
     right.set_ylabel("% of the best score known")
-    right.legend(fontsize=7)
+    right.legend(fontsize=7, loc="lower right", bbox_to_anchor=(1, 0.1))
     write_figure(path, figure, PICTURE_DPI)
 
 
