@@ -8,7 +8,7 @@ from typing import Any
 import naive_graph
 import numpy as np
 import pytest
-from graphs import drawn, links_of, permuted, random_gains
+from gains import drawn, links_of, permuted, random_gains
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray

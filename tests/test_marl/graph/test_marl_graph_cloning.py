@@ -9,7 +9,7 @@ import naive_graph
 import numpy as np
 import pytest
 import torch
-from graphs import drawn, links_of, random_gains
+from gains import drawn, links_of, random_gains
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray

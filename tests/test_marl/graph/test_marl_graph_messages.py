@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from graphs import plan_of, played, random_rates, world
+from gains import plan_of, played, random_rates, world
 from numpy.typing import NDArray
 from strategies import reset_network
 

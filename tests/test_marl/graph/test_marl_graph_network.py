@@ -8,16 +8,8 @@ import naive_graph
 import numpy as np
 import pytest
 import torch
-from graphs import (
-    TINY,
-    drawn,
-    links_of,
-    permuted,
-    random_gains,
-    random_links,
-    random_parameters,
-    tiny_configs,
-)
+from gains import drawn, links_of, permuted, random_gains, random_links
+from graphs import TINY, random_parameters, tiny_configs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray

@@ -10,17 +10,8 @@ from typing import Any
 import naive_graph
 import numpy as np
 import pytest
-from graphs import (
-    TINY,
-    drawn,
-    permuted,
-    plan_of,
-    played,
-    policy_file,
-    random_parameters,
-    random_rates,
-    world,
-)
+from gains import drawn, permuted, plan_of, played, random_rates, world
+from graphs import TINY, policy_file, random_parameters
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted import World
