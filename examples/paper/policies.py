@@ -134,6 +134,8 @@ class Scale:
     """Evaluated, where fewer than the network's own number."""
     transitions: tuple[int, ...] = (40_000, 8_000, 1_000)
     """Recorded in each of `OFFLINE_IN`."""
+    every: int = 1
+    """Only every so many of `EXCHANGES`."""
 
 
 def row_of(schedulers: Sequence[Scheduler], config: RRMConfig, episodes: int) -> Row:
@@ -173,7 +175,7 @@ def bits(scale: Scale) -> Row:
     parameters = trained(scale, TRAINED_IN, config)
     rows: Row = {}
     for counted in ("tail", "everybody"):
-        for exchange in EXCHANGES:
+        for exchange in EXCHANGES[:: scale.every]:
             made: dict[str, list[Scheduler]] = {
                 "graph": policies(config, parameters, scale, counted=counted, **exchange),
                 "debts": [Debts(counted=counted, **exchange)],
@@ -353,7 +355,9 @@ def main(options: Options) -> None:
         require_drawing("the picture of policies")
     scale = Scale(tuple(range(options.seeds)))
     if options.quick:
-        scale = replace(scale, updates=8, gains=32, episodes=2, transitions=(400, 400, 400))
+        scale = replace(
+            scale, updates=8, gains=32, episodes=2, transitions=(400, 400, 400), every=4
+        )
     found: Row = json.loads(path.read_text(encoding="utf-8")) if path and path.exists() else {}
     for name in options.only:
         found[name] = PARTS[name](scale)
