@@ -12,6 +12,7 @@ import pickle
 import pkgutil
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ import rrm_env
 from baselines import (
     REGISTRY,
     WMMSE,
+    Debts,
     Fluid,
     FPLinQ,
     GreedyMaxWeight,
@@ -151,6 +153,16 @@ def play_schedulers() -> None:
             env.step(scheduler.act(env))
 
 
+def play_debts() -> None:
+    """The scheduler that looks among neighbours, with numbers of several types as options."""
+    number: Any
+    for number in (np.int8(2), np.uint64(2), 2):
+        debts = Debts("everybody", number, exchange_steps=number, bits=number, n_neighbours=number)
+        for config in (CONFIG, LARGE):
+            evaluate(debts, config, episodes=2)
+            evaluate(debts, replace(config, fading="none"), episodes=2)
+
+
 def play_fluid() -> None:
     """The schedulers on ergodic rates, in networks whose sets are listed and in others."""
     number: Any
@@ -197,5 +209,6 @@ if __name__ == "__main__":
     play_networks()
     play_environments()
     play_schedulers()
+    play_debts()
     play_fluid()
     json.dump({name: signatures_of(function) for name, function in compiled()}, sys.stdout)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
-
-import tyro
 
 from baselines.registry import split_options
 from marl.cli.progress import Bar, progress
@@ -19,6 +17,8 @@ from marl.options import default_is
 from rrm_env import RRMConfig, parse_settings
 from rrm_env.checks import bounded_integer
 from rrm_env.files import check_writable
+
+DEFAULT_NETWORKS = ("paper",)
 
 
 def network_of(text: str) -> RRMConfig:
@@ -38,7 +38,7 @@ class Graph:
 
     out: Path
     """File to write, such as policy.safetensors."""
-    networks: Annotated[tuple[str, ...], default_is("paper")] = ("paper",)
+    networks: Annotated[tuple[str, ...], default_is("paper")] = DEFAULT_NETWORKS
     """Networks to train in: presets, with fields behind colons (paper:n_aps=8:n_ues=40)."""
     data: Annotated[Path | None, default_is("simulate the networks")] = None
     """Train from this dataset alone, which says itself what network it is of."""
@@ -52,8 +52,14 @@ class Graph:
     """Training episodes of each network whose gains are seen."""
     seed: int = 0
     """Of initial parameters and batches."""
-    sizes: Annotated[GraphConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=GraphConfig)
-    """Sizes of the policy's network."""
+    n_neighbours: int = GraphConfig.n_neighbours
+    """Neighbours of an AP whose gains are seen."""
+    n_interferers: int = GraphConfig.n_interferers
+    """The strongest of them, which a user's features list one by one."""
+    width: int = GraphConfig.width
+    """Features of users and APs in hidden layers."""
+    rounds: int = GraphConfig.rounds
+    """Rounds in which users and APs learn of one another."""
 
     def run(self) -> None:
         """Train, and write the policy's file."""
@@ -65,15 +71,20 @@ class Graph:
         bounded_integer("seed", self.seed, 2**63 - 1, 0)
         if self.clone and self.data is None:
             raise ValueError("--clone needs the decisions of a dataset: --data FILE")
+        if self.data is not None and self.networks != DEFAULT_NETWORKS:
+            raise ValueError("--networks does not go with --data: a dataset names its network")
+        if not self.networks:
+            raise ValueError("--networks must name at least one network")
+        sizes = GraphConfig(**{item.name: getattr(self, item.name) for item in fields(GraphConfig)})
         networks = [network_of(text) for text in self.networks]
         with progress("updates", self.updates) as bar:
-            parameters, reached = self._trained(networks, bar)
-        write_policy(out, self.sizes, parameters, 0, {"options": self._options()})
+            parameters, reached = self._trained(networks, sizes, bar)
+        write_policy(out, sizes, parameters, 0, {"options": self._options()})
         what = "loss of cloning" if self.clone else "bound of the score"
         print(f"wrote {out}; {what}: {reached[0]:.4g}")
 
     def _trained(
-        self, networks: Sequence[RRMConfig], bar: Bar
+        self, networks: Sequence[RRMConfig], sizes: GraphConfig, bar: Bar
     ) -> tuple[Parameters, Sequence[float]]:
         """The parameters, and what training reached in its last twentieth."""
         last: list[Progress] = []
@@ -88,12 +99,10 @@ class Graph:
             "report": report,
         }
         if self.data is None:
-            parameters = train_prices(
-                networks, self.sizes, [self.seed], episodes=self.episodes, **how
-            )
+            parameters = train_prices(networks, sizes, [self.seed], episodes=self.episodes, **how)
         else:
             dataset = Dataset.read(self.data)
-            parameters = train_prices_on(dataset, self.sizes, [self.seed], clone=self.clone, **how)
+            parameters = train_prices_on(dataset, sizes, [self.seed], clone=self.clone, **how)
         return parameters, last[0].reached
 
     def _options(self) -> dict[str, Any]:
@@ -101,7 +110,7 @@ class Graph:
         options: dict[str, Any] = {
             item.name: getattr(self, item.name)
             for item in fields(self)
-            if item.name not in ("out", "sizes", "data", "networks")
+            if item.name not in ("out", "data", "networks", *GraphConfig().as_dict())
         }
         if self.data is not None:
             return {**options, "data": self.data.name}

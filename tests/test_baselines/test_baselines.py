@@ -44,7 +44,7 @@ small = configs(
     episode_length=st.sampled_from([2, 6, 10]),
 )
 SHORT = RRMConfig(episode_length=25)
-CANDIDATE_BASED = sorted(set(REGISTRY) - {"tdm", "network_tdm", "long_memory", "fluid"})
+CANDIDATE_BASED = sorted(set(REGISTRY) - {"tdm", "network_tdm", "long_memory", "debts", "fluid"})
 TEN_TO_THE_30 = 300.0
 """A tolerance in dB far above, and negated far below, any ratio of gains in these networks."""
 
@@ -311,7 +311,7 @@ def test_the_registry_holds_every_baseline_by_its_name() -> None:
     ]
     compared = [*classical, "greedy_max_weight", "turn_taking"]
     assert list(COMPARED) == compared
-    others = ["reuse", "power_control", "fplinq", "wmmse", "long_memory", "fluid"]
+    others = ["reuse", "power_control", "fplinq", "wmmse", "long_memory", "debts", "fluid"]
     assert list(REGISTRY) == [*compared, *others]
     assert all(isinstance(REGISTRY[name](), Scheduler) for name in REGISTRY)
 

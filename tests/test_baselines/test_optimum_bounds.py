@@ -26,6 +26,8 @@ EPISODES = 24
 FURTHER = (
     "long_memory:exponent=4",
     "long_memory:users=candidates",
+    "debts:counted=everybody",
+    "debts:exchange_steps=4:debt_weight=3",
     "max_weight:csi=large_scale:exponent=2",
     "greedy_max_weight:csi=large_scale",
     "wmmse:csi=large_scale",
@@ -77,7 +79,10 @@ def test_no_scheduler_is_above_the_optimum(config: RRMConfig, seed: int, names: 
         assert_below(name, config, seed, bound)
 
 
-@pytest.mark.parametrize("name", ["long_memory", "max_weight:csi=large_scale:exponent=2"])
+@pytest.mark.parametrize(
+    "name",
+    ["long_memory", "debts:counted=everybody", "max_weight:csi=large_scale:exponent=2"],
+)
 def test_schedulers_come_close_to_the_bound_in_the_paper_s_network(name: str) -> None:
     """So a bound that is far too high would be noticed."""
     bound = optimum(RRMConfig(), 0, 16, cached=False)
@@ -104,7 +109,7 @@ def test_with_the_whole_channel_known_it_bounds_oracles_too(config: RRMConfig, s
     """In every single episode, since nothing is left to luck."""
     bound = optimum(config, seed, 3, information="channel", cached=False)
     assert bound.blocks == config.episode_length
-    for name in ("max_weight:csi=present", "max_weight", "greedy", "long_memory"):
+    for name in ("max_weight:csi=present", "max_weight", "greedy", "long_memory", "debts"):
         evaluation = evaluate(parse_scheduler(name), config, 3, seed)
         for kpi, difference in excess(evaluation, bound).items():
             assert (difference <= 1e-5).all(), (name, kpi)

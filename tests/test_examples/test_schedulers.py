@@ -56,3 +56,25 @@ def test_tables_are_printed_and_other_networks_kept(
     assert 0 <= top["relative_gap"]["score"] < 1e-6
     with pytest.raises(ValueError, match="unknown network 'papers'"):
         script.main(script.Options(networks=("papers",)))
+
+
+def test_some_rows_are_measured_anew_and_others_kept(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path, case = tmp_path / "found.json", script.NETWORKS["8 access points"]
+    few = ("tdm", "debts", "long_memory")
+    short = script.Case(case.config, few, 2, 1)
+    monkeypatch.setitem(script.NETWORKS, "8 access points", short)
+    chosen = {"quick": True, "networks": ("8 access points",), "json": path}
+    script.main(script.Options(**chosen))
+    before = json.loads(path.read_text())["8 access points"]
+    before["schedulers"] = [{**row, "score": "old"} for row in before["schedulers"][::-1]]
+    path.write_text(json.dumps({"dense": "as it was", "8 access points": before}))
+    script.main(script.Options(**chosen, schedulers=("debts", "fluid")))  # fluid is not measured
+    found = json.loads(path.read_text())
+    assert found["dense"] == "as it was"
+    rows = found["8 access points"]["schedulers"]
+    assert [row["scheduler"] for row in rows] == list(few)
+    assert [row["score"] == "old" for row in rows] == [True, False, True]
+    assert rows[1]["score_share"]["mean"] > 0
+    assert found["8 access points"]["optimum"] == before["optimum"]

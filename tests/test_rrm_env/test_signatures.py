@@ -36,6 +36,7 @@ def test_every_function_that_python_calls_was_called(signatures: dict[str, list[
         *(f"baselines.optimum.moves.{name}" for name in ("_best_of_each", "_changed")),
         *(f"baselines.optimum.moves.{name}" for name in ("_follow", "_prepare")),
         *(f"baselines.joint_actions.{name}" for name in ("_choose", "_join", "_leave")),
+        *(f"baselines.neighbour_search.{name}" for name in ("_group", "_listeners", "_evaluate")),
     }
     assert {name for name, found in signatures.items() if not found} <= called_by_kernels
     assert len(signatures) >= 18
