@@ -230,6 +230,8 @@ def test_numbers_are_exchanged_at_so_many_bits() -> None:
         ({"exchange_steps": 0, "bits": 8}, {}, 20 * 4 * 8 / (4 * 200)),
         ({"exchange_steps": 60, "bits": 8}, {}, 20 * (4 * 4 + 3) * 8 / (4 * 200)),
         ({}, {}, 20 * (200 * 4 + 199) * 32 / (4 * 200)),
+        # All others are neighbours, so that there is no sum.
+        ({"exchange_steps": 0, "n_neighbours": 3}, {}, 20 * 4 * 32 / (4 * 200)),
         # 6 APs: own gain, 2 neighbours and the sum of the 3 others.
         (
             {"exchange_steps": 9, "bits": 5, "n_neighbours": 2},
