@@ -111,7 +111,8 @@ def _disturbance(gain: Any, association: Any) -> Any:
             for k in range(n_aps):
                 if k != own and users[k] > 0.0:  # without users it never transmits
                     other = float(gain[b, k, j])
-                    lost = math.log2(1.0 + signal) - math.log2(1.0 + signal / (1.0 + other))
+                    # The difference of the two rates, which would cancel where they are small.
+                    lost = math.log1p(signal * other / (1.0 + signal + other)) / math.log(2.0)
                     disturbance[b, own, k] += lost / users[own]
                     disturbance[b, k, own] += lost / users[own]
     return disturbance
