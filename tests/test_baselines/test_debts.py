@@ -38,7 +38,8 @@ def carried_out(scheduler: Debts, world: World, rate: float = 4.0) -> NDArray[np
     for _ in range(world.config.episode_length):
         served = scheduler.schedule(world)[0]  # type: ignore[arg-type]
         decisions.append(served)
-        world.step(rate * np.isin(np.arange(world.config.n_ues), served)[None])
+        got = np.isin(np.arange(world.config.n_ues), served)[None].astype(np.float64)
+        world.step(rate * got)
     return np.array(decisions)
 
 

@@ -212,13 +212,7 @@ def test_training_is_reproducible_and_seeds_differ(dataset: Dataset, clone: bool
 
 
 def test_what_was_decided_matters_to_clones_alone(dataset: Dataset) -> None:
-    silent = Dataset(
-        **{
-            **dataset.tensors(),
-            "action": torch.full_like(dataset.action, NETWORK.n_candidates),
-            "metadata": dataset.metadata,
-        }
-    )
+    silent = replace(dataset, action=torch.full_like(dataset.action, NETWORK.n_candidates))
     for clone in (True, False):
         one, other = (
             trained(each, clone=clone, updates=4)[0]["price.weights"] for each in (dataset, silent)
