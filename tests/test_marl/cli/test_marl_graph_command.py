@@ -91,6 +91,8 @@ def test_the_same_seed_writes_the_same_bytes() -> None:
     one, again, other = (Path(f"{name}.safetensors").read_bytes() for name in "abc")
     assert one == again
     assert one != other
+    learned = [described_policy(f"{name}.safetensors")[1]["user.0.weights"] for name in "ac"]
+    assert bool((learned[0] != learned[1]).any())  # and not the seed in the description alone
 
 
 @pytest.mark.parametrize("clone", [True, False])
