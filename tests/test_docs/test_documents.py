@@ -36,6 +36,7 @@ SHRINK = (
         r"(python -m marl sweep (\S+\.toml))",
         r"sed -i -E 's/^updates = .*/updates = 20/; s/_000//g; s/128/4/; s/32/2/' \2 && \1",
     ),
+    (r"(python -m marl graph .*)", r"\1 --updates 20 --episodes 64"),
     (r"(python examples/quickstart\.py)", r"\1 --updates 20 --transitions 400 --episodes 4"),
 )
 """What makes the bash blocks run in seconds: sizes become smaller, nothing else changes."""
