@@ -7,15 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from baselines.exchange import FLOAT_BITS, expect, quantised_gains, quantised_rates
+from baselines.exchange import (
+    MAX_STEPS,
+    Exchanging,
+    expect,
+    quantised_gains,
+    quantised_rates,
+)
 from baselines.links import Links
 from baselines.neighbour_search import RAYLEIGH, choose, choose_own
-from baselines.scheduler import Baseline, PerNetwork, Served, candidates_alone
+from baselines.scheduler import PerNetwork, Served
 from rrm_env import Network, RRMConfig, metrics
-from rrm_env.checks import bounded_integer, bounded_number, nearest, shown
+from rrm_env.checks import bounded_integer, bounded_number
 
-COUNTED = ("tail", "everybody")
-MAX_STEPS = 2**31 - 2
 NOT_COUNTED = -1e9
 """Logarithm of the price of users that are not counted."""
 PRIOR_STEPS = 5
@@ -48,7 +52,7 @@ class Plan:
     """Step of the last decision."""
 
 
-class Debts(Baseline):
+class Debts(Exchanging):
     """Max-weight with prices that fall exponentially with what users got.
 
     The APs and users are served that a search among neighbours (`baselines.neighbour_search`) finds
@@ -97,41 +101,27 @@ class Debts(Baseline):
         bits: int = 0,
         n_neighbours: int = 16,
     ) -> None:
-        if counted not in COUNTED:
-            raise ValueError(f"unknown counted {nearest(str(counted), COUNTED)}")
-        if not isinstance(own_rates, bool):
-            raise TypeError(f"own_rates must be True or False, got {shown(own_rates)}")
-        self.counted, self.own_rates = counted, own_rates
+        super().__init__(counted, exchange_steps, own_rates, bits)
         self.debt_weight = bounded_number("debt_weight", debt_weight, 0, 1000)
-        self.exchange_steps = bounded_integer("exchange_steps", exchange_steps, MAX_STEPS, 0)
-        self.bits = bounded_integer("bits", bits, FLOAT_BITS, 0)
         self.n_neighbours = bounded_integer("n_neighbours", n_neighbours, 1024)
         self._plans: PerNetwork[Plan] = PerNetwork(type(self).__name__)
 
-    def bits_per_decision(self, config: RRMConfig) -> float:
-        """Bits that all APs send in an episode over I T, the decisions of all APs.
-
-        Each AP sends its users' gains from itself and its neighbours, that of all others in one sum
-        where there are more, and from the second exchange on their rates. Who serves whom, and who
-        is whose neighbour, is not counted.
-        """
-        length, every = config.episode_length, self.exchange_steps
-        exchanges = -(-length // every) if every else 1
+    def _gains_per_user(self, config: RRMConfig) -> int:
+        """Those from its AP and the neighbours, and of all others in one sum if there are more."""
         others = config.n_aps - 1
-        known = 1 + min(self.n_neighbours, others) + (others > self.n_neighbours)
-        numbers = config.n_ues * (exchanges * known + exchanges - 1)
-        return numbers * (self.bits or FLOAT_BITS) / (config.n_aps * length)
+        return 1 + min(self.n_neighbours, others) + (others > self.n_neighbours)
 
     def reset(self, network: Network) -> None:
         """Begin the network's episodes: exchange gains, and choose whom the tail counts."""
         config, users = network.config, (network.num_envs, network.config.n_ues)
-        links = self._exchanged_links(network, None)
+        links, f = self._exchanged_links(network, None), fading_factor(network.config)
         n_users = metrics.n_below_tail(config.n_ues) if self.counted == "tail" else 0
         load = (links.association[:, :, None] == links.association[:, None, :]).sum(axis=2)
-        round_robin = _rate(links, links.cross.sum(axis=2) + links.rest, config) / load
+        interference = links.cross.sum(axis=2) + links.rest
+        round_robin = np.log2(1 + f * links.own / (1 + f * interference)) / load
         self._plans[network] = Plan(
             links=links,
-            counted=self._leave_out(links, n_users, fading_factor(config)),
+            counted=self._leave_out(links, n_users, f),
             prior=np.maximum(
                 round_robin.mean(axis=1, keepdims=True, dtype=np.float64), config.min_average_rate
             ),
@@ -152,14 +142,6 @@ class Debts(Baseline):
         """(B, J) logarithms of the prices of users without debts, up to a constant."""
         return np.where(plan.counted, 0.0, NOT_COUNTED)
 
-    def schedule(self, network: Network) -> Served:
-        """(B, I) the users served."""
-        return self._decide(network, np.ones(network.association.shape, np.bool_))
-
-    def schedule_candidates(self, network: Network) -> Served:
-        """Like `schedule`, among the candidates alone, who are taken as known to the plan."""
-        return self._decide(network, candidates_alone(network))
-
     def _decide(self, network: Network, allowed: NDArray[np.bool_]) -> Served:
         plan, t, every = self._plans[network], network.t, self.exchange_steps
         if t > 0 and plan.decided != t:
@@ -169,14 +151,16 @@ class Debts(Baseline):
         plan.decided, fading = t, fading_factor(network.config)
         if plan.priced < 0 or (t % self.price_steps == 0 and plan.priced != t):
             plan.log_price, plan.priced = self._log_price(plan, fading), t
-        weight = allowed * self._weights(plan, network, plan.realised)
-        served, rate = choose(plan.links, weight, fading)
+        known = self._after_debts(plan, network, plan.realised)
+        mu = network.config.sum_weight, network.config.score_tail_weight
+        served, rate = choose(plan.links, allowed * user_weights(known, *mu), fading)
         plan.expected[:] = 0.0
         expect(plan.expected, served, rate)
         if not self.own_rates or every == 1:
             return served
-        own = allowed * self._own_weights(plan, network)
-        return choose_own(plan.links, served, own, fading)
+        own = self._after_debts(plan, network, network.ue_rate_sum)
+        weight = own_weights(known, own, plan.links.association, *mu)
+        return choose_own(plan.links, served, allowed * weight, fading)
 
     def _exchanged_links(self, network: Network, neighbours: NDArray[np.int64] | None) -> Links:
         links = Links.of_network(network, self.n_neighbours, neighbours)
@@ -193,18 +177,6 @@ class Debts(Baseline):
         plan.realised[:] = network.ue_rate_sum
         if self.bits:
             plan.realised = network.t * quantised_rates(plan.realised / network.t, self.bits)
-
-    def _weights(self, plan: Plan, network: Network, rate_sum: Floats) -> Floats:
-        """(B, J) mu1 + lambda_j after these sums of rates."""
-        log_price, config = self._after_debts(plan, network, rate_sum), network.config
-        return user_weights(log_price, config.sum_weight, config.score_tail_weight)
-
-    def _own_weights(self, plan: Plan, network: Network) -> Floats:
-        """(B, J) the same as each user's AP knows it, which knows the rates of its own users."""
-        known = self._after_debts(plan, network, plan.realised)
-        own = self._after_debts(plan, network, network.ue_rate_sum)
-        config, association = network.config, plan.links.association
-        return own_weights(known, own, association, config.sum_weight, config.score_tail_weight)
 
     def _after_debts(self, plan: Plan, network: Network, rate_sum: Floats) -> Floats:
         """(B, J) logarithms of prices after these sums of rates, up to a constant."""
@@ -277,12 +249,3 @@ def own_weights(
 def fading_factor(config: RRMConfig) -> float:
     """The factor f of `baselines.neighbour_search` in a network."""
     return 1.0 if config.fading == "none" else RAYLEIGH
-
-
-def _rate(
-    links: Links, interference: NDArray[np.floating], config: RRMConfig
-) -> NDArray[np.floating]:
-    """(B, J) each user's rate beside this interference (B, J)."""
-    f = fading_factor(config)
-    rate: NDArray[np.floating] = np.log2(1 + f * links.own / (1 + f * interference))
-    return rate

@@ -9,17 +9,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from baselines.exchange import FLOAT_BITS, expect, quantised_gains, quantised_rates
+from baselines.exchange import (
+    MAX_STEPS,
+    Exchanging,
+    expect,
+    quantised_gains,
+    quantised_rates,
+)
 from baselines.fluid_program import Program, leave_out, solve
 from baselines.joint_actions import Floats, JointActions, Sets, parts
-from baselines.scheduler import Baseline, PerNetwork, Served, candidates_alone
+from baselines.scheduler import PerNetwork, Served
 from rrm_env import SILENT, Network, RRMConfig, metrics
 from rrm_env.checks import bounded_integer, nearest, shown
 from rrm_env.compiling import compiled
 
-COUNTED = ("tail", "everybody")
 OBJECTIVES = ("score", "max_min", "sum_rate")
-MAX_STEPS = 2**31 - 2
 FIRST_DESCENT = 2.5
 """Times as many steps of mirror descent at the start of an episode, without known multipliers."""
 LARGEST_TREND = 2.0
@@ -64,7 +68,7 @@ class _Plan:
         return self.actions[1]
 
 
-class Fluid(Baseline):
+class Fluid(Exchanging):
     """Max-weight on ergodic rates, with the multipliers of the fluid program as weights.
 
     At the start and then every `resolve_steps` steps the program of `baselines.fluid_program` is
@@ -116,32 +120,19 @@ class Fluid(Baseline):
         trend: bool = True,
         descent_steps: int = 200,
     ) -> None:
-        if counted not in COUNTED:
-            raise ValueError(f"unknown counted {nearest(str(counted), COUNTED)}")
+        super().__init__(counted, exchange_steps, own_rates, bits)
         if objective not in OBJECTIVES:
             raise ValueError(f"unknown objective {nearest(str(objective), OBJECTIVES)}")
-        for name, value in (("own_rates", own_rates), ("trend", trend)):
-            if not isinstance(value, bool):
-                raise TypeError(f"{name} must be True or False, got {shown(value)}")
-        self.counted, self.objective = counted, objective
-        self.own_rates, self.trend = own_rates, trend
+        if not isinstance(trend, bool):
+            raise TypeError(f"trend must be True or False, got {shown(trend)}")
+        self.objective, self.trend = objective, trend
         self.resolve_steps = bounded_integer("resolve_steps", resolve_steps, MAX_STEPS)
-        self.exchange_steps = bounded_integer("exchange_steps", exchange_steps, MAX_STEPS, 0)
         self.descent_steps = bounded_integer("descent_steps", descent_steps, 1_000_000)
-        self.bits = bounded_integer("bits", bits, FLOAT_BITS, 0)
         self._plans: PerNetwork[_Plan] = PerNetwork(type(self).__name__)
 
-    def bits_per_decision(self, config: RRMConfig) -> float:
-        """Bits that all APs send in an episode over I T, the decisions of all APs.
-
-        Each AP sends its users' gains from all APs, and from the second exchange on their rates. A
-        number that all other APs need is sent once. Who serves whom is not counted, as in
-        `RRMConfig.message_bits_per_step`.
-        """
-        length, every = config.episode_length, self.exchange_steps
-        exchanges = -(-length // every) if every else 1
-        numbers = config.n_ues * (exchanges * config.n_aps + exchanges - 1)
-        return numbers * (self.bits or FLOAT_BITS) / (config.n_aps * length)
+    def _gains_per_user(self, config: RRMConfig) -> int:
+        """Those from all APs."""
+        return config.n_aps
 
     def reset(self, network: Network) -> None:
         """Begin the network's episodes without a plan."""
@@ -157,17 +148,6 @@ class Fluid(Baseline):
             known=Sets.none_of(config, num_envs),
             expected=np.zeros(users),
         )
-
-    def schedule(self, network: Network) -> Served:
-        """(B, I) the users of the best set found."""
-        return self._decide(network, np.ones(network.association.shape, np.bool_))
-
-    def schedule_candidates(self, network: Network) -> Served:
-        """Like `schedule`, among the candidates alone, though planned for all users.
-
-        Who is a candidate is taken as known to the plan.
-        """
-        return self._decide(network, candidates_alone(network))
 
     def _decide(self, network: Network, allowed: NDArray[np.bool_]) -> Served:
         plan, t = self._plans[network], network.t

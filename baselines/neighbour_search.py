@@ -55,18 +55,7 @@ def choose(
     """
     b, n_aps = links.neighbours.shape[:2]
     served, rate = np.full((b, n_aps), SILENT), np.zeros((b, n_aps))
-    _choose(
-        served,
-        rate,
-        links.own,
-        links.cross,
-        links.rest * np.float32(ACTIVITY),
-        links.association,
-        links.neighbours,
-        weight * links.present,
-        fading,
-        rounds,
-    )
+    _choose(served, rate, *_read(links, weight), fading, rounds)
     return Choice(served, rate)
 
 
@@ -82,17 +71,15 @@ def choose_own(
         fading: as in `choose`.
     """
     chosen = served.copy()
-    _choose_own(
-        chosen,
-        links.own,
-        links.cross,
-        links.rest * np.float32(ACTIVITY),
-        links.association,
-        links.neighbours,
-        weight * links.present,
-        fading,
-    )
+    _choose_own(chosen, *_read(links, weight), fading)
     return chosen
+
+
+def _read(links: Links, weight: NDArray[np.float64]) -> tuple[NDArray[Any], ...]:
+    """The arrays of links and weights that the loops read."""
+    rest = links.rest * np.float32(ACTIVITY)
+    read = links.own, links.cross, rest, links.association, links.neighbours
+    return *read, weight * links.present
 
 
 @compiled(nogil=True, error_model="numpy")

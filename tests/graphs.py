@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
+import pytest
 import torch
+from folders import ROOT
 from hypothesis import strategies as st
 
+from baselines import registry
 from marl import GraphConfig
 from marl.graph.files import write_policy
 from marl.graph.network import Parameters, initialise
@@ -37,3 +42,17 @@ def policy_file(path: Path, config: GraphConfig = TINY, seed: int = 0) -> str:
     """A file with a policy of random parameters."""
     write_policy(path, config, random_parameters(config, [seed]), 0, {})
     return str(path)
+
+
+def declare_entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let entry points be those that this tree declares, whichever revision is installed."""
+    group = registry.ENTRY_POINTS
+    text = (ROOT / "pyproject.toml").read_text()
+    section = text.partition(f'[project.entry-points."{group}"]\n')[2].partition("\n\n")[0]
+    found = [
+        EntryPoint(name, value, group)
+        for name, value in re.findall(r'(?m)^(\w+) = "(.*)"', section)
+    ]
+    monkeypatch.setattr(
+        registry, "entry_points", lambda **given: found if given == {"group": group} else []
+    )

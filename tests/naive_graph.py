@@ -237,15 +237,3 @@ def weights(log_price: Sequence[float], sum_weight: float, tail_weight: float) -
     top = max(log_price)
     price = [math.exp(x - top) for x in log_price]
     return [sum_weight + tail_weight * x / math.fsum(price) for x in price]
-
-
-def debt(got: float, mean_rate: float, steps: int, length: int, debt_weight: float) -> float:
-    """By how much the logarithm of a user's price fell with what it got."""
-    remaining = length - steps + length / 10
-    return debt_weight * got / (mean_rate * math.sqrt(remaining))
-
-
-def mean_rate(got: Sequence[float], round_robin: Sequence[float], steps: int) -> float:
-    """All users' mean rate per step, with five steps of round robin before the first."""
-    mean, prior = sum(got) / len(got), sum(round_robin) / len(round_robin)
-    return (5 * prior + mean) / (5 + steps)

@@ -94,6 +94,17 @@ def played(policy: Debts, world: World, rates: Any, later: Any = None) -> NDArra
     return np.array(decisions)
 
 
+def knows_only_what_was_exchanged(policy: Debts, every: int) -> None:
+    """Check that other rates and gains change no decision before the next exchange, but then."""
+    rates, decisions = random_rates(0, world(0)), []
+    for k in range(2):
+        later = world(k + 1).large_scale_gain
+        decisions.append(played(policy, world(0), rates * (1 + 9 * k), later))
+    same = (decisions[0] == decisions[1]).all(axis=(1, 2))
+    assert same[: every or 25].all()
+    assert every == 0 or not same[every:].all()
+
+
 def random_rates(seed: int, world: World) -> NDArray[np.float64]:
     shape = world.config.episode_length, *world.association.shape
     return np.random.default_rng(seed).exponential(size=shape)

@@ -20,7 +20,7 @@ import numpy as np
 import tyro
 from optima import optimum_of
 from pictures import PICTURE_DPI
-from study import SCHEDULERS, Scale, Study
+from study import SCHEDULERS, Scale, Study, of_size
 from study_options import StudyOptions, origin
 
 from baselines.comparison import show, summarise
@@ -172,7 +172,7 @@ def _transfer(study: Study, scale: Scale) -> dict[str, Any]:
     found = {}
     policies = load_policies(study.run(ROWS["I, turns by load"].run))
     for n_aps in SIZES:
-        network = replace(study.network, n_aps=n_aps, n_ues=5 * n_aps, area_side_m=50 * n_aps**0.5)
+        network = of_size(n_aps, study.network)
         evaluated = {
             "trained with 4": Evaluation.stack(
                 [evaluate(policy, network, scale.episodes) for policy in policies]

@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 import tyro
+from study import of_size
 
 from baselines import Debts, Fluid
 from baselines.comparison import mean_with_interval
@@ -47,15 +48,6 @@ SCHEDULERS = Path("docs/results/schedulers.json")
 """Schedulers and optima on the same episodes."""
 KPIS = ("score", "minimum_score", "sum_rate", "tail_rate", "worst_rate")
 PICTURE_DPI = 110
-SIDE_PER_ROOT_AP_M = 50.0
-"""Side of the square over the root of the number of access points, as in ``paper``."""
-
-
-def of_size(n_aps: int) -> RRMConfig:
-    """A network as dense as the preset ``paper``, with 5 users per access point."""
-    side = SIDE_PER_ROOT_AP_M * n_aps**0.5
-    return RRMConfig(n_aps=n_aps, n_ues=5 * n_aps, area_side_m=side)
-
 
 TRAINED_IN = (of_size(4), of_size(6), of_size(8), RRMConfig.preset("wide"))
 """Networks that policies of all sizes are trained in."""

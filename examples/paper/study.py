@@ -80,6 +80,17 @@ LOG_EVERY = TrainingConfig.log_every
 """Updates between lines of a run's log, or fewer in a study that evaluates more often."""
 
 
+def of_size(n_aps: int, network: RRMConfig | None = None) -> RRMConfig:
+    """A network with other access points, as dense as the preset ``paper``, with 5 users each.
+
+    Args:
+        n_aps: access points.
+        network: all else; the preset ``paper`` where None.
+    """
+    side_m = 50.0 * n_aps**0.5
+    return replace(network or RRMConfig(), n_aps=n_aps, n_ues=5 * n_aps, area_side_m=side_m)
+
+
 @dataclass(frozen=True)
 class Scale:
     """Seeds, updates, episodes and sizes of datasets of a study."""

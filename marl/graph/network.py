@@ -15,7 +15,6 @@ between are repeated as often as `GraphConfig.rounds` says.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple
@@ -27,6 +26,7 @@ from torch import Tensor
 from baselines.debts import NOT_COUNTED
 from baselines.links import Links
 from baselines.neighbour_search import RAYLEIGH
+from marl.learner import networks
 from rrm_env.checks import bounded_integer, nearest
 
 
@@ -85,20 +85,17 @@ Parameters = dict[str, Tensor]
 
 
 def initialise(config: GraphConfig, seeds: Sequence[int]) -> Parameters:
-    """S new networks, each uniform within +-1 / sqrt(inputs) and from a generator of its own.
+    """S new networks, as `marl.learner.networks.initialise` draws them; prices are equal at first.
 
-    Prices are equal at first: the last layer is 0.
+    The last layer is 0.
     """
+    sizes = config.sizes()
     parameters: Parameters = {}
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    for name, (n_inputs, n_outputs) in config.sizes().items():
-        bound = 0.0 if name == "price" else 1 / math.sqrt(n_inputs)
-        for kind, rows in (("weights", n_inputs), ("biases", 1)):
-            drawn = [
-                torch.empty(rows, n_outputs).uniform_(-bound, bound, generator=own)
-                for own in generators
-            ]
-            parameters[f"{name}.{kind}"] = torch.stack(drawn)
+    drawn = networks.initialise(list(sizes.values()), 1, seeds, 1)
+    for name, (weights, biases) in zip(sizes, drawn, strict=True):
+        factor = 0.0 if name == "price" else 1.0
+        parameters[f"{name}.weights"] = factor * weights[0, :, 0]
+        parameters[f"{name}.biases"] = factor * biases[0, :, 0]
     return parameters
 
 

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from baselines.debts import MAX_STEPS, Debts, Plan
+from baselines.debts import Debts, Plan
+from baselines.exchange import MAX_STEPS
 from baselines.links import Links
 from marl.graph.files import read_policy
 from marl.graph.network import GraphConfig, Inputs, Parameters, leave_out, log_prices

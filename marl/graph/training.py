@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from baselines.debts import debts, user_weights
+from baselines.debts import debts, fading_factor, user_weights
 from baselines.links import Links
 from baselines.neighbour_search import choose
 from marl.data.dataset import Dataset
@@ -100,7 +100,7 @@ class Gains:
     ) -> tuple[Tensor, Tensor]:
         """The logarithm of D, so that networks of low and of high scores weigh the same; and D."""
         links = self.links.at(drawn)
-        inputs = Inputs.of(links, config)
+        inputs = Inputs.of(links, config, fading_factor(self.network))
         counted = leave_out(parameters, config, inputs, self.left_out * (turn % 2))
         dual = dual_value(parameters, config, links, inputs, counted, self.network)
         return dual.log(), dual
@@ -117,7 +117,8 @@ def dual_value(
     """The mean of D over the gains of each of S networks (S,)."""
     log_price = log_prices(parameters, config, inputs, counted)
     mu1, mu2 = network.sum_weight, network.score_tail_weight
-    served, rate = choose(links, user_weights(log_price.detach().flatten(0, 1).numpy(), mu1, mu2))
+    weight = user_weights(log_price.detach().flatten(0, 1).numpy(), mu1, mu2)
+    served, rate = choose(links, weight, fading_factor(network))
     rates = torch.zeros(counted.shape)
     user = torch.from_numpy(np.maximum(served, 0))
     rates.scatter_add_(1, user, torch.from_numpy(rate).float())  # 0 where an AP is silent
@@ -141,14 +142,15 @@ class Decisions:
     ) -> tuple[Tensor, Tensor]:
         """The mean loss of `marl.graph.cloning`, twice."""
         links, rate_sum, level, steps, served = self.recorded.at(drawn)
-        length, inputs = self.network.episode_length, Inputs.of(links, config)
+        length, fading = self.network.episode_length, fading_factor(self.network)
+        inputs = Inputs.of(links, config, fading)
         log_price = log_prices(parameters, config, inputs, inputs.present)
         behind = torch.from_numpy(debts(rate_sum, level, steps, length, DEBT_WEIGHT)).float()
         logits = log_price - behind.view(log_price.shape)
         mu1, mu2 = self.network.sum_weight, self.network.score_tail_weight
         weight = (mu1 + mu2 * logits.softmax(-1)) * self.network.n_ues
         temperature = parameters["log_temperature"].exp().expand(log_price.shape).flatten(0, 1)
-        loss = cloning_loss(links, served, weight.flatten(0, 1) / temperature)
+        loss = cloning_loss(links, served, weight.flatten(0, 1) / temperature, fading)
         mean = loss.view(len(log_price), -1).mean(1).float()
         return mean, mean
 

@@ -15,8 +15,6 @@ from strategies import reset_network
 
 from baselines import Debts, LongMemory
 from baselines.debts import debts, user_weights
-from baselines.links import Links
-from baselines.neighbour_search import RAYLEIGH
 from baselines.registry import parse_scheduler
 from rrm_env import SILENT, RRMConfig, evaluate
 
@@ -76,32 +74,6 @@ def test_what_users_got_weighs_more_in_the_last_steps() -> None:
     assert (np.diff(difference) > 0).all()
     # The square root of what remains, 110 steps at first and 11 after the last but one.
     assert difference[99] / difference[0] == pytest.approx(math.sqrt(110 / 11))
-
-
-def by_hand(
-    links: Links,
-    b: int,
-    counted: str,
-    got: NDArray[np.float64],
-    t: int,
-    config: RRMConfig,
-    debt_weight: float,
-) -> list[float]:
-    """The weights of an episode's users."""
-    own, cross, rest, association = (x[b].tolist() for x in links[:4])
-    round_robin = [
-        math.log2(1 + RAYLEIGH * own[j] / (1 + RAYLEIGH * (sum(cross[j]) + rest[j])))
-        / association.count(association[j])
-        for j in range(config.n_ues)
-    ]
-    mean = naive_graph.mean_rate(got.tolist(), round_robin, t)
-    log_price = [
-        -naive_graph.debt(got[j], mean, t, config.episode_length, debt_weight)
-        for j in range(config.n_ues)
-    ]
-    if counted == "tail":  # one of 21
-        log_price[own.index(min(own))] = -1e9
-    return naive_graph.weights(log_price, config.sum_weight, config.score_tail_weight)
 
 
 @given(st.lists(st.floats(-50, 50), min_size=1, max_size=8), st.floats(0, 5), st.floats(0, 5))

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
 import pytest
-from folders import ROOT
+from graphs import declare_entry_points
 from toys import printed, run
 
-from baselines import LongMemory, registry
+from baselines import LongMemory
 from baselines import __main__ as baselines_command
-from baselines.registry import ENTRY_POINTS
 from marl import GraphConfig, GraphPolicy, collect
 from marl.cli import graph
 from marl.graph.files import described_policy
@@ -39,15 +37,7 @@ def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty folder is the current one, and entry points are those that this tree declares."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "500")
-    text = (ROOT / "pyproject.toml").read_text()
-    section = text.partition(f'[project.entry-points."{ENTRY_POINTS}"]\n')[2].partition("\n\n")[0]
-    found = [
-        EntryPoint(name, value, ENTRY_POINTS)
-        for name, value in re.findall(r'(?m)^(\w+) = "(.*)"', section)
-    ]
-    monkeypatch.setattr(
-        registry, "entry_points", lambda group: found if group == ENTRY_POINTS else []
-    )
+    declare_entry_points(monkeypatch)
 
 
 @pytest.fixture

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
-from folders import ROOT
-from graphs import policy_file
+from graphs import declare_entry_points, policy_file
 
 from baselines import __main__ as command
-from baselines import registry
-from baselines.registry import ENTRY_POINTS, parse_scheduler
+from baselines.registry import parse_scheduler
 from marl import GraphPolicy
 from marl.options import EvaluationOptions
 
@@ -20,15 +16,7 @@ from marl.options import EvaluationOptions
 @pytest.fixture(autouse=True)
 def _declared(monkeypatch: pytest.MonkeyPatch) -> None:
     """The entry points as they are declared, whichever revision is installed."""
-    text = (ROOT / "pyproject.toml").read_text()
-    section = text.partition(f'[project.entry-points."{ENTRY_POINTS}"]\n')[2].partition("\n\n")[0]
-    found = [
-        EntryPoint(name, value, ENTRY_POINTS)
-        for name, value in re.findall(r'(?m)^(\w+) = "(.*)"', section)
-    ]
-    monkeypatch.setattr(
-        registry, "entry_points", lambda group: found if group == ENTRY_POINTS else []
-    )
+    declare_entry_points(monkeypatch)
 
 
 @pytest.fixture
