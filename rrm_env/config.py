@@ -110,6 +110,13 @@ class RRMConfig:
     step_duration_s: float = _bounded(0.05, "duration of a step", 0, 1e4, above=True)
     carrier_hz: float = _bounded(2.4e9, "carrier frequency", 0, 1e13, above=True)
     tx_power_dbm: float = _bounded(10.0, "transmit power of an access point that serves", -100, 100)
+    power_levels_dbm: tuple[float, ...] | None = field(
+        default=None,
+        metadata={
+            "doc": "powers at which an access point can transmit, up to `tx_power_dbm`; "
+            "None is `tx_power_dbm` alone",
+        },
+    )
     noise_psd_dbm_hz: float = _bounded(-174.0, "noise power spectral density", -250, 0)
     bandwidth_hz: float = _bounded(10e6, "bandwidth", 1, 1e12)
     noise_figure_db: float = _bounded(0.0, "noise figure of the users", 0, 100)
@@ -265,8 +272,30 @@ class RRMConfig:
 
     @property
     def n_actions(self) -> int:
-        """Actions of one access point: a candidate each, and silence."""
-        return self.n_candidates + 1
+        """Actions of one access point: a candidate at a power level each, and silence."""
+        return self.n_candidates * self.n_power_levels + 1
+
+    @property
+    def n_power_levels(self) -> int:
+        """L: powers at which an access point can transmit."""
+        return 1 if self.power_levels_dbm is None else len(self.power_levels_dbm)
+
+    @property
+    def relative_powers(self) -> tuple[float, ...]:
+        """The power of each level over `tx_power_dbm`, linear, at most 1."""
+        levels = (self.tx_power_dbm,) if self.power_levels_dbm is None else self.power_levels_dbm
+        return tuple(10 ** ((level - self.tx_power_dbm) / 10) for level in levels)
+
+    @property
+    def highest_level(self) -> int:
+        """The index of the level of highest power, at which schedulers without power control play."""
+        powers = self.relative_powers
+        return powers.index(max(powers))
+
+    @property
+    def full_power(self) -> bool:
+        """Whether every transmission has `tx_power_dbm`: there is no other level."""
+        return self.power_levels_dbm in (None, (self.tx_power_dbm,))
 
     @property
     def n_joint_actions(self) -> int:
@@ -395,6 +424,8 @@ def _checked(item: Field[Any], value: Any) -> Any:
             text = value if isinstance(value, str) else shown(value)
             raise ValueError(f"unknown {item.name} {nearest(text, item.metadata['allowed'])}")
         return str(value)
+    if "low" not in item.metadata:
+        return value if value is None else tuple(float(x) for x in value)
     low, high, above = item.metadata["low"], item.metadata["high"], item.metadata["above"]
     if value is None and item.metadata["none"]:
         return None
@@ -416,6 +447,8 @@ def _checked(item: Field[Any], value: Any) -> Any:
 def _allowed(item: Field[Any]) -> str:
     """The range of a numeric field, as error messages and the table of all options state it."""
     about = item.metadata
+    if "low" not in about:
+        return "numbers"
     bounds = about["low"], about["high"]
     low, high = (str(bound) if isinstance(bound, int) else f"{bound:g}" for bound in bounds)
     first = "above" if about["above"] else "from"
