@@ -16,6 +16,7 @@ from rrm_env import kernels
 from rrm_env.checks import as_integer, bounded_integer
 from rrm_env.config import TURNS, RRMConfig
 from rrm_env.power import PoweredDecision
+from rrm_env.source import source_of
 from rrm_env.state import (
     PowerLevels,
     State,
@@ -76,6 +77,7 @@ class Network:
         self._seeds = np.zeros(self.num_envs, np.uint64)
         self._scratch = [allocate_scratch(self.config) for _ in range(self.num_threads)]
         self._threads = Threads(self.num_threads)
+        self._source = source_of(self.config)
         self._t: int | None = None
         self._seeded = False
 
@@ -103,6 +105,8 @@ class Network:
         self._seeded, self._t = True, None
 
         def job(thread: int, start: int, stop: int) -> tuple[int, int, int]:
+            if self._source is not None:
+                self._source.reset(self._state, self._seeds, start, stop)
             failed: tuple[int, int, int] = kernels.reset_episodes(
                 self._state, self._parameters, self._scratch[thread], start, stop
             )
@@ -367,7 +371,9 @@ class Network:
         self._state = State._make(np.require(array, None, _OWN) for array in self._state)
         self._seeds = np.require(self._seeds, None, _OWN)
         if self._levels is not None:
-            self._levels = PowerLevels._make(np.require(array, None, _OWN) for array in self._levels)
+            self._levels = PowerLevels._make(
+                np.require(array, None, _OWN) for array in self._levels
+            )
         self._scratch = [allocate_scratch(self.config) for _ in range(self.num_threads)]
 
     @property
@@ -384,6 +390,8 @@ class Network:
 
         def job(thread: int, start: int, stop: int) -> None:
             scratch = self._scratch[thread]
+            if self._source is not None:
+                self._source.advance(state, t + 1, start, stop)
             kernels.step_episodes(
                 state, parameters, scratch, chosen, decision, rates, reward, t, start, stop
             )
@@ -455,9 +463,9 @@ class Network:
         # As int64, larger numbers would wrap round to negative ones.
         if array.dtype.kind == "u" and array.max() >= 2**63:
             slot, ap = np.argwhere(array >= 2**63)[0]
-            highest = {
-                "actions": self.config.n_actions, "level": self.config.n_power_levels
-            }.get(name, self.config.n_ues) - 1
+            highest = {"actions": self.config.n_actions, "level": self.config.n_power_levels}.get(
+                name, self.config.n_ues
+            ) - 1
             raise ValueError(
                 f"{name}[{slot}, {ap}] = {array[slot, ap]} is out of range; allowed: 0 to {highest}"
             )
