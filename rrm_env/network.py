@@ -415,7 +415,7 @@ class Network:
         rates: NDArray[np.float32],
         t: int,
     ) -> None:
-        """Write who is served, the levels and the rates of step t (`kernels.transmit_at_levels`)."""
+        """Write who is served at which level, and the rates, of step t."""
         state, parameters = self._state, self._parameters
         if decision == kernels.USERS:
             powers.chosen[:] = self.config.highest_level if levels is None else levels

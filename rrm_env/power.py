@@ -1,7 +1,7 @@
 """Power levels: decisions that name them, and how actions number candidates and levels.
 
-With N candidates and L levels, action a < N L serves candidate a // L at level a % L, and action N L
-is silence.
+With N candidates and L levels, action a < N L serves candidate a // L at level a % L, and action
+N L is silence.
 """
 
 from __future__ import annotations
