@@ -32,10 +32,10 @@ class Source(Protocol):
         """
 
 
-def source_of(config: RRMConfig) -> Source | None:
-    """The source of a network's channels; None where the kernels generate them."""
+def source_of(config: RRMConfig, num_envs: int) -> Source | None:
+    """The source of B = num_envs episodes' channels; None where the kernels generate them."""
     if config.trace is not None:
         from rrm_env.trace_source import TraceSource  # most networks need no files
 
-        return TraceSource(config)
+        return TraceSource(config, num_envs)
     return None
