@@ -16,6 +16,7 @@ from rrm_env.files import WriteError
 from rrm_env.joint import RRMJointEnv
 from rrm_env.network import EVALUATION_SEEDS, SILENT, DeploymentError, Network
 from rrm_env.parallel import RRMParallelEnv
+from rrm_env.power import PoweredDecision
 from rrm_env.provenance import __version__
 from rrm_env.rendering import Renderer
 from rrm_env.rrm_v0 import env, parallel_env, raw_env
@@ -35,6 +36,7 @@ __all__ = [
     "Evaluation",
     "Network",
     "NoDisplayError",
+    "PoweredDecision",
     "RRMConfig",
     "RRMJointEnv",
     "RRMParallelEnv",

@@ -370,7 +370,7 @@ class Network:
     def bytes_per_episode(self) -> int:
         """Bytes of state held per episode slot."""
         arrays = [*self._state, *(self._levels or ())]
-        return sum(array.nbytes for array in arrays) // self.num_envs
+        return sum(int(array.nbytes) for array in arrays) // self.num_envs
 
     # --- Private ---
 

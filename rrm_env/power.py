@@ -39,14 +39,13 @@ def parted(decision: ArrayLike | PoweredDecision, config: RRMConfig) -> PoweredD
     return PoweredDecision(served, np.full(served.shape, config.highest_level))
 
 
-def decision_of(network: Network, actions: NDArray[Any]) -> Decision:
-    """The decision that actions (B, I) stand for; in a network of one level, the users alone."""
-    levels = network.config.n_power_levels
-    silent = np.full((*network.candidates.shape[:2], 1), SILENT, np.int64)
-    options = np.concatenate([network.candidates, silent], -1)
-    served: NDArray[np.int64]
-    served = np.take_along_axis(options, actions[..., None] // levels, -1)[..., 0]
-    return served if levels == 1 else PoweredDecision(served, actions % levels)
+def action_of(slot: NDArray[np.int64], level: NDArray[Any], config: RRMConfig) -> NDArray[np.int64]:
+    """The action that serves candidates 0 ... N - 1 at levels; the slot N is silence."""
+    levels, silence = config.n_power_levels, config.n_actions - 1
+    action: NDArray[np.int64] = np.where(
+        slot == config.n_candidates, silence, slot * levels + level
+    )
+    return action
 
 
 def actions_of(network: Network, decision: ArrayLike | PoweredDecision) -> NDArray[np.int64]:
@@ -62,9 +61,18 @@ def actions_of(network: Network, decision: ArrayLike | PoweredDecision) -> NDArr
         slot, ap = np.argwhere(foreign)[0]
         raise ValueError(
             f"served[{slot}, {ap}] = {served[slot, ap]} is no candidate of AP {ap}; "
-            "actions stand for candidates and silence"
+            "datasets hold candidates' indices and silence"
         )
-    levels, silence = network.config.n_power_levels, network.config.n_actions - 1
-    actions: NDArray[np.int64]
-    actions = np.where(served == SILENT, silence, matches.argmax(-1) * levels + level)
-    return actions
+    slots = np.where(served == SILENT, network.config.n_candidates, matches.argmax(-1))
+    return action_of(slots, level, network.config)
+
+
+def decision_of(network: Network, actions: NDArray[Any]) -> Decision:
+    """The decision that actions (B, I) stand for; in a network of one level, the users alone."""
+    levels = network.config.n_power_levels
+    silent = np.full((*network.candidates.shape[:2], 1), SILENT, np.int64)
+    options = np.concatenate([network.candidates, silent], -1)
+    served: NDArray[np.int64]
+    slots = actions if levels == 1 else actions // levels
+    served = np.take_along_axis(options, slots[..., None], -1)[..., 0]
+    return served if levels == 1 else PoweredDecision(served, actions % levels)

@@ -41,7 +41,9 @@ def optimum_of(network: RRMConfig, episodes: int) -> dict[str, Any] | None:
         ``information``, as for `baselines.optimum.optimum`; means and intervals over episodes of
         the ``score``, and of the ``minimum_score`` with everybody counted; command and revision.
     """
-    foreseen = network.fading in ("jakes", "trace") or (network.fading == "iid" and network.csi_delay == 0)
+    foreseen = network.fading in ("jakes", "trace") or (
+        network.fading == "iid" and network.csi_delay == 0
+    )
     information = "channel" if foreseen else "large_scale"
     try:
         best = optimum(network, 0, episodes, information=information)
