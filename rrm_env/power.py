@@ -6,7 +6,7 @@ N L is silence.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,8 +27,11 @@ class PoweredDecision(NamedTuple):
     """(B, I) integers, indices of `RRMConfig.power_levels_dbm`; ignored where the AP is silent."""
 
 
-Decision = NDArray[Any] | PoweredDecision
-"""What `Network.step` takes: users alone stand for the level of highest power."""
+Decision: TypeAlias = NDArray[Any] | Any
+"""Users (B, I), or a `PoweredDecision`; users alone stand for the level of highest power.
+
+It is typed so that whoever knows that a scheduler returns users need not ask for the other kind.
+"""
 
 
 def parted(decision: ArrayLike | PoweredDecision, config: RRMConfig) -> PoweredDecision:
