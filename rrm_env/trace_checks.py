@@ -200,7 +200,7 @@ def from_corner(arrays: Arrays) -> Arrays:
     if not names:
         return arrays
     corner = np.min([arrays[name].reshape(-1, 2).min(axis=0) for name in names], axis=0)
-    moved = {name: np.asarray(arrays[name], np.float64) for name in names}
+    moved: Arrays = {name: np.asarray(arrays[name], np.float64) for name in names}
     if (corner < 0).any():
         moved = {name: array - np.minimum(corner, 0) for name, array in moved.items()}
     return {**arrays, **moved}

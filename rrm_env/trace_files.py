@@ -162,9 +162,9 @@ def _read_hdf5(path: Path) -> dict[str, Any]:
     with _hdf5().File(path, "r") as file:
         found: dict[str, Any] = dict(file.attrs)
         for name, held in file.items():
-            start = held.id.get_offset() if held.chunks is None and held.shape else None
-            large = start is not None and held.nbytes >= MAPPED and held.dtype.kind in "fiu"
-            found[name] = _mapped(path, held.dtype, start, held.shape) if large else held[()]
+            start: Any = held.id.get_offset() if held.chunks is None and held.shape else None
+            mapped = start is not None and held.nbytes >= MAPPED and held.dtype.kind in "fiu"
+            found[name] = _mapped(path, held.dtype, int(start), held.shape) if mapped else held[()]
     return found
 
 
