@@ -164,8 +164,9 @@ def _objects(path: Path) -> None:
 
 def _other_values(path: Path) -> None:
     trace = trace_file(path.parent, path.name)
-    doubled = {**trace.arrays, "gain": 2 * np.asarray(trace.gain)}
-    np.savez(path, **doubled, unit="snr", step_duration_s=0.05, name="", checksum=trace.checksum)
+    described = {"unit": "snr", "step_duration_s": 0.05, "name": "", "checksum": trace.checksum}
+    doubled: dict[str, Any] = {**trace.arrays, **described, "gain": 2 * np.asarray(trace.gain)}
+    np.savez(path, **doubled)
 
 
 FILES: list[tuple[str, str, Callable[[Path], object], str]] = [
@@ -248,9 +249,10 @@ def test_configurations_that_do_not_fit_their_trace_are_refused(
 
 
 def test_parts_of_a_trace_that_it_does_not_have_are_refused(tmp_path: Path) -> None:
-    few = trace_file(tmp_path, **{
+    two: dict[str, Any] = {
         name: value[:2] for name, value in GOOD.items() if isinstance(value, np.ndarray)
-    })  # fmt: skip
+    }
+    few = trace_file(tmp_path, **two)
     with pytest.raises(ValueError, match=r"needs a trace of at least 3 places, .* has 2"):
         Network(few.config(episode_length=5, trace_split="place"))
     with pytest.raises(ValueError, match=r"8 in its shortest part .* = 12"):
