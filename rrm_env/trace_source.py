@@ -97,7 +97,7 @@ def windows_of(trace: Trace, config: RRMConfig) -> list[Windows]:
 
 
 def check_trace(config: RRMConfig) -> None:
-    """Refuse a configuration that does not fit its trace, before any work (TypeError, ValueError)."""
+    """Refuse (TypeError, ValueError) a configuration that does not fit its trace."""
     if config.trace is not None:
         windows_of(trace_of(config), config)
 
