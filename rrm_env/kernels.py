@@ -48,6 +48,8 @@ LOG10_SINR_MIN, LOG10_SINR_MAX = f32(-6), f32(12)
 _FADING, _SHADOWING, _AP_POSITION, _UE_POSITION, _HEADING, _PLANE_WAVES, _SUCCESSOR, _POLICY = (
     u64(k) for k in range(8)
 )
+# Those of `propagation` and `deployment`, which stand here so that none is taken twice.
+_FIELD_WAVES, _DEPLOYMENT_DRAWN, _HOT_SPOT, _HOT_SPOT_USER = (u64(k) for k in range(8, 12))
 
 _LN2, _LOG10_2 = f32(math.log(2)), f32(math.log10(2))
 _ZERO, _HALF, _ONE, _TWO = f32(0), f32(0.5), f32(1), f32(2)
@@ -330,6 +332,12 @@ def path_gain(large_scale_gain, ap_positions, ue_positions, static_gain, p):
         for j in range(p.n_ues):
             dx, dy = f32(xs[j] - ap_x), f32(ys[j] - ap_y)
             row[j] = dx * dx + dy * dy
+    distance_law(large_scale_gain, static_gain, p)
+
+
+@_inline
+def distance_law(large_scale_gain, static_gain, p):
+    """Eq. 4 of squared distances, which the gains replace."""
     nearest = f32(p.min_ue_distance * p.min_ue_distance)
     for link in range(large_scale_gain.size):
         squared = large_scale_gain[link]
