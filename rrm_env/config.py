@@ -5,16 +5,33 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-import numbers
 from collections.abc import Iterable, Mapping
-from dataclasses import Field, asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar
 
 from rrm_env.checks import nearest, shown
+from rrm_env.fields import (
+    Numbers,
+    Positions,
+    allowed_of,
+    bounded,
+    checked,
+    choice,
+    numbers_of,
+    parsed,
+    text_of,
+)
 from rrm_env.keywords import ConfigFields, Unpack
 
 SPEED_OF_LIGHT_MPS = 299_792_458.0
-FADING_MODELS = ("iid", "jakes", "none")
+FADING_MODELS = ("iid", "jakes", "none", "trace")
+PROPAGATION_MODELS = ("log_distance", "inh_office", "umi", "uma")
+LINE_OF_SIGHT = ("drawn", "always", "never")
+AP_DEPLOYMENTS = ("uniform", "hexagonal")
+UE_DEPLOYMENTS = ("uniform", "hot_spots")
+WRAP_AROUND = ("none", "torus")
+ASSOCIATIONS = ("rsrp", "given")
+TRACE_SPLITS = ("auto", "time", "place")
 AVERAGES = ("ema", "episode")
 TURNS = ("none", "equal", "by_load")
 MESSAGES = ("none", "best", "all")
@@ -57,27 +74,6 @@ def _names_checked(config_class: type[_Class]) -> type[_Class]:
     return config_class
 
 
-def _bounded(
-    default: Any,
-    doc: str,
-    low: float = -math.inf,
-    high: float = math.inf,
-    *,
-    above: bool = False,
-    none: bool = False,
-) -> Any:
-    """A numeric field in [low, high], or (low, high] with `above`; `none` allows None."""
-    return field(
-        default=default,
-        metadata={"doc": doc, "low": low, "high": high, "above": above, "none": none},
-    )
-
-
-def _choice(default: str, allowed: tuple[str, ...], doc: str) -> Any:
-    """A field that holds one of the allowed words."""
-    return field(default=default, metadata={"doc": doc, "allowed": allowed})
-
-
 @_names_checked
 @dataclass(frozen=True, kw_only=True)
 class RRMConfig:
@@ -91,116 +87,191 @@ class RRMConfig:
         ValueError: a value out of range, or values that contradict each other.
     """
 
-    n_aps: int = _bounded(4, "access points", 1, 1024)
-    n_ues: int = _bounded(20, "users", 1, 1_000_000)
-    n_candidates: int = _bounded(3, "users each access point chooses among", 1, 1024)
-    episode_length: int = _bounded(200, "steps per episode", 1, 2**31 - 2)
-    area_side_m: float = _bounded(100.0, "side of the square", 0, 1e6, above=True)
-    min_ap_distance_m: float = _bounded(
+    n_aps: int = bounded(4, "access points", 1, 1024)
+    n_ues: int = bounded(20, "users", 1, 1_000_000)
+    n_candidates: int = bounded(3, "users each access point chooses among", 1, 1024)
+    episode_length: int = bounded(200, "steps per episode", 1, 2**31 - 2)
+    area_side_m: float = bounded(100.0, "side of the square", 0, 1e6, above=True)
+    min_ap_distance_m: float = bounded(
         10.0, "d0: access points are farther apart than this", 0, 1e6
     )
-    min_ue_distance_m: float = _bounded(
+    min_ue_distance_m: float = bounded(
         1.0,
         "d1: users start farther than this from every access point; "
         "path loss never takes a distance below it",
         1e-3,
         1e6,
     )
-    ue_speed_mps: float = _bounded(1.0, "speed of every user", 0, 1e5)
-    step_duration_s: float = _bounded(0.05, "duration of a step", 0, 1e4, above=True)
-    carrier_hz: float = _bounded(2.4e9, "carrier frequency", 0, 1e13, above=True)
-    tx_power_dbm: float = _bounded(10.0, "transmit power of an access point that serves", -100, 100)
-    noise_psd_dbm_hz: float = _bounded(-174.0, "noise power spectral density", -250, 0)
-    bandwidth_hz: float = _bounded(10e6, "bandwidth", 1, 1e12)
-    noise_figure_db: float = _bounded(0.0, "noise figure of the users", 0, 100)
-    path_loss_intercept_db: float = _bounded(15.3, "path loss at 1 m", -100, 200)
-    path_loss_slope_db: float = _bounded(37.6, "path loss per decade of distance", 0, 100)
-    wall_loss_db: float = _bounded(10.0, "loss added to every link", 0, 200)
-    shadowing_std_db: float = _bounded(7.0, "standard deviation of log-normal shadowing", 0, 20)
-    fading: str = _choice(
+    ue_speed_mps: float = bounded(1.0, "speed of every user", 0, 1e5)
+    step_duration_s: float = bounded(0.05, "duration of a step", 0, 1e4, above=True)
+    carrier_hz: float = bounded(2.4e9, "carrier frequency", 0, 1e13, above=True)
+    tx_power_dbm: float = bounded(10.0, "transmit power of an access point that serves", -100, 100)
+    noise_psd_dbm_hz: float = bounded(-174.0, "noise power spectral density", -250, 0)
+    bandwidth_hz: float = bounded(10e6, "bandwidth", 1, 1e12)
+    noise_figure_db: float = bounded(0.0, "noise figure of the users", 0, 100)
+    path_loss_intercept_db: float = bounded(15.3, "path loss at 1 m", -100, 200)
+    path_loss_slope_db: float = bounded(37.6, "path loss per decade of distance", 0, 100)
+    wall_loss_db: float = bounded(10.0, "loss added to every link", 0, 200)
+    shadowing_std_db: float = bounded(7.0, "standard deviation of log-normal shadowing", 0, 20)
+    fading: str = choice(
         "iid",
         FADING_MODELS,
         "small-scale fading: iid (Rayleigh, fresh each step), "
-        "jakes (Rayleigh, correlated by Doppler) or none",
+        "jakes (Rayleigh, correlated by Doppler), none, or trace, that of the trace's gains",
     )
-    csi_delay: int = _bounded(1, "age in steps of the channel report that decisions see", 0, 1000)
-    rate_ema: float = _bounded(
+    csi_delay: int = bounded(1, "age in steps of the channel report that decisions see", 0, 1000)
+    rate_ema: float = bounded(
         0.05, "eta: weight of the newest rate in a user's average, with average = ema", 1e-6, 1
     )
-    average: str = _choice(
+    average: str = choice(
         "ema",
         AVERAGES,
         "a user's long-term average: ema, an exponential average, which forgets, or episode, the "
         "mean rate since the episode began",
     )
-    average_prior_steps: float = _bounded(
+    average_prior_steps: float = bounded(
         5.0,
         "steps that the average before the first step counts for, with average = episode",
         0.1,
         1e6,
     )
-    min_average_rate: float = _bounded(
+    min_average_rate: float = bounded(
         0.01, "bit/s/Hz below which no average falls, so weights stay bounded", 1e-6, 10
     )
-    pf_exponent: float = _bounded(
+    pf_exponent: float = bounded(
         1.0, "exponent of the weight in the PF ratio, which orders candidates", 0, 10
     )
-    fairness_exponent: float = _bounded(0.8, "lambda: exponent of the weight in the reward", 0, 2)
-    reward: str = _choice(
+    fairness_exponent: float = bounded(0.8, "lambda: exponent of the weight in the reward", 0, 2)
+    reward: str = choice(
         "weighted_rate",
         REWARDS,
         "weighted_rate (Eq. 16), or utility: the growth of the users' utility of C~, "
         "which also charges for those not served",
     )
-    measurements: str = _choice(
+    measurements: str = choice(
         "none",
         MEASUREMENTS,
         "what an access point observes of its candidates' links, as phones report for handover: "
         "none, their large_scale gain from all access points, or their gain from their own access "
         "point, from its neighbours and from the rest together",
     )
-    n_neighbours: int = _bounded(
+    n_neighbours: int = bounded(
         8,
         "k: neighbours of each access point, those that disturb its users most, for "
         "measurements = neighbours and message_range = neighbours",
         1,
         64,
     )
-    turns: str = _choice(
+    turns: str = choice(
         "none",
         TURNS,
         "what an access point observes of turns: none, or whether this step is its turn in a "
         "fixed rotation, equal or by_load: in proportion to the users of each access point",
     )
-    clock: str = _choice(
+    clock: str = choice(
         "none",
         CLOCKS,
         "what an access point observes of the time: none, or the share of the episode that has "
         "elapsed",
     )
-    messages: str = _choice(
+    messages: str = choice(
         "none",
         MESSAGES,
         "what all access points send to others in every step, appended to the receivers' "
         "observations: none, what they observe of their best candidate, or of all candidates",
     )
-    message_range: str = _choice(
+    message_range: str = choice(
         "all",
         SENDERS,
         "whose messages an access point observes: those of all access points, its own too, or of "
         "its neighbours",
     )
-    message_bits: int = _bounded(16, "bits of each number in a message", 1, 24)
-    score_sum_weight: float | None = _bounded(
+    message_bits: int = bounded(16, "bits of each number in a message", 1, 24)
+    score_sum_weight: float | None = bounded(
         None, "mu1: weight of the sum rate in the score; None is 1 / n_ues", 0, 1e6, none=True
     )
-    score_tail_weight: float = _bounded(
+    score_tail_weight: float = bounded(
         3.0, "mu2: weight of the 5-percentile rate in the score", 0, 1e6
+    )
+    power_levels_dbm: Numbers | None = numbers_of(
+        "transmit powers that an access point chooses among, none above tx_power_dbm, at which "
+        "pilots are sent; None is tx_power_dbm alone",
+        low=-200,
+        high=100,
+        dimensions=(1,),
+    )
+    propagation: str = choice(
+        "log_distance",
+        PROPAGATION_MODELS,
+        "path loss and shadowing: log_distance (Eq. 4), or inh_office, umi or uma of TR 38.901",
+    )
+    los: str = choice(
+        "drawn",
+        LINE_OF_SIGHT,
+        "line of sight in the models of TR 38.901: drawn by its probability, always or never",
+    )
+    ap_height_m: float | None = bounded(
+        None, "height of access points; None is the model's", 0, 1000, none=True
+    )
+    ue_height_m: float | None = bounded(
+        None, "height of users; None is the model's", 0, 1000, none=True
+    )
+    ap_deployment: str = choice(
+        "uniform",
+        AP_DEPLOYMENTS,
+        "positions of access points: uniform in the square, or hexagonal, a grid of sites",
+    )
+    inter_site_distance_m: float = bounded(
+        200.0, "distance of neighbouring sites, with ap_deployment = hexagonal", 0, 1e6, above=True
+    )
+    wrap_around: str = choice(
+        "none",
+        WRAP_AROUND,
+        "distances: none, or torus, in which users who leave the area enter on its other side",
+    )
+    ue_deployment: str = choice(
+        "uniform", UE_DEPLOYMENTS, "positions of users: uniform, or a share of them in hot_spots"
+    )
+    n_hot_spots: int = bounded(4, "hot spots, with ue_deployment = hot_spots", 1, 1024)
+    hot_spot_radius_m: float = bounded(10.0, "radius of a hot spot", 0, 1e6, above=True)
+    hot_spot_share: float = bounded(0.5, "share of the users that start in hot spots", 0, 1)
+    ap_positions: Positions | None = numbers_of(
+        "positions of the access points, (n_aps, 2) in metres, or (K, n_aps, 2): K deployments, of "
+        "which the episode's seed draws one; None draws positions by ap_deployment",
+        low=0,
+        high=1e6,
+        dimensions=(2, 3),
+    )
+    ue_positions: Positions | None = numbers_of(
+        "positions of the users at the start, likewise, (n_ues, 2) or (K, n_ues, 2)",
+        low=0,
+        high=1e6,
+        dimensions=(2, 3),
+    )
+    association: str = choice(
+        "rsrp",
+        ASSOCIATIONS,
+        "a user's access point: that of highest received power at the start, or given, with the "
+        "positions or by the trace",
+    )
+    association_bias_db: Numbers | None = numbers_of(
+        "added to the received power of each access point where users choose theirs, n_aps numbers",
+        low=-100,
+        high=100,
+        dimensions=(1,),
+    )
+    trace: str | None = text_of("file of the recorded channels that the episodes play")
+    trace_checksum: str | None = text_of("SHA-256 of the trace; another file is refused")
+    trace_split: str = choice(
+        "auto",
+        TRACE_SPLITS,
+        "what keeps episodes of training and evaluation apart: their time, their place (the "
+        "trace's first dimension), or auto: the place where the trace has several",
     )
 
     def __post_init__(self) -> None:
         for item in fields(self):
-            object.__setattr__(self, item.name, _checked(item, getattr(self, item.name)))
+            object.__setattr__(self, item.name, checked(item, getattr(self, item.name)))
         self._check_together()
 
     def _check_together(self) -> None:
@@ -262,6 +333,11 @@ class RRMConfig:
     def as_dict(self) -> dict[str, Any]:
         """The fields as plain Python values; ``RRMConfig(**config.as_dict()) == config``."""
         return asdict(self)
+
+    @property
+    def channel_is_given(self) -> bool:
+        """Whether large-scale gains come from a `rrm_env.source.Source`, not from the kernels."""
+        return self.trace is not None
 
     @property
     def n_actions(self) -> int:
@@ -369,57 +445,9 @@ def parse_settings(assignments: Iterable[str]) -> dict[str, Any]:
         check_names({name: text})
         if name in settings:
             raise ValueError(f"{name} is given twice: {shown(settings[name])} and {shown(text)}")
-        kind = next(item.type for item in fields(RRMConfig) if item.name == name)
-        try:
-            if kind == "str":
-                settings[name] = text
-            elif "None" in str(kind) and text.lower() == "none":
-                settings[name] = None
-            else:
-                settings[name] = int(text) if kind == "int" else float(text)
-        except ValueError:
-            raise ValueError(
-                f"{name} must be {'an integer' if kind == 'int' else 'a number'}, got {text!r}"
-            ) from None
+        item = next(item for item in fields(RRMConfig) if item.name == name)
+        settings[name] = parsed(item, text)
     return settings
-
-
-def _checked(item: Field[Any], value: Any) -> Any:
-    """The value as plain Python of the field's type.
-
-    Raises:
-        TypeError, ValueError: the error names field, value and what is allowed.
-    """
-    if "allowed" in item.metadata:
-        if not isinstance(value, str) or value not in item.metadata["allowed"]:
-            text = value if isinstance(value, str) else shown(value)
-            raise ValueError(f"unknown {item.name} {nearest(text, item.metadata['allowed'])}")
-        return str(value)
-    low, high, above = item.metadata["low"], item.metadata["high"], item.metadata["above"]
-    if value is None and item.metadata["none"]:
-        return None
-    integral = item.type == "int"
-    allowed = f"{'an integer' if integral else 'a finite number'} {_allowed(item)}"
-    if isinstance(value, bool) or not isinstance(
-        value, numbers.Integral if integral else numbers.Real
-    ):
-        raise TypeError(f"{item.name} must be {allowed}, got {shown(value)}")
-    try:
-        number = int(value) if isinstance(value, numbers.Integral) and integral else float(value)
-    except OverflowError:  # an integer beyond float
-        number = math.inf
-    if not low <= number <= high or (above and number == low):  # large integers compare exactly
-        raise ValueError(f"{item.name} must be {allowed}, got {shown(value)}")
-    return number
-
-
-def _allowed(item: Field[Any]) -> str:
-    """The range of a numeric field, as error messages and the table of all options state it."""
-    about = item.metadata
-    bounds = about["low"], about["high"]
-    low, high = (str(bound) if isinstance(bound, int) else f"{bound:g}" for bound in bounds)
-    first = "above" if about["above"] else "from"
-    return f"{first} {low} up to {high}" + (", or None" if about["none"] else "")
 
 
 def field_table() -> str:
@@ -427,8 +455,7 @@ def field_table() -> str:
     lines = ["| option | type | default | allowed | meaning |", "|---|---|---|---|---|"]
     for item in fields(RRMConfig):
         kind = str(item.type).replace("|", "or")
-        words = item.metadata.get("allowed")
-        allowed = ", ".join(f"`{word}`" for word in words) if words else _allowed(item)
-        cells = (f"`{item.name}`", kind, f"`{item.default!r}`", allowed, item.metadata["doc"])
+        about = allowed_of(item), item.metadata["doc"]
+        cells = (f"`{item.name}`", kind, f"`{item.default!r}`", *about)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

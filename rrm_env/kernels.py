@@ -24,7 +24,9 @@ f32, i32, u64 = np.float32, np.int32, np.uint64
 
 SILENT = -1
 """The entry of `served` for an access point that does not transmit."""
-IID, JAKES, NO_FADING = 0, 1, 2
+IID, JAKES, NO_FADING, OF_TRACE = 0, 1, 2, 3
+GENERATED, GIVEN = 0, 1
+RSRP = 0
 N_SINUSOIDS = 16
 """Plane waves per link in Jakes fading.
 
@@ -689,6 +691,9 @@ def observe_rest(observation, neighbours, association, t, p):
 @_inline
 def _channel(s, p, b, t, fading, quadrature):
     """Write the true channel of step t into its slot of the history."""
+    if p.fading == OF_TRACE:
+        s.gain_history[t % (p.csi_delay + 1), b][:] = s.given_gain[b]
+        return
     width = p.n_ues
     if p.fading == IID:
         width = p.draw_width
@@ -742,25 +747,32 @@ def _prepare_decision(s, p, b, t, best, log_sinr, log_weight):
 def reset_episodes(s, p, scratch, start, stop):
     """Start the episodes start ... stop - 1 from their keys.
 
-    Returns slot, AP and UE of the first position that could not be found, or three times -1.
+    A given channel is there already: positions, large-scale gains at t = 0 and, with fading of a
+    trace, the history. Returns slot, AP and UE of the first position that could not be found, or
+    three times -1.
     """
     fading, quadrature, best, shares = scratch
     for b in range(start, stop):
-        failed_ap, failed_ue = deploy(s.ap_positions[b], s.ue_positions[b], s.key[b], p)
-        if failed_ap >= 0 or failed_ue >= 0:
-            return b, failed_ap, failed_ue
-        draw_velocities(s.ue_velocity[b], s.key[b], p.step_length)
-        draw_static_gain(s.static_gain[b], s.key[b], p)
-        path_gain(s.large_scale_gain[b], s.ap_positions[b], s.ue_positions[b], s.static_gain[b], p)
-        associate(s.association[b], s.large_scale_gain[b])
+        if p.channel == GENERATED:
+            failed_ap, failed_ue = deploy(s.ap_positions[b], s.ue_positions[b], s.key[b], p)
+            if failed_ap >= 0 or failed_ue >= 0:
+                return b, failed_ap, failed_ue
+            draw_velocities(s.ue_velocity[b], s.key[b], p.step_length)
+            draw_static_gain(s.static_gain[b], s.key[b], p)
+            path_gain(
+                s.large_scale_gain[b], s.ap_positions[b], s.ue_positions[b], s.static_gain[b], p
+            )
+        if p.association == RSRP:
+            associate(s.association[b], s.large_scale_gain[b])
         if p.n_neighbours > 0:
             find_neighbours(s.neighbours[b], shares, s.association[b], s.large_scale_gain[b])
         if p.fading == JAKES:
             draw_plane_waves(
                 s.wave_phase[b], s.wave_frequency[b], s.wave_amplitude[b], s.key[b], p.doppler_turns
             )
-        for t in range(-p.csi_delay, 1):  # the first decisions need reports from before the episode
-            _channel(s, p, b, t, fading, quadrature)
+        if p.fading != OF_TRACE:
+            for t in range(-p.csi_delay, 1):  # the first decisions need reports from before
+                _channel(s, p, b, t, fading, quadrature)
         _receive_report(s, p, b, 0, quadrature)
         for j in range(p.n_ues):
             s.average_rate[b, j] = max(s.reported_rate[b, j], p.min_average_rate)
@@ -775,7 +787,8 @@ def reset_episodes(s, p, scratch, start, stop):
 def step_episodes(s, p, scratch, chosen, are_actions, rates, reward, t, start, stop):
     """Run step t of the episodes start ... stop - 1.
 
-    First come rates, reward and averages of step t, then channel and reports of step t + 1.
+    First come rates, reward and averages of step t, then channel and reports of step t + 1. A given
+    channel of step t + 1 is there already, apart from the history.
     `chosen` (B, I) holds actions or the UEs to serve; rates (B, J) and reward (B,) are written to.
     """
     fading, quadrature, best, _ = scratch
@@ -799,8 +812,11 @@ def step_episodes(s, p, scratch, chosen, are_actions, rates, reward, t, start, s
                 s.ue_rate_sum[b, j] += rates[b, j]
             else:
                 s.silent_steps[b] += 1
-        move(s.ue_positions[b], s.ue_velocity[b], p.side)
-        path_gain(s.large_scale_gain[b], s.ap_positions[b], s.ue_positions[b], s.static_gain[b], p)
+        if p.channel == GENERATED:
+            move(s.ue_positions[b], s.ue_velocity[b], p.side)
+            path_gain(
+                s.large_scale_gain[b], s.ap_positions[b], s.ue_positions[b], s.static_gain[b], p
+            )
         _channel(s, p, b, t + 1, fading, quadrature)
         _receive_report(s, p, b, t + 1, quadrature)
         _prepare_decision(s, p, b, t + 1, best, quadrature[: p.n_ues], quadrature[p.n_ues :])

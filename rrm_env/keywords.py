@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TypedDict
 
+from rrm_env.fields import Numbers, Positions
+
 if sys.version_info >= (3, 11):
     from typing import Unpack
 else:
@@ -55,3 +57,22 @@ class ConfigFields(TypedDict, total=False):
     message_bits: int
     score_sum_weight: float | None
     score_tail_weight: float
+    power_levels_dbm: Numbers | None
+    propagation: str
+    los: str
+    ap_height_m: float | None
+    ue_height_m: float | None
+    ap_deployment: str
+    inter_site_distance_m: float
+    wrap_around: str
+    ue_deployment: str
+    n_hot_spots: int
+    hot_spot_radius_m: float
+    hot_spot_share: float
+    ap_positions: Positions | None
+    ue_positions: Positions | None
+    association: str
+    association_bias_db: Numbers | None
+    trace: str | None
+    trace_checksum: str | None
+    trace_split: str

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from rrm_env import kernels
 from rrm_env.checks import as_integer, bounded_integer
 from rrm_env.config import TURNS, RRMConfig
+from rrm_env.source import source_of
 from rrm_env.state import State, allocate, allocate_scratch, parameters_of
 from rrm_env.threads import Threads
 
@@ -66,6 +67,7 @@ class Network:
         self._seeds = np.zeros(self.num_envs, np.uint64)
         self._scratch = [allocate_scratch(self.config) for _ in range(self.num_threads)]
         self._threads = Threads(self.num_threads)
+        self._source = source_of(self.config)
         self._t: int | None = None
         self._seeded = False
 
@@ -93,6 +95,8 @@ class Network:
         self._seeded, self._t = True, None
 
         def job(thread: int, start: int, stop: int) -> tuple[int, int, int]:
+            if self._source is not None:
+                self._source.reset(self._state, self._seeds, start, stop)
             failed: tuple[int, int, int] = kernels.reset_episodes(
                 self._state, self._parameters, self._scratch[thread], start, stop
             )
@@ -338,6 +342,8 @@ class Network:
 
         def job(thread: int, start: int, stop: int) -> None:
             scratch = self._scratch[thread]
+            if self._source is not None:
+                self._source.advance(state, t + 1, start, stop)
             kernels.step_episodes(
                 state, parameters, scratch, chosen, are_actions, rates, reward, t, start, stop
             )

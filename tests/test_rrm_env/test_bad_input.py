@@ -22,6 +22,8 @@ from rrm_env import (
 FIELDS = dataclasses.fields(RRMConfig)
 FLOATS = [item.name for item in FIELDS if str(item.type).startswith("float")]
 INTEGERS = [item.name for item in FIELDS if item.type == "int"]
+ARRAYS = [item.name for item in FIELDS if "dimensions" in item.metadata]
+TEXTS = [item.name for item in FIELDS if "text" in item.metadata]
 OPTIONAL = [item.name for item in FIELDS if "None" in str(item.type)]
 
 OUT_OF_RANGE: dict[str, tuple[Any, ...]] = {
@@ -53,6 +55,12 @@ OUT_OF_RANGE: dict[str, tuple[Any, ...]] = {
     "message_bits": (0, 25),
     "score_sum_weight": (-0.1,),
     "score_tail_weight": (-0.1,),
+    "ap_height_m": (-1.0, 1001),
+    "ue_height_m": (-1.0, 1001),
+    "inter_site_distance_m": (0, -1.0),
+    "n_hot_spots": (0, 1025),
+    "hot_spot_radius_m": (0, -1.0),
+    "hot_spot_share": (-0.1, 1.1),
 }
 """Of every numeric field, values just outside what makes sense."""
 
@@ -77,6 +85,15 @@ def test_every_numeric_field_has_values_out_of_range_here() -> None:
         "messages",
         "message_range",
         "reward",
+        "propagation",
+        "los",
+        "ap_deployment",
+        "wrap_around",
+        "ue_deployment",
+        "association",
+        "trace_split",
+        *ARRAYS,
+        *TEXTS,
     }
 
 
@@ -124,6 +141,33 @@ def test_value_out_of_range_is_refused(name: str, value: Any) -> None:
 @pytest.mark.parametrize("name", FLOATS)
 def test_nan_and_infinite_parameters_are_refused(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=refusal(name, value)):
+        RRMConfig(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error", "message"),
+    [
+        ("power_levels_dbm", (), ValueError, r"power_levels_dbm must hold rows .*, got \(\)"),
+        ("power_levels_dbm", 10.0, ValueError, "must have 1 dimension, got 10.0 with 0"),
+        ("power_levels_dbm", (10, "0"), TypeError, r"power_levels_dbm\[1\] must be .*, got '0'"),
+        ("power_levels_dbm", (10, 101), ValueError, r"power_levels_dbm\[1\] must be .*, got 101"),
+        ("ap_positions", [1, 2], ValueError, r"must have 2 or 3 dimensions, got \[1, 2\] with 1"),
+        ("ap_positions", [[1, 2], [3]], ValueError, "ap_positions must hold rows of equal length"),
+        ("ap_positions", [[1, 2], 3], ValueError, "ap_positions must hold rows of equal length"),
+        (
+            "ue_positions",
+            [[1, math.nan]],
+            ValueError,
+            r"ue_positions\[0\]\[1\] must be .*, got nan",
+        ),
+        ("trace", "", TypeError, "trace must be a text that is not empty, or None, got ''"),
+        ("trace", 5, TypeError, "trace must be a text that is not empty, or None, got 5"),
+    ],
+)
+def test_bad_arrays_and_texts_are_refused(
+    name: str, value: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
         RRMConfig(**{name: value})
 
 
@@ -401,6 +445,11 @@ def test_numpy_scalars_become_plain_numbers() -> None:
         (["rate_ema=high"], ValueError, "rate_ema must be a number, got 'high'"),
         (["rate_ema=none"], ValueError, "rate_ema must be a number, got 'none'"),
         (
+            ["power_levels_dbm=10;0"],
+            ValueError,
+            "must be numbers with commas between them, or JSON",
+        ),
+        (
             ["csi_delai=1"],
             TypeError,
             r"unknown config field 'csi_delai' \(did you mean 'csi_delay'\?\)",
@@ -431,3 +480,10 @@ def test_good_settings_are_read_by_their_fields_types() -> None:
     }
     assert parse_settings(texts[4:]) == {"area_side_m": 250.0, "score_sum_weight": 0.5}
     assert type(parse_settings(texts[:1])["n_aps"]) is int
+    arrays = parse_settings(["power_levels_dbm=10,0", "ap_positions=[[1,2]]", "trace=gains.npz"])
+    assert arrays == {
+        "power_levels_dbm": [10, 0],
+        "ap_positions": [[1, 2]],
+        "trace": "gains.npz",
+    }
+    assert parse_settings(["power_levels_dbm=none"]) == {"power_levels_dbm": None}
