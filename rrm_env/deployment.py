@@ -47,25 +47,26 @@ class Place(NamedTuple):
 
     area: int
     side: float  # m, of the square that holds the area
+    low: float  # m, where in both axes the area begins
+    extent: float  # m, of the square around the area
     site_distance: float  # m, between neighbouring hexagons of a cluster
     rings: int  # of hexagons around the one in the middle
     n_hot_spots: int  # 0 for none
     hot_spot_radius: float  # m
     hot_spot_share: float
-    given_association: bool
 
 
 class Plan(NamedTuple):
     """The arrays of a configuration or a reset that do not change within an episode.
 
-    Positions of K deployments, of which the seed draws one, or of B episodes where `by_slot`. No
-    deployments mean that positions are drawn.
+    Positions and associations are of K deployments, of which the seed draws one, or of B episodes
+    where `by_slot`. No deployments mean that they are drawn.
     """
 
     ap_positions: NDArray[np.float64]  # (K, I, 2) m
     ue_positions: NDArray[np.float64]  # (K, J, 2) m
     association: NDArray[np.int32]  # (K, J)
-    by_slot: bool
+    by_slot: tuple[bool, bool, bool]  # positions of APs and UEs, and association
     shifts: NDArray[np.float64]  # (copies, 2) m: where the copies of the area are, its own first
     basis: NDArray[np.float64]  # (2, 2) m: sides of the area, for random fields
     inverse: NDArray[np.float64]  # (2, 2) 1 / m: from positions to shares of both sides
@@ -155,7 +156,7 @@ def draw_place(middle, radius, obstacles, n_obstacles, distance, index, stream, 
             angle, length = 2 * math.pi * v, radius * math.sqrt(u)
             x, y = middle[0] + length * math.cos(angle), middle[1] + length * math.sin(angle)
         else:
-            x, y = place.side * u, place.side * v
+            x, y = place.low + place.extent * u, place.low + place.extent * v
         if inside(x, y, place) and apart(x, y, obstacles, n_obstacles, distance, shifts):
             return True, x, y
     return False, 0.0, 0.0
@@ -174,7 +175,7 @@ def row_of(b, count, by_slot, key):
 def place_aps(ap_positions, b, key, plan, place, p):
     """Take the given access points, or draw them. Returns the first without a place, or -1."""
     if plan.ap_positions.shape[0] > 0:
-        row = row_of(b, plan.ap_positions.shape[0], plan.by_slot, key)
+        row = row_of(b, plan.ap_positions.shape[0], plan.by_slot[0], key)
         for i in range(p.n_aps):
             ap_positions[i, 0] = plan.ap_positions[row, i, 0]
             ap_positions[i, 1] = plan.ap_positions[row, i, 1]
@@ -224,7 +225,7 @@ def place_hot_spots(hot_spots, ap_positions, key, plan, place, p):
 def place_ues(ue_positions, b, ap_positions, hot_spots, key, plan, place, p):
     """Take the given users, or draw them. Returns the first without a place, or -1."""
     if plan.ue_positions.shape[0] > 0:
-        row = row_of(b, plan.ue_positions.shape[0], plan.by_slot, key)
+        row = row_of(b, plan.ue_positions.shape[0], plan.by_slot[1], key)
         for j in range(p.n_ues):
             ue_positions[0, j] = plan.ue_positions[row, j, 0]
             ue_positions[1, j] = plan.ue_positions[row, j, 1]
@@ -355,8 +356,8 @@ def start_episodes(state, held, scratch, plan, place, law, p, start, stop):
                 place.area != SQUARE,
             )
         write_gains(state, held, scratch, b, plan, law, p)
-        if place.given_association:
-            row = b if plan.association.shape[0] > 1 else 0
+        if plan.association.shape[0] > 0:
+            row = row_of(b, plan.association.shape[0], plan.by_slot[2], key)
             for j in range(p.n_ues):
                 state.association[b, j] = plan.association[row, j]
     return -1, -1, -1, -1

@@ -239,14 +239,18 @@ def draw_static_gain(static_gain, key, p):
 
 
 @_inline
-def associate(association, large_scale_gain):
-    """Eq. 5: associate each UE with the AP of highest RSRP without fading, ties to the lower AP."""
+def associate(association, large_scale_gain, bias):
+    """Eq. 5: associate each UE with the AP of highest RSRP without fading, ties to the lower AP.
+
+    The received power of each AP counts times its bias (I,), 1 for none (cell range expansion).
+    """
     n_ues = association.size
     for j in range(n_ues):
-        best = 0
+        best, highest = 0, bias[0] * large_scale_gain[j]
         for i in range(1, large_scale_gain.size // n_ues):
-            if large_scale_gain[i * n_ues + j] > large_scale_gain[best * n_ues + j]:
-                best = i
+            received = bias[i] * large_scale_gain[i * n_ues + j]
+            if received > highest:
+                best, highest = i, received
         association[j] = best
 
 
@@ -692,7 +696,9 @@ def observe_rest(observation, neighbours, association, t, p):
 def _channel(s, p, b, t, fading, quadrature):
     """Write the true channel of step t into its slot of the history."""
     if p.fading == OF_TRACE:
-        s.gain_history[t % (p.csi_delay + 1), b][:] = s.given_gain[b]
+        history = s.gain_history[t % (p.csi_delay + 1), b]
+        for link in range(history.size):
+            history[link] = s.given_gain[b, link]
         return
     width = p.n_ues
     if p.fading == IID:
@@ -763,7 +769,7 @@ def reset_episodes(s, p, scratch, start, stop):
                 s.large_scale_gain[b], s.ap_positions[b], s.ue_positions[b], s.static_gain[b], p
             )
         if p.association == RSRP:
-            associate(s.association[b], s.large_scale_gain[b])
+            associate(s.association[b], s.large_scale_gain[b], p.association_bias)
         if p.n_neighbours > 0:
             find_neighbours(s.neighbours[b], shares, s.association[b], s.large_scale_gain[b])
         if p.fading == JAKES:

@@ -32,10 +32,14 @@ class Source(Protocol):
         """
 
 
-def source_of(config: RRMConfig) -> Source | None:
-    """The source of a network's channels; None where the kernels generate them."""
+def source_of(config: RRMConfig, num_envs: int) -> Source | None:
+    """The source of the channels of B episodes; None where the kernels generate them."""
     if config.trace is not None:
         from rrm_env.trace_source import TraceSource  # most networks need no files
 
         return TraceSource(config)
+    if config.channel_is_given:
+        from rrm_env.propagation_source import PropagationSource  # most networks need no models
+
+        return PropagationSource(config, num_envs)
     return None
