@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from rrm_env import kernels
 from rrm_env.checks import as_integer, bounded_integer
 from rrm_env.config import TURNS, RRMConfig
-from rrm_env.places import DeploymentError, Given, given_at_reset, refuse_deployment
+from rrm_env.places import Given, given_at_reset, refuse_deployment
 from rrm_env.propagation_source import PropagationSource
 from rrm_env.source import Source, source_of
 from rrm_env.state import State, allocate, allocate_scratch, parameters_of
@@ -379,21 +379,19 @@ class Network:
 
     def _source_with(self, given: Given | None) -> Source | None:
         """The source of the next episodes; the parameters are made to fit it."""
-        source = self._configured
+        source, has_association = self._configured, self.config.association == "given"
         if given is not None and self._placed is None:
             self._placed = PropagationSource(self.config, self.num_envs)
         if self._placed is not None:
             self._placed.give(given)
-            source = self._placed if given is not None else source
-        if source is self._placed and source is not None:
-            has_association = self._placed.gives_association
-            if self.config.association == "given" and not has_association:
+            source = self._configured if given is None else self._placed
+        if isinstance(source, PropagationSource):
+            if has_association and not source.gives_association:
                 raise ValueError(
                     "association = 'given' needs given_association in the configuration, or "
                     "association at the reset"
                 )
-        else:
-            has_association = self.config.association == "given"
+            has_association = source.gives_association
         self._parameters = self._parameters._replace(
             channel=kernels.GENERATED if source is None else kernels.GIVEN,
             association=int(has_association),

@@ -29,8 +29,8 @@ class DeploymentError(ValueError):
 class Given(NamedTuple):
     """Positions and associations that are given; None is drawn.
 
-    They are those of K deployments, of which the seed draws one, or of B episodes where `by_slot`. A
-    first dimension of 1 holds for all episodes.
+    They are those of K deployments, of which the seed draws one, or of B episodes where `by_slot`.
+    A first dimension of 1 holds for all episodes.
     """
 
     ap_positions: Floats | None  # (K, I, 2) m
@@ -39,20 +39,18 @@ class Given(NamedTuple):
     by_slot: tuple[bool, bool, bool] = (False, False, False)
 
     def or_else(self, other: Given) -> Given:
-        """This, and the other where this gives nothing."""
-        mine = [array is not None for array in self[:3]]
-        arrays: list[Any] = [a if own else b for own, a, b in zip(mine, self, other)]
-        slots = [a if own else b for own, a, b in zip(mine, self.by_slot, other.by_slot)]
-        return Given(*arrays, (slots[0], slots[1], slots[2]))
+        """What is given here, and otherwise what the other gives."""
+        pairs = zip(self[:3], other[:3], self.by_slot, other.by_slot, strict=True)
+        chosen = [(a, m) if a is not None else (b, n) for a, b, m, n in pairs]
+        aps, ues, association = (array for array, _ in chosen)
+        return Given(aps, ues, association, (chosen[0][1], chosen[1][1], chosen[2][1]))
 
 
 # --- Hexagons ---
 
 
 def rings_of(n_aps: int) -> int:
-    """The rings of hexagons around one in the middle that n_aps sites need: 1, 7, 19, 37 fill 0 to
-    3 of them.
-    """
+    """The rings around the middle that n_aps sites need; 1, 7, 19, 37 sites fill 0 to 3 rings."""
     rings = 0
     while 3 * rings * (rings + 1) + 1 < n_aps:
         rings += 1
@@ -204,9 +202,8 @@ def _check_grid(config: RRMConfig) -> None:
 
 def _check_given(config: RRMConfig) -> None:
     given = given_by(config)
-    if (config.given_association is not None) != (config.association == "given"):
-        if config.given_association is not None:
-            raise ValueError("given_association has no effect with association = 'rsrp'")
+    if config.given_association is not None and config.association == "rsrp":
+        raise ValueError("given_association has no effect with association = 'rsrp'")
     counts = {
         name: len(array)
         for name, array in zip(
@@ -253,9 +250,7 @@ def given_at_reset(
             f"which has its own; trace = {shown(config.trace)}"
         )
     if ap_positions is not None and config.ap_deployment == "hexagonal":
-        raise ValueError(
-            "ap_positions cannot be given at a reset with ap_deployment = 'hexagonal'"
-        )
+        raise ValueError("ap_positions cannot be given at a reset with ap_deployment = 'hexagonal'")
     c, words = config, "one for each episode"
     return Given(
         _positions(c, "ap_positions", ap_positions, c.n_aps, "n_aps", num_envs, words),

@@ -54,7 +54,7 @@ _inline_sum: Any = njit(
 class Model(NamedTuple):
     """The numbers of a model. Table numbers are those of TR 38.901."""
 
-    index: int
+    number: int
     ap_height_m: float  # default; Tables 7.2-1 and 7.2-2
     ue_height_m: float
     ap_heights_m: tuple[float, float]  # allowed
@@ -114,7 +114,7 @@ def law_of(
         else 0.0
     )
     return Law(
-        model.index,
+        model.number,
         ("drawn", "always", "never").index(los),
         f32(math.log10(carrier_hz / 1e9)),
         f32(ap - ue),

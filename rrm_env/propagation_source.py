@@ -169,7 +169,7 @@ def _plan(c: RRMConfig, given: Given) -> Plan:
         given.by_slot,
         shifts,
         basis,
-        np.linalg.inv(basis.T).copy(),
+        np.linalg.inv(basis.T).astype(np.float64, order="C"),
         origin,
         np.array(correlation),
     )

@@ -39,7 +39,10 @@ def inh_nlos(d3: float, carrier_ghz: float) -> float:
 
 def umi_los(d2: float, ap_height: float, ue_height: float, carrier_ghz: float) -> float:
     """UMi street canyon, line of sight: PL1 up to the breakpoint, then PL2."""
-    d3, limit = math.hypot(d2, ap_height - ue_height), breakpoint_m(ap_height, ue_height, carrier_ghz)
+    d3, limit = (
+        math.hypot(d2, ap_height - ue_height),
+        breakpoint_m(ap_height, ue_height, carrier_ghz),
+    )
     if d2 <= limit:
         return 32.4 + 21 * math.log10(d3) + 20 * math.log10(carrier_ghz)
     return (
@@ -59,7 +62,10 @@ def umi_nlos(d2: float, ap_height: float, ue_height: float, carrier_ghz: float) 
 
 def uma_los(d2: float, ap_height: float, ue_height: float, carrier_ghz: float) -> float:
     """UMa, line of sight: PL1 up to the breakpoint, then PL2."""
-    d3, limit = math.hypot(d2, ap_height - ue_height), breakpoint_m(ap_height, ue_height, carrier_ghz)
+    d3, limit = (
+        math.hypot(d2, ap_height - ue_height),
+        breakpoint_m(ap_height, ue_height, carrier_ghz),
+    )
     if d2 <= limit:
         return 28.0 + 22 * math.log10(d3) + 20 * math.log10(carrier_ghz)
     return (
@@ -108,9 +114,7 @@ def los_probability(model: str, d2: float) -> float:
 # --- Random fields ---
 
 
-def field(
-    seed: int, ap: int, which: int, place: Point, correlation_m: float, side: float
-) -> float:
+def field(seed: int, ap: int, which: int, place: Point, correlation_m: float, side: float) -> float:
     """A sum of plane waves in a square of a side without a wrap: a standard normal number."""
     total = 0.0
     first = uniform(words(seed, FIELD_WAVES, which * N_WAVES, ap)[3])
