@@ -386,11 +386,6 @@ class Network:
             self._placed.give(given)
             source = self._configured if given is None else self._placed
         if isinstance(source, PropagationSource):
-            if has_association and not source.gives_association:
-                raise ValueError(
-                    "association = 'given' needs given_association in the configuration, or "
-                    "association at the reset"
-                )
             has_association = source.gives_association
         self._parameters = self._parameters._replace(
             channel=kernels.GENERATED if source is None else kernels.GIVEN,

@@ -108,9 +108,10 @@ def check_places(config: RRMConfig) -> None:
     Raises:
         ValueError: the error names the fields, their values and what is allowed.
     """
-    _check_propagation(config)
-    _check_grid(config)
-    _check_given(config)
+    if config.trace is None:
+        _check_propagation(config)
+        _check_grid(config)
+        _check_given(config)
     bias = config.association_bias_db
     if bias is not None and len(bias) != config.n_aps:
         raise ValueError(
@@ -204,6 +205,11 @@ def _check_given(config: RRMConfig) -> None:
     given = given_by(config)
     if config.given_association is not None and config.association == "rsrp":
         raise ValueError("given_association has no effect with association = 'rsrp'")
+    if config.association == "given" and config.given_association is None:
+        raise ValueError(
+            "association = 'given' needs given_association; with 'rsrp', one can be given at a "
+            "reset too"
+        )
     counts = {
         name: len(array)
         for name, array in zip(
