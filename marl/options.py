@@ -22,6 +22,7 @@ from marl.engines.base import Engine
 from marl.environment import Environment
 from marl.training.rollout import collect_run
 from rrm_env import RRMConfig, Scheduler, parse_settings
+from rrm_env.config import changed
 
 DEFAULT_SCHEDULER = "itlinq"
 """The scheduler that is recorded if none is named."""
@@ -84,7 +85,7 @@ class NetworkOptions:
         """
         changes = self.changed()
         if self.network is None and default is not None:
-            return RRMConfig(**{**default.as_dict(), **changes})
+            return changed(default.as_dict(), changes)
         return RRMConfig.preset(self.network or "paper", **changes)
 
     @property

@@ -21,6 +21,7 @@ from rrm_env.provenance import __version__
 from rrm_env.rendering import Renderer
 from rrm_env.rrm_v0 import env, parallel_env, raw_env
 from rrm_env.scheduler import Scheduler
+from rrm_env.trace import Trace, record_trace
 from rrm_env.vector import RRMVectorEnv
 from rrm_env.watching import record, watch
 from rrm_env.window import NoDisplayError
@@ -41,6 +42,7 @@ __all__ = [
     "RRMVectorEnv",
     "Renderer",
     "Scheduler",
+    "Trace",
     "WriteError",
     "__version__",
     "env",
@@ -50,6 +52,7 @@ __all__ = [
     "parse_settings",
     "raw_env",
     "record",
+    "record_trace",
     "rrm_v0",
     "watch",
 ]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, TypeVar, get_type_hints
 
-from rrm_env.config import RRMConfig
+from rrm_env.config import RRMConfig, changed
 from rrm_env.keywords import ConfigFields, Unpack
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -67,4 +66,4 @@ def config_of(
         raise TypeError(f"config must be an RRMConfig, got {config!r}")
     if preset is not None:
         raise ValueError(f"preset = {preset!r} contradicts config = {config!r}; give one")
-    return replace(config, **overrides)
+    return changed(config.as_dict(), overrides)

@@ -32,7 +32,7 @@ AP_DEPLOYMENTS = ("uniform", "hexagonal")
 UE_DEPLOYMENTS = ("uniform", "hot_spots")
 WRAP_AROUND = ("none", "torus")
 ASSOCIATIONS = ("rsrp", "given")
-TRACE_SPLITS = ("auto", "time", "place")
+TRACE_SPLITS = ("auto", "time", "place", "none")
 AVERAGES = ("ema", "episode")
 TURNS = ("none", "equal", "by_load")
 MESSAGES = ("none", "best", "all")
@@ -40,6 +40,18 @@ SENDERS = ("all", "neighbours")
 MEASUREMENTS = ("none", "large_scale", "neighbours")
 CLOCKS = ("none", "elapsed")
 REWARDS = ("weighted_rate", "utility")
+
+_NOT_WITH_TRACE = (
+    "propagation",
+    "los",
+    "ap_height_m",
+    "ue_height_m",
+    "ap_deployment",
+    "wrap_around",
+    "ue_deployment",
+    "ap_positions",
+    "ue_positions",
+)
 
 PRESETS: dict[str, ConfigFields] = {
     "paper": {},
@@ -278,8 +290,8 @@ class RRMConfig:
     trace_split: str = choice(
         "auto",
         TRACE_SPLITS,
-        "what keeps episodes of training and evaluation apart: their time, their place (the "
-        "trace's first dimension), or auto: the place where the trace has several",
+        "what keeps training and evaluation apart in a trace: time, place (its first dimension), "
+        "auto, which is place where there are three or more, or none: both play all of it",
     )
 
     def __post_init__(self) -> None:
@@ -288,6 +300,7 @@ class RRMConfig:
         self._check_together()
 
     def _check_together(self) -> None:
+        self._check_trace()
         if self.step_length_m > self.area_side_m:
             raise ValueError(
                 f"ue_speed_mps * step_duration_s = {self.step_length_m:g} m must not exceed "
@@ -332,18 +345,37 @@ class RRMConfig:
             )
         check_places(self)
 
+    def _check_trace(self) -> None:
+        """Refuse fields that contradict `trace`."""
+        if self.trace is None:
+            for name, value in (("fading", self.fading), ("trace_checksum", self.trace_checksum)):
+                if value is not None and (name != "fading" or value == "trace"):
+                    raise ValueError(f"{name} = {value!r} needs a trace, got trace = None")
+            return
+        defaults = {item.name: item.default for item in fields(self)}
+        for name in _NOT_WITH_TRACE:
+            if getattr(self, name) != defaults[name]:
+                raise ValueError(
+                    f"{name} = {shown(getattr(self, name))} does not go with a trace, which gives "
+                    f"positions and gains; allowed: {defaults[name]!r}"
+                )
+
     @classmethod
     def preset(cls, name: str = "paper", **overrides: Unpack[ConfigFields]) -> RRMConfig:
         """One of `PRESETS`, with fields overridden.
 
+        With ``trace`` the file's sizes, step duration, fading, association and checksum replace the
+        preset's.
+
         Raises:
+            OSError: the trace cannot be read.
             ValueError: an unknown preset; the error names the nearest one.
             TypeError, ValueError: fields that `RRMConfig` refuses.
         """
         if not isinstance(name, str) or name not in PRESETS:
             text = name if isinstance(name, str) else shown(name)
             raise ValueError(f"unknown preset {nearest(text, PRESETS)}")
-        return cls(**(PRESETS[name] | overrides))
+        return changed(PRESETS[name], overrides)
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as plain Python values; ``RRMConfig(**config.as_dict()) == config``."""
@@ -435,6 +467,20 @@ class RRMConfig:
     def sum_weight(self) -> float:
         """mu1 of the score (Eq. 11): `score_sum_weight`, or 1 / J where that is None."""
         return 1 / self.n_ues if self.score_sum_weight is None else self.score_sum_weight
+
+
+def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> RRMConfig:
+    """A configuration of these fields after changes; a trace among them brings its own fields.
+
+    Raises:
+        OSError, TypeError, ValueError: a trace that cannot be read; what `RRMConfig` refuses.
+    """
+    of_trace: Mapping[str, Any] = {}
+    if isinstance(changes.get("trace"), str):
+        from rrm_env.trace_source import open_trace  # most configurations need no files
+
+        of_trace = open_trace(changes["trace"]).config_fields
+    return RRMConfig(**{**values, **of_trace, **changes})
 
 
 def check_names(values: Mapping[str, Any]) -> None:

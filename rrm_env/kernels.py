@@ -696,9 +696,9 @@ def observe_rest(observation, neighbours, association, t, p):
 def _channel(s, p, b, t, fading, quadrature):
     """Write the true channel of step t into its slot of the history."""
     if p.fading == OF_TRACE:
-        history = s.gain_history[t % (p.csi_delay + 1), b]
-        for link in range(history.size):
-            history[link] = s.given_gain[b, link]
+        recorded, now = s.given_gain[b], s.gain_history[t % (p.csi_delay + 1), b]
+        for link in range(now.size):
+            now[link] = recorded[link]
         return
     width = p.n_ues
     if p.fading == IID:

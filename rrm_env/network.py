@@ -200,12 +200,12 @@ class Network:
 
     @property
     def ap_positions(self) -> NDArray[np.float64]:
-        """(B, I, 2) positions of the APs, metres."""
+        """(B, I, 2) positions of the APs, metres; NaN where a trace has none."""
         return _read_only(self._episodes.ap_positions)
 
     @property
     def ue_positions(self) -> NDArray[np.float64]:
-        """(B, J, 2) positions of the UEs at step t, metres."""
+        """(B, J, 2) positions of the UEs at step t, metres; NaN where a trace has none."""
         return _read_only(self._episodes.ue_positions.swapaxes(1, 2))
 
     @property
@@ -233,6 +233,15 @@ class Network:
         """(B, I, J) the channel of step t - `csi_delay`, which decisions at step t know, linear."""
         delay = self.config.csi_delay
         return self._links(self._episodes.gain_history[(self.t - delay) % (delay + 1)])
+
+    @property
+    def recent_gains(self) -> NDArray[np.float32]:
+        """(csi_delay + 1, B, I, J) a copy of the channels of the steps t - `csi_delay` to t."""
+        kept = self.config.csi_delay + 1
+        rows = [(self.t - age) % kept for age in range(kept - 1, -1, -1)]
+        return self._episodes.gain_history[rows].reshape(
+            kept, self.num_envs, self.config.n_aps, self.config.n_ues
+        )
 
     @property
     def large_scale_gain(self) -> NDArray[np.float32]:

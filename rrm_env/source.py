@@ -33,11 +33,11 @@ class Source(Protocol):
 
 
 def source_of(config: RRMConfig, num_envs: int) -> Source | None:
-    """The source of the channels of B episodes; None where the kernels generate them."""
+    """The source of B = num_envs episodes' channels; None where the kernels generate them."""
     if config.trace is not None:
         from rrm_env.trace_source import TraceSource  # most networks need no files
 
-        return TraceSource(config)
+        return TraceSource(config, num_envs)
     if config.channel_is_given:
         from rrm_env.propagation_source import PropagationSource  # most networks need no models
 

@@ -21,7 +21,12 @@ MAX_BLOCKS_GREEDY = 5
 
 
 def default_blocks(config: RRMConfig, most: int) -> int:
-    """The number of time blocks of an episode, at most ``most``, of nearly constant gains."""
+    """The number of time blocks of an episode, at most ``most``, of nearly constant gains.
+
+    How far users move in a trace is not known, so it has as many as are allowed.
+    """
+    if config.trace is not None:
+        return min(most, config.episode_length)
     length = config.step_length_m * config.episode_length
     return max(1, min(most, config.episode_length, math.ceil(length / BLOCK_M)))
 

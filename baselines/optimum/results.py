@@ -35,6 +35,7 @@ from rrm_env.checks import bounded_integer, nearest
 from rrm_env.evaluation import MAX_EPISODES, first_episode
 from rrm_env.optional import required
 from rrm_env.provenance import __version__
+from rrm_env.trace_source import trace_of
 
 INFORMATION = ("large_scale", "channel")
 SEARCHES = ("auto", "exact", "greedy")
@@ -218,9 +219,10 @@ def check(
         "schedulers can exceed the optimum that information='large_scale' stands for; "
         f"{instead} bounds them too"
     )
-    if information == "large_scale" and config.fading == "jakes":
+    if information == "large_scale" and config.fading in ("jakes", "trace"):
         raise ValueError(
-            f"fading = 'jakes' has memory, so reports tell of the present fading, and {exceeded}"
+            f"fading = {config.fading!r} has memory, so reports tell of the present fading, and "
+            f"{exceeded}"
         )
     if information == "large_scale" and config.fading == "iid" and config.csi_delay == 0:
         raise ValueError(
@@ -266,6 +268,9 @@ def _subject(
 ) -> dict[str, Any]:
     """Everything on which the result of an episode depends."""
     fields = {name: v for name, v in config.as_dict().items() if name not in _WITHOUT_EFFECT}
+    if config.trace is not None:  # its windows depend on csi_delay; its place on the disk is moot
+        checksum = trace_of(config).checksum
+        fields |= {"trace": None, "trace_checksum": checksum, "csi_delay": config.csi_delay}
     return {
         "config": fields,
         "seed": seed,
