@@ -273,7 +273,7 @@ class RRMConfig:
         "a user's access point: that of highest received power at the start, or given, with the "
         "positions or by the trace",
     )
-    given_association: Positions | None = numbers_of(
+    given_association: tuple[Any, ...] | None = numbers_of(
         "access point of each user, with association = given: (n_ues,) or (K, n_ues) integers",
         low=0,
         high=1023,

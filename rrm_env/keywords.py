@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from rrm_env.fields import Numbers, Positions
 
@@ -72,7 +72,7 @@ class ConfigFields(TypedDict, total=False):
     ap_positions: Positions | None
     ue_positions: Positions | None
     association: str
-    given_association: Positions | None
+    given_association: tuple[Any, ...] | None
     association_bias_db: Numbers | None
     trace: str | None
     trace_checksum: str | None

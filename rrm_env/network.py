@@ -358,6 +358,8 @@ class Network:
         """Copy arrays that unpickling leaves in read-only memory, as Ray's does."""
         vars(self).update(values)
         self._state = State._make(np.require(array, None, _OWN) for array in self._state)
+        bias = np.require(self._parameters.association_bias, None, _OWN)
+        self._parameters = self._parameters._replace(association_bias=bias)
         self._seeds = np.require(self._seeds, None, _OWN)
         self._scratch = [allocate_scratch(self.config) for _ in range(self.num_threads)]
 

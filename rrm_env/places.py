@@ -40,10 +40,15 @@ class Given(NamedTuple):
 
     def or_else(self, other: Given) -> Given:
         """What is given here, and otherwise what the other gives."""
-        pairs = zip(self[:3], other[:3], self.by_slot, other.by_slot, strict=True)
-        chosen = [(a, m) if a is not None else (b, n) for a, b, m, n in pairs]
-        aps, ues, association = (array for array, _ in chosen)
-        return Given(aps, ues, association, (chosen[0][1], chosen[1][1], chosen[2][1]))
+        own = [array is not None for array in self[:3]]
+        mine, others = self.by_slot, other.by_slot
+        slots = [mine[k] if own[k] else others[k] for k in range(3)]
+        return Given(
+            self.ap_positions if own[0] else other.ap_positions,
+            self.ue_positions if own[1] else other.ue_positions,
+            self.association if own[2] else other.association,
+            (slots[0], slots[1], slots[2]),
+        )
 
 
 # --- Hexagons ---

@@ -104,6 +104,7 @@ class PropagationSource:
     def __setstate__(self, values: dict[str, Any]) -> None:
         """Copy arrays that unpickling leaves in read-only memory."""
         vars(self).update(values)
+        self._parameters = parameters_of(self.config)
         self._held = Held._make(np.require(array, None, _OWN) for array in self._held)
         self._plan = Plan._make(
             np.require(part, None, _OWN) if isinstance(part, np.ndarray) else part

@@ -230,7 +230,7 @@ def test_shadowing_has_no_seam_where_the_area_wraps_round(hexagonal: bool) -> No
         wrap_around="torus",
         ap_deployment="hexagonal" if hexagonal else "uniform",
         n_aps=7,
-        n_ues=40,
+        n_ues=200,
         area_side_m=200.0,
         ue_speed_mps=2.0,
         episode_length=400,
