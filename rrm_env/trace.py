@@ -124,7 +124,7 @@ class Trace:
                 wrote; smaller files and those of others are always checked.
 
         Raises:
-            OSError, TypeError, ValueError: the file is missing, damaged, or holds no trace.
+            TypeError, ValueError: the file is missing, damaged, or holds no trace.
         """
         arrays, described = trace_files.read(path)
         known = trace_files.completed(path, described, unit, step_duration_s)
