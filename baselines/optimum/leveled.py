@@ -17,7 +17,7 @@ MAX_LISTED_POWERS = 4096
 
 def is_listed(config: RRMConfig) -> bool:
     """Whether all powers of all APs of a network can be listed."""
-    return (config.n_power_levels + 1) ** config.n_aps <= MAX_LISTED_POWERS
+    return bool((config.n_power_levels + 1) ** config.n_aps <= MAX_LISTED_POWERS)
 
 
 class Leveled:
