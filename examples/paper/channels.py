@@ -78,6 +78,7 @@ SCHEDULERS = (
     "long_memory",
     "debts",
     "fluid",
+    "fluid:trend=false",
 )
 RUNS = {
     "C-MARL-CQL (SAC)": "c-cql-sac.max_weight:csi=large_scale:exponent=2-100000",
