@@ -103,13 +103,15 @@ class RecordedNetwork(Network):
             self.step(silent)
         self._parameters = parameters
         state.ue_rate_sum[:], state.silent_steps[:], state.served[:] = 0.0, 0, SILENT
+        if self._levels is not None:
+            self._levels.chosen[:], self._levels.power_sum[:] = SILENT, 0.0
 
     def _advance(
-        self, chosen: NDArray[np.int64], *, are_actions: bool
+        self, chosen: NDArray[np.int64], decision: int, levels: NDArray[np.int64] | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         following = self._given[self._row(self.t + 1)]
         self._state.static_gain[:] = following.reshape(self.num_envs, -1)
-        return super()._advance(chosen, are_actions=are_actions)
+        return super()._advance(chosen, decision, levels)
 
     def _row(self, t: int) -> int:
         """The row of step t; after the last step its channel is kept."""
