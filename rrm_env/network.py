@@ -342,7 +342,8 @@ class Network:
     @property
     def bytes_per_episode(self) -> int:
         """Bytes of state held per episode slot."""
-        return sum(array.nbytes for array in self._state) // self.num_envs
+        of_source = 0 if self._placed is None else self._placed.nbytes
+        return (of_source + sum(array.nbytes for array in self._state)) // self.num_envs
 
     @property
     def line_of_sight(self) -> NDArray[np.bool_] | None:
