@@ -161,13 +161,13 @@ observations (I, 2N) and an action per AP, or one number of $(N+1)^I$ with `flat
 `reset(seed=s)` with $0 \le s < 2^{63}$ fixes the episode: deployment, motion and fading are a
 function of configuration and seed, whatever the agents do. `reset()` continues with seeds derived
 from the last one. Seeds from $2^{62}$ on are those of `rrm_env.evaluate`; train on lower ones.
-`reset(options={"ap_positions": ..., "ue_positions": ..., "association": ...})` places the APs (I, 2)
-and the UEs (J, 2), in metres, and gives each UE its AP (J,), for this episode; each can be left out,
-and the next reset starts from the configuration again. Other options are refused by name; under
-PettingZoo's API `{"options": 1}` is let through without an effect, because PettingZoo's own tests
-pass it, and under Gymnasium's vector API a `reset_mask` that selects all episodes. Settings are fixed when an
-environment is made: assigning `env.n_aps`, `env.render_mode` and the like is an error, except
-`env.max_cycles`, which PettingZoo's test assigns and which has no effect.
+`reset(options={"ap_positions": ..., "ue_positions": ..., "association": ...})` places the APs (I,
+2) and the UEs (J, 2), in metres, and gives each UE its AP (J,), for this episode; each can be left
+out, and the next reset starts from the configuration again. Other options are refused by name;
+under PettingZoo's API `{"options": 1}` is let through without an effect, because PettingZoo's own
+tests pass it, and under Gymnasium's vector API a `reset_mask` that selects all episodes. Settings
+are fixed when an environment is made: assigning `env.n_aps`, `env.render_mode` and the like is an
+error, except `env.max_cycles`, which PettingZoo's test assigns and which has no effect.
 
 ## Options
 

@@ -133,11 +133,10 @@ def allowed_values(item: Field[Any]) -> str:
         str(bound) if isinstance(bound, int) else f"{bound:g}"
         for bound in (about["low"], about["high"])
     )
-    text = f"{'above' if about['above'] else 'from'} {low} up to {high}"
+    text = f"above {low} up to {high}" if about["above"] else f"from {low} up to {high}"
     if "dimensions" in about:
-        count = about["dimensions"]
-        words = "1 dimension" if count == (1,) else f"{' or '.join(map(str, count))} dimensions"
-        text = f"numbers {text} in {words}"
+        word = "dimension" if about["dimensions"] == (1,) else "dimensions"
+        text = f"numbers {text} in {' or '.join(map(str, about['dimensions']))} {word}"
     return text + (", or None" if about["none"] else "")
 
 
@@ -157,14 +156,14 @@ def test_every_option_is_in_the_table_with_type_default_allowed_values_and_meani
     assert "{{" not in PAGE
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        name
-        for name, item in FIELDS.items()
-        if "low" in item.metadata and "dimensions" not in item.metadata
-    ],
-)
+NUMERIC = [
+    name
+    for name, item in FIELDS.items()
+    if "low" in item.metadata and "dimensions" not in item.metadata
+]
+
+
+@pytest.mark.parametrize("name", NUMERIC)
 def test_the_allowed_range_in_the_table_is_the_one_that_errors_state(name: str) -> None:
     with pytest.raises(ValueError, match=f"^{name} must be .+") as error:
         RRMConfig(**{name: FIELDS[name].metadata["high"] * 2 + 1})
