@@ -116,8 +116,8 @@ Symbols: I APs, J UEs, N candidates per AP, step t; numbers in brackets are the 
   `inh_office`, `umi` or `uma`: path loss, line of sight and shadowing of TR 38.901, the last two as
   random fields over the plane ([physics](physics.md#propagation-of-tr-38901)).
 - Fading: $|h|^2 \sim \mathrm{Exp}(1)$ per link, fresh each step (`iid`); or correlated in time with
-  $J_0(2 \pi f_D \tau)$, $f_D$ = speed x carrier / c (`jakes`); 1 (`none`); or that of recorded gains
-  (`trace`).
+  $J_0(2 \pi f_D \tau)$, $f_D$ = speed x carrier / c (`jakes`); 1 (`none`); or that of recorded
+  gains (`trace`).
 - Association (5): each UE to the AP with the highest received power without fading at t = 0, for
   the whole episode.
 - Rates (6, 7): a served UE gets $C_j = \log_2(1 + \mathrm{SINR}_j)$,
