@@ -148,7 +148,7 @@ class _Trained:
             return load_policies(self.study.run(RUNS[name]))
         config, seeds = GraphConfig(), tuple(range(self.scale.seeds))
         if self._graph is None:
-            few = {"updates": 8, "episodes": 32} if self._quick else {}
+            few: dict[str, Any] = {"updates": 8, "episodes": 32} if self._quick else {}
             self._graph = train_prices((self.network,), config, seeds, **few)
         return [GraphPolicy.of(config, self._graph, k) for k in seeds]
 
