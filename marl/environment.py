@@ -16,6 +16,7 @@ from marl.team import Team, team_of
 from marl.torch_state import known_torch
 from rrm_env import RRMConfig, Scheduler, evaluate, metrics
 from rrm_env.checks import bounded_integer, shown
+from rrm_env.trace_source import identified
 
 MAX_SEED = 2**30 - 1
 """The largest seed of a recording, a training run or an evaluation."""
@@ -68,8 +69,8 @@ class Environment:
 
     @classmethod
     def of_network(cls, config: RRMConfig) -> Environment:
-        """The network with this configuration."""
-        return cls(network=config)
+        """The network with this configuration; one with a trace names it by its checksum."""
+        return cls(network=identified(config))
 
     @classmethod
     def of_module(cls, text: str) -> Environment:

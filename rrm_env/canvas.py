@@ -65,9 +65,18 @@ def user_colours(rates: NDArray[np.float64], tail_rate: float) -> NDArray[np.int
 
 
 class Canvas:
-    """A frame and how everything in it looks; what never changes is drawn once."""
+    """A frame and how everything in it looks; what never changes is drawn once.
 
-    def __init__(self, config: RRMConfig, title: str, optimum: float | None = None) -> None:
+    Args:
+        config: the network's.
+        title: text above the KPIs.
+        optimum: the best score that can be reached in the episode.
+        has_scale: whether distances in the frame are metres.
+    """
+
+    def __init__(
+        self, config: RRMConfig, title: str, optimum: float | None = None, *, has_scale: bool = True
+    ) -> None:
         self._pygame, self._gfx = import_pygame(), _gfxdraw()
         self._pygame.font.init()
         self.config = config
@@ -82,6 +91,7 @@ class Canvas:
         self._crowded = config.n_aps > CROWD
         self._ap_size = 13 if self._crowded else 14
         self._interference_db = 3 if self._crowded else 10
+        self._has_scale = has_scale
         self._background = self._static(title)
 
     # --- Parts of a frame ---
@@ -172,7 +182,8 @@ class Canvas:
         self.surface.fill(_PAPER)
         draw = self._pygame.draw
         draw.rect(self.surface, _FAINT, (_MARGIN - 1, _MARGIN - 1, _SIDE + 2, _SIDE + 2), 1)
-        self._scale_bar()
+        if self._has_scale:
+            self._scale_bar()
         self._write(title, (_PANEL_LEFT, _MARGIN), 24, _INK)
         for k, name in enumerate(metrics.PAPER_KPIS):
             top, kpi = _CHART_TOP + k * _CHART_PITCH, metrics.KPIS[name]

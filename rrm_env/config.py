@@ -353,7 +353,6 @@ class RRMConfig:
         preset's.
 
         Raises:
-            OSError: the trace cannot be read.
             ValueError: an unknown preset; the error names the nearest one.
             TypeError, ValueError: fields that `RRMConfig` refuses.
         """
@@ -458,7 +457,7 @@ def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> RRMConfig:
     """A configuration of these fields after changes; a trace among them brings its own fields.
 
     Raises:
-        OSError, TypeError, ValueError: a trace that cannot be read; what `RRMConfig` refuses.
+        TypeError, ValueError: a trace that cannot be read; what `RRMConfig` refuses.
     """
     of_trace: Mapping[str, Any] = {}
     if isinstance(changes.get("trace"), str):

@@ -81,6 +81,7 @@ class Renderer:
         self._decision: Decision | None = None
         self._history = np.zeros((0, len(metrics.PAPER_KPIS)))
         self._scene: dict[str, NDArray[Any]] = {}
+        self._has_positions = True
 
     @property
     def closed(self) -> bool:
@@ -104,10 +105,14 @@ class Renderer:
         self._before = network.candidates[slot].copy(), network.gain[slot].copy(), totals
         rates = totals / max(t, 1)
         self._history[t] = self._kpis(rates)
+        aps, ues = network.ap_positions[slot].copy(), network.ue_positions[slot].copy()
+        if np.isnan(aps).any() or np.isnan(ues).any():
+            aps, ues = graph_positions(network.association[slot], self.config)
+            self._has_positions = False
         self._scene = {
             "t": np.array(t),
-            "ap_positions": network.ap_positions[slot].copy(),
-            "ue_positions": network.ue_positions[slot].copy(),
+            "ap_positions": aps,
+            "ue_positions": ues,
             "association": network.association[slot].copy(),
             "rates": rates,
         }
@@ -156,7 +161,9 @@ class Renderer:
 
     def _drawn(self) -> Canvas:
         if self._canvas is None:
-            self._canvas = Canvas(self.config, self.title, self.optimum)
+            self._canvas = Canvas(
+                self.config, self.title, self.optimum, has_scale=self._has_positions
+            )
         canvas, scene = self._canvas, self._scene
         t, rates = int(scene["t"]), scene["rates"]
         canvas.begin()
@@ -165,3 +172,25 @@ class Renderer:
         canvas.access_points(scene, self._decision)
         canvas.kpis(t, self._history)
         return canvas
+
+
+def graph_positions(
+    association: NDArray[np.int32], config: RRMConfig
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Places in the square for a network without positions: users in circles around their APs.
+
+    Returns:
+        (I, 2) of the access points, which stand on a circle, and (J, 2) of the users, metres.
+    """
+    side, n_aps = config.area_side_m, config.n_aps
+
+    def circle(count: int, radius: float) -> NDArray[np.float64]:
+        angle = 2 * np.pi * (np.arange(count) + 0.5) / max(count, 1)
+        return radius * side * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+    aps = side / 2 + circle(n_aps, 0.33 if n_aps > 1 else 0.0)
+    ues = np.empty((config.n_ues, 2))
+    for i in range(n_aps):
+        own = np.flatnonzero(association == i)
+        ues[own] = aps[i] + circle(len(own), min(0.13, 0.9 / n_aps))
+    return aps, ues

@@ -41,7 +41,7 @@ class Trace:
     large_scale_gain: NDArray[Any] | None = None
     """(E, T, I, J), or (E, I, J) if constant, without fading; None where `gain` is not apart."""
     ap_positions: NDArray[Any] | None = None
-    """(E, I, 2) metres from the lower left corner of all positions."""
+    """(E, I, 2) metres; none is negative, so that given ones may have been shifted."""
     ue_positions: NDArray[Any] | None = None
     """(E, T, J, 2), or (E, J, 2) if constant, likewise."""
     association: NDArray[Any] | None = None
@@ -91,11 +91,16 @@ class Trace:
             "association": association,
         }
         arrays = {key: np.asanyarray(value) for key, value in given.items() if value is not None}
+        return cls._of(arrays, {"unit": unit, "step_duration_s": step_duration_s, "name": name})
+
+    @classmethod
+    def _of(cls, arrays: dict[str, NDArray[Any]], described: dict[str, Any]) -> Trace:
+        """The trace of arrays by name, checked."""
         arrays = trace_checks.with_places(arrays)
-        described = {"unit": unit, "step_duration_s": step_duration_s, "name": name}
         trace_checks.check(arrays, described)
         arrays = trace_checks.from_corner(arrays)
-        return cls(**arrays, **_plain(described), checksum=checksum_of(arrays, described))
+        checked: dict[str, Any] = {**arrays, **_plain(described)}
+        return cls(**checked, checksum=checksum_of(arrays, described))
 
     @classmethod
     def load(
@@ -119,16 +124,17 @@ class Trace:
                 wrote; smaller files and those of others are always checked.
 
         Raises:
-            OSError, TypeError, ValueError: the file is missing, damaged, or holds no trace.
+            TypeError, ValueError: the file is missing, damaged, or holds no trace.
         """
         arrays, described = trace_files.read(path)
         known = trace_files.completed(path, described, unit, step_duration_s)
         stored = known.pop("checksum", None)
         is_large = sum(array.nbytes for array in arrays.values()) > LARGE
         if stored is not None and is_large and not verify:
-            return cls(**arrays, **_plain(known), path=os.fspath(path), checksum=stored)
+            held: dict[str, Any] = {**arrays, **_plain(known), "checksum": stored}
+            return cls(**held, path=os.fspath(path))
         try:
-            trace = cls.from_arrays(**arrays, **known)
+            trace = cls._of(arrays, known)
         except (TypeError, ValueError) as error:
             raise type(error)(f"{os.fspath(path)}: {error}") from None
         if stored is not None and stored != trace.checksum:
@@ -162,7 +168,7 @@ class Trace:
         """
         if self.path is None:
             raise ValueError("the trace is in no file: trace.save('gains.npz').config()")
-        return RRMConfig(**{**self.config_fields, **changes})
+        return RRMConfig(**(self.config_fields | changes))
 
     @property
     def config_fields(self) -> ConfigFields:
@@ -203,9 +209,8 @@ class Trace:
         last = np.minimum(row + width // 2 + 1, self.shape[1])
         mean = (total[:, last] - total[:, first]) / (last - first)[:, None, None]
         known = mean if not self.is_db else 10 * np.log10(mean)
-        return Trace.from_arrays(
-            **{**self.arrays, "large_scale_gain": known.astype(np.float32)}, **self._described
-        )
+        slow = {"large_scale_gain": known.astype(np.float32)}
+        return Trace._of({**self.arrays, **slow}, self._described)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -226,11 +231,12 @@ class Trace:
         return float(10 ** ((power - config.noise_dbm) / 10))
 
     def linear(self, gain: NDArray[Any], kind: type = np.float32) -> NDArray[Any]:
-        """Gains in linear scale."""
-        if not self.is_db:
-            return gain.astype(kind)
-        decibels = gain.astype(kind)
-        return np.exp2(decibels * kind(math.log2(10) / 10))
+        """A copy of gains of this trace in linear scale."""
+        found: NDArray[Any] = gain.astype(kind)
+        if self.is_db:
+            found *= kind(math.log2(10) / 10)
+            np.exp2(found, out=found)
+        return found
 
     @property
     def arrays(self) -> dict[str, NDArray[Any]]:

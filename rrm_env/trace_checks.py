@@ -14,8 +14,8 @@ from rrm_env.checks import bounded_integer, nearest, shown
 Arrays = dict[str, NDArray[Any]]
 
 LARGEST = {
-    "snr": 1e15,
-    "snr_db": 150.0,
+    "snr": 1e18,
+    "snr_db": 180.0,
     "path_gain": 1.0,
     "path_gain_db": 0.0,
     "received_dbm": 80.0,
@@ -63,7 +63,7 @@ def check(arrays: Arrays, described: dict[str, Any]) -> None:
         raise ValueError(f"unknown unit {nearest(text, LARGEST)}")
     if isinstance(seconds, bool) or not isinstance(seconds, numbers.Real):
         raise TypeError(f"step_duration_s must be a number of seconds, got {shown(seconds)}")
-    if not 0 < seconds <= LONGEST_STEP_S:
+    if not 0 < float(seconds) <= LONGEST_STEP_S:
         raise ValueError(
             f"step_duration_s must be above 0 and at most {LONGEST_STEP_S:g} s, got {seconds:g}; "
             "is it in milliseconds?"
@@ -200,7 +200,7 @@ def from_corner(arrays: Arrays) -> Arrays:
     if not names:
         return arrays
     corner = np.min([arrays[name].reshape(-1, 2).min(axis=0) for name in names], axis=0)
-    moved = {name: np.asarray(arrays[name], np.float64) for name in names}
+    moved: Arrays = {name: np.asarray(arrays[name], np.float64) for name in names}
     if (corner < 0).any():
         moved = {name: array - np.minimum(corner, 0) for name, array in moved.items()}
     return {**arrays, **moved}

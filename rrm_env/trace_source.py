@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,11 +96,31 @@ def windows_of(trace: Trace, config: RRMConfig) -> list[Windows]:
     return parts
 
 
-def n_disjoint_evaluations(config: RRMConfig) -> int | None:
-    """Evaluation episodes of a trace that share no step; None in networks that draw channels."""
+def evaluation_notes(config: RRMConfig, episodes: int) -> list[str]:
+    """What a table of evaluation episodes has to say of the trace that they play, as sentences.
+
+    Args:
+        config: any network; one that draws its channels has nothing to say.
+        episodes: number of evaluation episodes.
+
+    Raises:
+        TypeError, ValueError: what `trace_of` and `windows_of` refuse.
+    """
     if config.trace is None:
-        return None
-    return windows_of(trace_of(config), config)[2].n_disjoint
+        return []
+    trace = trace_of(config)
+    windows = windows_of(trace, config)[2]
+    notes = [
+        f"Channels: trace {Path(config.trace).name} ({trace.checksum[:12]}), its last "
+        f"{windows.n_rows} of {trace.shape[1]} steps in {windows.n_places} of {trace.shape[0]} "
+        "places."
+    ]
+    if episodes > windows.n_disjoint:
+        notes.append(
+            f"The trace has {windows.n_disjoint} such episodes without a step in common; "
+            f"{episodes} overlap, and their intervals are narrower than the truth."
+        )
+    return notes
 
 
 @functools.lru_cache(maxsize=8)
@@ -112,14 +132,14 @@ def open_trace(path: str) -> Trace:
     """The trace at a path, or of that name in the folder `FOLDERS`; opened once per process.
 
     Raises:
-        OSError, TypeError, ValueError: what `Trace.load` refuses.
+        TypeError, ValueError: what `Trace.load` refuses.
     """
     place = Path(path)
     elsewhere = os.environ.get(FOLDERS)
     if not place.is_file() and elsewhere:
         place = Path(elsewhere) / place.name
     if not place.is_file():
-        raise FileNotFoundError(
+        raise ValueError(
             f"there is no trace {path!r}; {FOLDERS} names a folder in which traces are looked for"
         )
     state = place.stat()
@@ -130,7 +150,7 @@ def trace_of(config: RRMConfig) -> Trace:
     """The trace of a configuration, which fits it.
 
     Raises:
-        OSError, TypeError, ValueError: what `Trace.load` refuses; another checksum, other sizes, or
+        TypeError, ValueError: what `Trace.load` refuses; another checksum, other sizes, or
             fading or an association that the trace does not have.
     """
     assert config.trace is not None
@@ -160,6 +180,17 @@ def trace_of(config: RRMConfig) -> Trace:
     if config.association == "given" and trace.association is None:
         raise ValueError(f"association = 'given', but trace {config.trace!r} has none")
     return trace
+
+
+def identified(config: RRMConfig) -> RRMConfig:
+    """The configuration with the checksum of its trace, for descriptions that outlive the file.
+
+    Raises:
+        TypeError, ValueError: what `trace_of` refuses.
+    """
+    if config.trace is None or config.trace_checksum is not None:
+        return config
+    return replace(config, trace_checksum=trace_of(config).checksum)
 
 
 class TraceSource:

@@ -41,7 +41,8 @@ def optimum_of(network: RRMConfig, episodes: int) -> dict[str, Any] | None:
         ``information``, as for `baselines.optimum.optimum`; means and intervals over episodes of
         the ``score``, and of the ``minimum_score`` with everybody counted; command and revision.
     """
-    foreseen = network.fading in ("jakes", "trace") or (network.fading == "iid" and network.csi_delay == 0)
+    present = network.fading == "iid" and network.csi_delay == 0
+    foreseen = present or network.fading in ("jakes", "trace")
     information = "channel" if foreseen else "large_scale"
     try:
         best = optimum(network, 0, episodes, information=information)
