@@ -77,7 +77,7 @@ def gains_along(
     counted = np.where(known, gain_db, 0.0)
     for dx, dy in ((0, 0), (0, 1), (1, 0), (1, 1)):
         x, y = low[..., 0] + dx, low[..., 1] + dy
-        inside = np.asarray((x >= 0) & (y >= 0) & (x < known.shape[0]) & (y < known.shape[1]))
+        inside = (x >= 0) & (y >= 0) & (x < known.shape[0]) & (y < known.shape[1])
         x, y = np.where(inside, x, 0), np.where(inside, y, 0)
         weight = np.abs(1 - dx - share[..., 0]) * np.abs(1 - dy - share[..., 1])
         weight = np.where(inside & known[x, y], weight, 0.0)
@@ -91,7 +91,7 @@ def _inside(
 ) -> NDArray[np.bool_]:
     """Whether places (K, 2) lie in allowed cells."""
     cells = np.floor(places / cell_m).astype(np.int64)
-    inside = ((cells >= 0) & (cells < allowed.shape)).all(axis=1)
+    inside = np.asarray(((cells >= 0) & (cells < allowed.shape)).all(axis=1))
     cells = np.where(inside[:, None], cells, 0)
     found: NDArray[np.bool_] = inside & allowed[cells[:, 0], cells[:, 1]]
     return found
