@@ -61,6 +61,13 @@ def parser_of(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def existing(path: Path) -> Path:
+    """The path, if there is something to read."""
+    if not path.exists():
+        raise ValueError(f"there is no file {str(path)!r}")
+    return path
+
+
 def add_band(parser: argparse.ArgumentParser) -> None:
     """Options of the frequencies over which fading is averaged."""
     parser.add_argument(

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bridge import Arguments, check_step, parser_of, write_trace
+from bridge import Arguments, check_step, existing, parser_of, write_trace
 from numpy.typing import NDArray
 
 from rrm_env.checks import nearest
@@ -268,7 +268,7 @@ def _table(
     path: Path, columns: tuple[str, ...]
 ) -> tuple[list[tuple[int, dict[str, str]]], list[str]]:
     """Lines with their number, and the names of the columns."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with existing(path).open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, skipinitialspace=True)
         known = [name.strip() for name in reader.fieldnames or []]
         reader.fieldnames = known

@@ -25,7 +25,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bridge import Arguments, Array, add_band, check_band, gains_of_paths, parser_of, write_trace
+from bridge import (
+    Arguments,
+    Array,
+    add_band,
+    check_band,
+    existing,
+    gains_of_paths,
+    parser_of,
+    write_trace,
+)
 
 from rrm_env.optional import required
 
@@ -209,7 +218,9 @@ def _positions(
 
 def convert(file: Path, **options: Any) -> Arguments:
     """Read the file and convert it."""
-    return trace_arguments(links_of(read_mat(file)), name=f"QuaDRiGa, {file.name}", **options)
+    return trace_arguments(
+        links_of(read_mat(existing(file))), name=f"QuaDRiGa, {file.name}", **options
+    )
 
 
 if __name__ == "__main__":

@@ -25,7 +25,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bridge import Arguments, Array, add_band, check_band, gains_of_paths, parser_of, write_trace
+from bridge import (
+    Arguments,
+    Array,
+    add_band,
+    check_band,
+    existing,
+    gains_of_paths,
+    parser_of,
+    write_trace,
+)
 
 JOINS = ("steps", "places")
 
@@ -125,7 +134,7 @@ def convert(files: list[Path], **options: Any) -> Arguments:
     """Read the files and convert them."""
     runs = []
     for path in files:
-        with np.load(path, allow_pickle=False) as held:
+        with np.load(existing(path), allow_pickle=False) as held:
             runs.append({name: held[name] for name in held.files})
     return trace_arguments(runs, name=f"Sionna RT, {files[0].name}", **options)
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bridge import Arguments, write_trace
+from bridge import Arguments, existing, write_trace
 from numpy.typing import NDArray
 from walks import gains_along, walk
 
@@ -215,7 +215,7 @@ def _held(maps: dict[str, Any], name: str) -> Any:
 
 def walks_of(given: argparse.Namespace) -> Arguments:
     """Read the maps of a file and walk over them."""
-    with np.load(given.maps, allow_pickle=False) as held:
+    with np.load(existing(given.maps), allow_pickle=False) as held:
         maps = {name: held[name] for name in held.files}
     return trace_arguments(
         maps, given.users, given.steps, given.step_duration_s, given.lowest_db, given.seed
