@@ -27,7 +27,8 @@ def imported() -> Iterator[SimpleNamespace]:
         import drive_test_csv
         import quadriga
         import sionna_rt
-        import street_scene
+        import street_maps
+        import street_walks
         import walks
 
         yield SimpleNamespace(
@@ -36,7 +37,8 @@ def imported() -> Iterator[SimpleNamespace]:
             drive_test_csv=drive_test_csv,
             quadriga=quadriga,
             sionna_rt=sionna_rt,
-            street_scene=street_scene,
+            street_maps=street_maps,
+            street_walks=street_walks,
             walks=walks,
         )
 

@@ -90,12 +90,15 @@ def check_band(bandwidth_hz: float, subcarriers: int) -> None:
         raise ValueError(f"--subcarriers must be from 1 to 4096, got {subcarriers}")
 
 
-def check_step(step_duration_s: float) -> None:
-    """Refuse a step without duration."""
+def check_step(step_duration_s: float | None) -> float:
+    """The duration of a step, which a file does not say; it has to be said and to be possible."""
+    if step_duration_s is None:
+        raise ValueError("--step-duration-s is missing: seconds from one step to the next")
     if not 0 < step_duration_s <= 1e4:
         raise ValueError(
             f"--step-duration-s must be above 0 and at most 10000, got {step_duration_s:g}"
         )
+    return step_duration_s
 
 
 def write_trace(convert: Callable[[], Arguments], out: Path) -> int:

@@ -30,6 +30,7 @@ from bridge import (
     Array,
     add_band,
     check_band,
+    check_step,
     existing,
     gains_of_paths,
     parser_of,
@@ -47,7 +48,7 @@ _VARIABLE = re.compile(r"channel_(\d{5})_(Name|Coeffs|Delays|rx_position|tx_posi
 def trace_arguments(
     links: list[Link],
     *,
-    step_duration_s: float,
+    step_duration_s: float | None,
     bandwidth_hz: float = 10e6,
     subcarriers: int = 32,
     name: str = "",
@@ -69,6 +70,7 @@ def trace_arguments(
             first.
     """
     check_band(bandwidth_hz, subcarriers)
+    seconds = check_step(step_duration_s)
     by_name = _by_name(links)
     senders, receivers = (list(dict.fromkeys(pair[k] for pair in by_name)) for k in (0, 1))
     pairs = [(sender, receiver) for sender in senders for receiver in receivers]
@@ -92,7 +94,7 @@ def trace_arguments(
         "gain": gain.astype(np.float32),
         "large_scale_gain": large_scale_gain.astype(np.float32),
         "unit": "path_gain",
-        "step_duration_s": step_duration_s,
+        "step_duration_s": seconds,
         "name": name,
         **_positions(by_name, senders, receivers, len(gain)),
     }
@@ -229,8 +231,7 @@ if __name__ == "__main__":
     parser.add_argument(
         "--step-duration-s",
         type=float,
-        required=True,
-        help="duration of a snapshot, layout.update_rate",
+        help="duration of a snapshot in seconds, layout.update_rate",
     )
     add_band(parser)
     given = vars(parser.parse_args())

@@ -30,6 +30,7 @@ from bridge import (
     Array,
     add_band,
     check_band,
+    check_step,
     existing,
     gains_of_paths,
     parser_of,
@@ -42,7 +43,7 @@ JOINS = ("steps", "places")
 def trace_arguments(
     runs: list[dict[str, Array]],
     *,
-    step_duration_s: float,
+    step_duration_s: float | None,
     join: str = "steps",
     bandwidth_hz: float = 10e6,
     subcarriers: int = 32,
@@ -65,6 +66,7 @@ def trace_arguments(
         ValueError: an array is missing or has another shape, or runs do not fit together.
     """
     check_band(bandwidth_hz, subcarriers)
+    seconds = check_step(step_duration_s)
     parts = [_gains(run, bandwidth_hz, subcarriers) for run in runs]
     shapes = {(*part[0].shape[1:], len(part[0]) if join == "places" else 0) for part in parts}
     if len(shapes) > 1:
@@ -76,7 +78,7 @@ def trace_arguments(
         "gain": gain.astype(np.float32),
         "large_scale_gain": large_scale_gain.astype(np.float32),
         "unit": "path_gain",
-        "step_duration_s": step_duration_s,
+        "step_duration_s": seconds,
         "name": name,
         **_positions(runs, [len(part[0]) for part in parts], join),
     }
@@ -145,7 +147,6 @@ if __name__ == "__main__":
     parser.add_argument(
         "--step-duration-s",
         type=float,
-        required=True,
         help="duration of a step: 1 / sampling_frequency, or the time between the files",
     )
     parser.add_argument(

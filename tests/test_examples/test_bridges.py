@@ -91,7 +91,8 @@ def solved(
 def test_sionna_files_follow_each_other_in_time(run: Run, tmp_path: Path) -> None:
     runs = [solved(seed) for seed in range(2)]
     for k, arrays in enumerate(runs):
-        np.savez(tmp_path / f"{k}.npz", **arrays)
+        held: dict[str, Any] = {**arrays}
+        np.savez(tmp_path / f"{k}.npz", **held)
     options = ("--step-duration-s", STEP, "--subcarriers", 3)
     status, said = run("sionna_rt", "0.npz", "1.npz", *options)
     assert (status, "wrote gains.npz" in said) == (0, True), said
@@ -152,6 +153,12 @@ def test_bad_sionna_files_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         scripts.sionna_rt.trace_arguments(runs, step_duration_s=STEP)
+
+
+def test_the_step_has_to_be_said(run: Run, tmp_path: Path) -> None:
+    np.savez(tmp_path / "cir.npz", a=solved(0)["a"], tau=solved(0)["tau"])
+    status, said = run("sionna_rt", "cir.npz")
+    assert (status, "--step-duration-s is missing" in said) == (2, True)
 
 
 def test_a_band_is_refused_by_name(scripts: SimpleNamespace) -> None:

@@ -55,7 +55,7 @@ def deepmimo_scenario(folder: Path, snapshots: int = 1) -> Array:
         place = folder / f"scene_{n:04}" if snapshots > 1 else folder
         place.mkdir(exist_ok=True)
         for i in range(2):
-            arrays = {
+            arrays: dict[str, Any] = {
                 "power": power[n, i, :, : 3 - i],  # files hold as many paths as there are
                 "rx_pos": rx + np.float32(0.1 * n),
                 "tx_pos": np.array([[10.0 * i, 0, 10]], np.float32),
@@ -200,7 +200,7 @@ def test_walks_through_a_traced_city(run: Run, tmp_path: Path) -> None:
     maps = city_maps()
     np.savez_compressed(tmp_path / "maps.npz", **maps)
     options = ("--users", 6, "--steps", 30, "--lowest-db", -100)
-    status, said = run("street_scene", "walk", "maps.npz", "--out", "gains.npz", *options)
+    status, said = run("street_walks", "maps.npz", *options)
     assert status == 0, said
     trace = Trace.load(tmp_path / "gains.npz")
     assert (trace.shape, trace.name) == ((3, 30, 2, 6), "made up")
@@ -218,7 +218,7 @@ def test_walks_are_functions_of_seed_and_place(scripts: SimpleNamespace) -> None
         maps = {
             name: value[:places] if np.ndim(value) else value for name, value in city_maps().items()
         }
-        found = scripts.street_scene.trace_arguments(maps, 4, 9, STEP, -105.0, seed)
+        found = scripts.street_walks.trace_arguments(maps, 4, 9, STEP, -105.0, seed)
         return np.asarray(found["gain"])
 
     assert np.array_equal(gains(0, 3)[:2], gains(0, 2))
@@ -238,11 +238,11 @@ def test_bad_maps_are_refused(
 ) -> None:
     maps = {name: value for name, value in {**city_maps(), **changes}.items() if value is not None}
     with pytest.raises(ValueError, match=message):
-        scripts.street_scene.trace_arguments(maps, 4, 9, STEP, -105.0, 0)
+        scripts.street_walks.trace_arguments(maps, 4, 9, STEP, -105.0, 0)
 
 
 def test_lamp_posts_are_far_apart(scripts: SimpleNamespace) -> None:
     cells = np.argwhere(np.ones((30, 30), bool))
-    posts = scripts.street_scene.spread_out(cells, 4, np.random.default_rng(5))
+    posts = scripts.street_maps.spread_out(cells, 4, np.random.default_rng(5))
     gaps = [np.linalg.norm(a - b) for k, a in enumerate(posts) for b in posts[:k]]
     assert min(gaps) > 12

@@ -1,34 +1,32 @@
-"""A city, traced with Sionna RT, as a trace of many places for studies.
+"""Maps of path gain in a city, traced with Sionna RT, for studies in many places.
 
-The work has two steps. ``python examples/bridges/street_scene.py trace maps.npz`` needs Sionna RT
-(``pip install sionna-rt`` and an LLVM library of version 16 or newer, named by the variable
-DRJIT_LIBLLVM_PATH; or a GPU). It cuts a scene of Sionna into square tiles, puts access points on
-lamp posts of each tile's streets, and computes their path gain in every cell of the streets: the
-sum of the powers of all paths, with reflections and diffraction. Streets are all ground that is
-connected with the border of the scene, so that closed courtyards do not count.
+``python examples/bridges/street_maps.py maps.npz`` cuts a scene of Sionna into square tiles, puts
+access points on lamp posts of each tile's streets, and computes their path gain in every cell of
+the streets: the sum of the powers of all paths, with reflections and diffraction. Streets are all
+ground that is connected with the border of the scene, so that closed courtyards do not count.
+Lamp posts depend on the seed alone, gains also on the rays that Sionna draws.
+`street_walks.py` makes a trace of the maps.
 
-``python examples/bridges/street_scene.py walk maps.npz --out city.npz`` needs numpy alone. It lets
-users walk where some access point is heard, and writes the gains along their ways as a trace: a
-place per tile. Gains are without small-scale fading; ``fading="iid"`` or ``"jakes"`` adds it when
-the trace is played. Both steps are deterministic, the first up to the order of rays of the machine.
+Needs ``pip install sionna-rt scipy`` and either a GPU or an LLVM library of version 16 or newer,
+which the environment variable DRJIT_LIBLLVM_PATH names.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bridge import Arguments, existing, write_trace
 from numpy.typing import NDArray
-from walks import gains_along, walk
 
+from rrm_env.checks import nearest
 from rrm_env.exit_status import status_of
 from rrm_env.files import check_writable, write_whole
+from rrm_env.optional import attempt
 
 FLOOR_DB = -140.0
 """Path gain of a link without paths: 26 dB below the noise of the preset ``paper``."""
@@ -36,50 +34,6 @@ USER_HEIGHT_M, LAMP_HEIGHT_M = 1.5, 10.0
 """Heights of users and access points; the second is that of TR 38.901's UMi."""
 STREET_SHARES = 0.2, 0.9
 """Least and greatest share of streets in a tile: below there is no room, above there is no city."""
-
-
-def trace_arguments(
-    maps: dict[str, Any], n_users: int, n_steps: int, step_s: float, lowest_db: float, seed: int
-) -> Arguments:
-    """Walks over maps, as the arguments of `Trace.from_arrays`.
-
-    Args:
-        maps: ``gain_db`` (P, I, X, Y) of the places, ``street`` (P, X, Y) their cells that are
-            streets, ``ap_positions`` (P, I, 2) in metres from the tile's corner, ``cell_m``, and
-            ``name``.
-        n_users: users of a place, who walk at 1 m/s.
-        n_steps: steps of a place.
-        step_s: duration of a step.
-        lowest_db: users walk where the best path gain is at least this.
-        seed: of starts and headings.
-
-    Raises:
-        ValueError: an array is missing or has another shape, or no cell of a place is heard.
-    """
-    gain_db, street = (np.asarray(_held(maps, name)) for name in ("gain_db", "street"))
-    if gain_db.ndim != 4 or street.shape != (len(gain_db), *gain_db.shape[2:]):
-        raise ValueError(
-            "gain_db must have shape (P, I, X, Y) and street (P, X, Y), "
-            f"got {gain_db.shape} and {street.shape}"
-        )
-    cell_m = float(_held(maps, "cell_m"))
-    gains, places = [], []
-    for p, (gain, is_street) in enumerate(zip(gain_db.astype(float), street, strict=True)):
-        heard = is_street & (gain.max(axis=0) >= lowest_db)
-        if not heard.any():
-            raise ValueError(f"place {p} has no cell with a path gain of {lowest_db:g} dB")
-        generator = np.random.default_rng([seed, p])
-        positions = walk(heard, cell_m, n_users, n_steps, step_s, generator)
-        gains.append(gains_along(gain, is_street, cell_m, positions))
-        places.append(positions)
-    return {
-        "gain": np.stack(gains).astype(np.float32),
-        "unit": "path_gain_db",
-        "step_duration_s": step_s,
-        "ap_positions": np.asarray(_held(maps, "ap_positions")),
-        "ue_positions": np.stack(places).astype(np.float32),
-        "name": str(_held(maps, "name")),
-    }
 
 
 def spread_out(
@@ -102,13 +56,18 @@ class City:
     """
 
     def __init__(self, name: str, cell_m: float) -> None:
+        if (why := attempt("sionna.rt")[1]) is not None:
+            raise ValueError(f"this script needs sionna-rt and LLVM ({why}); see --help")
         import drjit
         import mitsuba
         import sionna.rt as rt
 
         drjit.set_thread_count(1)  # the order in which powers are added stays the same
         self._rt, self._mitsuba = rt, mitsuba
-        self.scene = rt.load_scene(getattr(rt.scene, name))
+        known = {key: value for key, value in vars(rt.scene).items() if isinstance(value, str)}
+        if name not in known or name.startswith("_"):
+            raise ValueError(f"unknown scene {nearest(name, [k for k in known if k[0] != '_'])}")
+        self.scene = rt.load_scene(known[name])
         isotropic = rt.PlanarArray(num_rows=1, num_cols=1, pattern="iso", polarization="V")
         self.scene.tx_array = self.scene.rx_array = isotropic
         self.scene.frequency = 2.4e9
@@ -174,9 +133,10 @@ def trace_city(given: argparse.Namespace) -> None:
     for x in range(0, city.streets.shape[0] - cells + 1, cells):
         for y in range(0, city.streets.shape[1] - cells + 1, cells):
             street = city.streets[x : x + cells, y : y + cells]
-            if not STREET_SHARES[0] <= street.mean() <= STREET_SHARES[1]:
+            is_city = STREET_SHARES[0] <= street.mean() <= STREET_SHARES[1]
+            if not is_city or len(found["street"]) == given.tiles:
                 continue
-            margin = cells // 10
+            margin = max(1, cells // 10)
             inner = np.argwhere(street[margin:-margin, margin:-margin]) + margin
             posts = (spread_out(inner, given.aps, generator) + 0.5) * given.cell_m
             corner = city.corner + np.array([x, y]) * given.cell_m
@@ -193,71 +153,31 @@ def trace_city(given: argparse.Namespace) -> None:
             )
     order = generator.permutation(len(found["street"]))  # neighbours are not always one part's
     arrays: dict[str, Any] = {name: np.stack(values)[order] for name, values in found.items()}
-    named = f"{given.scene}, Sionna RT {_version()}, tiles of {given.side_m:g} m"
+    named = f"{given.scene}, Sionna RT {version('sionna-rt')}, tiles of {given.side_m:g} m"
     write_whole(
         path, lambda file: np.savez_compressed(file, **arrays, cell_m=given.cell_m, name=named)
     )
     print(f"wrote {path}: {len(order)} places")
 
 
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("sionna-rt")
-
-
-def _held(maps: dict[str, Any], name: str) -> Any:
-    """An array of the maps' file."""
-    if name not in maps:
-        raise ValueError(f"the maps lack {name}; they hold {', '.join(maps) or 'nothing'}")
-    return maps[name]
-
-
-def walks_of(given: argparse.Namespace) -> Arguments:
-    """Read the maps of a file and walk over them."""
-    with np.load(existing(given.maps), allow_pickle=False) as held:
-        maps = {name: held[name] for name in held.files}
-    return trace_arguments(
-        maps, given.users, given.steps, given.step_duration_s, given.lowest_db, given.seed
-    )
-
-
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    steps = parser.add_subparsers(dest="step", required=True)
-    trace = steps.add_parser("trace", help="compute maps with Sionna RT")
-    trace.add_argument("maps", type=Path, help="file of the maps (.npz)")
-    trace.add_argument("--scene", default="munich", help="scene of Sionna RT (default: munich)")
-    trace.add_argument("--side-m", type=float, default=150.0, help="side of a tile (default: 150)")
-    trace.add_argument("--cell-m", type=float, default=2.0, help="side of a cell (default: 2)")
-    trace.add_argument("--aps", type=int, default=4, help="access points of a tile (default: 4)")
-    trace.add_argument(
+    parser.add_argument("maps", type=Path, help="file of the maps (.npz)")
+    parser.add_argument("--scene", default="munich", help="scene of Sionna RT (default: munich)")
+    parser.add_argument("--side-m", type=float, default=150.0, help="side of a tile (default: 150)")
+    parser.add_argument("--cell-m", type=float, default=2.0, help="side of a cell (default: 2)")
+    parser.add_argument("--aps", type=int, default=4, help="access points of a tile (default: 4)")
+    parser.add_argument(
         "--rays", type=int, default=2_000_000, help="rays per access point (default: 2,000,000)"
     )
-    trace.add_argument("--seed", type=int, default=0, help="of the lamp posts (default: 0)")
-    walks = steps.add_parser("walk", parents=[], help="let users walk, and write a trace")
-    walks.add_argument("maps", type=Path, help="file that the first step wrote")
-    walks.add_argument("--out", type=Path, default=Path("gains.npz"), help="trace file")
-    walks.add_argument("--users", type=int, default=20, help="users of a place (default: 20)")
-    walks.add_argument(
-        "--steps", type=int, default=2020, help="steps of a place (default: 2020, ten episodes)"
-    )
-    walks.add_argument("--step-duration-s", type=float, default=0.05, help="default: 0.05")
-    walks.add_argument(
-        "--lowest-db",
-        type=float,
-        default=-105.0,
-        help="users walk where the best path gain is at least this (default: -105)",
-    )
-    walks.add_argument("--seed", type=int, default=0, help="of the walks (default: 0)")
-    return parser.parse_args(arguments)
+    parser.add_argument("--tiles", type=int, default=1000, help="at most so many (default: all)")
+    parser.add_argument("--seed", type=int, default=0, help="of the lamp posts (default: 0)")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
     given = parse()
-    if given.step == "trace":
-        sys.exit(status_of(lambda: trace_city(given)))
-    sys.exit(write_trace(functools.partial(walks_of, given), given.out))
+    sys.exit(status_of(lambda: trace_city(given)))
