@@ -23,7 +23,7 @@ from rrm_env import PRESETS, Evaluation, RRMConfig, evaluate, parse_settings
 from rrm_env.exit_status import status_of
 from rrm_env.files import check_apart, check_results, check_writable
 from rrm_env.provenance import facts
-from rrm_env.trace_source import evaluation_notes
+from rrm_env.trace_source import check_trace
 from rrm_env.watching import check_video, record, watch
 
 EPISODES, THREADS = 128, 1
@@ -176,12 +176,12 @@ def _compare(options: argparse.Namespace) -> None:
     if plot_path:
         check_picture(plot_path)
     config = RRMConfig.preset(options.network, **parse_settings(options.settings))
-    notes = evaluation_notes(config, options.episodes)  # it refuses a trace that is too short
+    check_trace(config)
     schedulers = _ready(options, config)
     evaluations, scale = _evaluate(schedulers, config, options)
     episodes = f"{options.episodes} episodes of {config.episode_length} steps, seed {options.seed}"
     title = f"{config.n_aps} APs, {config.n_ues} UEs, {episodes}"
-    publish(evaluations, title, json_path, plot_path, notes, scale)
+    publish(evaluations, title, json_path, plot_path, scale=scale)
 
 
 def _ready(options: argparse.Namespace, config: RRMConfig) -> dict[str, Baseline]:

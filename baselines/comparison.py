@@ -20,6 +20,7 @@ from rrm_env import Evaluation, RRMConfig, Scheduler, evaluate, metrics
 from rrm_env.evaluation import BATCH_SIZE
 from rrm_env.files import write_json
 from rrm_env.provenance import versions
+from rrm_env.trace_source import evaluation_notes
 
 Interval = dict[str, float]
 """A mean as ``mean`` with its 95 % bootstrap interval as ``low`` and ``high``."""
@@ -311,7 +312,8 @@ def publish(
             written.append(plot_path)
     finally:
         of_scale = [] if scale is None else scale.notes
-        show({**summary, **rows}, title, [*of_scale, *notes])
+        of_trace = evaluation_notes(best.config, best.score.shape[-1])
+        show({**summary, **rows}, title, [*of_scale, *of_trace, *notes])
         for path in written:
             print(f"wrote {path}")
 

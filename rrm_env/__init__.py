@@ -14,8 +14,9 @@ from rrm_env.config import PRESETS, RRMConfig, parse_settings
 from rrm_env.evaluation import Evaluation, evaluate
 from rrm_env.files import WriteError
 from rrm_env.joint import RRMJointEnv
-from rrm_env.network import EVALUATION_SEEDS, SILENT, DeploymentError, Network
+from rrm_env.network import EVALUATION_SEEDS, SILENT, Network
 from rrm_env.parallel import RRMParallelEnv
+from rrm_env.places import DeploymentError
 from rrm_env.provenance import __version__
 from rrm_env.rendering import Renderer
 from rrm_env.rrm_v0 import env, parallel_env, raw_env

@@ -10,14 +10,15 @@ from __future__ import annotations
 import hashlib
 import logging
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from numba import config as numba_config
 from numba import njit
-from numba.core.caching import CompileResultCacheImpl, FunctionCache
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile
 from numba.core.dispatcher import Dispatcher
 from numba.core.serialize import dumps
 
@@ -29,21 +30,32 @@ _said: set[str] = set()
 _IN_MEMORY = "what this process compiled stays in its memory, and the next one compiles again"
 
 
-def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """A decorator: `numba.njit` with these options, cached on the disk where that is possible."""
+def compiled(
+    *, uses: Sequence[ModuleType] = (), **options: Any
+) -> Callable[[Callable[..., Any]], Any]:
+    """A decorator: `numba.njit` with these options, cached on the disk where that is possible.
+
+    Args:
+        uses: other modules whose compiled functions the function calls. It is compiled again when
+            one of their files has changed; numba's cache notices only edits in the function's own.
+        options: options of `numba.njit`.
+    """
 
     def decorate(function: Callable[..., Any]) -> Any:
         dispatcher = njit(**options)(function)
         if isinstance(dispatcher, Dispatcher):  # the function itself where NUMBA_DISABLE_JIT is set
-            _enable_cache(dispatcher, function)
+            _enable_cache(dispatcher, function, uses)
         return dispatcher
 
     return decorate
 
 
-def _enable_cache(dispatcher: Any, function: Callable[..., Any]) -> None:
+def _enable_cache(
+    dispatcher: Any, function: Callable[..., Any], uses: Sequence[ModuleType]
+) -> None:
     try:
         cache = _Cache(function)
+        cache.watch(uses)
     except (RuntimeError, OSError) as error:  # numba knows no folder, or cannot read the source
         reason = str(error).partition("\n")[0]
         _say_once(
@@ -92,6 +104,18 @@ class _Cache(FunctionCache):
     """numba's cache of a function, without the errors that it raises."""
 
     _impl_class = _Checked
+
+    def watch(self, modules: Sequence[ModuleType]) -> None:
+        """Take what is cached for outdated once the file of one of the modules has changed."""
+        files = [Path(str(module.__file__)) for module in modules]
+        if files:
+            stats = [path.stat() for path in files]
+            others = [(about.st_mtime, about.st_size) for about in stats]
+            self._cache_file = IndexDataCacheFile(
+                self._cache_path,
+                self._impl.filename_base,
+                (self._impl.locator.get_source_stamp(), *others),
+            )
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The compiled code of a signature, or None."""

@@ -22,6 +22,7 @@ from rrm_env.fields import (
     text_of,
 )
 from rrm_env.keywords import ConfigFields, Unpack
+from rrm_env.places import check_places, is_placed
 
 SPEED_OF_LIGHT_MPS = 299_792_458.0
 FADING_MODELS = ("iid", "jakes", "none", "trace")
@@ -233,8 +234,14 @@ class RRMConfig:
         AP_DEPLOYMENTS,
         "positions of access points: uniform in the square, or hexagonal, a grid of sites",
     )
-    inter_site_distance_m: float = bounded(
-        200.0, "distance of neighbouring sites, with ap_deployment = hexagonal", 0, 1e6, above=True
+    inter_site_distance_m: float | None = bounded(
+        None,
+        "distance of neighbouring sites, with ap_deployment = hexagonal; None is the largest with "
+        "which all cells fit into the square",
+        0,
+        1e6,
+        above=True,
+        none=True,
     )
     wrap_around: str = choice(
         "none",
@@ -265,6 +272,12 @@ class RRMConfig:
         ASSOCIATIONS,
         "a user's access point: that of highest received power at the start, or given, with the "
         "positions or by the trace",
+    )
+    given_association: tuple[Any, ...] | None = numbers_of(
+        "access point of each user, with association = given: (n_ues,) or (K, n_ues) integers",
+        low=0,
+        high=1023,
+        dimensions=(1, 2),
     )
     association_bias_db: Numbers | None = numbers_of(
         "added to the received power of each access point where users choose theirs, n_aps numbers",
@@ -318,7 +331,8 @@ class RRMConfig:
         # Discs of diameter d0 around the APs cannot cover more of the square, widened by d0, than
         # the hexagonal packing does.
         d0, side = self.min_ap_distance_m, self.area_side_m
-        if self.n_aps * d0**2 > 2 / math.sqrt(3) * (side + d0) ** 2:
+        drawn = self.ap_positions is None and self.ap_deployment == "uniform"
+        if drawn and self.n_aps * d0**2 > 2 / math.sqrt(3) * (side + d0) ** 2:
             packing = 2 / math.sqrt(3) * (side / d0 + 1) ** 2
             raise ValueError(
                 f"min_ap_distance_m = {d0:g} admits no deployment of n_aps = {self.n_aps} in a "
@@ -329,6 +343,7 @@ class RRMConfig:
                 f"min_ue_distance_m = {self.min_ue_distance_m:g} leaves users no place in a square "
                 f"of area_side_m = {side:g}; allowed: below {math.sqrt(2) * side:g}"
             )
+        check_places(self)
 
     def _check_trace(self) -> None:
         """Refuse fields that contradict `trace`."""
@@ -368,7 +383,7 @@ class RRMConfig:
     @property
     def channel_is_given(self) -> bool:
         """Whether large-scale gains come from a `rrm_env.source.Source`, not from the kernels."""
-        return self.trace is not None
+        return self.trace is not None or is_placed(self)
 
     @property
     def n_actions(self) -> int:

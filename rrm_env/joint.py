@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rrm_env.config import RRMConfig
 from rrm_env.network import Network
-from rrm_env.refusals import FixedSettings, check_reset_options
+from rrm_env.refusals import PLACES, FixedSettings, check_reset_options, places_in
 from rrm_env.rendering import RENDERING, Renderer
 
 MAX_FLAT_ACTIONS = 2**16
@@ -131,13 +131,15 @@ class RRMJointEnv(FixedSettings, gymnasium.Env[NDArray[np.float32], Any]):
 
         Args:
             seed: fixes this episode and all that follow; None continues the chain of seeds.
-            options: None or empty, since there are no options.
+            options: ``ap_positions`` (I, 2) and ``ue_positions`` (J, 2), metres, and
+                ``association`` (J,), the access point of each user, for this episode
+                (`Network.reset`); all can be left out.
 
         Raises:
             TypeError, ValueError: another seed (`Network.reset`) or option.
         """
-        check_reset_options(options)
-        self.network.reset(seed)
+        check_reset_options(options, PLACES)
+        self.network.reset(seed, **places_in(options))
         # Gymnasium takes Python's integers only.
         super().reset(seed=None if seed is None else int(self.network.seeds[0]))
         self._renderer.observe(self.network)

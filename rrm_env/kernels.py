@@ -50,6 +50,8 @@ LOG10_SINR_MIN, LOG10_SINR_MAX = f32(-6), f32(12)
 _FADING, _SHADOWING, _AP_POSITION, _UE_POSITION, _HEADING, _PLANE_WAVES, _SUCCESSOR, _POLICY = (
     u64(k) for k in range(8)
 )
+# Those of `propagation` and `deployment`, which stand here so that none is taken twice.
+_FIELD_WAVES, _DEPLOYMENT_DRAWN, _HOT_SPOT, _HOT_SPOT_USER = (u64(k) for k in range(8, 12))
 
 _LN2, _LOG10_2 = f32(math.log(2)), f32(math.log10(2))
 _ZERO, _HALF, _ONE, _TWO = f32(0), f32(0.5), f32(1), f32(2)
@@ -237,14 +239,18 @@ def draw_static_gain(static_gain, key, p):
 
 
 @_inline
-def associate(association, large_scale_gain):
-    """Eq. 5: associate each UE with the AP of highest RSRP without fading, ties to the lower AP."""
+def associate(association, large_scale_gain, bias):
+    """Eq. 5: associate each UE with the AP of highest RSRP without fading, ties to the lower AP.
+
+    The received power of each AP counts times its bias (I,), 1 for none (cell range expansion).
+    """
     n_ues = association.size
     for j in range(n_ues):
-        best = 0
+        best, highest = 0, bias[0] * large_scale_gain[j]
         for i in range(1, large_scale_gain.size // n_ues):
-            if large_scale_gain[i * n_ues + j] > large_scale_gain[best * n_ues + j]:
-                best = i
+            received = bias[i] * large_scale_gain[i * n_ues + j]
+            if received > highest:
+                best, highest = i, received
         association[j] = best
 
 
@@ -332,6 +338,12 @@ def path_gain(large_scale_gain, ap_positions, ue_positions, static_gain, p):
         for j in range(p.n_ues):
             dx, dy = f32(xs[j] - ap_x), f32(ys[j] - ap_y)
             row[j] = dx * dx + dy * dy
+    distance_law(large_scale_gain, static_gain, p)
+
+
+@_inline
+def distance_law(large_scale_gain, static_gain, p):
+    """Eq. 4 of squared distances, which the gains replace."""
     nearest = f32(p.min_ue_distance * p.min_ue_distance)
     for link in range(large_scale_gain.size):
         squared = large_scale_gain[link]
@@ -757,7 +769,7 @@ def reset_episodes(s, p, scratch, start, stop):
                 s.large_scale_gain[b], s.ap_positions[b], s.ue_positions[b], s.static_gain[b], p
             )
         if p.association == RSRP:
-            associate(s.association[b], s.large_scale_gain[b])
+            associate(s.association[b], s.large_scale_gain[b], p.association_bias)
         if p.n_neighbours > 0:
             find_neighbours(s.neighbours[b], shares, s.association[b], s.large_scale_gain[b])
         if p.fading == JAKES:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from rrm_env.fields import Numbers, Positions
 
@@ -63,7 +63,7 @@ class ConfigFields(TypedDict, total=False):
     ap_height_m: float | None
     ue_height_m: float | None
     ap_deployment: str
-    inter_site_distance_m: float
+    inter_site_distance_m: float | None
     wrap_around: str
     ue_deployment: str
     n_hot_spots: int
@@ -72,6 +72,7 @@ class ConfigFields(TypedDict, total=False):
     ap_positions: Positions | None
     ue_positions: Positions | None
     association: str
+    given_association: tuple[Any, ...] | None
     association_bias_db: Numbers | None
     trace: str | None
     trace_checksum: str | None

@@ -15,7 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from rrm_env import kernels
 from rrm_env.checks import as_integer, bounded_integer
 from rrm_env.config import TURNS, RRMConfig
-from rrm_env.source import source_of
+from rrm_env.places import Given, given_at_reset, refuse_deployment
+from rrm_env.propagation_source import PropagationSource
+from rrm_env.source import Source, source_of
 from rrm_env.state import State, allocate, allocate_scratch, parameters_of
 from rrm_env.threads import Threads
 
@@ -30,10 +32,6 @@ Training uses 0 ... 2^62 - 1 and never meets them.
 
 _INT64 = np.dtype(np.int64)
 _OWN: tuple[Literal["WRITEABLE", "ALIGNED"], ...] = ("WRITEABLE", "ALIGNED")
-
-
-class DeploymentError(ValueError):
-    """No position could be found for an access point or a user."""
 
 
 class Network:
@@ -67,44 +65,62 @@ class Network:
         self._seeds = np.zeros(self.num_envs, np.uint64)
         self._scratch = [allocate_scratch(self.config) for _ in range(self.num_threads)]
         self._threads = Threads(self.num_threads)
-        self._source = source_of(self.config, self.num_envs)
+        self._configured = source_of(self.config, self.num_envs)
+        self._placed = self._configured if isinstance(self._configured, PropagationSource) else None
+        self._source = self._configured
         self._t: int | None = None
         self._seeded = False
 
     # --- Episodes ---
 
-    def reset(self, seed: int | Sequence[int] | NDArray[Any] | None = None) -> None:
+    def reset(
+        self,
+        seed: int | Sequence[int] | NDArray[Any] | None = None,
+        *,
+        ap_positions: ArrayLike | None = None,
+        ue_positions: ArrayLike | None = None,
+        association: ArrayLike | None = None,
+    ) -> None:
         """Start B episodes.
 
         Args:
             seed: an int s gives slot k the seed s + k; B ints give each slot its own. None
                 continues each slot's chain, in which the next seed is drawn from the present one;
                 at the first reset it is drawn from the operating system.
+            ap_positions: (I, 2) or (B, I, 2) metres, where the access points of these episodes are.
+            ue_positions: (J, 2) or (B, J, 2) metres, where users start; they walk as always.
+            association: (J,) or (B, J) integers, the access point of each user.
+
+        What is given holds for these episodes; the next reset starts from the configuration again.
+        What is not given is drawn as the configuration says, with the same numbers as without it.
+        Given positions must lie in the square; they may be closer than the least distances.
 
         Raises:
-            TypeError, ValueError: no integers, not B of them, or outside 0 ... 2^63 - 1.
+            TypeError, ValueError: no integers, not B of them, or outside 0 ... 2^63 - 1; positions
+                or associations of another type or shape, outside the square, or of no access point.
             DeploymentError: no position was found that obeys `min_ap_distance_m` and
                 `min_ue_distance_m`.
         """
+        given = given_at_reset(self.config, self.num_envs, ap_positions, ue_positions, association)
+        source = self._source_with(given)
         if seed is None and self._seeded:
             kernels.successor_seeds(self._seeds, self._state.key)
         else:
             self._seeds[:] = self._random_seeds() if seed is None else self._given_seeds(seed)
         self._state.key[:, 0] = self._seeds & np.uint64(0xFFFFFFFF)
         self._state.key[:, 1] = self._seeds >> np.uint64(32)
-        self._seeded, self._t = True, None
+        self._seeded, self._t, self._source = True, None, source
 
         def job(thread: int, start: int, stop: int) -> tuple[int, int, int]:
-            if self._source is not None:
-                self._source.reset(self._state, self._seeds, start, stop)
+            if source is not None:
+                source.reset(self._state, self._seeds, start, stop)
             failed: tuple[int, int, int] = kernels.reset_episodes(
                 self._state, self._parameters, self._scratch[thread], start, stop
             )
             return failed
 
         for slot, ap, ue in self._threads.run(job, self.num_envs):
-            if slot >= 0:
-                self._refuse_deployment(slot, ap, ue)
+            refuse_deployment(self.config, int(self._seeds[slot]), ap, -1, ue)
         self._t = 0
 
     def step(self, served: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -328,12 +344,22 @@ class Network:
         """Bytes of state held per episode slot."""
         return sum(array.nbytes for array in self._state) // self.num_envs
 
+    @property
+    def line_of_sight(self) -> NDArray[np.bool_] | None:
+        """(B, I, J) which links have line of sight at step t; None with ``log_distance``."""
+        self._require_reset()
+        if self.config.propagation == "log_distance" or self._placed is None:
+            return None
+        return self._placed.line_of_sight.astype(np.bool_)
+
     # --- Private ---
 
     def __setstate__(self, values: dict[str, Any]) -> None:
         """Copy arrays that unpickling leaves in read-only memory, as Ray's does."""
         vars(self).update(values)
         self._state = State._make(np.require(array, None, _OWN) for array in self._state)
+        bias = np.require(self._parameters.association_bias, None, _OWN)
+        self._parameters = self._parameters._replace(association_bias=bias)
         self._seeds = np.require(self._seeds, None, _OWN)
         self._scratch = [allocate_scratch(self.config) for _ in range(self.num_threads)]
 
@@ -361,6 +387,22 @@ class Network:
         self._threads.run(job, self.num_envs)
         self._t = t + 1
         return rates, reward
+
+    def _source_with(self, given: Given | None) -> Source | None:
+        """The source of the next episodes; the parameters are made to fit it."""
+        source, has_association = self._configured, self.config.association == "given"
+        if given is not None and self._placed is None:
+            self._placed = PropagationSource(self.config, self.num_envs)
+        if self._placed is not None:
+            self._placed.give(given)
+            source = self._configured if given is None else self._placed
+        if isinstance(source, PropagationSource):
+            has_association = source.gives_association
+        self._parameters = self._parameters._replace(
+            channel=kernels.GENERATED if source is None else kernels.GIVEN,
+            association=int(has_association),
+        )
+        return source
 
     def _require_reset(self) -> int:
         if self._t is None:
@@ -419,20 +461,6 @@ class Network:
             wrong = min(seeds) if min(seeds) < 0 else max(seeds)
             raise ValueError(f"seed must be {allowed}, got {wrong}")
         return np.array(seeds, np.uint64)
-
-    def _refuse_deployment(self, slot: int, ap: int, ue: int) -> None:
-        c = self.config
-        if ap >= 0:
-            distance = f"min_ap_distance_m = {c.min_ap_distance_m:g} from the {ap} before it"
-            what = f"AP {ap} farther than {distance}"
-        else:
-            distance = f"min_ue_distance_m = {c.min_ue_distance_m:g} from all n_aps = {c.n_aps} APs"
-            what = f"UE {ue} farther than {distance}"
-        raise DeploymentError(
-            f"no place found for {what} in {kernels.MAX_DRAWS} draws (seed {self._seeds[slot]}, "
-            f"area_side_m = {c.area_side_m:g}); "
-            "allow a smaller distance, fewer APs or a larger area"
-        )
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:

@@ -14,7 +14,13 @@ from rrm_env.checks import as_integer
 from rrm_env.config import RRMConfig
 from rrm_env.joint import joint_observation_space
 from rrm_env.network import Network
-from rrm_env.refusals import FixedSettings, check_reset_options, is_option_of_api_tests
+from rrm_env.refusals import (
+    PLACES,
+    FixedSettings,
+    check_reset_options,
+    is_option_of_api_tests,
+    places_in,
+)
 from rrm_env.rendering import RENDERING, Renderer
 
 Observations = dict[str, NDArray[np.float32]]
@@ -70,15 +76,17 @@ class RRMParallelEnv(FixedSettings, ParallelEnv[str, NDArray[np.float32], int]):
 
         Args:
             seed: fixes this episode and all that follow; None continues the chain of seeds.
-            options: None or empty, since there are no options. ``{"options": 1}`` is let through
-                without an effect, because PettingZoo's own API tests pass it to every environment.
+            options: ``ap_positions`` (I, 2) and ``ue_positions`` (J, 2), metres, and
+                ``association`` (J,), the access point of each user, for this episode
+                (`Network.reset`); all can be left out. ``{"options": 1}`` is let through without
+                an effect, because PettingZoo's own API tests pass it to every environment.
 
         Raises:
             TypeError, ValueError: another seed (`Network.reset`) or option.
         """
         if not is_option_of_api_tests(options):
-            check_reset_options(options)
-        self.network.reset(seed)
+            check_reset_options(options, PLACES)
+        self.network.reset(seed, **places_in(options))
         self._renderer.observe(self.network)
         self.agents = self.possible_agents[:]
         return self._observations(), self._infos()

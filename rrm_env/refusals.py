@@ -9,6 +9,9 @@ from typing import Any
 from rrm_env.checks import as_integer, nearest, shown
 from rrm_env.config import RRMConfig
 
+PLACES = ("ap_positions", "ue_positions", "association")
+"""Options of `reset` that `Network.reset` takes as arguments."""
+
 
 def is_option_of_api_tests(options: Any) -> bool:
     """Whether options are the ``{"options": 1}`` that PettingZoo's API tests pass."""
@@ -34,6 +37,11 @@ def check_reset_options(options: Any, allowed: Iterable[str] = ()) -> None:
             raise ValueError(
                 f"unknown option of reset {known}. Give settings when the environment is made"
             )
+
+
+def places_in(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The positions and associations among checked options, as arguments of `Network.reset`."""
+    return {name: options[name] for name in PLACES if name in options} if options else {}
 
 
 class FixedSettings:

@@ -38,4 +38,8 @@ def source_of(config: RRMConfig, num_envs: int) -> Source | None:
         from rrm_env.trace_source import TraceSource  # most networks need no files
 
         return TraceSource(config, num_envs)
+    if config.channel_is_given:
+        from rrm_env.propagation_source import PropagationSource  # most networks need no models
+
+        return PropagationSource(config, num_envs)
     return None

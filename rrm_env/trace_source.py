@@ -96,6 +96,12 @@ def windows_of(trace: Trace, config: RRMConfig) -> list[Windows]:
     return parts
 
 
+def check_trace(config: RRMConfig) -> None:
+    """Refuse (TypeError, ValueError) a configuration that does not fit its trace."""
+    if config.trace is not None:
+        windows_of(trace_of(config), config)
+
+
 def evaluation_notes(config: RRMConfig, episodes: int) -> list[str]:
     """What a table of evaluation episodes has to say of the trace that they play, as sentences.
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from rrm_env.config import RRMConfig
 from rrm_env.joint import JointActions, joint_observation_space
 from rrm_env.network import Network
-from rrm_env.refusals import FixedSettings, check_reset_options
+from rrm_env.refusals import PLACES, FixedSettings, check_reset_options, places_in
 from rrm_env.rendering import RENDERING, Renderer
 
 Arrays = NDArray[np.float32]
@@ -89,13 +89,16 @@ class RRMVectorEnv(FixedSettings, VectorEnv[Arrays, NDArray[Any], NDArray[Any]])
 
         Args:
             seed: as for `Network.reset`: an int s gives slot k the seed s + k.
-            options: only Gymnasium's ``reset_mask``, which must select all episodes, since they
-                share their step counter.
+            options: ``ap_positions`` (I, 2) or (B, I, 2), ``ue_positions`` (J, 2) or (B, J, 2) and
+                ``association`` (J,) or (B, J), as for `Network.reset`: they hold for the episodes
+                that this reset starts, and automatic resets start from the configuration again.
+                Gymnasium's ``reset_mask`` must select all episodes, since they share their step
+                counter.
 
         Raises:
             TypeError, ValueError: another seed or option.
         """
-        check_reset_options(options, ["reset_mask"])
+        check_reset_options(options, ["reset_mask", *PLACES])
         mask = (options or {}).get("reset_mask")
         if mask is not None and np.shape(mask) != (self.num_envs,):
             raise ValueError(
@@ -104,7 +107,7 @@ class RRMVectorEnv(FixedSettings, VectorEnv[Arrays, NDArray[Any], NDArray[Any]])
             )
         if mask is not None and not np.all(mask):
             raise ValueError("options['reset_mask'] must select all episodes: they run in step")
-        self._reset(seed)
+        self._reset(seed, **places_in(options))
         return self._observation(), self._infos()
 
     def step(
@@ -152,8 +155,8 @@ class RRMVectorEnv(FixedSettings, VectorEnv[Arrays, NDArray[Any], NDArray[Any]])
         frames = (renderer.render() for renderer in self._renderers)
         return tuple(frame for frame in frames if frame is not None)
 
-    def _reset(self, seed: int | list[int] | None = None) -> None:
-        self.network.reset(seed)
+    def _reset(self, seed: int | list[int] | None = None, **places: Any) -> None:
+        self.network.reset(seed, **places)
         self._observe()
 
     def _observe(self) -> None:

@@ -40,6 +40,7 @@ from baselines import (
 from baselines.ergodic import rates_of_set, rates_of_sets
 from baselines.optimum import optimum
 from rrm_env import Network, RRMConfig, RRMJointEnv, RRMParallelEnv, RRMVectorEnv, evaluate
+from rrm_env.propagation import path_loss
 
 CONFIG = RRMConfig(n_aps=3, n_ues=30, n_candidates=2, episode_length=40)
 """So many users that no access point lacks one."""
@@ -109,6 +110,29 @@ def play_networks() -> None:
         copied = pickle.loads(pickled, buffers=[bytes(buffer) for buffer in buffers])
         copied.step_actions(np.zeros((num_envs, CONFIG.n_aps), np.int64))
         copied.reset()
+
+
+def play_places() -> None:
+    """Networks with models and deployments of all kinds, given with numbers of several types."""
+    for propagation in ("log_distance", "umi"):
+        config = replace(CONFIG, propagation=propagation, n_aps=7)
+        for fields in ({}, {"ap_deployment": "hexagonal", "wrap_around": "torus"}):
+            network = Network(replace(config, **fields), 2)  # type: ignore[arg-type]
+            for kind in ("u1", "<i4", ">i8", "f4", "f8"):
+                users = np.ones((2, CONFIG.n_ues, 2), kind)
+                network.reset(0, ue_positions=users)
+                network.reset(0, ue_positions=users[:, ::-1])
+                network.reset(0, ue_positions=_read_only(users)[0].tolist())
+            for given in (np.zeros(CONFIG.n_ues, np.uint8), [0] * CONFIG.n_ues):
+                network.reset(0, association=given)
+            network.step(np.full((2, 7), -1))
+            buffers: list[pickle.PickleBuffer] = []
+            pickled = pickle.dumps(network, protocol=5, buffer_callback=buffers.append)
+            copied = pickle.loads(pickled, buffers=[bytes(buffer) for buffer in buffers])
+            copied.step(np.full((2, 7), -1))
+            copied.reset()
+    for distances in ([1, 2], np.float32(3), np.ones((2, 2))):
+        path_loss("umi", distances, carrier_hz=1e9)
 
 
 def play_environments() -> None:
@@ -207,6 +231,7 @@ if __name__ == "__main__":
     solve_networks()
     rate_networks()
     play_networks()
+    play_places()
     play_environments()
     play_schedulers()
     play_debts()

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from rrm_env import Network, RRMConfig
-from rrm_env.config import CLOCKS, MEASUREMENTS, MESSAGES, SENDERS, TURNS
+from rrm_env.config import (
+    CLOCKS,
+    LINE_OF_SIGHT,
+    MEASUREMENTS,
+    MESSAGES,
+    PROPAGATION_MODELS,
+    SENDERS,
+    TURNS,
+    WRAP_AROUND,
+)
 
 BATCH = 8
 """The largest batch that may start from one of `seeds`."""
@@ -79,6 +88,39 @@ def configs(draw: st.DrawFn, /, **fixed: Any) -> RRMConfig:
     return RRMConfig(
         **{**values, **{name: value for name, value in fixed.items() if name not in values}}
     )
+
+
+@st.composite
+def placed_configs(draw: st.DrawFn, /, **fixed: Any) -> RRMConfig:
+    """Random configurations whose places or gains are others than the kernels' own."""
+    propagation = draw(fixed.pop("propagation", st.sampled_from(PROPAGATION_MODELS)))
+    wrap_around = draw(fixed.pop("wrap_around", st.sampled_from(WRAP_AROUND)))
+    hexagonal = draw(fixed.pop("hexagonal", st.booleans()))
+    has_spots = draw(st.booleans())
+    side = draw(st.sampled_from([30.0, 100.0, 500.0, 2000.0]))
+    fields: dict[str, Any] = {
+        "propagation": propagation,
+        "wrap_around": wrap_around,
+        "ap_deployment": "hexagonal" if hexagonal else "uniform",
+        "ue_deployment": "hot_spots" if has_spots else "uniform",
+        "area_side_m": side,
+        "n_hot_spots": draw(st.sampled_from([1, 2, 3])),
+        "hot_spot_radius_m": side * draw(st.sampled_from([0.03, 0.2])),
+        "hot_spot_share": draw(st.sampled_from([0.0, 0.5, 1.0])),
+        "n_aps": st.sampled_from([1, 7] if hexagonal and wrap_around == "torus" else [1, 2, 4, 7]),
+    }
+    if hexagonal:
+        fields["min_ap_distance_m"] = 0.0
+    if propagation != "log_distance":
+        fields |= {
+            "path_loss_slope_db": 37.6,
+            "shadowing_std_db": st.sampled_from([0.0, 7.0]),
+            "carrier_hz": draw(st.sampled_from([0.7e9, 2.4e9, 28e9])),
+            "los": draw(st.sampled_from(LINE_OF_SIGHT)),
+            "ap_height_m": draw(st.sampled_from([None, 6.0])),
+            "ue_height_m": draw(st.sampled_from([None, 2.0])),
+        }
+    return draw(configs(**{**fields, **fixed}))
 
 
 def random_service(network: Network, generator: np.random.Generator) -> NDArray[np.int64]:

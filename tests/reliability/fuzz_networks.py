@@ -44,6 +44,8 @@ def _range(item: Field[Any]) -> st.SearchStrategy[Any]:
     """A word; or a bound, or a number between the bounds, of any order of magnitude."""
     if "allowed" in item.metadata:
         return st.sampled_from(item.metadata["allowed"])
+    if "text" in item.metadata or "dimensions" in item.metadata:
+        return st.none()  # files, and arrays whose shapes depend on other fields
     low, high = item.metadata["low"], item.metadata["high"]
     smallest = math.nextafter(low, math.inf) if item.metadata["above"] else low
     largest = max(abs(low), abs(high))
@@ -88,6 +90,7 @@ def _reconcile(values: dict[str, Any], ap_share: float, ue_share: float) -> None
     if values["fading"] == "jakes":
         walked = max(1e-9, values["ue_speed_mps"] * values["step_duration_s"])
         values["carrier_hz"] = min(values["carrier_hz"], 2e14 / walked, 1e13)
+    _reconcile_places(values)
     bandwidth_db = 10 * math.log10(values["bandwidth_hz"])
     noise = values["noise_psd_dbm_hz"] + bandwidth_db + values["noise_figure_db"]
     losses = values["path_loss_intercept_db"] + values["wall_loss_db"]
@@ -96,6 +99,30 @@ def _reconcile(values: dict[str, Any], ap_share: float, ue_share: float) -> None
     nearest = 7 * values["shadowing_std_db"] - slope
     wanted = min(max(budget, -150), 150, 330 - nearest)
     values["tx_power_dbm"] = min(max(values["tx_power_dbm"] + wanted - budget, -100), 100)
+
+
+def _reconcile_places(values: dict[str, Any]) -> None:
+    """Make fields of propagation, deployment and association fit each other."""
+    values |= {"association": "rsrp", "inter_site_distance_m": None}
+    values |= {"ap_height_m": None, "ue_height_m": None}
+    if values["fading"] == "trace":
+        values["fading"] = "none"
+    if values["propagation"] == "log_distance":
+        values["los"] = "drawn"
+    else:
+        law = ("path_loss_intercept_db", "path_loss_slope_db", "wall_loss_db", "shadowing_std_db")
+        values |= {name: _FIELDS[name].default for name in law}
+        values["carrier_hz"] = min(max(values["carrier_hz"], 0.5e9), 100e9)
+    if values["ap_deployment"] == "hexagonal":
+        rings = 0
+        while 3 * (rings + 1) * (rings + 2) + 1 <= values["n_aps"]:
+            rings += 1
+        values["n_aps"] = 3 * rings * (rings + 1) + 1
+        distance = values["area_side_m"] / (2 * rings + 2)
+        values["min_ap_distance_m"] = min(values["min_ap_distance_m"], 0.9 * distance)
+        values["min_ue_distance_m"] = max(1e-3, min(values["min_ue_distance_m"], distance / 3))
+        slowest = 0.9 * distance / values["step_duration_s"]
+        values["ue_speed_mps"] = min(values["ue_speed_mps"], slowest)
 
 
 def judge_network(case: tuple[dict[str, Any], int]) -> str:

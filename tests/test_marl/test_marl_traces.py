@@ -27,7 +27,7 @@ def test_datasets_and_runs_name_their_trace_by_its_checksum(tmp_path: Path) -> N
     assert described["trace"] == str(tmp_path / "gains.npz")
     run = tmp_path / "run"
     train(
-        run, small_learner("c", "sac"), small_training(10), seeds=[0, 1], dataset=dataset,
+        run, small_learner(), small_training(), seeds=[0, 1], dataset=dataset,
         environment=config,
     )  # fmt: skip
     policies = load_policies(run)
@@ -39,7 +39,7 @@ def test_recordings_never_show_what_evaluations_play(tmp_path: Path) -> None:
     trace = trace_file(tmp_path)
     config = trace.config(episode_length=5, measurements="large_scale")
     dataset = collect(RandomWalk(silence=True), config, 400, seed=0)
-    shown = dataset.columns["observation"].reshape(-1, config.n_features)
+    shown = dataset.observation.numpy().reshape(-1, config.n_features)
     gains = set(np.round(np.asarray(shown[:, 2:5], float), 4).ravel())
     slow = np.log10(trace.arrays["large_scale_gain"])
     evaluated = set(np.round(slow[3].astype(float), 4).ravel())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import logging
 import os
@@ -67,6 +68,38 @@ def test_compiled_code_is_kept_and_used_again(
     assert (first(3), second(3)) == (6, 6)
     assert (hits(first), hits(second)) == (0, 1)
     assert caplog.messages == []
+
+
+def test_an_edit_in_a_module_that_is_used_compiles_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "quadrupled.py").write_text(
+        "import factor\n"
+        "from rrm_env.compiling import compiled\n\n"
+        "@compiled(uses=(factor,))\n"
+        "def product(x):\n"
+        "    return factor.scaled(x)\n"
+    )
+
+    def load(number: int | None) -> Any:
+        """The function, imported anew; with a number, after an edit of the module it uses."""
+        if number is not None:
+            (tmp_path / "factor.py").write_text(
+                f"import numba\n\n@numba.njit\ndef scaled(x):\n    return {number} * x\n"
+            )
+        for name in ("factor", "quadrupled"):
+            sys.modules.pop(name, None)
+        importlib.invalidate_caches()
+        return importlib.import_module("quadrupled").product
+
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    first, second = load(4), load(None)
+    assert (first(3), hits(first)) == (12, 0)
+    assert (second(3), hits(second)) == (12, 1)
+    third = load(10)
+    assert (third(3), hits(third)) == (30, 0)
 
 
 def test_without_a_place_code_is_compiled_in_memory_and_one_line_says_so(

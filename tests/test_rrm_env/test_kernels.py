@@ -188,8 +188,12 @@ def test_association_is_the_strongest_ap_and_ties_go_to_the_lower_one(
 ) -> None:
     gain = generator.integers(1, 4, size[0] * size[1]).astype(f32)
     association = np.zeros(size[1], np.int32)
-    kernels.associate(association, gain)
+    kernels.associate(association, gain, np.ones(size[0]))
     assert association.tolist() == naive.associate(links(gain, size[0]))
+    bias = generator.integers(1, 4, size[0]).astype(float)
+    kernels.associate(association, gain, bias)
+    biased = gain.reshape(size) * bias[:, None]
+    assert association.tolist() == naive.associate(biased.tolist())
 
 
 @settings(max_examples=20)
