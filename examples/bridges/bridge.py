@@ -109,6 +109,6 @@ def write_trace(convert: Callable[[], Arguments], out: Path) -> int:
         trace = Trace.from_arrays(**convert())
         trace.save(path)
         print(f"wrote {path}: {trace}")
-        print(f"python -m baselines --trace {path}")
+        print(f"play it: python -m baselines --set trace={path}")
 
     return status_of(work)

@@ -64,9 +64,10 @@ class City:
 
         drjit.set_thread_count(1)  # the order in which powers are added stays the same
         self._rt, self._mitsuba = rt, mitsuba
-        known = {key: value for key, value in vars(rt.scene).items() if isinstance(value, str)}
-        if name not in known or name.startswith("_"):
-            raise ValueError(f"unknown scene {nearest(name, [k for k in known if k[0] != '_'])}")
+        files = {key: value for key, value in vars(rt.scene).items() if isinstance(value, str)}
+        known = {key: value for key, value in files.items() if value.endswith(".xml")}
+        if name not in known:
+            raise ValueError(f"unknown scene {nearest(name, known)}")
         self.scene = rt.load_scene(known[name])
         isotropic = rt.PlanarArray(num_rows=1, num_cols=1, pattern="iso", polarization="V")
         self.scene.tx_array = self.scene.rx_array = isotropic

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from bridging import Run, imported, play, running
+from documents import DOCS
 from folders import examples
 from hypothesis import given
 from hypothesis import strategies as st
@@ -246,3 +247,21 @@ def test_lamp_posts_are_far_apart(scripts: SimpleNamespace) -> None:
     posts = scripts.street_maps.spread_out(cells, 4, np.random.default_rng(5))
     gaps = [np.linalg.norm(a - b) for k, a in enumerate(posts) for b in posts[:k]]
     assert min(gaps) > 12
+
+
+def test_the_committed_maps_are_a_city(scripts: SimpleNamespace) -> None:
+    with np.load(DOCS / "results" / "munich_maps.npz", allow_pickle=False) as held:
+        maps = {name: held[name] for name in held.files}
+    corners = {tuple(corner) for corner in maps["corner"].tolist()}
+    assert len(corners) == len(maps["gain_db"]) == 48  # so that no two places overlap
+    assert all(x % 150 == 95 and y % 150 == 62 for x, y in corners)
+    gain, street = maps["gain_db"].astype(float), maps["street"]
+    assert ((gain == scripts.street_maps.FLOOR_DB) | street[:, None]).all()
+    # Nowhere is more power received than in free space at 2.4 GHz from a lamp post 8.5 m above,
+    # but for reflections; and streets are heard.
+    free_db = -20 * math.log10(4 * math.pi * 8.5 * 2.4e9 / 299792458)
+    assert gain.max() < free_db + 3
+    assert (gain.max(axis=1)[street] > -105).mean() > 0.9
+    found = scripts.street_walks.trace_arguments(maps, 20, 10, STEP, -105.0, 0)
+    trace = Trace.from_arrays(**found)
+    assert trace.shape == (48, 10, 4, 20)
