@@ -1,12 +1,13 @@
 """Other channels: do ranking and gains survive where the channel is not the paper's?
 
-``python examples/bridges/street_walks.py docs/results/munich_maps.npz --steps 5252
---out street.npz`` and ``python examples/paper/channels.py --street street.npz`` evaluate schedulers, the optimum and
+``python examples/paper/channels.py --street street.npz`` evaluates schedulers, the optimum and
 learned policies on 256 unseen episodes of the preset ``paper``, of an indoor office and a street
-canyon of 3GPP TR 38.901, and of walks through ray-traced streets of Munich, a trace. All have 4
-access points and 20 users, so that policies trained in ``paper`` can act everywhere; each policy is
-trained in the other channels too. The script writes docs/results/channels.json, channel by channel,
-and channels.png. ``--quick`` does the same in miniature, without the street.
+canyon of 3GPP TR 38.901, and of walks through ray-traced streets of Munich, a trace. It is made by
+``python examples/bridges/street_walks.py docs/results/munich_maps.npz --steps 5252 --out
+street.npz``. All have 4 access points and 20 users, so that policies trained in ``paper`` can act
+everywhere; each policy is trained in the other channels too. The script writes
+docs/results/channels.json, channel by channel, and channels.png. ``--quick`` does the same in
+miniature, without the street.
 
 A row of a learned policy is the mean over its training seeds of each episode's score; intervals are
 over episodes, and ``seeds`` has each seed's mean.
