@@ -386,7 +386,8 @@ class Network:
     def bytes_per_episode(self) -> int:
         """Bytes of state held per episode slot."""
         arrays = [*self._state, *(self._levels or ())]
-        return sum(int(array.nbytes) for array in arrays) // self.num_envs
+        of_source = 0 if self._placed is None else self._placed.nbytes
+        return (of_source + sum(int(array.nbytes) for array in arrays)) // self.num_envs
 
     @property
     def line_of_sight(self) -> NDArray[np.bool_] | None:

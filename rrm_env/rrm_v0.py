@@ -119,9 +119,12 @@ Symbols: I APs, J UEs, N candidates per AP, step t; numbers in brackets are the 
   from every AP.
 - Motion: every UE draws a heading at reset, walks at constant speed and is reflected at the border.
 - Large-scale gain (4): $-15.3 - 37.6 \log_{10} d - 10 + X$ dB, $d$ in metres and never below $d_1$;
-  shadowing $X \sim \mathcal{N}(0, \sigma^2)$ per link, once per episode.
+  shadowing $X \sim \mathcal{N}(0, \sigma^2)$ per link, once per episode. With `propagation`
+  `inh_office`, `umi` or `uma`: path loss, line of sight and shadowing of TR 38.901, the last two as
+  random fields over the plane ([physics](physics.md#propagation-of-tr-38901)).
 - Fading: $|h|^2 \sim \mathrm{Exp}(1)$ per link, fresh each step (`iid`); or correlated in time with
-  $J_0(2 \pi f_D \tau)$, $f_D$ = speed x carrier / c (`jakes`); or 1 (`none`).
+  $J_0(2 \pi f_D \tau)$, $f_D$ = speed x carrier / c (`jakes`); 1 (`none`); or that of recorded
+  gains (`trace`).
 - Association (5): each UE to the AP with the highest received power without fading at t = 0, for
   the whole episode.
 - Rates (6, 7): a served UE gets $C_j = \log_2(1 + \mathrm{SINR}_j)$,
@@ -166,11 +169,13 @@ observations (I, 2N) and an action per AP, or one number of $(N L + 1)^I$ with `
 `reset(seed=s)` with $0 \le s < 2^{63}$ fixes the episode: deployment, motion and fading are a
 function of configuration and seed, whatever the agents do. `reset()` continues with seeds derived
 from the last one. Seeds from $2^{62}$ on are those of `rrm_env.evaluate`; train on lower ones.
-`reset` has no options and refuses those it is given by name; under PettingZoo's API it lets
-`{"options": 1}` through without an effect, because PettingZoo's own tests pass it, and under
-Gymnasium's vector API a `reset_mask` that selects all episodes. Settings are fixed when an
-environment is made: assigning `env.n_aps`, `env.render_mode` and the like is an error, except
-`env.max_cycles`, which PettingZoo's test assigns and which has no effect.
+`reset(options={"ap_positions": ..., "ue_positions": ..., "association": ...})` places the APs (I,
+2) and the UEs (J, 2), in metres, and gives each UE its AP (J,), for this episode; each can be left
+out, and the next reset starts from the configuration again. Other options are refused by name;
+under PettingZoo's API `{"options": 1}` is let through without an effect, because PettingZoo's own
+tests pass it, and under Gymnasium's vector API a `reset_mask` that selects all episodes. Settings
+are fixed when an environment is made: assigning `env.n_aps`, `env.render_mode` and the like is an
+error, except `env.max_cycles`, which PettingZoo's test assigns and which has no effect.
 
 ## Options
 
@@ -181,50 +186,8 @@ other are refused with an error that says what is allowed.
 
 ## Modelled / not modelled
 
-**Modelled**, with the fields that set it:
-
-- Deployment: APs and UEs uniform in a square, with least distances [`n_aps`, `n_ues`,
-  `area_side_m`, `min_ap_distance_m`, `min_ue_distance_m`]. APs stay where they are.
-- Motion: all UEs walk straight on at one speed and are reflected at the border [`ue_speed_mps`,
-  `step_duration_s`].
-- Large-scale gain: a path loss that depends on the distance alone, one wall on every link,
-  log-normal shadowing independent between links [`path_loss_intercept_db`, `path_loss_slope_db`,
-  `wall_loss_db`, `shadowing_std_db`].
-- Small-scale fading: flat Rayleigh, independent between links, constant within a step; fresh in
-  each step, correlated in time by Doppler, or absent [`fading`, `carrier_hz`].
-- Interference: all APs share one channel. Every AP that transmits interferes with every UE that
-  another AP serves; a silent one does not.
-- Noise: thermal noise over the band and a noise figure [`tx_power_dbm`, `noise_psd_dbm_hz`,
-  `bandwidth_hz`, `noise_figure_db`].
-- Rates: Shannon's $\log_2(1 + \mathrm{SINR})$ with interference as noise, per step.
-- Association: by the strongest received power at the start, fixed for the episode. In each step an
-  AP serves one UE or none; an agent chooses among N candidates [`n_candidates`, `episode_length`].
-- Channel knowledge: exact SINRs of a channel that is some steps old [`csi_delay`].
-- Power control in levels, with pilots at full power [`power_levels_dbm`, `tx_power_dbm`].
-- Messages between APs, to all or to neighbours, in a given number of bits per number [`messages`,
-  `message_range`, `message_bits`].
-
-**Not modelled:**
-
-- Continuous powers: an AP transmits at one of its levels, by default at full power, or not at all.
-  Energy, sleep modes and the cost of switching do not count.
-- Frequency: one flat channel without subcarriers, resource blocks or frequency selectivity; one UE
-  per AP and step.
-- Several antennas: no beams, no sectors, no MIMO, no antenna gains or heights. Everything lies in a
-  plane.
-- Link adaptation: no modulation and coding schemes, no highest rate, no block errors, no HARQ or
-  other retransmissions.
-- Queues and traffic: every UE always wants data. There are no arrivals, packets, delays or
-  deadlines, and no classes of service.
-- Handover and load balancing: a UE that walks towards another AP keeps its own. UEs neither come
-  nor go.
-- The uplink, duplexing, and the air time of pilots, reports and messages: reports are free, exact
-  and never lost, and messages arrive within the step.
-- Shadowing that changes along a UE's path or is alike for neighbouring UEs; line of sight, single
-  walls, buildings, blockage.
-- Change of the channel within a step, and Doppler that depends on a UE's heading.
-- Interference from outside the square, and from anything that is not one of the APs.
-- Imperfect hardware and synchronisation: all APs share one clock, and their steps begin together.
+[What is modelled, with the fields that set it, and what is not](modelled.md), with who models it
+and a table of what combines with what.
 
 ## Departures from the paper
 

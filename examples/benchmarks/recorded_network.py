@@ -78,13 +78,14 @@ class RecordedNetwork(Network):
         """(B, I, J) the given gain without fading of step t, linear."""
         return _read_only(self._slow[self._row(self.t)])
 
-    def reset(self, seed: int | Sequence[int] | NDArray[Any] | None = 0) -> None:
+    def reset(self, seed: int | Sequence[int] | NDArray[Any] | None = 0, **places: Any) -> None:
         """Start the episodes, the same ones each time.
 
         Args:
             seed: of the random numbers that schedulers draw; see `Network.reset`.
+            places: likewise; they change no channel.
         """
-        super().reset(seed)
+        super().reset(seed, **places)
         state, parameters = self._state, self._parameters
         state.association[:] = self._slow[self._before].argmax(axis=1)
         state.average_rate[:] = self.config.min_average_rate

@@ -274,6 +274,12 @@ def test_physics_names_every_kernel_and_twin() -> None:
     assert all(hasattr(naive, name) for name in twins)
     of_observations = functions_of(ROOT / "tests" / "naive_observations.py")
     assert named_on("physics.md", "naive_observations") == of_observations
+    of_propagation = functions_of(ROOT / "tests" / "naive_propagation.py")
+    assert named_on("physics.md", "naive_propagation") == of_propagation
+    for module in ("propagation", "deployment"):
+        functions = functions_of(ROOT / "rrm_env" / f"{module}.py")
+        public = {name for name in functions if not name.startswith("_")}
+        assert named_on("physics.md", module) == public
     of_schedulers = {
         name
         for name in functions_of(ROOT / "tests" / "naive_schedulers.py")

@@ -28,7 +28,9 @@ PETTINGZOO = ("parallel_env", "raw_env", "env")
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"ap_positions": [[1, 1], [2, 2]]}, ValueError, "unknown option of reset 'ap_positions'"),
+        ({"ap_position": [[1, 1], [2, 2]]}, ValueError, "unknown option of reset 'ap_position'"),
+        ({"ap_positions": [[1, 1]]}, ValueError, r"ap_positions must have shape .*, got \(1, 2\)"),
+        ({"association": [0, 1, 2, 0, 1]}, ValueError, r"association\[2\] = 2 is no access point"),
         ({"options": 2}, ValueError, "unknown option of reset 'options'"),
         ({"options": np.ones(2)}, ValueError, "unknown option of reset 'options'"),
         ({"options": 1, "seed": 3}, ValueError, "unknown option of reset '(options|seed)'"),
@@ -51,6 +53,33 @@ def test_no_options_are_fine(api: str) -> None:
     choices: list[Any] = [None, {}]
     for options in choices:
         APIS[api]().reset(seed=1, options=options)
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_places_are_options_of_reset_for_one_episode(api: str) -> None:
+    env = APIS[api]()
+    aps, ues = [[10.0, 20.0], [90.0, 80.0]], np.full((5, 2), 30.0)
+    association = np.array([0, 1, 0, 1, 1])
+    env.reset(
+        seed=1, options={"ap_positions": aps, "ue_positions": ues, "association": association}
+    )
+    network = env.unwrapped.network
+    assert (network.ap_positions == aps).all()
+    assert (network.ue_positions == ues).all()
+    assert (network.association == association).all()
+    env.reset(seed=1)
+    drawn = APIS[api]()
+    drawn.reset(seed=1)
+    assert np.array_equal(network.gain, drawn.unwrapped.network.gain)
+
+
+def test_an_automatic_reset_starts_from_the_configuration_again() -> None:
+    env = RRMVectorEnv(2, CONFIG)
+    env.reset(seed=1, options={"ue_positions": np.full((5, 2), 30.0)})
+    for _ in range(CONFIG.episode_length):
+        assert np.ptp(env.network.ue_positions, axis=1).max() < 1
+        env.step(np.zeros((2, 2), int))
+    assert np.ptp(env.network.ue_positions, axis=1).max() > 1
 
 
 @pytest.mark.parametrize("api", PETTINGZOO)
