@@ -64,6 +64,11 @@ class PropagationSource:
         """(B, I, J) 1 where a link has line of sight; (B, I, 0) where that is not modelled."""
         return self._held.line
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes held of all episodes."""
+        return sum(array.nbytes for array in self._held)
+
     def reset(self, state: State, seeds: NDArray[np.uint64], start: int, stop: int) -> None:
         """Write step 0 of the episodes start ... stop - 1.
 

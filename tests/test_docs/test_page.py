@@ -127,12 +127,17 @@ def allowed_values(item: Field[Any]) -> str:
     about = item.metadata
     if "allowed" in about:
         return ", ".join(f"`{word}`" for word in about["allowed"])
+    if "text" in about:
+        return "a text that is not empty, or None"
     low, high = (
         str(bound) if isinstance(bound, int) else f"{bound:g}"
         for bound in (about["low"], about["high"])
     )
-    text = f"above {low}" if about["above"] else f"from {low}"
-    return f"{text} up to {high}" + (", or None" if about["none"] else "")
+    text = f"above {low} up to {high}" if about["above"] else f"from {low} up to {high}"
+    if "dimensions" in about:
+        word = "dimension" if about["dimensions"] == (1,) else "dimensions"
+        text = f"numbers {text} in {' or '.join(map(str, about['dimensions']))} {word}"
+    return text + (", or None" if about["none"] else "")
 
 
 def test_every_option_is_in_the_table_with_type_default_allowed_values_and_meaning() -> None:
@@ -151,7 +156,14 @@ def test_every_option_is_in_the_table_with_type_default_allowed_values_and_meani
     assert "{{" not in PAGE
 
 
-@pytest.mark.parametrize("name", [name for name, item in FIELDS.items() if "low" in item.metadata])
+NUMERIC = [
+    name
+    for name, item in FIELDS.items()
+    if "low" in item.metadata and "dimensions" not in item.metadata
+]
+
+
+@pytest.mark.parametrize("name", NUMERIC)
 def test_the_allowed_range_in_the_table_is_the_one_that_errors_state(name: str) -> None:
     with pytest.raises(ValueError, match=f"^{name} must be .+") as error:
         RRMConfig(**{name: FIELDS[name].metadata["high"] * 2 + 1})
@@ -202,17 +214,6 @@ def test_options_append_as_many_numbers_and_cost_as_many_bits_as_their_table_say
         assert env.observation_space("ap_0").shape == (expected,)
         assert env.state_space.shape == (n_aps, expected)
         assert config.message_bits_per_step == bits
-
-
-def test_what_is_modelled_names_every_field_of_the_physics() -> None:
-    """Fields are declared physics first; the average's constant is the first that is not."""
-    names = list(FIELDS)
-    text = section("Modelled / not modelled")
-    for name in names[: names.index("rate_ema")]:
-        assert f"`{name}`" in text, name
-    missing = text.partition("Not modelled")[2].lower()
-    for word in ("power control", "frequency", "antenna", "harq", "traffic", "handover", "uplink"):
-        assert word in missing, word
 
 
 def test_what_the_page_says_of_the_first_decision_is_what_happens() -> None:

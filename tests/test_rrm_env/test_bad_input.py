@@ -147,13 +147,13 @@ def test_nan_and_infinite_parameters_are_refused(name: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "error", "message"),
     [
-        ("power_levels_dbm", (), ValueError, r"power_levels_dbm must hold rows .*, got \(\)"),
+        ("power_levels_dbm", (), ValueError, r"power_levels_dbm must be rows .*, got \(\)"),
         ("power_levels_dbm", 10.0, ValueError, "must have 1 dimension, got 10.0 with 0"),
         ("power_levels_dbm", (10, "0"), TypeError, r"power_levels_dbm\[1\] must be .*, got '0'"),
         ("power_levels_dbm", (10, 101), ValueError, r"power_levels_dbm\[1\] must be .*, got 101"),
         ("ap_positions", [1, 2], ValueError, r"must have 2 or 3 dimensions, got \[1, 2\] with 1"),
-        ("ap_positions", [[1, 2], [3]], ValueError, "ap_positions must hold rows of equal length"),
-        ("ap_positions", [[1, 2], 3], ValueError, "ap_positions must hold rows of equal length"),
+        ("ap_positions", [[1, 2], [3]], ValueError, "ap_positions must be rows of equal length"),
+        ("ap_positions", [[1, 2], 3], ValueError, "ap_positions must be rows of equal length"),
         (
             "ue_positions",
             [[1, math.nan]],
@@ -410,6 +410,17 @@ def test_defaults_are_the_preset_paper() -> None:
         "messages": "none",
         "message_range": "all",
         "message_bits": 16,
+        "propagation": "log_distance",
+        "los": "drawn",
+        "ap_deployment": "uniform",
+        "wrap_around": "none",
+        "ue_deployment": "uniform",
+        "n_hot_spots": 4,
+        "hot_spot_radius_m": 10.0,
+        "hot_spot_share": 0.5,
+        "association": "rsrp",
+        "trace_split": "auto",
+        **dict.fromkeys(["ap_height_m", "ue_height_m", "inter_site_distance_m", *ARRAYS, *TEXTS]),
     }
 
 
