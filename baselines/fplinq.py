@@ -6,9 +6,11 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from baselines.power_levels import PowerSearch, served_of
 from baselines.scheduler import Served
-from baselines.weighted_rate import MAX_ITERATIONS, WeightedRate, links
+from baselines.weighted_rate import MAX_ITERATIONS, links
 from rrm_env import SILENT
 from rrm_env.checks import bounded_integer, nearest
 from rrm_env.compiling import compiled
@@ -18,7 +20,7 @@ TRANSMITS_ABOVE = 0.5
 """Root of the power above which a link transmits: its quadratic transform is then positive."""
 
 
-class FPLinQ(WeightedRate):
+class FPLinQ(PowerSearch):
     """A joint action with a high sum_j w_j^lambda C_j (Eq. 15), by fractional programming.
 
     All APs begin at full power. In each iteration every AP turns to its candidate of highest
@@ -26,6 +28,8 @@ class FPLinQ(WeightedRate):
     the quadratic transform of the weighted sum rate; so the weighted sum rate never falls while
     powers are continuous. At the end an AP transmits if its transform is higher at full power than
     in silence. Ties go to better candidates, and to silence. It tunes no threshold, unlike ITLinQ.
+    With ``power="levels"`` powers are rounded to the network's levels instead
+    (`baselines.power_levels.rounded`).
 
     K. Shen, W. Yu, "FPLinQ: A cooperative spectrum sharing strategy for device-to-device
     communications", IEEE ISIT 2017, for links that are given; the choice of users under present
@@ -41,9 +45,10 @@ class FPLinQ(WeightedRate):
         iterations: number of iterations, at least 1.
         users: ``iterated``, as above, or ``all_on``: those of highest weighted rate while all APs
             transmit stay.
+        power: ``on_off``, or ``levels``, those of the network.
 
     Raises:
-        ValueError: another value of ``users``.
+        ValueError: another value of ``users`` or ``power``.
     """
 
     def __init__(
@@ -52,8 +57,9 @@ class FPLinQ(WeightedRate):
         exponent: float | None = None,
         iterations: int = 100,
         users: str = "iterated",
+        power: str = "on_off",
     ) -> None:
-        super().__init__(csi, exponent)
+        super().__init__(csi, exponent, power)
         self.iterations = bounded_integer("iterations", iterations, MAX_ITERATIONS)
         if users not in USERS:
             raise ValueError(f"unknown users {nearest(str(users), USERS)}")
@@ -61,17 +67,24 @@ class FPLinQ(WeightedRate):
 
     def _best(self, candidates: Any, gain: Any, average_rate: Any, exponent: float) -> Served:
         weight, received = links(candidates, gain, average_rate, exponent)
-        served: Served = _iterate(
-            candidates, weight, received, self.iterations, self.users == "iterated"
-        )
-        return served
+        slot, _ = _iterate(weight, received, self.iterations, self.users == "iterated")
+        return served_of(candidates, slot)
+
+    def _powers(self, weight: Any, received: Any) -> NDArray[np.float64]:
+        power: NDArray[np.float64]
+        _, power = _iterate(weight, received, self.iterations, self.users == "iterated")
+        return power
 
 
 @compiled(nogil=True, error_model="numpy")
-def _iterate(candidates: Any, weight: Any, received: Any, iterations: int, iterated: bool) -> Any:
-    """The users served in each episode after the iterations; power 1 is full power."""
-    n_envs, n_aps, _ = candidates.shape
-    served = np.full((n_envs, n_aps), SILENT, np.int64)
+def _iterate(weight: Any, received: Any, iterations: int, iterated: bool) -> Any:
+    """The candidate that each AP serves after the iterations, or `SILENT`, and its power.
+
+    Both are (B, I); power 1 is full power.
+    """
+    n_envs, n_aps, _ = weight.shape
+    chosen = np.full((n_envs, n_aps), SILENT, np.int64)
+    powers = np.empty((n_envs, n_aps))
     slot = np.empty(n_aps, np.int64)
     power, root = np.empty(n_aps), np.empty(n_aps)  # root: of the power, not yet limited to 1
     y, amplitude = np.empty(n_aps), np.empty(n_aps)
@@ -99,9 +112,10 @@ def _iterate(candidates: Any, weight: Any, received: Any, iterations: int, itera
             for i in range(n_aps):
                 power[i] = min(1.0, root[i] * root[i])
         for i in range(n_aps):
+            powers[b, i] = power[i]
             if root[i] > TRANSMITS_ABOVE:
-                served[b, i] = candidates[b, i, slot[i]]
-    return served
+                chosen[b, i] = slot[i]
+    return chosen, powers
 
 
 @compiled(nogil=True, error_model="numpy")

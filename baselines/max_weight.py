@@ -9,7 +9,7 @@ import numpy as np
 
 from baselines.scheduler import Served
 from baselines.weighted_rate import WeightedRate
-from rrm_env import SILENT, Network
+from rrm_env import SILENT, Network, PoweredDecision, RRMConfig
 from rrm_env.compiling import compiled
 
 MAX_JOINT_ACTIONS = 2**20
@@ -24,8 +24,8 @@ class MaxWeight(WeightedRate):
 
     A centre knows the channel, so this is a reference for schemes that know less. The search is
     exact; it skips joint actions that their first choices already rule out. Ties go to the better
-    candidates of lower APs. With ``csi="present"`` no scheduler has a higher weighted rate in the
-    step: an oracle.
+    candidates of lower APs. Where APs have power levels, it goes through these too. With
+    ``csi="present"`` no scheduler has a higher weighted rate in the step: an oracle.
 
     L. Tassiulas, A. Ephremides, "Stability properties of constrained queueing systems and
     scheduling policies for maximum throughput in multihop radio networks", IEEE Trans. Autom.
@@ -49,6 +49,15 @@ class MaxWeight(WeightedRate):
                 f"{config.n_joint_actions:,}. GreedyMaxWeight (greedy_max_weight) takes networks "
                 "of any size"
             )
+
+    def _searches_levels(self, config: RRMConfig) -> bool:
+        return not config.full_power
+
+    def _best_at_levels(
+        self, candidates: Any, gain: Any, average_rate: Any, exponent: float, powers: Any
+    ) -> PoweredDecision:
+        found = _search_at_levels(candidates, gain, average_rate, exponent, powers)
+        return PoweredDecision(*found)
 
     def _best(self, candidates: Any, gain: Any, average_rate: Any, exponent: float) -> Served:
         served: Served = _search(candidates, gain, average_rate, exponent)
@@ -107,3 +116,66 @@ def _search(candidates: Any, gain: Any, average_rate: Any, fairness_exponent: fl
             for i in range(n_aps):
                 best_served[b, i] = candidates[b, i, slot[i]] if slot[i] < n else SILENT
     return best_served
+
+
+@compiled(nogil=True, error_model="numpy")
+def _search_at_levels(
+    candidates: Any, gain: Any, average_rate: Any, fairness_exponent: float, powers: Any
+) -> Any:
+    """`_search` over candidates and levels: who is served, and the level.
+
+    What an AP could get that is not fixed yet is bounded by its rate at the highest power.
+    """
+    n_envs, n_aps, n = candidates.shape
+    n_levels, highest = powers.size, powers.max()
+    served = np.full((n_envs, n_aps), SILENT, np.int64)
+    level = np.zeros((n_envs, n_aps), np.int64)
+    weight = np.empty((n_aps, n))
+    interference = np.empty((n_aps + 1, n_aps, n))  # as in `_search`
+    choice = np.empty(n_aps, np.int64)  # candidate * L + level of each AP fixed so far
+    silence = n * n_levels
+    for b in range(n_envs):
+        for i in range(n_aps):
+            for s in range(n):
+                ue = candidates[b, i, s]
+                weight[i, s] = average_rate[b, ue] ** -fairness_exponent if ue != SILENT else 0.0
+                interference[0, i, s] = 1.0
+        best, depth = -1.0, 0
+        choice[0] = -1
+        while depth >= 0:
+            choice[depth] += 1
+            if choice[depth] > silence:
+                depth -= 1
+                continue
+            active = choice[depth] < silence
+            if active and candidates[b, depth, choice[depth] // n_levels] == SILENT:
+                continue
+            power = powers[choice[depth] % n_levels] if active else 0.0
+            bound = 0.0
+            for i in range(n_aps):
+                top = 0.0
+                for s in range(n):
+                    ue = candidates[b, i, s]
+                    if ue == SILENT:
+                        break
+                    received = power * gain[b, depth, ue] if i != depth else 0.0
+                    interference[depth + 1, i, s] = interference[depth, i, s] + received
+                    own = highest
+                    if i <= depth:
+                        fixed = choice[i] < silence and choice[i] // n_levels == s
+                        own = powers[choice[i] % n_levels] if fixed else 0.0
+                    sinr = own * gain[b, i, ue] / interference[depth + 1, i, s]
+                    top = max(top, weight[i, s] * math.log2(1.0 + sinr))
+                bound += top
+            if bound <= best:
+                continue
+            if depth < n_aps - 1:
+                depth += 1
+                choice[depth] = -1
+                continue
+            best = bound
+            for i in range(n_aps):
+                active = choice[i] < silence
+                served[b, i] = candidates[b, i, choice[i] // n_levels] if active else SILENT
+                level[b, i] = choice[i] % n_levels if active else 0
+    return served, level

@@ -50,7 +50,8 @@ def quick_optimum(config: RRMConfig, seed: int) -> float | None:
         return None
     try:
         refuse_impossible(config)
-        return float(optimum(config, seed, 1).score.value[0])
+        best = optimum(config, seed, 1)
+        return float(best.score.value[0]) if best.is_bound else None
     except (ValueError, RuntimeError):
         return None
 
@@ -135,6 +136,11 @@ class ScoreScale:
             )
         else:
             first = f"Best known: the best schedule found for {known}; no bound is known."
+            if self.optimum.config.n_power_levels > 1:
+                first = (
+                    "Best known: the best schedule found that switches APs between their highest "
+                    "power level and silence; the optimum with all levels may be higher."
+                )
         notes = [
             first,
             f"Share: mean score by mean {self.name}, paired by episode. "

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rrm_env import SILENT, Network
+from rrm_env.power import Decision, action_of, parted
 
 Served = NDArray[np.int64]
 Memory = TypeVar("Memory")
@@ -56,10 +57,13 @@ class Baseline(ABC):
         """Forget the past episodes of a network; called after every `Network.reset`."""
 
     @abstractmethod
-    def schedule(self, network: Network) -> Served:
-        """(B, I) the UE that each AP serves in this step, one of its own, or `SILENT`."""
+    def schedule(self, network: Network) -> Decision:
+        """(B, I) the UE that each AP serves in this step, one of its own, or `SILENT`.
 
-    def schedule_candidates(self, network: Network) -> Served:
+        A scheduler with power control returns a `PoweredDecision`.
+        """
+
+    def schedule_candidates(self, network: Network) -> Decision:
         """Like `schedule`, for APIs under which only candidates can be served.
 
         A scheduler that also serves other UEs overrides it; `act` refuses them.
@@ -77,16 +81,14 @@ class Baseline(ABC):
         network: Network = env.unwrapped.network
         if network.t == 0:
             self.reset(network)
-        candidates, served = network.candidates[0], self.schedule_candidates(network)[0]
-        return {
-            agent: _action_of(int(ue), candidates[ap])
-            for ap, (agent, ue) in enumerate(
-                zip(env.unwrapped.possible_agents, served, strict=True)
-            )
-        }
+        candidates = network.candidates[0]
+        served, level = parted(self.schedule_candidates(network), network.config)
+        slots = [_slot_of(int(ue), candidates[ap]) for ap, ue in enumerate(served[0])]
+        actions = action_of(np.array(slots), level[0], network.config).tolist()
+        return dict(zip(env.unwrapped.possible_agents, actions, strict=True))
 
 
-def _action_of(ue: int, candidates: NDArray[Any]) -> int:
+def _slot_of(ue: int, candidates: NDArray[Any]) -> int:
     """The index of a UE among an AP's candidates (N,), or N for silence."""
     if ue == SILENT:
         return len(candidates)

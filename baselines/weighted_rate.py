@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baselines.scheduler import Baseline, Served
-from rrm_env import SILENT, Network
+from rrm_env import SILENT, Network, PoweredDecision, RRMConfig
 from rrm_env.checks import bounded_number
 from rrm_env.compiling import compiled
+from rrm_env.power import Decision
 
 CSI: dict[str, Callable[[Network], NDArray[np.float32]]] = {
     "reported": lambda network: network.reported_gain,
@@ -47,12 +48,31 @@ class WeightedRate(Baseline):
             None if exponent is None else bounded_number("exponent", exponent, 0, MAX_EXPONENT)
         )
 
-    def schedule(self, network: Network) -> Served:
-        """(B, I) the candidate that the search chooses for each AP, or `SILENT`."""
+    def schedule(self, network: Network) -> Decision:
+        """(B, I) the candidate that the search chooses for each AP, or `SILENT`.
+
+        A search over power levels returns a `PoweredDecision`. The others compute rates at
+        `tx_power_dbm`, whatever the levels are.
+        """
+        if not self._searches_levels(network.config):
+            return self._best(*self._known(network))
+        powers = np.array(network.config.relative_powers)
+        return self._best_at_levels(*self._known(network), powers)
+
+    def _known(self, network: Network) -> tuple[Any, Any, Any, float]:
+        """What a search knows: candidates, gains, average rates and the weights' exponent."""
         exponent = network.config.fairness_exponent if self.exponent is None else self.exponent
-        return self._best(
-            network.candidates, CSI[self.csi](network), network.average_rate, exponent
-        )
+        return network.candidates, CSI[self.csi](network), network.average_rate, exponent
+
+    def _searches_levels(self, config: RRMConfig) -> bool:  # noqa: ARG002 - of other searches
+        """Whether powers are chosen too."""
+        return False
+
+    def _best_at_levels(
+        self, candidates: Any, gain: Any, average_rate: Any, exponent: float, powers: Any
+    ) -> PoweredDecision:
+        """Like `_best`, with powers (L,) of the levels, relative to that of the gains."""
+        raise NotImplementedError
 
     @abstractmethod
     def _best(self, candidates: Any, gain: Any, average_rate: Any, exponent: float) -> Served:

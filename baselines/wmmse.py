@@ -1,4 +1,4 @@
-"""WMMSE in on/off form: powers that minimise weighted mean squared errors, rounded."""
+"""WMMSE: powers that minimise weighted mean squared errors, rounded to on/off or to levels."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from baselines.power_levels import PowerSearch
 from baselines.scheduler import Served
-from baselines.weighted_rate import MAX_ITERATIONS, WeightedRate, links
+from baselines.weighted_rate import MAX_ITERATIONS, links
 from rrm_env import SILENT
 from rrm_env.checks import bounded_integer
 from rrm_env.compiling import compiled
 
 
-class WMMSE(WeightedRate):
+class WMMSE(PowerSearch):
     """A joint action with a high sum_j w_j^lambda C_j (Eq. 15), by weighted mean squared errors.
 
     Each AP begins with full power, shared equally by its candidates. In each iteration all
@@ -23,7 +25,10 @@ class WMMSE(WeightedRate):
     sum rate never falls while powers are continuous. At the end APs are put on one after the other,
     in descending order of the power that they would take without a limit. Those on serve their
     candidates of highest weighted rate, and the set of highest weighted sum rate counts. Ties go to
-    lower APs, better candidates and smaller sets.
+    lower APs, better candidates and smaller sets. With ``power="levels"`` powers are rounded to the
+    network's levels instead (`baselines.power_levels.rounded`). An AP then serves one candidate
+    with all of its power, by which the weighted sum rate never falls: at a given power of each AP
+    it is convex in how an AP divides its own.
 
     Q. Shi, M. Razaviyayn, Z.-Q. Luo, C. He, "An iteratively weighted MMSE approach to distributed
     sum-utility maximization for a MIMO interfering broadcast channel", IEEE Trans. Signal Process.
@@ -35,12 +40,17 @@ class WMMSE(WeightedRate):
         csi: as for `MaxWeight`.
         exponent: as for `MaxWeight`.
         iterations: number of iterations, at least 1.
+        power: ``on_off``, or ``levels``, those of the network.
     """
 
     def __init__(
-        self, csi: str = "reported", exponent: float | None = None, iterations: int = 100
+        self,
+        csi: str = "reported",
+        exponent: float | None = None,
+        iterations: int = 100,
+        power: str = "on_off",
     ) -> None:
-        super().__init__(csi, exponent)
+        super().__init__(csi, exponent, power)
         self.iterations = bounded_integer("iterations", iterations, MAX_ITERATIONS)
 
     def _best(self, candidates: Any, gain: Any, average_rate: Any, exponent: float) -> Served:
@@ -48,6 +58,10 @@ class WMMSE(WeightedRate):
         wanted = _wanted_amplitudes(weight, received, self.iterations)
         served: Served = _rounded(candidates, weight, received, wanted)
         return served
+
+    def _powers(self, weight: Any, received: Any) -> NDArray[np.float64]:
+        wanted: NDArray[np.float64] = _wanted_amplitudes(weight, received, self.iterations)
+        return np.minimum(1.0, wanted**2)
 
 
 @compiled(nogil=True, error_model="numpy")

@@ -21,7 +21,8 @@ from marl.runs.checkpoint import read_tensors
 from marl.runs.description import CHECKPOINT, RunError, describe
 from marl.team import Team, check_common_features, team_of
 from marl.torch_state import known_torch
-from rrm_env import SILENT, Network
+from rrm_env import Network
+from rrm_env.power import Decision, decision_of
 
 if TYPE_CHECKING:
     from marl.learner.learner import Learner
@@ -335,16 +336,16 @@ class Policy:
         if team != allowed:
             raise ValueError(f"the policy was trained for {self.team}, the environment has {team}")
 
-    def schedule(self, network: Network) -> NDArray[np.int64]:
-        """The UE that each AP serves in this step, (B, I): one of its candidates or `SILENT`."""
+    def schedule(self, network: Network) -> Decision:
+        """The UE that each AP serves in this step, (B, I): one of its candidates or `SILENT`.
+
+        In a network of several power levels, a `PoweredDecision`.
+        """
         uniform = None
         if self.sample:
             uniform = network.uniform(self.n_uniform_of(network.config.n_aps))
         chosen = self.actions(network.observation, network.action_mask, uniform)
-        silent = np.full((*network.candidates.shape[:2], 1), SILENT, np.int64)
-        options = np.concatenate([network.candidates, silent], -1)
-        served: NDArray[np.int64] = np.take_along_axis(options, chosen[..., None], -1)[..., 0]
-        return served
+        return decision_of(network, chosen)
 
 
 def _last_checkpoint(run: str | Path, description: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -17,6 +17,7 @@ from rrm_env.joint import RRMJointEnv
 from rrm_env.network import EVALUATION_SEEDS, SILENT, Network
 from rrm_env.parallel import RRMParallelEnv
 from rrm_env.places import DeploymentError
+from rrm_env.power import PoweredDecision
 from rrm_env.provenance import __version__
 from rrm_env.rendering import Renderer
 from rrm_env.rrm_v0 import env, parallel_env, raw_env
@@ -36,6 +37,7 @@ __all__ = [
     "Evaluation",
     "Network",
     "NoDisplayError",
+    "PoweredDecision",
     "RRMConfig",
     "RRMJointEnv",
     "RRMParallelEnv",

@@ -33,6 +33,7 @@ UE_DEPLOYMENTS = ("uniform", "hot_spots")
 WRAP_AROUND = ("none", "torus")
 ASSOCIATIONS = ("rsrp", "given")
 TRACE_SPLITS = ("auto", "time", "place", "none")
+MAX_POWER_LEVELS = 64
 AVERAGES = ("ema", "episode")
 TURNS = ("none", "equal", "by_load")
 MESSAGES = ("none", "best", "all")
@@ -301,6 +302,7 @@ class RRMConfig:
 
     def _check_together(self) -> None:
         self._check_trace()
+        self._check_power_levels()
         if self.step_length_m > self.area_side_m:
             raise ValueError(
                 f"ue_speed_mps * step_duration_s = {self.step_length_m:g} m must not exceed "
@@ -360,6 +362,24 @@ class RRMConfig:
                     f"positions and gains; allowed: {defaults[name]!r}"
                 )
 
+    def _check_power_levels(self) -> None:
+        levels = self.power_levels_dbm or ()
+        if len(levels) > MAX_POWER_LEVELS:
+            raise ValueError(
+                f"power_levels_dbm must hold 1 to {MAX_POWER_LEVELS} levels, got {len(levels)}"
+            )
+        for k, level in enumerate(levels):
+            if level > self.tx_power_dbm:
+                raise ValueError(
+                    f"power_levels_dbm[{k}] = {level:g} must not exceed tx_power_dbm = "
+                    f"{self.tx_power_dbm:g}, at which pilots are sent"
+                )
+            if level in levels[:k]:
+                raise ValueError(
+                    f"power_levels_dbm must hold different levels, got {level:g} at "
+                    f"{levels.index(level)} and {k}"
+                )
+
     @classmethod
     def preset(cls, name: str = "paper", **overrides: Unpack[ConfigFields]) -> RRMConfig:
         """One of `PRESETS`, with fields overridden.
@@ -387,8 +407,30 @@ class RRMConfig:
 
     @property
     def n_actions(self) -> int:
-        """Actions of one access point: a candidate each, and silence."""
-        return self.n_candidates + 1
+        """Actions of one access point: a candidate at a power level each, and silence."""
+        return self.n_candidates * self.n_power_levels + 1
+
+    @property
+    def n_power_levels(self) -> int:
+        """L: powers at which an access point can transmit."""
+        return 1 if self.power_levels_dbm is None else len(self.power_levels_dbm)
+
+    @property
+    def relative_powers(self) -> tuple[float, ...]:
+        """The power of each level over `tx_power_dbm`, linear, at most 1."""
+        levels = (self.tx_power_dbm,) if self.power_levels_dbm is None else self.power_levels_dbm
+        return tuple(10 ** ((level - self.tx_power_dbm) / 10) for level in levels)
+
+    @property
+    def highest_level(self) -> int:
+        """The index of the level of highest power, at which decisions without levels are played."""
+        powers = self.relative_powers
+        return powers.index(max(powers))
+
+    @property
+    def full_power(self) -> bool:
+        """Whether every transmission has `tx_power_dbm`, as there is no other level."""
+        return self.power_levels_dbm in (None, (self.tx_power_dbm,))
 
     @property
     def n_joint_actions(self) -> int:

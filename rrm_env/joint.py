@@ -19,11 +19,11 @@ MAX_FLAT_ACTIONS = 2**16
 
 
 class JointActions:
-    """Conversion between joint actions and the actions of I access points with N + 1 actions each.
+    """Conversion between joint actions and the actions of I access points with A actions each.
 
     Args:
-        config: the network.
-        flat: a joint action is one number of (N + 1)^I, from 0, with the first access point's
+        config: the network; A is its `n_actions`.
+        flat: a joint action is one number of A^I, from 0, with the first access point's
             action as the most significant digit; otherwise it is one number per access point.
 
     Raises:
@@ -66,7 +66,7 @@ class JointActions:
         return np.stack(np.unravel_index(given.astype(np.int64), self._shape), -1)
 
     def mask(self, masks: NDArray[np.int8]) -> NDArray[np.int8]:
-        """The mask (..., (N + 1)^I) of flat joint actions from masks (..., I, N + 1).
+        """The mask (..., A^I) of flat joint actions from masks (..., I, A).
 
         Where joint actions are not flat, it is a copy of those masks.
         """
@@ -90,15 +90,15 @@ class RRMJointEnv(FixedSettings, gymnasium.Env[NDArray[np.float32], Any]):
 
     ``gymnasium.make("rrm_env:rrm/rrm-v0", **fields)`` makes it; `rrm_env.rrm_v0` describes
     observations, rewards and options. An observation is (I, F), as `RRMParallelEnv.state` returns
-    it. ``info`` holds ``action_mask``, (I, N + 1), or ((N + 1)^I,) with flat actions, and
-    ``candidates`` (I, N). A masked action means silence of that access point. Episodes are
-    truncated, never terminated.
+    it. ``info`` holds ``action_mask``, (I, A), or (A^I,) with flat actions, where A is
+    `RRMConfig.n_actions`, N + 1 by default; and ``candidates`` (I, N). A masked action means
+    silence of that access point. Episodes are truncated, never terminated.
 
     Args:
         config: the network; the preset ``paper`` where None.
         render_mode: ``rgb_array``, ``human`` or None, as for `RRMParallelEnv`.
-        flat_actions: the action space is `Discrete((N + 1)^I)` in place of
-            `MultiDiscrete([N + 1] * I)`, for algorithms that take a single discrete action.
+        flat_actions: the action space is `Discrete(A^I)` in place of
+            `MultiDiscrete([A] * I)`, for algorithms that take a single discrete action.
 
     Raises:
         TypeError, ValueError: an argument of another type or value.
@@ -165,7 +165,7 @@ class RRMJointEnv(FixedSettings, gymnasium.Env[NDArray[np.float32], Any]):
         self._renderer.close()
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """The present mask, ((N + 1)^I,) or (I (N + 1),), for sb3-contrib's MaskablePPO."""
+        """The present mask, (A^I,) or (I A,), for sb3-contrib's MaskablePPO."""
         return self._joint.mask(self.network.action_mask[0]).astype(np.bool_).ravel()
 
     def _observation(self) -> NDArray[np.float32]:

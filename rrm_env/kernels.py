@@ -36,6 +36,8 @@ MAX_DRAWS = 10_000
 """Positions tried for one access point or user before the deployment is refused."""
 EMA, EPISODE = 0, 1
 WEIGHTED_RATE, UTILITY = 0, 1
+USERS, ACTIONS, TRANSMITTED = 0, 1, 2
+"""What a decision is for `step_episodes`: UEs, actions, or done already."""
 LARGE_SCALE, OF_NEIGHBOURS = 1, 2
 TO_ALL, TO_NEIGHBOURS = 0, 1
 NO_CLOCK, ELAPSED = 0, 1
@@ -790,23 +792,25 @@ def reset_episodes(s, p, scratch, start, stop):
 
 
 @_compile
-def step_episodes(s, p, scratch, chosen, are_actions, rates, reward, t, start, stop):
+def step_episodes(s, p, scratch, chosen, decision, rates, reward, t, start, stop):
     """Run step t of the episodes start ... stop - 1.
 
     First come rates, reward and averages of step t, then channel and reports of step t + 1. A given
-    channel of step t + 1 is there already, apart from the history.
-    `chosen` (B, I) holds actions or the UEs to serve; rates (B, J) and reward (B,) are written to.
+    channel of step t + 1 is there already, apart from the history. `chosen` (B, I) holds the UEs to
+    serve or actions, as `decision` says; rates (B, J) and reward (B,) are written to. After
+    `transmit_at_levels` the decision is TRANSMITTED.
     """
     fading, quadrature, best, _ = scratch
     eta, last_eta = newest_weight(t, p), newest_weight(p.episode_length - 1, p)
     for b in range(start, stop):
         served = s.served[b]
-        if are_actions:
-            serve_candidates(served, s.candidates[b], chosen[b])
-        else:
-            for i in range(p.n_aps):
-                served[i] = chosen[b, i]
-        achieved_rates(rates[b], s.gain_history[t % (p.csi_delay + 1), b], served)
+        if decision != TRANSMITTED:
+            if decision == ACTIONS:
+                serve_candidates(served, s.candidates[b], chosen[b])
+            else:
+                for i in range(p.n_aps):
+                    served[i] = chosen[b, i]
+            achieved_rates(rates[b], s.gain_history[t % (p.csi_delay + 1), b], served)
         if p.reward == WEIGHTED_RATE:
             reward[b] = weighted_rate(rates[b], s.average_rate[b], served, p.fairness_exponent)
         else:
@@ -828,12 +832,82 @@ def step_episodes(s, p, scratch, chosen, are_actions, rates, reward, t, start, s
         _prepare_decision(s, p, b, t + 1, best, quadrature[: p.n_ues], quadrature[p.n_ues :])
 
 
+# --- Power levels: kernels beside those above, which stay as fast as without ---
+
+
+@_inline
+def serve_candidates_at_levels(served, levels, candidates, actions, n_levels):
+    """The UE that each AP serves under its action, and at which power level.
+
+    Action a stands for candidate a // L at level a % L. The last action and missing candidates mean
+    SILENT.
+    """
+    n = candidates.shape[1]
+    for i in range(served.size):
+        slot = actions[i] // n_levels
+        served[i] = candidates[i, slot] if slot < n else SILENT
+        levels[i] = actions[i] % n_levels
+
+
+@_inline
+def achieved_rates_at_levels(rates, gain, served, levels, power):
+    """`achieved_rates` where AP i transmits at `power[levels[i]]` times full power."""
+    rates[:] = _ZERO
+    n_ues = rates.size
+    for i in range(served.size):
+        j = served[i]
+        if j >= 0:
+            interference = _ZERO
+            for k in range(served.size):
+                if k != i and served[k] >= 0:
+                    interference += power[levels[k]] * gain[k * n_ues + j]
+            rates[j] = log2_1p(power[levels[i]] * gain[i * n_ues + j] / (_ONE + interference))
+
+
 @_compile
-def first_out_of_range(actions, n_candidates):
-    """The flat index of the first action outside 0 ... N, or -1."""
+def transmit_at_levels(s, p, levels, chosen, decision, rates, t, start, stop):
+    """Transmit in step t of the episodes start ... stop - 1 at the powers of levels.
+
+    It writes who is served, at which level, and the rates (B, J), and adds up the powers, all
+    before `step_episodes`. Where `chosen` (B, I) holds UEs, `levels.chosen` holds their levels
+    already.
+    """
+    for b in range(start, stop):
+        served, level = s.served[b], levels.chosen[b]
+        if decision == ACTIONS:
+            n_levels = levels.power.size
+            serve_candidates_at_levels(served, level, s.candidates[b], chosen[b], n_levels)
+        for i in range(p.n_aps):
+            if decision == USERS:
+                served[i] = chosen[b, i]
+            if served[i] >= 0:
+                levels.power_sum[b] += levels.power[level[i]]
+            else:
+                level[i] = SILENT
+        gain = s.gain_history[t % (p.csi_delay + 1), b]
+        achieved_rates_at_levels(rates[b], gain, served, level, levels.power)
+
+
+@_compile
+def mask_levels(s, p, levels, start, stop):
+    """Mark as legal every level of every candidate that exists, and silence."""
+    n_levels = levels.power.size
+    for b in range(start, stop):
+        action_mask, candidates = s.action_mask[b], s.candidates[b]
+        for i in range(p.n_aps):
+            for slot in range(p.n_candidates):
+                for level in range(n_levels):
+                    place = slot * n_levels + level
+                    action_mask[i, place] = 1 if candidates[i, slot] >= 0 else 0
+            action_mask[i, p.n_candidates * n_levels] = 1
+
+
+@_compile
+def first_out_of_range(actions, highest):
+    """The flat index of the first action outside 0 ... `highest`, or -1."""
     for b in range(actions.shape[0]):
         for i in range(actions.shape[1]):
-            if actions[b, i] < 0 or actions[b, i] > n_candidates:
+            if actions[b, i] < 0 or actions[b, i] > highest:
                 return b * actions.shape[1] + i
     return -1
 

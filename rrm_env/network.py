@@ -16,9 +16,17 @@ from rrm_env import kernels
 from rrm_env.checks import as_integer, bounded_integer
 from rrm_env.config import TURNS, RRMConfig
 from rrm_env.places import Given, given_at_reset, refuse_deployment
+from rrm_env.power import PoweredDecision
 from rrm_env.propagation_source import PropagationSource
 from rrm_env.source import Source, source_of
-from rrm_env.state import State, allocate, allocate_scratch, parameters_of
+from rrm_env.state import (
+    PowerLevels,
+    State,
+    allocate,
+    allocate_levels,
+    allocate_scratch,
+    parameters_of,
+)
 from rrm_env.threads import Threads
 
 SILENT = kernels.SILENT
@@ -61,7 +69,9 @@ class Network:
         self.num_envs = bounded_integer("num_envs", num_envs)
         self.num_threads = min(bounded_integer("num_threads", num_threads), self.num_envs)
         self._parameters = parameters_of(self.config)
+        self._highest_action = self.config.n_actions - 1
         self._state = allocate(self.config, self.num_envs)
+        self._levels = allocate_levels(self.config, self.num_envs)
         self._seeds = np.zeros(self.num_envs, np.uint64)
         self._scratch = [allocate_scratch(self.config) for _ in range(self.num_threads)]
         self._threads = Threads(self.num_threads)
@@ -119,15 +129,22 @@ class Network:
             )
             return failed
 
+        if self._levels is not None:
+            self._levels.chosen[:], self._levels.power_sum[:] = SILENT, 0.0
         for slot, ap, ue in self._threads.run(job, self.num_envs):
             refuse_deployment(self.config, int(self._seeds[slot]), ap, -1, ue)
+        if self._levels is not None:
+            self._mask_levels(self._levels)
         self._t = 0
 
-    def step(self, served: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def step(
+        self, served: ArrayLike | PoweredDecision
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Transmit for one step, then move on to the next channel and its reports.
 
         Args:
-            served: (B, I) integers, the UE each AP serves, one of its own, or `SILENT`.
+            served: (B, I) integers, the UE each AP serves, one of its own, or `SILENT`, at the
+                level of highest power; or a `PoweredDecision`, which names the levels too.
 
         Returns:
             rates (B, J) of this step in bit/s/Hz, 0 for UEs not served, and the shared reward (B,),
@@ -135,9 +152,12 @@ class Network:
 
         Raises:
             RuntimeError: before `reset`, or after the episode's last step.
-            TypeError, ValueError: another type or shape, or a UE of another AP.
+            TypeError, ValueError: another type or shape, a UE of another AP, or no such level.
         """
         self._require_running()
+        levels = None
+        if isinstance(served, PoweredDecision):
+            served, levels = served
         chosen = self._integers("served", served)
         flat = kernels.first_foreign(chosen, self._state.association)
         if flat >= 0:
@@ -147,23 +167,27 @@ class Network:
                 f"served[{slot}, {ap}] = {chosen[slot, ap]} is not a UE of AP {ap}; "
                 f"allowed: {SILENT} (silent), {own}"
             )
-        return self._advance(chosen, are_actions=False)
+        if levels is not None:
+            levels = self._checked_levels(levels, chosen)
+        return self._advance(chosen, kernels.USERS, levels)
 
     def step_actions(self, actions: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Like `step`, from (B, I) actions: 0 ... N - 1 is a candidate, N is silence.
+        """Like `step`, from (B, I) actions: a < N L is candidate a // L at level a % L.
 
-        A missing candidate means silence.
+        L is the number of power levels, 1 by default. N L is silence, and so is a missing
+        candidate.
         """
         self._require_running()
         chosen = self._integers("actions", actions)
-        flat = kernels.first_out_of_range(chosen, self.config.n_candidates)
+        highest = self._highest_action
+        flat = kernels.first_out_of_range(chosen, highest)
         if flat >= 0:
             slot, ap = divmod(flat, self.config.n_aps)
             raise ValueError(
                 f"actions[{slot}, {ap}] = {chosen[slot, ap]} is out of range; "
-                f"allowed: 0 to {self.config.n_candidates}"
+                f"allowed: 0 to {highest}"
             )
-        return self._advance(chosen, are_actions=True)
+        return self._advance(chosen, kernels.ACTIONS)
 
     def uniform(self, n: int, stream: int = 0) -> NDArray[np.float32]:
         """(B, n) uniform numbers on (0, 1) for policies that randomise.
@@ -275,7 +299,7 @@ class Network:
 
     @property
     def action_mask(self) -> NDArray[np.int8]:
-        """(B, I, N + 1) 1 where the action is legal; silence always is."""
+        """(B, I, N L + 1) 1 where the action is legal; silence always is."""
         return _read_only(self._episodes.action_mask)
 
     @property
@@ -323,6 +347,25 @@ class Network:
         return _read_only(self._episodes.served)
 
     @property
+    def power_level(self) -> NDArray[np.int64]:
+        """(B, I) the index of the power level of each AP in the last step, or `SILENT`.
+
+        Before the first step it is `SILENT`.
+        """
+        if self._levels is None:
+            return _read_only(np.where(self.served == SILENT, SILENT, 0))
+        self._require_reset()
+        return _read_only(self._levels.chosen)
+
+    @property
+    def power_sum(self) -> NDArray[np.float64]:
+        """(B,) power over `tx_power_dbm`, linear, summed over the AP-steps of the episode."""
+        if self._levels is None:
+            return _read_only(float(self.config.n_aps * self.t) - self.silent_steps)
+        self._require_reset()
+        return _read_only(self._levels.power_sum)
+
+    @property
     def observation_bounds(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The lowest and the highest value of each feature of an observation, both (F,)."""
         c, ranges = self.config, kernels.MESSAGE_RANGES
@@ -342,8 +385,9 @@ class Network:
     @property
     def bytes_per_episode(self) -> int:
         """Bytes of state held per episode slot."""
+        arrays = [*self._state, *(self._levels or ())]
         of_source = 0 if self._placed is None else self._placed.nbytes
-        return (of_source + sum(array.nbytes for array in self._state)) // self.num_envs
+        return (of_source + sum(int(array.nbytes) for array in arrays)) // self.num_envs
 
     @property
     def line_of_sight(self) -> NDArray[np.bool_] | None:
@@ -362,6 +406,10 @@ class Network:
         bias = np.require(self._parameters.association_bias, None, _OWN)
         self._parameters = self._parameters._replace(association_bias=bias)
         self._seeds = np.require(self._seeds, None, _OWN)
+        if self._levels is not None:
+            self._levels = PowerLevels._make(
+                np.require(array, None, _OWN) for array in self._levels
+            )
         self._scratch = [allocate_scratch(self.config) for _ in range(self.num_threads)]
 
     @property
@@ -370,7 +418,7 @@ class Network:
         return self._state
 
     def _advance(
-        self, chosen: NDArray[np.int64], *, are_actions: bool
+        self, chosen: NDArray[np.int64], decision: int, levels: NDArray[np.int64] | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         state, parameters, t = self._state, self._parameters, self.t
         rates = np.empty((self.num_envs, self.config.n_ues), np.float32)
@@ -381,13 +429,47 @@ class Network:
             if self._source is not None:
                 self._source.advance(state, t + 1, start, stop)
             kernels.step_episodes(
-                state, parameters, scratch, chosen, are_actions, rates, reward, t, start, stop
+                state, parameters, scratch, chosen, decision, rates, reward, t, start, stop
             )
 
         self._t = None  # an interrupted step leaves no episode that could go on
+        if self._levels is not None:
+            self._transmit_at_levels(self._levels, chosen, decision, levels, rates, t)
+            decision = kernels.TRANSMITTED
         self._threads.run(job, self.num_envs)
+        if self._levels is not None:
+            self._mask_levels(self._levels)
         self._t = t + 1
         return rates, reward
+
+    def _transmit_at_levels(
+        self,
+        powers: PowerLevels,
+        chosen: NDArray[np.int64],
+        decision: int,
+        levels: NDArray[np.int64] | None,
+        rates: NDArray[np.float32],
+        t: int,
+    ) -> None:
+        """Write who is served at which level, and the rates, of step t."""
+        state, parameters = self._state, self._parameters
+        if decision == kernels.USERS:
+            powers.chosen[:] = self.config.highest_level if levels is None else levels
+
+        def job(thread: int, start: int, stop: int) -> None:  # noqa: ARG001 - as all jobs have it
+            kernels.transmit_at_levels(
+                state, parameters, powers, chosen, decision, rates, t, start, stop
+            )
+
+        self._threads.run(job, self.num_envs)
+
+    def _mask_levels(self, powers: PowerLevels) -> None:
+        """Write the masks of a network whose actions have levels."""
+
+        def job(thread: int, start: int, stop: int) -> None:  # noqa: ARG001 - as all jobs have it
+            kernels.mask_levels(self._state, self._parameters, powers, start, stop)
+
+        self._threads.run(job, self.num_envs)
 
     def _source_with(self, given: Given | None) -> Source | None:
         """The source of the next episodes; the parameters are made to fit it."""
@@ -433,7 +515,9 @@ class Network:
         # As int64, larger numbers would wrap round to negative ones.
         if array.dtype.kind == "u" and array.max() >= 2**63:
             slot, ap = np.argwhere(array >= 2**63)[0]
-            highest = self.config.n_candidates if name == "actions" else self.config.n_ues - 1
+            highest = {"actions": self.config.n_actions, "level": self.config.n_power_levels}.get(
+                name, self.config.n_ues
+            ) - 1
             raise ValueError(
                 f"{name}[{slot}, {ap}] = {array[slot, ap]} is out of range; allowed: 0 to {highest}"
             )
@@ -441,6 +525,18 @@ class Network:
         # `np.ascontiguousarray` would keep.
         ready = array.flags.carray and array.dtype == _INT64
         return array if ready else np.array(array, _INT64, order="C")
+
+    def _checked_levels(self, level: ArrayLike, served: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The levels of a decision, checked where an AP transmits; 0 elsewhere."""
+        levels = np.where(served == SILENT, 0, self._integers("level", level))
+        flat = kernels.first_out_of_range(levels, self.config.n_power_levels - 1)
+        if flat >= 0:
+            slot, ap = divmod(flat, self.config.n_aps)
+            raise ValueError(
+                f"level[{slot}, {ap}] = {levels[slot, ap]} is no power level; "
+                f"allowed: 0 to {self.config.n_power_levels - 1}"
+            )
+        return levels
 
     def _random_seeds(self) -> NDArray[np.uint64]:
         first = secrets.randbelow(EVALUATION_SEEDS - self.num_envs)

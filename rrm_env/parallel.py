@@ -60,13 +60,14 @@ class RRMParallelEnv(FixedSettings, ParallelEnv[str, NDArray[np.float32], int]):
         }
         self.state_space = joint_observation_space(self.network)
         self._actions = np.zeros((1, self.config.n_aps), np.int64)
+        self._highest_action = self.config.n_actions - 1
 
     def observation_space(self, agent: str) -> Box:
         """Box (F,) of one agent's observation; the same object at every call."""
         return self.observation_spaces[agent]
 
     def action_space(self, agent: str) -> Discrete[Any]:
-        """Discrete (N + 1): a candidate, or silence; the same object at every call."""
+        """Discrete (N L + 1): a candidate at a level, or silence; the same object at every call."""
         return self.action_spaces[agent]
 
     def reset(
@@ -97,7 +98,7 @@ class RRMParallelEnv(FixedSettings, ParallelEnv[str, NDArray[np.float32], int]):
         """Run one step of all agents.
 
         Args:
-            actions: an integer 0 ... N for every agent; a masked action means silence.
+            actions: an integer 0 ... N L for every agent; a masked action means silence.
 
         Raises:
             RuntimeError: before `reset`, or after the episode's end.
@@ -152,7 +153,7 @@ class RRMParallelEnv(FixedSettings, ParallelEnv[str, NDArray[np.float32], int]):
         return [self._action(agent, actions[agent]) for agent in self.possible_agents]
 
     def _action(self, agent: str, action: Any) -> int:
-        index, highest = as_integer(action), self.config.n_candidates
+        index, highest = as_integer(action), self._highest_action
         if index is None or not 0 <= index <= highest:
             error = TypeError if index is None else ValueError
             raise error(f"action of {agent} must be an integer from 0 to {highest}, got {action!r}")

@@ -116,7 +116,7 @@ Symbols: I APs, J UEs, N candidates per AP, step t; numbers in brackets are the 
   `inh_office`, `umi` or `uma`: path loss, line of sight and shadowing of TR 38.901, the last two as
   random fields over the plane ([physics](physics.md#propagation-of-tr-38901)).
 - Fading: $|h|^2 \sim \mathrm{Exp}(1)$ per link, fresh each step (`iid`); or correlated in time with
-  $J_0(2 \pi f_D \tau)$, $f_D$ = speed x carrier / c (`jakes`); or 1 (`none`); or that of recorded
+  $J_0(2 \pi f_D \tau)$, $f_D$ = speed x carrier / c (`jakes`); 1 (`none`); or that of recorded
   gains (`trace`).
 - Association (5): each UE to the AP with the highest received power without fading at t = 0, for
   the whole episode.
@@ -161,13 +161,13 @@ observations (I, 2N) and an action per AP, or one number of $(N+1)^I$ with `flat
 `reset(seed=s)` with $0 \le s < 2^{63}$ fixes the episode: deployment, motion and fading are a
 function of configuration and seed, whatever the agents do. `reset()` continues with seeds derived
 from the last one. Seeds from $2^{62}$ on are those of `rrm_env.evaluate`; train on lower ones.
-`reset(options={"ap_positions": ..., "ue_positions": ..., "association": ...})` places the APs (I, 2)
-and the UEs (J, 2), in metres, and gives each UE its AP (J,), for this episode; each can be left out,
-and the next reset starts from the configuration again. Other options are refused by name; under
-PettingZoo's API `{"options": 1}` is let through without an effect, because PettingZoo's own tests
-pass it, and under Gymnasium's vector API a `reset_mask` that selects all episodes. Settings are fixed when an
-environment is made: assigning `env.n_aps`, `env.render_mode` and the like is an error, except
-`env.max_cycles`, which PettingZoo's test assigns and which has no effect.
+`reset(options={"ap_positions": ..., "ue_positions": ..., "association": ...})` places the APs (I,
+2) and the UEs (J, 2), in metres, and gives each UE its AP (J,), for this episode; each can be left
+out, and the next reset starts from the configuration again. Other options are refused by name;
+under PettingZoo's API `{"options": 1}` is let through without an effect, because PettingZoo's own
+tests pass it, and under Gymnasium's vector API a `reset_mask` that selects all episodes. Settings
+are fixed when an environment is made: assigning `env.n_aps`, `env.render_mode` and the like is an
+error, except `env.max_cycles`, which PettingZoo's test assigns and which has no effect.
 
 ## Options
 
@@ -178,59 +178,8 @@ other are refused with an error that says what is allowed.
 
 ## Modelled / not modelled
 
-**Modelled**, with the fields that set it:
-
-- Deployment: APs and UEs uniform in a square, with least distances [`n_aps`, `n_ues`,
-  `area_side_m`, `min_ap_distance_m`, `min_ue_distance_m`]; or APs on a hexagonal grid
-  [`ap_deployment`, `inter_site_distance_m`], a share of the UEs in hot spots [`ue_deployment`,
-  `n_hot_spots`, `hot_spot_radius_m`, `hot_spot_share`], or positions of your own [`ap_positions`,
-  `ue_positions`]. APs stay where they are.
-- Motion: all UEs walk straight on at one speed and are reflected at the border, or enter on the
-  other side of an area that wraps round [`ue_speed_mps`, `step_duration_s`, `wrap_around`].
-- Large-scale gain: a path loss that depends on the distance alone, one wall on every link,
-  log-normal shadowing independent between links [`path_loss_intercept_db`, `path_loss_slope_db`,
-  `wall_loss_db`, `shadowing_std_db`]; or indoor offices, urban micro and urban macro cells of 3GPP
-  TR 38.901 with the heights of antennas, line of sight and shadowing that are alike for neighbouring
-  UEs and change along their paths [`propagation`, `los`, `ap_height_m`, `ue_height_m`,
-  `carrier_hz`].
-- Small-scale fading: flat Rayleigh, independent between links, constant within a step; fresh in
-  each step, correlated in time by Doppler, or absent [`fading`, `carrier_hz`].
-- Interference: all APs share one channel. Every AP that transmits interferes with every UE that
-  another AP serves; a silent one does not.
-- Noise: thermal noise over the band and a noise figure [`tx_power_dbm`, `noise_psd_dbm_hz`,
-  `bandwidth_hz`, `noise_figure_db`].
-- Rates: Shannon's $\log_2(1 + \mathrm{SINR})$ with interference as noise, per step.
-- Association: by the strongest received power at the start, with a bias for each AP (cell range
-  expansion), or given; fixed for the episode [`association`, `given_association`,
-  `association_bias_db`]. In each step an AP serves one UE or none; an agent chooses among N
-  candidates [`n_candidates`, `episode_length`].
-- Channel knowledge: exact SINRs of a channel that is some steps old [`csi_delay`].
-- Messages between APs, to all or to neighbours, in a given number of bits per number [`messages`,
-  `message_range`, `message_bits`].
-
-**Not modelled:**
-
-- Power control: an AP transmits at full power or not at all. Energy, sleep modes and the cost of
-  switching do not count.
-- Frequency: one flat channel without subcarriers, resource blocks or frequency selectivity; one UE
-  per AP and step.
-- Several antennas: no beams, no sectors, no MIMO, no antenna gains. Everything lies in a plane,
-  apart from the two heights of TR 38.901.
-- Link adaptation: no modulation and coding schemes, no highest rate, no block errors, no HARQ or
-  other retransmissions.
-- Queues and traffic: every UE always wants data. There are no arrivals, packets, delays or
-  deadlines, and no classes of service.
-- Handover and load balancing: a UE that walks towards another AP keeps its own. UEs neither come
-  nor go.
-- The uplink, duplexing, and the air time of pilots, reports and messages: reports are free, exact
-  and never lost, and messages arrive within the step.
-- Single walls, buildings and their geometry, blockage by people and vehicles, losses into buildings
-  and cars. With `log_distance` shadowing does not change along a UE's path, and there is no line of
-  sight.
-- Change of the channel within a step, and Doppler that depends on a UE's heading.
-- Interference from outside the square, unless distances wrap round, and from anything that is not
-  one of the APs.
-- Imperfect hardware and synchronisation: all APs share one clock, and their steps begin together.
+[What is modelled, with the fields that set it, and what is not](modelled.md), with who models it
+and a table of what combines with what.
 
 ## Departures from the paper
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from typing import Any, Protocol, runtime_checkable
 
-from numpy.typing import NDArray
-
 from rrm_env.network import Network
+from rrm_env.power import Decision
 
 
 @runtime_checkable
 class Scheduler(Protocol):
-    """Decides which user each access point serves."""
+    """Decides which user each access point serves, and at which power level."""
 
     def reset(self, network: Network) -> None:
         """Forget all past episodes; called after every `Network.reset`."""
 
-    def schedule(self, network: Network) -> NDArray[Any]:
-        """(B, I) integers: the UE that each AP serves in this step, one of its own, or `SILENT`."""
+    def schedule(self, network: Network) -> Decision:
+        """(B, I) integers: the UE that each AP serves in this step, one of its own, or `SILENT`.
+
+        Or a `PoweredDecision`, which names the power levels too; otherwise the highest is played.
+        """
 
 
 def require_scheduler(scheduler: Any) -> None:

@@ -1,7 +1,8 @@
 """The arrays and parameters that the kernels work on.
 
-`State` holds the arrays of B episodes, `Parameters` the scalars of a configuration, and
-`allocate_scratch` makes the workspace of a thread.
+`State` holds the arrays of B episodes, `PowerLevels` what networks with power levels have beside
+it, `Parameters` the scalars of a configuration, and `allocate_scratch` makes the workspace of a
+thread.
 """
 
 from __future__ import annotations
@@ -90,11 +91,19 @@ class State(NamedTuple):
     average_rate: NDArray[np.float32]  # (B, J) bit/s/Hz
     pf_ratio: NDArray[np.float32]  # (B, J)
     candidates: NDArray[np.int32]  # (B, I, N)
-    action_mask: NDArray[np.int8]  # (B, I, N + 1)
+    action_mask: NDArray[np.int8]  # (B, I, N L + 1)
     observation: NDArray[np.float32]  # (B, I, `RRMConfig.n_features`)
     ue_rate_sum: NDArray[np.float64]  # (B, J) bit/s/Hz summed over the episode's steps
     silent_steps: NDArray[np.int64]  # (B,) AP-steps without a transmission
     served: NDArray[np.int64]  # (B, I) the UE that each AP served last
+
+
+class PowerLevels(NamedTuple):
+    """What only networks with power levels have beside their `State`."""
+
+    power: NDArray[np.float32]  # (L,) of each level, relative to tx_power_dbm, linear
+    chosen: NDArray[np.int64]  # (B, I) the level of each AP in the last step, -1 if silent
+    power_sum: NDArray[np.float64]  # (B,) relative power summed over the episode's AP-steps
 
 
 def parameters_of(c: RRMConfig) -> Parameters:
@@ -171,6 +180,17 @@ def allocate(c: RRMConfig, num_envs: int) -> State:
         ue_rate_sum=zeros(f64, c.n_ues),
         silent_steps=zeros(np.int64),
         served=zeros(np.int64, c.n_aps),
+    )
+
+
+def allocate_levels(c: RRMConfig, num_envs: int) -> PowerLevels | None:
+    """The power levels of `num_envs` episodes; None where all transmissions have full power."""
+    if c.full_power:
+        return None
+    return PowerLevels(
+        power=np.array(c.relative_powers, np.float32),
+        chosen=np.full((num_envs, c.n_aps), kernels.SILENT, np.int64),
+        power_sum=np.zeros(num_envs),
     )
 
 

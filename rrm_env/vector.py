@@ -21,9 +21,10 @@ Arrays = NDArray[np.float32]
 class RRMVectorEnv(FixedSettings, VectorEnv[Arrays, NDArray[Any], NDArray[Any]]):
     """B episodes as one `gymnasium.vector.VectorEnv`, with all access points as one agent.
 
-    A single observation is (I, F), a single action `MultiDiscrete` with N + 1 choices per AP.
-    ``infos`` hold ``action_mask`` (B, I, N + 1) and ``candidates`` (B, I, N). Every episode has the
-    same length, so all end together, by truncation.
+    A single observation is (I, F), a single action `MultiDiscrete` with A = N L + 1 choices per AP:
+    a candidate at a power level, or silence; L is 1 by default. ``infos`` hold ``action_mask``
+    (B, I, A) and ``candidates`` (B, I, N). Every episode has the same length, so all end together,
+    by truncation.
 
     Args:
         num_envs: B, episodes side by side.
@@ -33,8 +34,8 @@ class RRMVectorEnv(FixedSettings, VectorEnv[Arrays, NDArray[Any], NDArray[Any]])
             observations of the next episodes, and ``infos["final_obs"]`` and
             ``infos["final_info"]`` hold the last ones. With `NEXT_STEP` the step after it ignores
             its actions and resets. With `DISABLED` the caller has to reset.
-        flat_actions: a single action is `Discrete((N + 1)^I)`, as for `RRMJointEnv`; masks are then
-            (B, (N + 1)^I).
+        flat_actions: a single action is `Discrete(A^I)`, as for `RRMJointEnv`; masks are then
+            (B, A^I).
         render_mode: with ``rgb_array``, `render` returns a picture of each episode; or None.
 
     Raises:
@@ -116,7 +117,7 @@ class RRMVectorEnv(FixedSettings, VectorEnv[Arrays, NDArray[Any], NDArray[Any]])
         """Run one step of all episodes.
 
         Args:
-            actions: (B, I) integers 0 ... N, or (B,) flat joint actions; a masked action means
+            actions: (B, I) integers 0 ... N L, or (B,) flat joint actions; a masked action means
                 silence.
 
         Returns:

@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
 RELIABILITY = ROOT / "tests" / "reliability"
-SCRIPTS = [EXAMPLES, *(EXAMPLES / name for name in ("paper", "trainers", "benchmarks"))]
+SCRIPTS = [EXAMPLES, *(EXAMPLES / name for name in ("paper", "trainers", "benchmarks", "bridges"))]
 """Folders whose scripts import each other by name."""
 
 

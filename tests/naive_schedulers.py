@@ -44,8 +44,12 @@ def fplinq(
     iterations: int,
     users: str,
     course: list[float] | None = None,
+    ended: dict[int, float] | None = None,
 ) -> list[int]:
-    """Fractional programming over users and powers; `course` gets the value after each update."""
+    """Fractional programming over users and powers; `course` gets the value after each update.
+
+    `ended` gets the last continuous powers of APs with candidates.
+    """
     own = {i: [ue for ue in slots[i] if ue != SILENT] for i in range(len(slots))}
     power = {i: 1.0 for i in own if own[i]}
     chosen = {i: _preferred(i, own[i], power, gain, averages, exponent) for i in power}
@@ -73,6 +77,8 @@ def fplinq(
         if course is not None:
             links = [(i, chosen[i], power[i]) for i in power]
             course.append(weighted_rates_under(links, gain, averages, exponent))
+    if ended is not None:
+        ended.update(power)
     return [chosen[i] if transform.get(i, 0) > 0 else SILENT for i in range(len(slots))]
 
 
@@ -103,10 +109,12 @@ def wmmse(
     exponent: float,
     iterations: int,
     course: list[float] | None = None,
+    ended: dict[int, float] | None = None,
 ) -> list[int]:
     """Weighted minimum mean squared errors over all candidates, then the best of nested sets.
 
     Errors, receivers and the multiplier of each power constraint come from their definitions.
+    `ended` gets the last continuous powers of APs with candidates.
     """
     own = [[ue for ue in candidates if ue != SILENT] for candidates in slots]
     pairs = [(i, j) for i, ues in enumerate(own) for j in ues]
@@ -130,6 +138,8 @@ def wmmse(
         if course is not None:
             links = [(i, j, v[i, j] ** 2) for i, j in pairs]
             course.append(weighted_rates_under(links, gain, averages, exponent))
+    if ended is not None:
+        ended.update({i: sum(v[i, j] ** 2 for j in ues) for i, ues in enumerate(own) if ues})
     order = sorted(unlimited, key=lambda i: (-unlimited[i], i))
     sets = [order[:n] for n in range(1, len(order) + 1)]
     served = [

@@ -22,6 +22,8 @@ class Choice(NamedTuple):
     """(n, I) the user of each AP, or `SILENT`."""
     rate: Floats
     """(n, I) the rates of those users, bit/s/Hz."""
+    level: Integers | None = None
+    """(n, I) the power level of each AP, `SILENT` where it is; None where all have one power."""
 
 
 class Search(Protocol):

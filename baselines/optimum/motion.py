@@ -14,6 +14,8 @@ BLOCK_M = 0.25
 """Users move at most this far in a time block, unless that takes too many blocks."""
 MAX_BLOCKS = 40
 """Default limit of the number of blocks; see `default_blocks`."""
+MAX_BLOCKS_GIVEN = 400
+"""Likewise where gains jump: in a trace, and where users walk out of the line of sight."""
 MAX_BLOCKS_LARGE = 10
 """The limit in networks with so many APs that their sets cannot be listed."""
 MAX_BLOCKS_GREEDY = 5
@@ -23,10 +25,10 @@ MAX_BLOCKS_GREEDY = 5
 def default_blocks(config: RRMConfig, most: int) -> int:
     """The number of time blocks of an episode, at most ``most``, of nearly constant gains.
 
-    How far users move in a trace is not known, so it has as many as are allowed.
+    Gains that come from a source may jump from step to step, so there are as many as are allowed.
     """
-    if config.trace is not None:
-        return min(most, config.episode_length)
+    if config.channel_is_given:
+        return min(MAX_BLOCKS_GIVEN if most == MAX_BLOCKS else most, config.episode_length)
     length = config.step_length_m * config.episode_length
     return max(1, min(most, config.episode_length, math.ceil(length / BLOCK_M)))
 

@@ -107,8 +107,10 @@ class Program:
         """The columns of joint actions, one for each group of blocks."""
         rates, columns = self.rates(choice), []
         for g in range(self.n_groups):
-            actions = choice.served[self.first[g] : self.first[g + 1]]
-            column = self._known.setdefault((g, actions.tobytes()), len(self.group))
+            part = slice(*self.first[g : g + 2])
+            actions = choice.served[part]
+            levels = b"" if choice.level is None else choice.level[part].tobytes()
+            column = self._known.setdefault((g, actions.tobytes() + levels), len(self.group))
             if column == len(self.group):
                 self._rates.append(rates[g])
                 self.group.append(g)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from baselines.joint_actions import EXACT_APS
 from baselines.optimum import cache
 from baselines.optimum.choice import Floats, Integers, Search
+from baselines.optimum.leveled import MAX_LISTED_POWERS, Leveled, is_listed
 from baselines.optimum.listed import Listed
 from baselines.optimum.motion import (
     MAX_BLOCKS,
@@ -152,7 +154,10 @@ def optimum(
             which bounds every scheduler, also with ``csi_delay = 0`` or ``fading="jakes"``.
         search: ``exact`` lists all sets of up to 10 APs and goes through those of up to 20 by
             branch and bound, whose time doubles with every AP; ``greedy`` is a local search without
-            a bound; ``auto`` is exact up to 16 APs.
+            a bound; ``auto`` is exact up to 16 APs. With L > 1 power levels ``exact`` lists all
+            powers of all APs, which takes up to 4,096 of them, (L + 1)^I. Otherwise schedules
+            switch APs between their highest level and silence, and no bound is known: what they
+            reach is a lower bound of the optimum with levels.
         blocks: time blocks within which gains are taken as constant, those of their middle step;
             where None, as many as it takes for users to move at most 0.25 m in one, but at most 40,
             and above 10 APs at most 10, or 5 with a greedy search. With ``channel`` every step is
@@ -236,6 +241,12 @@ def check(
             f"up to {EXACT_APS} and search 'auto' or 'exact', got n_aps = {config.n_aps} and "
             f"search = {search!r}"
         )
+    if search == "exact" and config.n_power_levels > 1 and not is_listed(config):
+        raise ValueError(
+            f"search = 'exact' lists up to {MAX_LISTED_POWERS:,} powers of all APs, got n_aps = "
+            f"{config.n_aps} with {config.n_power_levels} levels in power_levels_dbm; "
+            "search='auto' finds the best schedule at the highest level known, without a bound"
+        )
     if search == "exact" and config.n_aps > MAX_SEARCHED_APS:
         raise ValueError(
             f"search = 'exact' takes up to {MAX_SEARCHED_APS} APs, got n_aps = {config.n_aps}; "
@@ -296,10 +307,20 @@ def _solve(
     gain, association = along_the_motion(config, first_seed, count, blocks, fading=channel)
     length = np.diff(edges(config, blocks)) / config.episode_length
     fades = config.fading == "iid" and not channel
+    lists_powers = exact and config.n_power_levels > 1 and is_listed(config)
     solved = []
     for k in range(count):
-        search = _searches(gain[k], association[k], fades=fades, exact=exact)
-        found = solve_episode(config, Program(*search[:2], length, *search[2:]))
+        if lists_powers:
+            powers = np.array(config.relative_powers)
+            leveled = Leveled(gain[k], association[k], powers, fades=fades)
+            program = Program(leveled, leveled, length)
+        else:
+            highest = gain[k] * max(config.relative_powers)
+            search = _searches(highest, association[k], fades=fades, exact=exact)
+            program = Program(*search[:2], length, *search[2:])
+        found = solve_episode(config, program)
+        if config.n_power_levels > 1 and not lists_powers:
+            found |= {f"{name}/bound": np.array(math.inf) for name in OBJECTIVES}
         solved.append({name: array[None] for name, array in found.items()})
         if progress is not None:
             progress(1)

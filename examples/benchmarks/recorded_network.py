@@ -78,13 +78,14 @@ class RecordedNetwork(Network):
         """(B, I, J) the given gain without fading of step t, linear."""
         return _read_only(self._slow[self._row(self.t)])
 
-    def reset(self, seed: int | Sequence[int] | NDArray[Any] | None = 0) -> None:
+    def reset(self, seed: int | Sequence[int] | NDArray[Any] | None = 0, **places: Any) -> None:
         """Start the episodes, the same ones each time.
 
         Args:
             seed: of the random numbers that schedulers draw; see `Network.reset`.
+            places: likewise; they change no channel.
         """
-        super().reset(seed)
+        super().reset(seed, **places)
         state, parameters = self._state, self._parameters
         state.association[:] = self._slow[self._before].argmax(axis=1)
         state.average_rate[:] = self.config.min_average_rate
@@ -103,13 +104,15 @@ class RecordedNetwork(Network):
             self.step(silent)
         self._parameters = parameters
         state.ue_rate_sum[:], state.silent_steps[:], state.served[:] = 0.0, 0, SILENT
+        if self._levels is not None:
+            self._levels.chosen[:], self._levels.power_sum[:] = SILENT, 0.0
 
     def _advance(
-        self, chosen: NDArray[np.int64], *, are_actions: bool
+        self, chosen: NDArray[np.int64], decision: int, levels: NDArray[np.int64] | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         following = self._given[self._row(self.t + 1)]
         self._state.static_gain[:] = following.reshape(self.num_envs, -1)
-        return super()._advance(chosen, are_actions=are_actions)
+        return super()._advance(chosen, decision, levels)
 
     def _row(self, t: int) -> int:
         """The row of step t; after the last step its channel is kept."""

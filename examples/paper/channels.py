@@ -1,12 +1,13 @@
 """Other channels: do ranking and gains survive where the channel is not the paper's?
 
 ``python examples/paper/channels.py --street street.npz`` evaluates schedulers, the optimum and
-learned policies on 256 unseen episodes of `CHANNELS`: the preset ``paper``, an indoor office and a
-street canyon of 3GPP TR 38.901, and a ray-traced street scene, a trace that
-``python examples/bridges/street_scene.py`` makes. All have 4 access points and 20 users, so that
-policies trained in ``paper`` can act everywhere; each policy is trained in the other channels too.
-It writes docs/results/channels.json, channel by channel, and channels.png. ``--quick`` does the
-same in miniature, without the street.
+learned policies on 256 unseen episodes of the preset ``paper``, of an indoor office and a street
+canyon of 3GPP TR 38.901, and of walks through ray-traced streets of Munich, a trace. It is made by
+``python examples/bridges/street_walks.py docs/results/munich_maps.npz --steps 5252 --out
+street.npz``. All have 4 access points and 20 users, so that policies trained in ``paper`` can act
+everywhere; each policy is trained in the other channels too. The script writes
+docs/results/channels.json, channel by channel, and channels.png. ``--quick`` does the same in
+miniature, without the street.
 
 A row of a learned policy is the mean over its training seeds of each episode's score; intervals are
 over episodes, and ``seeds`` has each seed's mean.
@@ -61,13 +62,11 @@ CHANNELS: dict[str, RRMConfig] = {
 }
 """Networks of 4 access points and 20 users."""
 STREET = "ray-traced street"
-OF_STREET: dict[str, Any] = {
-    "fading": "iid",
-    "carrier_hz": 3.5e9,
-    "tx_power_dbm": 33.0,
-    "noise_figure_db": 9.0,
-}
-"""What a network on the ray-traced gains adds to them: Rayleigh fading, powers and noise."""
+OF_STREET: dict[str, Any] = {"fading": "iid", "tx_power_dbm": 10.0, "noise_figure_db": 9.0}
+"""What a network on the ray-traced gains adds to them: Rayleigh fading, power and noise.
+
+Powers of all channels are such that half of the users receive 34 to 39 dB more than noise.
+"""
 SCHEDULERS = (
     "random_walk",
     "tdm",
@@ -148,7 +147,7 @@ class _Trained:
             return load_policies(self.study.run(RUNS[name]))
         config, seeds = GraphConfig(), tuple(range(self.scale.seeds))
         if self._graph is None:
-            few = {"updates": 8, "episodes": 32} if self._quick else {}
+            few: dict[str, Any] = {"updates": 8, "episodes": 32} if self._quick else {}
             self._graph = train_prices((self.network,), config, seeds, **few)
         return [GraphPolicy.of(config, self._graph, k) for k in seeds]
 

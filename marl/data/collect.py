@@ -20,8 +20,9 @@ from marl.environment import MAX_SEED, Act, Environment
 from marl.sources import MakeEnv, NetworkSource, ParallelSource, Source
 from marl.team import team_of
 from marl.torch_state import known_torch
-from rrm_env import SILENT, Network, RRMConfig, Scheduler, metrics
+from rrm_env import RRMConfig, Scheduler, metrics
 from rrm_env.checks import bounded_integer
+from rrm_env.power import actions_of
 
 MAX_BATCH = 512
 """Most slots of a recording; each slot plays episodes one after the other."""
@@ -232,7 +233,7 @@ def _record_shard(
     ) -> NDArray[Any]:
         if source.network.t == 0:
             scheduler.reset(source.network)
-        return _actions(source.network, choose(source.network))
+        return actions_of(source.network, choose(source.network))
 
     return _record(source, act, steps, seed, first_episode + shard.start)
 
@@ -292,20 +293,6 @@ def collect_parallel(
         key: column.reshape(-1, *column.shape[2:])[:transitions] for key, column in columns.items()
     }
     return _dataset(rows, environment, name, seed, _kpis(ended, transitions))
-
-
-def _actions(network: Network, served: NDArray[Any]) -> NDArray[np.int64]:
-    """Actions (B, I) that serve the UEs ``served`` (B, I): indices of candidates, N for silence."""
-    matches = network.candidates == served[..., None]
-    actions = np.where(served == SILENT, network.config.n_candidates, matches.argmax(-1))
-    foreign = (served != SILENT) & ~matches.any(-1)
-    if foreign.any():
-        slot, ap = np.argwhere(foreign)[0]
-        raise ValueError(
-            f"served[{slot}, {ap}] = {served[slot, ap]} is no candidate of AP {ap}; "
-            "datasets hold candidates' indices and silence"
-        )
-    return actions
 
 
 class _EndedEpisode(NamedTuple):

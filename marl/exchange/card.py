@@ -175,6 +175,18 @@ def _about(dataset: Dataset, config: RRMConfig | None) -> str:
         f"Transitions of downlink user scheduling: {config.n_aps} access points share one "
         f"channel and {config.n_ues} users, and each serves one of up to "
         f"{config.n_candidates} candidates per step or stays silent, for one shared reward."
+        f"{_levels(config)}"
+    )
+
+
+def _levels(config: RRMConfig) -> str:
+    """What the card says of power levels, if actions choose among several."""
+    levels = config.power_levels_dbm or ()
+    if len(levels) < 2:
+        return ""
+    powers = ", ".join(f"{level:g}" for level in levels)
+    return (
+        f" Action a serves candidate a // {len(levels)} at level a % {len(levels)} of {powers} dBm."
     )
 
 

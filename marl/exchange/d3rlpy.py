@@ -242,9 +242,10 @@ def _checked(arrays: Mapping[str, NDArray[Any]], team: Team) -> dict[str, NDArra
 
 
 def _network_mask(seen: NDArray[np.float32], config: RRMConfig) -> NDArray[np.uint8]:
-    """(n, I, N + 1) uint8: 1 for legal actions, from the observations (n, I, D)."""
+    """(n, I, A) uint8: 1 for legal actions, from the observations (n, I, D)."""
     low = Network(config).observation_bounds[0]
     first = np.arange(config.n_candidates) * config.n_candidate_features
     empty = (seen[..., first] == low[first]) & (seen[..., first + 1] == low[first + 1])
     silence = np.ones((*empty.shape[:-1], 1), bool)
-    return np.concatenate([~empty, silence], -1).astype(np.uint8)
+    at_levels = np.repeat(~empty, config.n_power_levels, axis=-1)
+    return np.concatenate([at_levels, silence], -1).astype(np.uint8)

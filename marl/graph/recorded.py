@@ -70,7 +70,10 @@ class Recorded(NamedTuple):
         action: NDArray[np.int64],
         network: RRMConfig,
     ) -> Recorded:
-        """The decisions with observations (B, I, D), masks (B, I, N + 1) and actions (B, I)."""
+        """The decisions with observations (B, I, D), masks (B, I, A) and actions (B, I).
+
+        Power levels are left out: the graph policy transmits at the highest one.
+        """
         b, n_aps = action.shape
         n, k, width = network.n_candidates, network.n_neighbours, network.n_candidate_features
         candidates = observation[..., : n * width].reshape(b, n_aps * n, width)
@@ -78,7 +81,8 @@ class Recorded(NamedTuple):
         elapsed = observation[:, 0, n * width + k + (network.turns != "none")]
         association = np.repeat(np.arange(n_aps), n)
         known = neighbours[:, association] >= 0
-        present = mask[..., :n].reshape(b, -1) > 0
+        levels = network.n_power_levels
+        present = mask[..., : n * levels : levels].reshape(b, -1) > 0
         gains = np.float32(10) ** candidates[..., 2:]
         links = Links(
             own=gains[..., 0],
@@ -91,5 +95,6 @@ class Recorded(NamedTuple):
         average = present * 10.0 ** -candidates[..., 1].astype(np.float64)
         level = average.sum(axis=1, keepdims=True) / present.sum(axis=1, keepdims=True)
         steps = elapsed.astype(np.float64)[:, None] * network.episode_length
-        served = np.where(action < n, action + n * np.arange(n_aps), SILENT)
+        slot = action // levels
+        served = np.where(slot < n, slot + n * np.arange(n_aps), SILENT)
         return cls(links, average * steps, level, steps, served)

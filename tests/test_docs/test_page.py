@@ -216,17 +216,6 @@ def test_options_append_as_many_numbers_and_cost_as_many_bits_as_their_table_say
         assert config.message_bits_per_step == bits
 
 
-def test_what_is_modelled_names_every_field_of_the_physics() -> None:
-    """Fields are declared physics first; the average's constant is the first that is not."""
-    names = list(FIELDS)
-    text = section("Modelled / not modelled")
-    for name in names[: names.index("rate_ema")]:
-        assert f"`{name}`" in text, name
-    missing = text.partition("Not modelled")[2].lower()
-    for word in ("power control", "frequency", "antenna", "harq", "traffic", "handover", "uplink"):
-        assert word in missing, word
-
-
 def test_what_the_page_says_of_the_first_decision_is_what_happens() -> None:
     """At t = 0 PF ratios are 1, or less at the floor of the averages; the lower index wins ties."""
     network = Network(DEFAULTS, num_envs=4096)

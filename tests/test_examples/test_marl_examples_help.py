@@ -21,7 +21,7 @@ def is_script(path: Path) -> bool:
 
 def test_scripts_of_all_folders_are_found() -> None:
     found = {path.parent.name for path in SCRIPTS if is_script(path)}
-    assert found == {"examples", "paper", "trainers", "benchmarks", "reliability"}
+    assert found == {"examples", "paper", "trainers", "benchmarks", "bridges", "reliability"}
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=NAMES)

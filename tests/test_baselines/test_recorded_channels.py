@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,9 +82,13 @@ def test_the_optimum_of_a_trace_exceeds_its_schedulers_and_is_kept_by_its_checks
     moved = trace.save(tmp_path / "again.npz").config(episode_length=6, fading="iid")
     np.testing.assert_array_equal(optimum(moved, 0, 4).score.value, best.score.value)
     assert len(list((tmp_path / "cache").glob("optimum_*"))) == kept
-    louder = {**trace.arrays, "gain": 2 * trace.gain, "large_scale_gain": 2 * trace.arrays["gain"]}
-    known = {"unit": "snr", "step_duration_s": 0.05}
-    other = Trace.from_arrays(**louder, **known).save(tmp_path / "gains.npz")
+    louder: dict[str, Any] = {
+        **trace.arrays,
+        "gain": 2 * trace.gain,
+        "large_scale_gain": 2 * trace.arrays["gain"],
+    }
+    louder |= {"unit": "snr", "step_duration_s": 0.05}
+    other = Trace.from_arrays(**louder).save(tmp_path / "gains.npz")
     unnamed = RRMConfig(**{**config.as_dict(), "trace_checksum": None})
     assert other.checksum != trace.checksum
     assert (optimum(unnamed, 0, 4).score.value != best.score.value).all()
