@@ -29,6 +29,7 @@ _Point = tuple[float, float]
 # Okabe and Ito's colours, distinguishable with any colour vision.
 _SERVICE, _INTERFERENCE, _TAIL = (0, 158, 115), (204, 121, 167), (213, 94, 0)
 _INK, _FAINT, _PALE, _PAPER = (40, 40, 40), (120, 120, 120), (226, 226, 226), (255, 255, 255)
+_GREY, _PALEST_DB = (150, 150, 150), 20
 _RAMP_LOW, _RAMP_HIGH = np.array((189, 215, 240)), np.array((8, 40, 105))
 _RAMP_OCTAVES = 3
 """The ramp of blues spans average rates of 1 to 2^3 times the 5-percentile rate."""
@@ -48,6 +49,7 @@ class Decision(NamedTuple):
     served: NDArray[np.int64]  # (I,)
     gain: NDArray[np.float32]  # (I, J) of the channel that was transmitted on
     rates: NDArray[np.float64]  # (J,) bit/s/Hz
+    level: NDArray[np.int64]  # (I,) index of the power level, -1 if silent
 
 
 def user_colours(rates: NDArray[np.float64], tail_rate: float) -> NDArray[np.int64]:
@@ -62,6 +64,18 @@ def user_colours(rates: NDArray[np.float64], tail_rate: float) -> NDArray[np.int
     share = np.clip(np.log2(ratio, out=np.zeros_like(ratio), where=above) / _RAMP_OCTAVES, 0, 1)
     blues = np.rint(_RAMP_LOW + share[:, None] * (_RAMP_HIGH - _RAMP_LOW)).astype(np.int64)
     return np.where(above[:, None], blues, np.array(_TAIL))
+
+
+def power_colour(power: float) -> _Colour:
+    """The colour of an access point that transmits, by its power over full power.
+
+    It is ink at full power, and grey from `_PALEST_DB` below on.
+    """
+    share = min(max(-10 * math.log10(power), 0.0) / _PALEST_DB, 1.0)
+    red, green, blue = (
+        round(dark + share * (light - dark)) for dark, light in zip(_INK, _GREY, strict=True)
+    )
+    return red, green, blue
 
 
 class Canvas:
@@ -90,6 +104,7 @@ class Canvas:
         self._radius = max(4, round(9 * (20 / max(config.n_ues, 20)) ** 0.3))
         self._crowded = config.n_aps > CROWD
         self._ap_size = 13 if self._crowded else 14
+        self._inks = [power_colour(power) for power in config.relative_powers]
         self._interference_db = 3 if self._crowded else 10
         self._has_scale = has_scale
         self._background = self._static(title)
@@ -131,10 +146,14 @@ class Canvas:
             self._disc(point, self._radius, tuple(colours[j].tolist()))
 
     def access_points(self, scene: dict[str, NDArray[Any]], decision: Decision | None) -> None:
-        """Draw triangles with the access points' numbers, filled where they transmit."""
+        """Draw triangles with the access points' numbers, filled where they transmit.
+
+        The less power, the paler.
+        """
         for i, point in enumerate(self._pixels(scene["ap_positions"])):
             active = decision is not None and decision.served[i] != SILENT
-            self._triangle(point, self._ap_size, filled=active)
+            ink = _INK if decision is None else self._inks[decision.level[i]]
+            self._triangle(point, self._ap_size, filled=active, ink=ink if active else _INK)
             label = self._text(str(i), 15 if self._crowded else 18, _PAPER if active else _INK)
             centre = round(point[0]), round(point[1] + 0.3 * self._ap_size)
             self.surface.blit(label, label.get_rect(center=centre))
@@ -214,7 +233,8 @@ class Canvas:
             self._write(text, (text_left, y - 7), 21, _INK)
             return y
 
-        y = entry("access point: transmits / silent")
+        paler = "; paler: less power" if self.config.n_power_levels > 1 else ""
+        y = entry(f"access point: transmits / silent{paler}")
         self._triangle((left - 13, y), 11, filled=True)
         self._triangle((left + 13, y), 11, filled=False)
         y = entry("serves; thicker: higher rate in this step")
@@ -298,13 +318,13 @@ class Canvas:
             )
             self._line(first, last, _INTERFERENCE, 1 if self._crowded else 2)
 
-    def _triangle(self, centre: _Point, size: float, *, filled: bool) -> None:
+    def _triangle(self, centre: _Point, size: float, *, filled: bool, ink: _Colour = _INK) -> None:
         corners = [
             (centre[0], centre[1] - size),
             (centre[0] - size, centre[1] + 0.8 * size),
             (centre[0] + size, centre[1] + 0.8 * size),
         ]
-        self._polygon(corners, _INK)
+        self._polygon(corners, ink)
         if not filled:
             inner = [
                 (x + (centre[0] - x) * 3 / size, y + (centre[1] + 0.2 * size - y) * 3 / size)

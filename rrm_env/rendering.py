@@ -100,7 +100,11 @@ class Renderer:
         else:
             candidates, gain, totals_before = self._before
             self._decision = Decision(
-                candidates, network.served[slot].copy(), gain, totals - totals_before
+                candidates,
+                network.served[slot].copy(),
+                gain,
+                totals - totals_before,
+                network.power_level[slot].copy(),
             )
         self._before = network.candidates[slot].copy(), network.gain[slot].copy(), totals
         rates = totals / max(t, 1)

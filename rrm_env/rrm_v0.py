@@ -31,6 +31,12 @@ proportional-fair (PF) ratio, best first, ties to the lower UE index. An AP with
 has empty slots: `infos[agent]["action_mask"]` marks them 0, and choosing one means silence.
 `infos[agent]["candidates"]` names the UEs, -1 for an empty slot. Both are there from `reset` on.
 
+With `power_levels_dbm=(10, 4, -2)` an action also chooses the transmit power. Of L levels, in the
+order given, action a < N L serves candidate a // L at level a % L, and action N L is silence. The
+mask marks all levels of an existing candidate 1. No level may exceed `tx_power_dbm`, at which
+pilots are sent; so RSRP, association, reports, reference SINR, candidates and observations are the
+same as without levels. Without levels L is 1.
+
 ## Observations
 
 `(log10 SINR_1, log10 w_1, ..., log10 SINR_N, log10 w_N)` of the candidates, float32, from a channel
@@ -58,8 +64,9 @@ UEs, they report to it alone, so measurements cost nothing while they stay at th
 `large_scale`, and with messages to neighbours or none, the size of an observation does not depend
 on the number of APs: what was learned in one network can act in a larger one.
 
-`n_aps` is the number of agents and of rows in the state; `n_candidates` is N, and there are N + 1
-actions; of the other fields `n_neighbours` alone changes a shape. N may exceed the number of an
+`n_aps` is the number of agents and of rows in the state; `n_candidates` is N, and there are N L + 1
+actions, with L levels in `power_levels_dbm`; of the other fields `n_neighbours` alone changes a
+shape. N may exceed the number of an
 AP's UEs. With N = J all of them are candidates in every step; with many APs a lower cap is enough,
 since loads differ little: of 64 APs with 20 UEs each on average the fullest has 69 at most in 64
 episodes. A step then takes longer, by a half in the preset `paper` with N = 20.
@@ -122,7 +129,8 @@ Symbols: I APs, J UEs, N candidates per AP, step t; numbers in brackets are the 
   the whole episode.
 - Rates (6, 7): a served UE gets $C_j = \log_2(1 + \mathrm{SINR}_j)$,
   $\mathrm{SINR}_j = g_{ij} / (1 + \sum_{k \ne i,\ k\ \text{transmits}} g_{kj})$, $g$ being received
-  power over noise; other UEs get 0.
+  power over noise; other UEs get 0. With power levels each $g_{kj}$ is multiplied by the power of
+  AP k in this step over `tx_power_dbm`.
 - Weights and PF (13, 14):
   $\tilde C_j \leftarrow \max((1 - \eta) \tilde C_j + \eta C_j,\ \tilde C_{\min})$,
   $w_j = 1 / \tilde C_j$, PF ratio $= w_j \log_2(1 + \text{reference SINR}_j)$. With
@@ -156,7 +164,7 @@ name and overrides the preset's ([all of them](#options)).
 `rrm_v0.env` and `rrm_v0.raw_env` take the same arguments and follow the agent-environment-cycle
 API. Under Gymnasium's API all APs are one agent:
 `gymnasium.make("rrm_env:rrm/rrm-v0", flat_actions=False)` and `gymnasium.make_vec`, with
-observations (I, 2N) and an action per AP, or one number of $(N+1)^I$ with `flat_actions=True`.
+observations (I, 2N) and an action per AP, or one number of $(N L + 1)^I$ with `flat_actions=True`.
 
 `reset(seed=s)` with $0 \le s < 2^{63}$ fixes the episode: deployment, motion and fading are a
 function of configuration and seed, whatever the agents do. `reset()` continues with seeds derived
