@@ -78,8 +78,8 @@ class Held(NamedTuple):
     """What the source holds of B episodes beside `rrm_env.state.State`."""
 
     hot_spots: NDArray[np.float64]  # (B, spots, 2) m
-    frequency: NDArray[np.int32]  # (B, I, fields, 2, waves)
-    phase: NDArray[np.int32]  # (B, I, fields, waves)
+    frequency: NDArray[np.uint32]  # (B, I, fields, 2, waves)
+    phase: NDArray[np.uint32]  # (B, I, fields, waves)
     amplitude: NDArray[np.float32]  # (B, I, fields, waves)
     units: NDArray[np.int32]  # (B, 2, J)
     line: NDArray[np.int32]  # (B, I, J) 1 where there is line of sight

@@ -698,7 +698,7 @@ def observe_rest(observation, neighbours, association, t, p):
 def _channel(s, p, b, t, fading, quadrature):
     """Write the true channel of step t into its slot of the history."""
     if p.fading == OF_TRACE:
-        recorded, now = s.given_gain[b], s.gain_history[t % (p.csi_delay + 1), b]
+        recorded, now = s.static_gain[b], s.gain_history[t % (p.csi_delay + 1), b]
         for link in range(now.size):
             now[link] = recorded[link]
         return
@@ -752,7 +752,7 @@ def _prepare_decision(s, p, b, t, best, log_sinr, log_weight):
 
 
 @_compile
-def reset_episodes(s, p, scratch, start, stop):
+def reset_episodes(s, p, association_bias, scratch, start, stop):
     """Start the episodes start ... stop - 1 from their keys.
 
     A given channel is there already: positions, large-scale gains at t = 0 and, with fading of a
@@ -771,7 +771,7 @@ def reset_episodes(s, p, scratch, start, stop):
                 s.large_scale_gain[b], s.ap_positions[b], s.ue_positions[b], s.static_gain[b], p
             )
         if p.association == RSRP:
-            associate(s.association[b], s.large_scale_gain[b], p.association_bias)
+            associate(s.association[b], s.large_scale_gain[b], association_bias)
         if p.n_neighbours > 0:
             find_neighbours(s.neighbours[b], shares, s.association[b], s.large_scale_gain[b])
         if p.fading == JAKES:

@@ -25,6 +25,7 @@ from rrm_env.state import (
     allocate,
     allocate_levels,
     allocate_scratch,
+    association_bias_of,
     parameters_of,
 )
 from rrm_env.threads import Threads
@@ -69,6 +70,7 @@ class Network:
         self.num_envs = bounded_integer("num_envs", num_envs)
         self.num_threads = min(bounded_integer("num_threads", num_threads), self.num_envs)
         self._parameters = parameters_of(self.config)
+        self._association_bias = association_bias_of(self.config)
         self._highest_action = self.config.n_actions - 1
         self._state = allocate(self.config, self.num_envs)
         self._levels = allocate_levels(self.config, self.num_envs)
@@ -125,7 +127,12 @@ class Network:
             if source is not None:
                 source.reset(self._state, self._seeds, start, stop)
             failed: tuple[int, int, int] = kernels.reset_episodes(
-                self._state, self._parameters, self._scratch[thread], start, stop
+                self._state,
+                self._parameters,
+                self._association_bias,
+                self._scratch[thread],
+                start,
+                stop,
             )
             return failed
 
@@ -403,8 +410,7 @@ class Network:
         """Copy arrays that unpickling leaves in read-only memory, as Ray's does."""
         vars(self).update(values)
         self._state = State._make(np.require(array, None, _OWN) for array in self._state)
-        bias = np.require(self._parameters.association_bias, None, _OWN)
-        self._parameters = self._parameters._replace(association_bias=bias)
+        self._association_bias = np.require(self._association_bias, None, _OWN)
         self._seeds = np.require(self._seeds, None, _OWN)
         if self._levels is not None:
             self._levels = PowerLevels._make(

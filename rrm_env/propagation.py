@@ -254,7 +254,7 @@ def draw_fields(frequency, phase, amplitude, key, basis, correlation, periodic):
             for m in range(n_waves):
                 index = field * n_waves + m
                 word0, word1, word2, _ = random_block(index, i, 0, _FIELD_WAVES, key)
-                phase[i, field, m] = i32(i64(word0) - i64(2**31))
+                phase[i, field, m] = word0
                 share = math.log(uniform64(word1)) * -2 / n_waves
                 amplitude[i, field, m] = f32(math.sqrt(share))
                 u = (m + uniform64(word2)) / n_waves
@@ -265,7 +265,7 @@ def draw_fields(frequency, phase, amplitude, key, basis, correlation, periodic):
                     turns = (kx * basis[side, 0] + ky * basis[side, 1]) / (2 * math.pi)
                     scale = 2.0**32 / UNITS
                     whole = math.floor(turns + 0.5) * scale if periodic else turns * scale
-                    frequency[i, field, side, m] = i32(i64(math.floor(whole)))
+                    frequency[i, field, side, m] = i64(math.floor(whole)) & 0xFFFFFFFF
 
 
 @_inline
@@ -282,8 +282,8 @@ def field_at(frequency, phase, amplitude, x, y):
     """A field's value, standard normal, at a place in units."""
     total = f32(0)
     for m in range(N_WAVES):
-        turns = i32(i32(x * frequency[0, m]) + i32(y * frequency[1, m]))
-        part = f32(i32(turns + phase[m])) * f32(2.0**-32)
+        turns = i64(x) * i64(frequency[0, m]) + i64(y) * i64(frequency[1, m]) + i64(phase[m])
+        part = f32(i32((turns & 0xFFFFFFFF) - 0x80000000)) * f32(2.0**-32)
         total += amplitude[m] * sine_turns(f32(0.25) - abs(part))
     return total
 

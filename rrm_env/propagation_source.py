@@ -189,8 +189,8 @@ def _held(c: RRMConfig, num_envs: int) -> Held:
     n, i32 = num_envs, np.int32
     return Held(
         np.zeros((n, max(n_spots, 1), 2)),
-        np.zeros((n, c.n_aps, fields[0], 2, fields[1]), i32),
-        np.zeros((n, c.n_aps, *fields), i32),
+        np.zeros((n, c.n_aps, fields[0], 2, fields[1]), np.uint32),
+        np.zeros((n, c.n_aps, *fields), np.uint32),
         np.zeros((n, c.n_aps, *fields), np.float32),
         np.zeros((n, 2, n_ues), i32),
         np.zeros((n, c.n_aps, n_ues), i32),

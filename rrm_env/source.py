@@ -28,7 +28,7 @@ class Source(Protocol):
         """Write step t, before the network runs step t - 1.
 
         It writes ``ue_positions``, ``large_scale_gain`` and, with ``fading="trace"``,
-        ``given_gain``.
+        the gain into ``static_gain``.
         """
 
 

@@ -248,7 +248,7 @@ class TraceSource:
     def advance(self, state: Any, t: int, start: int, stop: int) -> None:
         """Write step t; see `rrm_env.source.Source`."""
         if self._config.fading == "trace":
-            state.given_gain[start:stop] = self._read(self._gain, t, start, stop)
+            state.static_gain[start:stop] = self._read(self._gain, t, start, stop)
         self._write_slow(state, t, start, stop)
 
     def _write_slow(self, state: Any, t: int, start: int, stop: int) -> None:

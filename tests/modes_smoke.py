@@ -23,6 +23,17 @@ SIZES: dict[str, dict[str, Any]] = {
     "empty_aps": {"n_aps": 5, "n_ues": 2, "n_candidates": 3},
 }
 
+PLACES: dict[str, dict[str, Any]] = {
+    "office": {"propagation": "inh_office", "ue_deployment": "hot_spots", "n_aps": 3},
+    "wrapped square": {"propagation": "umi", "wrap_around": "torus", "n_aps": 3},
+    "wrapped grid": {
+        "propagation": "uma",
+        "wrap_around": "torus",
+        "ap_deployment": "hexagonal",
+        "n_aps": 7,
+    },
+}
+
 
 def results() -> dict[str, NDArray[Any]]:
     """Rates, observations, candidates and more of short episodes, by name."""
@@ -35,6 +46,10 @@ def results() -> dict[str, NDArray[Any]]:
         )
         for name, array in _episodes(config).items():
             found[f"{size}/{fading}/{csi_delay}/{name}"] = array
+    for place, fields in PLACES.items():
+        config = RRMConfig(**fields, n_ues=4, episode_length=3, ue_speed_mps=50.0)
+        for name, array in _episodes(config).items():
+            found[f"{place}/{name}"] = array
     for size, fields in SIZES.items():
         config = RRMConfig(**fields, episode_length=4)
         for name, baseline in REGISTRY.items():

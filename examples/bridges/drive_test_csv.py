@@ -306,7 +306,7 @@ def _time(path: Path, line: int, values: dict[str, str], seconds: float) -> floa
         except ValueError:
             raise ValueError(
                 f"{path}, line {line}: time must be seconds or a date such as "
-                f"2026-01-31T12:00:00.5, got {text!r}"
+                f"2026-01-31T12:00:00.500, got {text!r}"
             ) from None
 
 

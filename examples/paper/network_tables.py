@@ -162,3 +162,36 @@ def ladder_table(results: Path) -> str:
             "| all gains of the whole episode without fading |"
         )
     return "\n".join(lines) + "\n"
+
+
+def channels_table(found: Mapping[str, Any]) -> str:
+    """Scores in other channels, and their shares of the optimum there."""
+    channels = {name: part for name, part in found.items() if "rows" in part}
+    rows = dict.fromkeys(row for part in channels.values() for row in part["rows"])
+    lines = [
+        f"`{found['command']}`, 5 seeds of each learner. Score with its 95 % interval, "
+        "share of the optimum, worst user's rate.",
+        "",
+        f"| | {' | '.join(channels)} |",
+        "|---" * (len(channels) + 1) + "|",
+        *(
+            f"| {row if ' ' in row else f'`{row}`'} | "
+            + " | ".join(_in_channel(part["rows"].get(row)) for part in channels.values())
+            + " |"
+            for row in rows
+        ),
+        "| *optimum* | "
+        + " | ".join(interval(part["optimum"], 2) for part in channels.values())
+        + " |",
+    ]
+    notes = [
+        f"{name}: {' '.join(part['notes'])}" for name, part in channels.items() if part["notes"]
+    ]
+    return "\n".join([*lines, "", *notes]) + "\n"
+
+
+def _in_channel(row: Mapping[str, Any] | None) -> str:
+    if row is None:
+        return ""
+    share, worst = row["share_of_optimum"]["mean"], row["worst_rate"]["mean"]
+    return f"{interval(row['score'], 2)}; {100 * share:.0f} %; {worst:.2f}"

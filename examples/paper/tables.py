@@ -21,7 +21,13 @@ from markdown_tables import (
     optimum_for,
     optimum_rows,
 )
-from network_tables import ladder_table, resilient_table, schedulers_tables, searches_table
+from network_tables import (
+    channels_table,
+    ladder_table,
+    resilient_table,
+    schedulers_tables,
+    searches_table,
+)
 from optima import share_of
 from policy_tables import policy_tables
 
@@ -250,6 +256,7 @@ PAGES: dict[str, Callable[[Path], str]] = {
     "policies_tables.md": lambda results: policy_tables(
         _read(results, "policies"), _read(results, "schedulers")
     ),
+    "channels_table.md": lambda results: channels_table(_read(results, "channels")),
     "resilient_table.md": lambda results: resilient_table(_read(results, "resilient")),
 }
 """Functions that make the content of each file in docs from the folder of results."""

@@ -79,7 +79,7 @@ def solved(
 ) -> dict[str, Array]:
     """What a run of Sionna RT's path solver gives."""
     generator = np.random.default_rng(seed)
-    a = paths_of(generator, receivers, 2, transmitters, 2, 4, steps)
+    a = paths_of(generator, receivers, 2, transmitters, 3, 4, steps)
     return {
         "a": a,
         "tau": generator.uniform(0, 1e-6, (receivers, transmitters, 4)).astype(np.float32),
@@ -102,7 +102,7 @@ def test_sionna_files_follow_each_other_in_time(run: Run, tmp_path: Path) -> Non
     assert trace.ue_positions is not None
     for t, i, j in np.ndindex(4, 2, 3):
         of = runs[t // 2]
-        tau = np.broadcast_to(of["tau"][j, i], (2, 2, 4))
+        tau = np.broadcast_to(of["tau"][j, i], (2, 3, 4))
         expected = naive_gains(of["a"][j, :, i, :, :, t % 2], tau, 10e6, 3)
         found = trace.gain[0, t, i, j], trace.large_scale_gain[0, t, i, j]
         assert found == pytest.approx(expected, rel=1e-5)
@@ -134,7 +134,7 @@ def without(arrays: dict[str, Array], name: str) -> dict[str, Array]:
     [
         ([without(solved(0), "tau")], "tau is missing; the file holds a, tx_positions"),
         ([{**solved(0), "a": solved(0)["a"].real}], "a must be complex and have shape"),
-        ([{**solved(0), "a": solved(0)["a"][..., 0]}], r"a must be complex .* \(3, 2, 2, 2, 4\)"),
+        ([{**solved(0), "a": solved(0)["a"][..., 0]}], r"a must be complex .* \(3, 2, 2, 3, 4\)"),
         ([{**solved(0), "tau": solved(0)["tau"].T}], r"tau must have shape .* got \(4, 2, 3\)"),
         ([solved(0), solved(0, receivers=4)], "same numbers of transmitters and receivers"),
         ([solved(0), without(solved(1), "rx_positions")], "rx_positions must be in all files"),

@@ -151,7 +151,7 @@ def test_cells_are_chosen_and_ordered(scripts: SimpleNamespace) -> None:
 @pytest.mark.parametrize(
     ("times", "options"),
     [
-        (("2026-01-31T12:00:00", "2026-01-31T12:00:01.5"), ()),
+        (("2026-01-31T12:00:00", "2026-01-31T12:00:01.500"), ()),
         (("2026-01-31T12:00:00Z", "2026-01-31T12:00:01.500+00:00"), ()),
         (("1000", "2500"), ("--time-unit", "ms")),
         (("7", "8.5"), ("--step-duration-s", "0.05")),

@@ -200,6 +200,15 @@ def test_line_of_sight_comes_and_goes_along_a_walk() -> None:
     assert (changes.sum(axis=0) >= 2).any()
 
 
+def test_no_distance_is_taken_below_the_least_one() -> None:
+    near = fixed("inh_office", [(50.0, 50.0), (53.0, 50.0)], min_ue_distance_m=3.0, los="always")
+    far = fixed("inh_office", [(50.0, 50.0), (53.0, 50.0)], min_ue_distance_m=0.01, los="always")
+    at_3_m, _, _ = path_loss("inh_office", 3.0, carrier_hz=2.4e9)
+    mean_db = 10 * np.log10(near.large_scale_gain[:, 0].astype(float)).mean(axis=0)
+    np.testing.assert_allclose(mean_db, 114 - at_3_m, atol=0.2)
+    assert 10 * np.log10(far.large_scale_gain[:, 0, 0].astype(float)).mean() > mean_db[0] + 1
+
+
 def test_users_at_one_place_have_one_large_scale_gain() -> None:
     network = fixed("umi", [(70.0, 90.0)] * 3)
     assert (network.large_scale_gain == network.large_scale_gain[:, :, :1]).all()
