@@ -70,7 +70,7 @@ class Known:
             at = [self.powers[level] for level in decision.level[0].tolist()]
         return naive_power.weighted(gain, served[0].tolist(), at, averages, exponent)
 
-    def scaled(self) -> tuple[Any, ...]:
+    def scaled(self) -> tuple[list[list[int]], list[list[float]], list[float], float]:
         """The same with the highest level as full power."""
         slots, gain, averages, exponent = self.of_search
         return slots, [[max(self.powers) * g for g in row] for row in gain], averages, exponent
@@ -99,9 +99,9 @@ def test_continuous_powers_and_their_rounding_are_those_of_the_references(
     search = SEARCHES[name](csi, exponent, n, power="levels")
     known, ended = Known(search, network), dict[int, float]()
     if name == "wmmse":
-        naive_schedulers.wmmse(*known.scaled(), n, None, ended)
+        naive_schedulers.wmmse(*known.scaled(), n, ended=ended)
     else:
-        naive_schedulers.fplinq(*known.scaled(), n, "iterated", None, ended)
+        naive_schedulers.fplinq(*known.scaled(), n, "iterated", ended=ended)
     expected = [max(known.powers) * ended.get(i, 0.0) for i in range(config.n_aps)]
     found = search.continuous(network)
     np.testing.assert_allclose(found.power[0], expected, rtol=1e-5, atol=1e-9)

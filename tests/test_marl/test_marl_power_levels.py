@@ -109,7 +109,8 @@ def test_cards_name_the_levels() -> None:
 
 
 def test_recorded_decisions_of_graph_policies_name_the_users_whatever_the_level() -> None:
-    config = replace(CONFIG, n_neighbours=2, **NEEDED)
+    needed: dict[str, Any] = {**NEEDED, "n_neighbours": 2}
+    config = replace(CONFIG, **needed)
     dataset = collect(RandomWalk(silence=True), config, 24, seed=3)
     read, _ = Recorded.of_dataset(dataset, 2)
     network = Network(config)
