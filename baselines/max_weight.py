@@ -153,17 +153,18 @@ def _search_at_levels(
             power = powers[choice[depth] % n_levels] if active else 0.0
             bound = 0.0
             for i in range(n_aps):
+                first, last, own = 0, n, highest
+                if i <= depth:  # what is fixed needs no look at the other candidates
+                    first = choice[i] // n_levels
+                    last = min(first + 1, n)
+                    own = powers[choice[i] % n_levels]
                 top = 0.0
-                for s in range(n):
+                for s in range(first, last):
                     ue = candidates[b, i, s]
                     if ue == SILENT:
                         break
                     received = power * gain[b, depth, ue] if i != depth else 0.0
                     interference[depth + 1, i, s] = interference[depth, i, s] + received
-                    own = highest
-                    if i <= depth:
-                        fixed = choice[i] < silence and choice[i] // n_levels == s
-                        own = powers[choice[i] % n_levels] if fixed else 0.0
                     sinr = own * gain[b, i, ue] / interference[depth + 1, i, s]
                     top = max(top, weight[i, s] * math.log2(1.0 + sinr))
                 bound += top

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from baselines.scheduler import Baseline, Served
-from rrm_env import SILENT, Network
+from baselines.scheduler import Baseline
+from rrm_env import SILENT, Network, PoweredDecision
 from rrm_env.checks import bounded_integer
 from rrm_env.compiling import compiled
+from rrm_env.power import Decision
 
 
 class RandomWalk(Baseline):
@@ -20,8 +21,9 @@ class RandomWalk(Baseline):
 
     Args:
         seed: 0 ... 2^32 - 1; another seed gives other draws.
-        silence: silence is as likely as each candidate, which gives uniformly random legal actions,
-            for instance as data for offline learning.
+        silence: silence is as likely as each candidate at each power level, which gives uniformly
+            random legal actions, for instance as data for offline learning. Without it power is the
+            highest.
 
     Raises:
         TypeError, ValueError: a seed out of range, or a ``silence`` that is no bool.
@@ -33,24 +35,26 @@ class RandomWalk(Baseline):
         self.silence = bool(silence)
         self.seed = bounded_integer("seed", seed, 2**32 - 1, lowest=0)
 
-    def schedule(self, network: Network) -> Served:
-        """(B, I) a random candidate of each AP."""
-        served: Served = _pick(
-            network.candidates, network.uniform(network.config.n_aps, self.seed), self.silence
-        )
-        return served
+    def schedule(self, network: Network) -> Decision:
+        """(B, I) a random candidate of each AP, at a random level where silence is drawn too."""
+        n_levels = network.config.n_power_levels if self.silence else 1
+        uniform = network.uniform(network.config.n_aps, self.seed)
+        served, level = _pick(network.candidates, uniform, self.silence, n_levels)
+        return served if n_levels == 1 else PoweredDecision(served, level)
 
 
 @compiled(nogil=True)
-def _pick(candidates: Any, uniform: Any, silence: bool) -> Any:
+def _pick(candidates: Any, uniform: Any, silence: bool, n_levels: int) -> Any:
     n_envs, n_aps, n = candidates.shape
     served = np.full((n_envs, n_aps), SILENT, np.int64)
+    level = np.zeros((n_envs, n_aps), np.int64)
     for b in range(n_envs):
         for i in range(n_aps):
             n_legal = 0
             while n_legal < n and candidates[b, i, n_legal] != SILENT:
                 n_legal += 1
-            choice = int(uniform[b, i] * (n_legal + silence))
-            if choice < n_legal:
-                served[b, i] = candidates[b, i, choice]
-    return served
+            choice = int(uniform[b, i] * (n_legal * n_levels + silence))
+            if choice < n_legal * n_levels:
+                served[b, i] = candidates[b, i, choice // n_levels]
+                level[b, i] = choice % n_levels
+    return served, level

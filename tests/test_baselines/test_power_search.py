@@ -15,12 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import configs, reset_network, seeds
 
-from baselines import WMMSE, FPLinQ, MaxWeight, ProportionalFair
+from baselines import WMMSE, FPLinQ, MaxWeight, ProportionalFair, RandomWalk
 from baselines.max_weight import SearchTooLargeError
 from baselines.power_levels import PowerSearch, rounded
 from baselines.registry import parse_scheduler
 from baselines.weighted_rate import CSI, WeightedRate, links
 from rrm_env import SILENT, Network, PoweredDecision, RRMConfig, evaluate, parallel_env
+from rrm_env.power import actions_of
 
 CHANNELS = st.sampled_from(sorted(CSI))
 EXPONENT = st.sampled_from([0.0, 0.8, 2.0])
@@ -69,7 +70,7 @@ class Known:
             at = [self.powers[level] for level in decision.level[0].tolist()]
         return naive_power.weighted(gain, served[0].tolist(), at, averages, exponent)
 
-    def scaled(self) -> tuple[Any, ...]:
+    def scaled(self) -> tuple[list[list[int]], list[list[float]], list[float], float]:
         """The same with the highest level as full power."""
         slots, gain, averages, exponent = self.of_search
         return slots, [[max(self.powers) * g for g in row] for row in gain], averages, exponent
@@ -98,9 +99,9 @@ def test_continuous_powers_and_their_rounding_are_those_of_the_references(
     search = SEARCHES[name](csi, exponent, n, power="levels")
     known, ended = Known(search, network), dict[int, float]()
     if name == "wmmse":
-        naive_schedulers.wmmse(*known.scaled(), n, None, ended)
+        naive_schedulers.wmmse(*known.scaled(), n, ended=ended)
     else:
-        naive_schedulers.fplinq(*known.scaled(), n, "iterated", None, ended)
+        naive_schedulers.fplinq(*known.scaled(), n, "iterated", ended=ended)
     expected = [max(known.powers) * ended.get(i, 0.0) for i in range(config.n_aps)]
     found = search.continuous(network)
     np.testing.assert_allclose(found.power[0], expected, rtol=1e-5, atol=1e-9)
@@ -220,3 +221,17 @@ def test_schedulers_play_levels_under_the_parallel_api() -> None:
             seen.update(twin.power_level.ravel().tolist())
     assert seen == {SILENT, 0, 1, 2}
     assert naive.SILENT == SILENT
+
+
+def test_random_actions_are_uniform_over_candidates_levels_and_silence() -> None:
+    config = RRMConfig(n_aps=2, n_ues=12, n_candidates=2, power_levels_dbm=(10.0, 0.0, -10.0))
+    network, counts = reset_network(config, 0, 400), np.zeros(7)
+    while network.t < 20:
+        legal = network.action_mask.sum(axis=2) == 7
+        actions = actions_of(network, RandomWalk(silence=True).schedule(network))
+        counts += np.bincount(actions[legal], minlength=7)
+        network.step_actions(actions)
+    share = counts / counts.sum()
+    assert np.abs(share - 1 / 7).max() < 0.01
+    network.step(RandomWalk().schedule(network))
+    assert set(network.power_level.ravel().tolist()) <= {0, SILENT}
