@@ -123,6 +123,11 @@ def placed_configs(draw: st.DrawFn, /, **fixed: Any) -> RRMConfig:
     return draw(configs(**{**fields, **fixed}))
 
 
+def replaced(config: RRMConfig, **fields: Any) -> RRMConfig:
+    """A configuration with other values of some fields."""
+    return RRMConfig(**{**config.as_dict(), **fields})
+
+
 def random_service(network: Network, generator: np.random.Generator) -> NDArray[np.int64]:
     """(B, I) for each AP silence or one of its UEs, candidate or not."""
     served = np.full((network.num_envs, network.config.n_aps), -1, np.int64)
