@@ -65,6 +65,22 @@ PRESETS: dict[str, ConfigFields] = {
         "min_ue_distance_m": 10.0,
     },
     "dense": {"n_aps": 16, "n_ues": 160, "area_side_m": 200.0},
+    "resilient": {
+        "n_aps": 8,
+        "n_ues": 40,
+        "n_candidates": 40,
+        "episode_length": 100,
+        "area_side_m": 500.0,
+        "min_ap_distance_m": 35.0,
+        "min_ue_distance_m": 10.0,
+        "step_duration_s": 0.001,
+        "power_levels_dbm": (10.0, 4.0, -2.0, -8.0),
+        "path_loss_intercept_db": 10.8,
+        "path_loss_slope_db": 35.2,
+        "wall_loss_db": 0.0,
+        "fading": "jakes",
+        "csi_delay": 0,
+    },
 }
 """Fields in which each preset differs from the defaults."""
 

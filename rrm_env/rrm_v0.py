@@ -158,7 +158,8 @@ env = rrm_v0.parallel_env(render_mode=None, preset="paper", n_aps=4, fading="iid
 first two need pygame: `pip install -e ".[render]"`.
 
 `preset`: `paper`, `correlated` (1 ms steps, Jakes fading), `wide` (8 APs, 40 UEs, 500 m, $d_0$ = 35
-m, $d_1$ = 10 m) or `dense` (16 APs, 160 UEs, 200 m). Every field of `RRMConfig` can be given by
+m, $d_1$ = 10 m), `dense` (16 APs, 160 UEs, 200 m) or `resilient` (8 APs, 40 UEs, 500 m, 4 power
+levels; [below](#the-preset-resilient)). Every field of `RRMConfig` can be given by
 name and overrides the preset's ([all of them](#options)).
 
 `max_cycles`: PettingZoo's name for `episode_length`.
@@ -223,6 +224,27 @@ Where the paper is silent or leaves a choice; the field that switches each is in
     the lower index, so the first candidate is the AP's UE of lowest index in 99.8 % of the cases
     (4,096 episodes). Indices say nothing of a UE's place or channel: the candidates of this one
     step are arbitrary. From t = 1 on the ratios differ.
+
+## The preset resilient
+
+It is the network of N. Naderializadeh, M. Eisen, A. Ribeiro, "Learning resilient radio resource
+management policies with graph neural networks", IEEE Trans. Signal Process. (2023), arXiv
+2203.11012, as their published code (github.com/navid-naderi/Resilient_RRM_GNN) sets it: sizes and
+least distances, 10 dBm, 10 MHz, -174 dBm/Hz, 7 dB of shadowing, Rayleigh fading with a Doppler of
+8 Hz, steps of 1 ms, averages with $\eta = 0.05$, present gains known, all users of an AP
+candidates. What differs:
+
+- Powers: theirs are continuous up to 10 dBm; these are 10, 4, -2 and -8 dBm, or silence.
+- Path loss: theirs has two slopes, $39 + 20 \log_{10} d$ dB up to 100 m and $40 \log_{10} d - 1$ dB
+  beyond. Here it is $10.8 + 35.2 \log_{10} d$, the least-squares fit over the links of such
+  deployments: 1.3 dB away from theirs in the root mean square over links, up to 3 dB from 35 to
+  500 m, and 13 dB at 10 m.
+- Theirs plays 100 steps of round robin before the 100 that count; here averages begin at the first
+  report's rate.
+- Theirs redraws a deployment until every AP has a user and its users stand still; here they walk
+  0.1 m in an episode.
+
+`examples/benchmarks/resilient.py` plays the channels that their code draws.
 
 ## Version history
 

@@ -37,6 +37,9 @@ def networks(draw: st.DrawFn) -> tuple[dict[str, Any], int]:
     _limit(values)
     if draw(st.integers(0, 9)):  # otherwise most values would contradict each other
         _reconcile(values, draw(st.floats(0, 0.6)), draw(st.floats(0, 0.3)))
+        below = draw(st.sampled_from([None, (0.0,), (-1.0, 0.0), (-90.0, -3.0, -0.1)]))
+        full = values["tx_power_dbm"]
+        values["power_levels_dbm"] = below and tuple(full + db for db in below)
     return values, draw(st.integers(0, 2**62 - 1))
 
 

@@ -70,8 +70,9 @@ def check_arrays(network: Network) -> int:
         f"average_rate is below its floor {where}",
     )
     candidates, mask = network.candidates, network.action_mask
+    legal = np.repeat(candidates >= 0, config.n_power_levels, axis=2)
     require(
-        np.array_equal(mask[..., :-1] == 1, candidates >= 0) and (mask[..., -1] == 1).all(),
+        np.array_equal(mask[..., :-1] == 1, legal) and (mask[..., -1] == 1).all(),
         f"masks and candidates differ {where}",
     )
     others = network.neighbours - np.arange(config.n_aps)[:, None]

@@ -49,7 +49,7 @@ from soak_parts import (
     threads_part,
 )
 
-from rrm_env import PRESETS, RRMConfig
+from rrm_env import RRMConfig
 from rrm_env.exit_status import status_of
 from rrm_env.files import check_writable, write_json
 from rrm_env.provenance import origin
@@ -104,7 +104,7 @@ def parts(quick: bool, seed: int) -> dict[str, Callable[[], Iterator[Record]]]:
         "one long episode, correlated": lambda: long_episode_part(
             RRMConfig.preset("correlated", episode_length=2**31 - 2), 32, int(1e6 * share), seed
         ),
-        **{f"24 hours, {preset}": day(preset) for preset in PRESETS},
+        **{f"24 hours, {preset}": day(preset) for preset in SLOTS},
         "threads": lambda: threads_part(int(20_000 * share) or 50, seed),
     }
 

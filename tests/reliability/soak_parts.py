@@ -27,7 +27,7 @@ def legal_actions(network: Network, generator: np.random.Generator) -> NDArray[n
     """Draw actions (B, I), uniform over the legal ones: candidates come first, silence last."""
     legal = network.action_mask.sum(-1)
     drawn = (generator.random(legal.shape) * legal).astype(np.int64)
-    return np.where(drawn == legal - 1, network.config.n_candidates, drawn)
+    return np.where(drawn == legal - 1, network.config.n_actions - 1, drawn)
 
 
 def kpis(network: Network, returns: Values) -> dict[str, Values]:
@@ -111,7 +111,7 @@ def long_episode_part(config: RRMConfig, batch: int, steps: int, seed: int) -> I
     lag, tenth = 20, steps // 10
     network = Network(config, batch)
     memory, arrays = Memory(20), 0
-    silence = np.full((batch, config.n_aps), config.n_candidates)
+    silence = np.full((batch, config.n_aps), config.n_actions - 1)
     sums = [
         {
             name: np.zeros(network.config.n_aps * network.config.n_ues * batch)
@@ -194,7 +194,7 @@ def play_episode(
     Returns:
         the return, and the number of arrays that were checked to be in their spaces.
     """
-    silence, length = env.config.n_candidates, env.config.episode_length
+    silence, length = env.config.n_actions - 1, env.config.episode_length
     observations, infos = env.reset(seed=seed)
     drawn = generator.integers(silence + 1, size=(length, env.config.n_aps)).tolist()
     total, looked_at = 0.0, 0

@@ -239,7 +239,7 @@ def test_what_the_page_says_of_the_first_decision_is_what_happens() -> None:
 def test_presets_are_named_with_what_they_change() -> None:
     text = folded(section("Arguments"))
     correlated, wide, dense = (RRMConfig.preset(name) for name in ("correlated", "wide", "dense"))
-    assert list(PRESETS) == ["paper", "correlated", "wide", "dense"]
+    assert list(PRESETS) == ["paper", "correlated", "wide", "dense", "resilient"]
     assert set(PRESETS["correlated"]) == {"step_duration_s", "fading"}
     assert (
         f"`correlated` ({1000 * correlated.step_duration_s:g} ms steps, "
@@ -258,6 +258,16 @@ def test_presets_are_named_with_what_they_change() -> None:
     ) in text
     assert set(PRESETS["dense"]) == {"n_aps", "n_ues", "area_side_m"}
     assert f"`dense` ({dense.n_aps} APs, {dense.n_ues} UEs, {dense.area_side_m:g} m)" in text
+    resilient = RRMConfig.preset("resilient")
+    assert (
+        f"`resilient` ({resilient.n_aps} APs, {resilient.n_ues} UEs, {resilient.area_side_m:g} m, "
+        f"{resilient.n_power_levels} power levels" in text
+    )
+    setting = folded(section("The preset resilient"))
+    levels = resilient.power_levels_dbm or ()
+    assert f"{', '.join(f'{level:g}' for level in levels[:-1])} and {levels[-1]:g} dBm" in setting
+    intercept, slope = resilient.path_loss_intercept_db, resilient.path_loss_slope_db
+    assert rf"${intercept:g} + {slope:g} \log_{{10}} d$" in setting
 
 
 def test_other_arguments_and_seed_ranges_are_as_described() -> None:
