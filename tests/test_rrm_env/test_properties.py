@@ -46,6 +46,8 @@ READABLE = [
     "ue_rate_sum",
     "silent_steps",
     "served",
+    "power_level",
+    "power_sum",
 ]
 PER_USER = [
     "ue_positions",
