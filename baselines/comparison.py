@@ -50,7 +50,8 @@ def summarise(
 
     Returns:
         by scheduler, an `Interval` for each KPI and for ``pooled_tail_rate`` and
-        ``score_minus_best``; ``silent_share``; ``steps_per_second``; and whether it is ``best``.
+        ``score_minus_best``; ``silent_share``; with power levels ``power_share``;
+        ``steps_per_second``; and whether it is ``best``.
         With a scale also the interval ``share_of_optimum``, and ``normalised_score``.
     """
     best = max(evaluations, key=lambda name: float(evaluations[name].score.mean()))
@@ -59,12 +60,20 @@ def summarise(
         summary[name] = {
             **_of_rates(evaluation.ue_rates, evaluation.config),
             "silent_share": float(evaluation.silent_share.mean()),
+            **_power(evaluation),
             "steps_per_second": evaluation.steps_per_second,
             "best": name == best,
             "score_minus_best": _difference(evaluation.score, evaluations[best].score),
             **_on_scale(evaluation.score, scale),
         }
     return summary
+
+
+def _power(evaluation: Evaluation) -> dict[str, float]:
+    """The share of full power that was transmitted, in networks with power levels."""
+    if evaluation.relative_power is None:
+        return {}
+    return {"power_share": float(evaluation.relative_power.mean())}
 
 
 def _optimum_rows(scale: ScoreScale, best: Evaluation) -> dict[str, dict[str, Any]]:
@@ -129,7 +138,7 @@ _RANKS_WITH_OPTIMUM = {"sum_rate": 1, "minimum_score": 2}
 ones."""
 
 
-def _columns(*, optimum: bool) -> list[_Column]:
+def _columns(*, optimum: bool, power: bool = False) -> list[_Column]:
     """All columns, from left to right."""
     tail = metrics.KPIS["tail_rate"]
     pooled = _interval_cell("pooled_tail_rate", tail.digits)
@@ -149,6 +158,8 @@ def _columns(*, optimum: bool) -> list[_Column]:
         columns.append(_Column(column_heading(name), _interval_cell(name, kpi.digits), rank))
         columns += beside.get(name, [])
     columns.append(_Column("Silent\n%", lambda row: f"{100 * row['silent_share']:.0f}", rank=7))
+    if power:
+        columns.append(_Column("Power\n%", _power_cell, rank=7))
     columns.append(_Column("Steps/s", _speed_cell, rank=8))
     return columns
 
@@ -171,6 +182,10 @@ def _share_cell(row: _Row) -> str:
 def _normalised_cell(row: _Row) -> str:
     value = row["normalised_score"]
     return "" if value is None else f"{value:.1f}"
+
+
+def _power_cell(row: _Row) -> str:
+    return f"{100 * row['power_share']:.0f}" if "power_share" in row else ""
 
 
 def _speed_cell(row: _Row) -> str:
@@ -202,6 +217,8 @@ def table(
     caption = ["Under each mean its 95 % bootstrap interval over episodes."]
     if any(column.heading.startswith("Silent") for column in kept):
         caption.append("Silent: share of AP-steps without a transmission.")
+    if any(column.heading.startswith("Power") for column in kept):
+        caption.append("Power: mean of all APs and steps over full power.")
     if left_out := [column.heading.replace("\n", " ") for column in columns if column not in kept]:
         caption.append(
             f"More columns in a wider terminal, or with COLUMNS=200: {', '.join(left_out)}."
@@ -212,7 +229,11 @@ def table(
 
 
 def _columns_of(summary: Mapping[str, _Row]) -> list[_Column]:
-    return _columns(optimum=any("share_of_optimum" in row for row in summary.values()))
+    rows = summary.values()
+    return _columns(
+        optimum=any("share_of_optimum" in row for row in rows),
+        power=any("power_share" in row for row in rows),
+    )
 
 
 def _fitting(columns: Sequence[_Column], summary: Mapping[str, _Row], width: int) -> list[_Column]:

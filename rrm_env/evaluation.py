@@ -43,6 +43,8 @@ class Evaluation:
     """(episodes,) sum of the rewards that the config defines."""
     seconds: float
     """Time that the scheduler and the network took together."""
+    relative_power: NDArray[np.float64] | None = None
+    """(episodes,) as `power_share`; None without power levels."""
 
     @classmethod
     def stack(cls, evaluations: Sequence[Evaluation]) -> Evaluation:
@@ -67,7 +69,15 @@ class Evaluation:
             np.stack([other.silent_share for other in evaluations]),
             np.stack([other.returns for other in evaluations]),
             sum(other.seconds for other in evaluations),
+            None
+            if first.relative_power is None
+            else np.stack([other.power_share for other in evaluations]),
         )
+
+    @property
+    def power_share(self) -> NDArray[np.float64]:
+        """(episodes,) power of an AP over `tx_power_dbm`, linear, averaged over APs and steps."""
+        return 1 - self.silent_share if self.relative_power is None else self.relative_power
 
     @property
     def episodes(self) -> int:
@@ -160,7 +170,7 @@ def evaluate(
     episodes = bounded_integer("episodes", episodes, MAX_EPISODES)
     first_seed = first_episode(seed)
     batch_size = min(bounded_integer("batch_size", batch_size), episodes)
-    ue_rates, silent_share, returns = [], [], []
+    ue_rates, silent_share, power_share, returns = [], [], [], []
     seconds = 0.0
     network = Network(config, batch_size, num_threads)
     for start in range(0, episodes, batch_size):
@@ -176,7 +186,9 @@ def evaluate(
                 progress(network.num_envs)
         seconds += time.perf_counter() - began
         ue_rates.append(network.ue_rate_sum / config.episode_length)
-        silent_share.append(network.silent_steps / (config.n_aps * config.episode_length))
+        ap_steps = config.n_aps * config.episode_length
+        silent_share.append(network.silent_steps / ap_steps)
+        power_share.append(network.power_sum / ap_steps)
         returns.append(running)
     return Evaluation(
         config,
@@ -185,4 +197,5 @@ def evaluate(
         np.concatenate(silent_share),
         np.concatenate(returns),
         seconds,
+        None if config.full_power else np.concatenate(power_share),
     )

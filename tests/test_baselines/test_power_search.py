@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import configs, reset_network, seeds
 
-from baselines import WMMSE, FPLinQ, MaxWeight, ProportionalFair, RandomWalk
+from baselines import WMMSE, FPLinQ, Greedy, MaxWeight, ProportionalFair, RandomWalk
+from baselines.comparison import summarise, table
 from baselines.max_weight import SearchTooLargeError
 from baselines.power_levels import PowerSearch, rounded
 from baselines.registry import parse_scheduler
@@ -182,6 +183,16 @@ def test_searches_gain_from_levels(name: str) -> None:
     plain = parse_scheduler(f"{name.partition(':')[0]}:csi=present")
     config = RRMConfig(episode_length=60)
     assert evaluate(search, levels, 64).returns.mean() > evaluate(plain, config, 64).returns.mean()
+
+
+def test_the_table_states_the_power_where_there_are_levels() -> None:
+    levels = RRMConfig(power_levels_dbm=(10.0, 0.0), episode_length=5)
+    for config, stated in ((levels, True), (RRMConfig(episode_length=5), False)):
+        summary = summarise({"greedy": evaluate(Greedy(), config, 3)})
+        assert ("power_share" in summary["greedy"]) == stated
+        headings = [str(column.header) for column in table(summary, "title").columns]
+        assert ("Power\n%" in headings) == stated
+        assert "Silent\n%" in headings
 
 
 @pytest.mark.parametrize("name", SEARCHES)

@@ -15,6 +15,7 @@ from strategies import configs, random_actions, random_service, reset_network, s
 
 from rrm_env import (
     SILENT,
+    Evaluation,
     Network,
     PoweredDecision,
     RRMConfig,
@@ -328,6 +329,11 @@ def test_a_scheduler_may_return_levels() -> None:
 
     config = RRMConfig(power_levels_dbm=(10.0, -30.0), episode_length=20)
     low, high = (evaluate(kind(), config, 8) for kind in (AtTheLowestLevel, AtTheHighest))
+    np.testing.assert_allclose(low.power_share, 1e-4 * (1 - low.silent_share), rtol=1e-5)
+    np.testing.assert_allclose(high.power_share, 1 - high.silent_share)
+    both = Evaluation.stack([low, high])
+    np.testing.assert_array_equal(both.power_share, [low.power_share, high.power_share])
+    assert evaluate(AtTheHighest(), RRMConfig(episode_length=2), 2).relative_power is None
     assert low.sum_rate.mean() != high.sum_rate.mean()
     assert (
         high.sum_rate.mean()
