@@ -47,9 +47,9 @@ class Decision(NamedTuple):
 
     candidates: NDArray[np.int32]  # (I, N)
     served: NDArray[np.int64]  # (I,)
-    gain: NDArray[np.float32]  # (I, J) of the channel that was transmitted on
+    received: NDArray[np.float32]  # (I, J) power over noise from each access point that transmitted
     rates: NDArray[np.float64]  # (J,) bit/s/Hz
-    level: NDArray[np.int64]  # (I,) index of the power level, -1 if silent
+    power: NDArray[np.float32]  # (I,) over full power, 0 if silent
 
 
 def user_colours(rates: NDArray[np.float64], tail_rate: float) -> NDArray[np.int64]:
@@ -104,7 +104,6 @@ class Canvas:
         self._radius = max(4, round(9 * (20 / max(config.n_ues, 20)) ** 0.3))
         self._crowded = config.n_aps > CROWD
         self._ap_size = 13 if self._crowded else 14
-        self._inks = [power_colour(power) for power in config.relative_powers]
         self._interference_db = 3 if self._crowded else 10
         self._has_scale = has_scale
         self._background = self._static(title)
@@ -124,9 +123,9 @@ class Canvas:
             return
         active = [(i, j) for i, j in enumerate(decision.served.tolist()) if j != SILENT]
         for i, j in active:
-            threshold = decision.gain[i, j] * 10 ** (-self._interference_db / 10)
+            threshold = decision.received[i, j] * 10 ** (-self._interference_db / 10)
             for k, _ in active:
-                if k != i and decision.gain[k, j] > threshold:
+                if k != i and decision.received[k, j] > threshold:
                     self._dashes(aps[k], ues[j])
         for i, j in active:
             self._line(aps[i], ues[j], _SERVICE, _service_width(decision.rates[j]))
@@ -152,8 +151,8 @@ class Canvas:
         """
         for i, point in enumerate(self._pixels(scene["ap_positions"])):
             active = decision is not None and decision.served[i] != SILENT
-            ink = _INK if decision is None else self._inks[decision.level[i]]
-            self._triangle(point, self._ap_size, filled=active, ink=ink if active else _INK)
+            ink = power_colour(decision.power[i]) if decision and active else _INK
+            self._triangle(point, self._ap_size, filled=active, ink=ink)
             label = self._text(str(i), 15 if self._crowded else 18, _PAPER if active else _INK)
             centre = round(point[0]), round(point[1] + 0.3 * self._ap_size)
             self.surface.blit(label, label.get_rect(center=centre))

@@ -99,12 +99,11 @@ class Renderer:
             self._history = np.zeros((self.config.episode_length + 1, len(metrics.PAPER_KPIS)))
         else:
             candidates, gain, totals_before = self._before
+            served, level = network.served[slot].copy(), network.power_level[slot]
+            powers = np.array([*self.config.relative_powers, 0.0], np.float32)
+            power = powers[level]  # the last one is that of silence
             self._decision = Decision(
-                candidates,
-                network.served[slot].copy(),
-                gain,
-                totals - totals_before,
-                network.power_level[slot].copy(),
+                candidates, served, power[:, None] * gain, totals - totals_before, power
             )
         self._before = network.candidates[slot].copy(), network.gain[slot].copy(), totals
         rates = totals / max(t, 1)

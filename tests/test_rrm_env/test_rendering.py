@@ -6,6 +6,7 @@ import copy
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from baselines import Greedy, ITLinQ, TurnTaking
 from rrm_env import (
     SILENT,
     Network,
+    PoweredDecision,
     RRMConfig,
     RRMJointEnv,
     RRMVectorEnv,
@@ -105,6 +107,31 @@ def test_users_and_access_points_stand_where_they_are() -> None:
     for i, position in enumerate(network.ap_positions[0]):
         transmits = network.served[0, i] != SILENT
         assert (pixel(frame, SPARSE, position, (0, -7)) == INK) == transmits
+
+
+def test_access_points_are_the_paler_the_less_power_they_have_and_interfere_with_it() -> None:
+    config = replace(SPARSE, power_levels_dbm=(10.0, 0.0, -30.0))
+    seen, dashes = [], []
+    for level in range(3):
+
+        def served(network: Network, level: int = level) -> PoweredDecision:
+            candidates = network.candidates[:, :, 0].astype(np.int64)
+            return PoweredDecision(candidates, np.array([[level, 0]]))
+
+        network, frame = drawn(config, served)
+        assert (network.served >= 0).all()
+        seen.append(pixel(frame, config, network.ap_positions[0, 0], (0, -7)))
+        dashes.append(int((frame[:, :680] == (204, 121, 167)).all(axis=2).sum()))
+    assert seen[0] == INK
+    assert INK < seen[1] < seen[2]
+    assert dashes[0] < dashes[2]  # the signal of AP 0 has become too weak beside AP 1
+    assert drawn(replace(SPARSE, power_levels_dbm=(10.0,)), served_first)[1].tobytes() == (
+        drawn(SPARSE, served_first)[1].tobytes()
+    )
+
+
+def served_first(network: Network) -> NDArray[np.int64]:
+    return network.candidates[:, :, 0].astype(np.int64)
 
 
 def test_served_users_have_a_ring_and_a_line_in_green_and_others_have_not() -> None:
