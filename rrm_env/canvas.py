@@ -232,8 +232,8 @@ class Canvas:
             self._write(text, (text_left, y - 7), 21, _INK)
             return y
 
-        transmits = "paler: less power" if self.config.n_power_levels > 1 else "transmits"
-        y = entry(f"access point: {transmits} / silent")
+        transmits = " (paler: less power)" if self.config.n_power_levels > 1 else ": transmits"
+        y = entry(f"access point{transmits} / silent")
         self._triangle((left - 13, y), 11, filled=True)
         self._triangle((left + 13, y), 11, filled=False)
         y = entry("serves; thicker: higher rate in this step")

@@ -865,41 +865,40 @@ def achieved_rates_at_levels(rates, gain, served, levels, power):
 
 
 @_compile
-def transmit_at_levels(s, p, levels, chosen, decision, rates, t, start, stop):
-    """Transmit in step t of the episodes start ... stop - 1 at the powers of levels.
+def transmit_at_levels(
+    served, candidates, gain, power, level, power_sum, chosen, decision, rates, start, stop
+):
+    """Transmit in a step of the episodes start ... stop - 1 at the powers of levels.
 
-    It writes who is served, at which level, and the rates (B, J), and adds up the powers, all
-    before `step_episodes`. Where `chosen` (B, I) holds UEs, `levels.chosen` holds their levels
-    already.
+    It writes who is served (B, I), at which level (B, I), and the rates (B, J), and adds the powers
+    to `power_sum` (B,), all before `step_episodes`. `gain` (B, I * J) is the true channel, `power`
+    (L,) that of the levels over full power. Where `chosen` (B, I) holds UEs, `level` holds their
+    levels already. It takes single arrays, since unpacking all of `State` takes longer than this.
     """
     for b in range(start, stop):
-        served, level = s.served[b], levels.chosen[b]
         if decision == ACTIONS:
-            n_levels = levels.power.size
-            serve_candidates_at_levels(served, level, s.candidates[b], chosen[b], n_levels)
-        for i in range(p.n_aps):
+            serve_candidates_at_levels(served[b], level[b], candidates[b], chosen[b], power.size)
+        for i in range(served.shape[1]):
             if decision == USERS:
-                served[i] = chosen[b, i]
-            if served[i] >= 0:
-                levels.power_sum[b] += levels.power[level[i]]
+                served[b, i] = chosen[b, i]
+            if served[b, i] >= 0:
+                power_sum[b] += power[level[b, i]]
             else:
-                level[i] = SILENT
-        gain = s.gain_history[t % (p.csi_delay + 1), b]
-        achieved_rates_at_levels(rates[b], gain, served, level, levels.power)
+                level[b, i] = SILENT
+        achieved_rates_at_levels(rates[b], gain[b], served[b], level[b], power)
 
 
 @_compile
-def mask_levels(s, p, levels, start, stop):
+def mask_levels(action_mask, candidates, n_levels, start, stop):
     """Mark as legal every level of every candidate that exists, and silence."""
-    n_levels = levels.power.size
+    _, n_aps, n = candidates.shape
     for b in range(start, stop):
-        action_mask, candidates = s.action_mask[b], s.candidates[b]
-        for i in range(p.n_aps):
-            for slot in range(p.n_candidates):
-                for level in range(n_levels):
-                    place = slot * n_levels + level
-                    action_mask[i, place] = 1 if candidates[i, slot] >= 0 else 0
-            action_mask[i, p.n_candidates * n_levels] = 1
+        for i in range(n_aps):
+            for slot in range(n):
+                legal = 1 if candidates[b, i, slot] >= 0 else 0
+                for place in range(slot * n_levels, (slot + 1) * n_levels):
+                    action_mask[b, i, place] = legal
+            action_mask[b, i, n * n_levels] = 1
 
 
 @_compile

@@ -474,22 +474,36 @@ class Network:
         t: int,
     ) -> None:
         """Write who is served at which level, and the rates, of step t."""
-        state, parameters = self._state, self._parameters
+        state = self._state
+        gain = state.gain_history[t % (self.config.csi_delay + 1)]
         if decision == kernels.USERS:
             powers.chosen[:] = self.config.highest_level if levels is None else levels
 
         def job(thread: int, start: int, stop: int) -> None:  # noqa: ARG001 - as all jobs have it
             kernels.transmit_at_levels(
-                state, parameters, powers, chosen, decision, rates, t, start, stop
+                state.served,
+                state.candidates,
+                gain,
+                *powers,
+                chosen,
+                decision,
+                rates,
+                start,
+                stop,
             )
 
         self._threads.run(job, self.num_envs)
 
     def _mask_levels(self, powers: PowerLevels) -> None:
         """Write the masks of a network whose actions have levels."""
+        action_mask, candidates, n_levels = (
+            self._state.action_mask,
+            self._state.candidates,
+            powers.power.size,
+        )
 
         def job(thread: int, start: int, stop: int) -> None:  # noqa: ARG001 - as all jobs have it
-            kernels.mask_levels(self._state, self._parameters, powers, start, stop)
+            kernels.mask_levels(action_mask, candidates, n_levels, start, stop)
 
         self._threads.run(job, self.num_envs)
 
