@@ -52,6 +52,8 @@ _NOT_WITH_TRACE = (
     "ue_deployment",
     "ap_positions",
     "ue_positions",
+    "given_association",
+    "inter_site_distance_m",
 )
 
 PRESETS: dict[str, ConfigFields] = {
