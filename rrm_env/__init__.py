@@ -21,7 +21,7 @@ from rrm_env.power import PoweredDecision
 from rrm_env.provenance import __version__
 from rrm_env.rendering import Renderer
 from rrm_env.rrm_v0 import env, parallel_env, raw_env
-from rrm_env.scheduler import Scheduler
+from rrm_env.scheduler import Scheduler, from_actions
 from rrm_env.trace import Trace, record_trace
 from rrm_env.vector import RRMVectorEnv
 from rrm_env.watching import record, watch
@@ -49,6 +49,7 @@ __all__ = [
     "__version__",
     "env",
     "evaluate",
+    "from_actions",
     "metrics",
     "parallel_env",
     "parse_settings",

@@ -85,14 +85,22 @@ def joint_observation_space(network: Network) -> Box[Any]:
     return Box(np.tile(low, rows), np.tile(high, rows), dtype=np.float32)
 
 
+def of_slot(infos: dict[str, NDArray[np.float64]], slot: int = 0) -> dict[str, Any]:
+    """The infos of one episode: numbers, and ``ue_rates`` (J,)."""
+    return {
+        name: value[slot] if value.ndim > 1 else float(value[slot]) for name, value in infos.items()
+    }
+
+
 class RRMJointEnv(FixedSettings, gymnasium.Env[NDArray[np.float32], Any]):
     """All access points as one agent, under Gymnasium's API.
 
     ``gymnasium.make("rrm_env:rrm/rrm-v0", **fields)`` makes it; `rrm_env.rrm_v0` describes
     observations, rewards and options. An observation is (I, F), as `RRMParallelEnv.state` returns
     it. ``info`` holds ``action_mask``, (I, A), or (A^I,) with flat actions, where A is
-    `RRMConfig.n_actions`, N + 1 by default; and ``candidates`` (I, N). A masked action means
-    silence of that access point. Episodes are truncated, never terminated.
+    `RRMConfig.n_actions`, N + 1 by default; ``candidates`` (I, N); and after the last step the
+    episode's ``sum_rate``, ``tail_rate``, ``worst_rate``, ``score`` and ``ue_rates`` (J,). A masked
+    action means silence of that access point. Episodes are truncated, never terminated.
 
     Args:
         config: the network; the preset ``paper`` where None.
@@ -176,4 +184,5 @@ class RRMJointEnv(FixedSettings, gymnasium.Env[NDArray[np.float32], Any]):
         return {
             "action_mask": self._joint.mask(self.network.action_mask[0]),
             "candidates": self.network.candidates[0].copy(),
+            **of_slot(self.network.episode_infos),
         }

@@ -123,6 +123,21 @@ KPIS = {
 Whatever computes, stores, prints or draws KPIs reads this table.
 """
 
+EPISODE_INFOS = ("sum_rate", "tail_rate", "worst_rate", "score")
+"""KPIs that the last infos of an episode hold, beside ``ue_rates``."""
+
+
+def episode_infos(ue_rates: Floats, config: RRMConfig) -> dict[str, Floats]:
+    """What an environment's last infos say of an episode: `EPISODE_INFOS` and ``ue_rates``.
+
+    Args:
+        ue_rates: (..., J) rates averaged over the episode, bit/s/Hz.
+        config: the network.
+    """
+    kpis = {name: KPIS[name].value(ue_rates, config) for name in EPISODE_INFOS}
+    return {**kpis, "ue_rates": ue_rates}
+
+
 PAPER_KPIS = ("sum_rate", "tail_rate", "score")
 """The KPIs that the paper compares by (Eqs. 9 to 11)."""
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rrm_env import kernels
+from rrm_env import kernels, metrics
 from rrm_env.checks import as_integer, bounded_integer
 from rrm_env.config import TURNS, RRMConfig
 from rrm_env.places import Given, given_at_reset, refuse_deployment
@@ -172,7 +172,8 @@ class Network:
             own = np.flatnonzero(self._state.association[slot] == ap).tolist()
             raise ValueError(
                 f"served[{slot}, {ap}] = {chosen[slot, ap]} is not a UE of AP {ap}; "
-                f"allowed: {SILENT} (silent), {own}"
+                f"allowed: {SILENT} (silent), {own}. Actions go to step_actions, and "
+                "rrm_env.from_actions makes a scheduler of a policy that emits them"
             )
         if levels is not None:
             levels = self._checked_levels(levels, chosen)
@@ -185,6 +186,14 @@ class Network:
         candidate.
         """
         self._require_running()
+        return self._advance(self.checked_actions(actions), kernels.ACTIONS)
+
+    def checked_actions(self, actions: ArrayLike) -> NDArray[np.int64]:
+        """(B, I) actions as int64, as `step_actions` takes them.
+
+        Raises:
+            TypeError, ValueError: another type or shape, or out of range.
+        """
         chosen = self._integers("actions", actions)
         highest = self._highest_action
         flat = kernels.first_out_of_range(chosen, highest)
@@ -194,7 +203,7 @@ class Network:
                 f"actions[{slot}, {ap}] = {chosen[slot, ap]} is out of range; "
                 f"allowed: 0 to {highest}"
             )
-        return self._advance(chosen, kernels.ACTIONS)
+        return chosen
 
     def uniform(self, n: int, stream: int = 0) -> NDArray[np.float32]:
         """(B, n) uniform numbers on (0, 1) for policies that randomise.
@@ -339,6 +348,13 @@ class Network:
     def ue_rate_sum(self) -> NDArray[np.float64]:
         """(B, J) rates summed over the steps done, bit/s/Hz."""
         return _read_only(self._episodes.ue_rate_sum)
+
+    @property
+    def episode_infos(self) -> dict[str, NDArray[np.float64]]:
+        """Copies of `metrics.episode_infos` (B, ...) once the episodes are over; empty before."""
+        if not self.done:
+            return {}
+        return metrics.episode_infos(self.ue_rate_sum / self.config.episode_length, self.config)
 
     @property
     def silent_steps(self) -> NDArray[np.int64]:

@@ -12,7 +12,7 @@ from pettingzoo import ParallelEnv
 
 from rrm_env.checks import as_integer
 from rrm_env.config import RRMConfig
-from rrm_env.joint import joint_observation_space
+from rrm_env.joint import joint_observation_space, of_slot
 from rrm_env.network import Network
 from rrm_env.refusals import (
     PLACES,
@@ -164,7 +164,11 @@ class RRMParallelEnv(FixedSettings, ParallelEnv[str, NDArray[np.float32], int]):
 
     def _infos(self) -> Infos:
         masks, candidates = self.network.action_mask[0].copy(), self.network.candidates[0].copy()
-        return {
+        infos: Infos = {
             agent: {"action_mask": masks[i], "candidates": candidates[i]}
             for i, agent in enumerate(self.possible_agents)
         }
+        if self.network.done:
+            for info in infos.values():
+                info |= of_slot(self.network.episode_infos)
+        return infos

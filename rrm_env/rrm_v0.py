@@ -109,7 +109,9 @@ $\sum_j w_j^\lambda \tilde C_j$. With `average="episode"` the $\eta$ that divide
 last step, $\eta_T$, so it telescopes too; to first order it is then $\eta_t / \eta_T$ times the
 former less the drift, which is large at first ([physics](physics.md#reward-16)).
 
-An episode is truncated, never terminated, after `episode_length` steps.
+An episode is truncated, never terminated, after `episode_length` steps. The infos of the last step
+hold the episode's `sum_rate`, `tail_rate`, `worst_rate`, `score` and every user's rate, `ue_rates`,
+so that a score can be logged while training.
 
 ## Equations
 

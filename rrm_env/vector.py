@@ -23,8 +23,9 @@ class RRMVectorEnv(FixedSettings, VectorEnv[Arrays, NDArray[Any], NDArray[Any]])
 
     A single observation is (I, F), a single action `MultiDiscrete` with A = N L + 1 choices per AP:
     a candidate at a power level, or silence; L is 1 by default. ``infos`` hold ``action_mask``
-    (B, I, A) and ``candidates`` (B, I, N). Every episode has the same length, so all end together,
-    by truncation.
+    (B, I, A) and ``candidates`` (B, I, N), and after the last step the episodes' ``sum_rate``,
+    ``tail_rate``, ``worst_rate``, ``score`` (B,) and ``ue_rates`` (B, J). Every episode has the
+    same length, so all end together, by truncation.
 
     Args:
         num_envs: B, episodes side by side.
@@ -168,10 +169,14 @@ class RRMVectorEnv(FixedSettings, VectorEnv[Arrays, NDArray[Any], NDArray[Any]])
         return self.network.observation.copy()
 
     def _infos(self) -> dict[str, Any]:
-        """Masks and candidates; Gymnasium's ``_key`` arrays say that all episodes have them."""
-        return {
+        """Masks, candidates and, at the end, KPIs.
+
+        Gymnasium's ``_key`` arrays say that all episodes have them.
+        """
+        infos = {
             "action_mask": self._joint.mask(self.network.action_mask),
-            "_action_mask": np.ones(self.num_envs, np.bool_),
             "candidates": self.network.candidates.copy(),
-            "_candidates": np.ones(self.num_envs, np.bool_),
+            **self.network.episode_infos,
         }
+        known = {f"_{name}": np.ones(self.num_envs, np.bool_) for name in infos}
+        return {**infos, **known}

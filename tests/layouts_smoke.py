@@ -39,7 +39,15 @@ from baselines import (
 )
 from baselines.ergodic import rates_of_set, rates_of_sets
 from baselines.optimum import optimum
-from rrm_env import Network, RRMConfig, RRMJointEnv, RRMParallelEnv, RRMVectorEnv, evaluate
+from rrm_env import (
+    Network,
+    PoweredDecision,
+    RRMConfig,
+    RRMJointEnv,
+    RRMParallelEnv,
+    RRMVectorEnv,
+    evaluate,
+)
 from rrm_env.propagation import path_loss
 
 CONFIG = RRMConfig(n_aps=3, n_ues=30, n_candidates=2, episode_length=40)
@@ -133,6 +141,32 @@ def play_places() -> None:
             copied.reset()
     for distances in ([1, 2], np.float32(3), np.ones((2, 2))):
         path_loss("umi", distances, carrier_hz=1e9)
+
+
+def play_levels() -> None:
+    """Power levels in decisions and actions of every form, and the searches over them."""
+    config = replace(CONFIG, power_levels_dbm=(0.0, 10.0))
+    for num_envs, num_threads in ((1, 1), (4, 2)):
+        network = Network(config, num_envs, num_threads)
+        network.reset(np.full(num_envs, 7))
+        copied = pickle.loads(pickle.dumps(network))
+        for form in LAYOUTS.values():
+            for each in (network, copied):
+                each.reset(np.full(num_envs, 7))
+                each.step_actions(form(np.ones((num_envs, CONFIG.n_aps), np.int64)))
+                served = each.candidates[:, :, 0].astype(np.int64)
+                each.step(PoweredDecision(form(served), form(np.ones_like(served))))
+                each.step(form(each.candidates[:, :, 0].astype(np.int64)))
+    for csi in ("reported", "large_scale", "present"):
+        for scheduler in (MaxWeight(csi), WMMSE(csi, power="levels"), FPLinQ(csi, power="levels")):
+            evaluate(scheduler, config, episodes=2)
+            evaluate(scheduler, CONFIG, episodes=2)
+        WMMSE(csi).continuous(network)
+        FPLinQ(csi).continuous(network)
+    evaluate(RandomWalk(silence=True), config, episodes=2)
+    for fading in ("iid", "none"):
+        levels = replace(config, n_ues=6, fading=fading, episode_length=2)
+        optimum(levels, episodes=1, cached=False)
 
 
 def play_environments() -> None:
@@ -232,6 +266,7 @@ if __name__ == "__main__":
     rate_networks()
     play_networks()
     play_places()
+    play_levels()
     play_environments()
     play_schedulers()
     play_debts()

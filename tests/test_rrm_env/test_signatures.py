@@ -33,6 +33,7 @@ def test_every_function_that_python_calls_was_called(signatures: dict[str, list[
         "baselines.greedy_max_weight._add",
         *(f"baselines.power_control.{name}" for name in ("_choose", "_climb", "_value")),
         "baselines.fplinq._choose",
+        "baselines.power_levels._value",
         *(f"baselines.optimum.moves.{name}" for name in ("_best_of_each", "_changed")),
         *(f"baselines.optimum.moves.{name}" for name in ("_follow", "_prepare")),
         *(f"baselines.joint_actions.{name}" for name in ("_choose", "_join", "_leave")),
