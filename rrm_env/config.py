@@ -52,6 +52,8 @@ _NOT_WITH_TRACE = (
     "ue_deployment",
     "ap_positions",
     "ue_positions",
+    "given_association",
+    "inter_site_distance_m",
 )
 
 PRESETS: dict[str, ConfigFields] = {
@@ -142,7 +144,13 @@ class RRMConfig:
     path_loss_intercept_db: float = bounded(15.3, "path loss at 1 m", -100, 200)
     path_loss_slope_db: float = bounded(37.6, "path loss per decade of distance", 0, 100)
     wall_loss_db: float = bounded(10.0, "loss added to every link", 0, 200)
-    shadowing_std_db: float = bounded(7.0, "standard deviation of log-normal shadowing", 0, 20)
+    shadowing_std_db: float = bounded(
+        7.0,
+        "standard deviation of log-normal shadowing; the models of TR 38.901 have their own, and 0 "
+        "turns it off there too",
+        0,
+        20,
+    )
     fading: str = choice(
         "iid",
         FADING_MODELS,

@@ -517,10 +517,11 @@ class Network:
             source = self._configured if given is None else self._placed
         if isinstance(source, PropagationSource):
             has_association = source.gives_association
-        self._parameters = self._parameters._replace(
-            channel=kernels.GENERATED if source is None else kernels.GIVEN,
-            association=int(has_association),
-        )
+        channel = kernels.GENERATED if source is None else kernels.GIVEN
+        if (channel, has_association) != (self._parameters.channel, self._parameters.association):
+            self._parameters = self._parameters._replace(
+                channel=channel, association=int(has_association)
+            )
         return source
 
     def _require_reset(self) -> int:
