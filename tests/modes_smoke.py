@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from baselines import REGISTRY, ergodic_rate
 from baselines.ergodic import rates_of_set, rates_of_sets
+from baselines.registry import parse_scheduler
 from rrm_env import SILENT, Network, RRMConfig, evaluate
 
 SIZES: dict[str, dict[str, Any]] = {
@@ -50,6 +51,11 @@ def results() -> dict[str, NDArray[Any]]:
         config = RRMConfig(**fields, n_ues=4, episode_length=3, ue_speed_mps=50.0)
         for name, array in _episodes(config).items():
             found[f"{place}/{name}"] = array
+    levels = RRMConfig(n_aps=3, n_ues=6, episode_length=3, power_levels_dbm=(0.0, 10.0))
+    for name, array in _episodes(levels).items():
+        found[f"levels/{name}"] = array
+    for name in ("max_weight", "wmmse:power=levels", "fplinq:power=levels"):
+        found[f"levels/{name}"] = evaluate(parse_scheduler(name), levels, episodes=2).ue_rates
     for size, fields in SIZES.items():
         config = RRMConfig(**fields, episode_length=4)
         for name, baseline in REGISTRY.items():
