@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from strategies import configs, random_actions, random_service, reset_network, seeds
 
 from rrm_env import (
+    EVALUATION_SEEDS,
     SILENT,
     Evaluation,
     Network,
@@ -22,6 +23,7 @@ from rrm_env import (
     RRMJointEnv,
     RRMVectorEnv,
     evaluate,
+    from_actions,
     parallel_env,
 )
 from rrm_env.power import actions_of, decision_of
@@ -339,3 +341,15 @@ def test_a_scheduler_may_return_levels() -> None:
         high.sum_rate.mean()
         == evaluate(AtTheHighest(), RRMConfig(episode_length=20), 8).sum_rate.mean()
     )
+
+
+def test_a_policy_of_actions_is_a_scheduler_with_levels() -> None:
+    config = RRMConfig(power_levels_dbm=(10.0, 0.0, -10.0), n_ues=9, episode_length=8)
+    network, generator = reset_network(config, EVALUATION_SEEDS), np.random.default_rng(0)
+    played = generator.integers(config.n_actions, size=(8, 1, config.n_aps))
+    for actions in played:
+        network.step_actions(actions)
+    course = iter(played)
+    found = evaluate(from_actions(lambda _observation, _mask: next(course)), config, 1)
+    np.testing.assert_array_equal(found.ue_rates, network.ue_rate_sum / 8)
+    np.testing.assert_array_equal(found.power_share, network.power_sum / (8 * config.n_aps))
