@@ -246,6 +246,9 @@ candidates. What differs:
 
 `examples/benchmarks/resilient.py` plays the channels that their code draws.
 
+The paper's reference [26] controls power too. Its levels and sizes were not at hand when this was
+written, so there is no preset for it.
+
 ## Version history
 
 * v0: first release

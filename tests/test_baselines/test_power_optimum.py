@@ -55,7 +55,7 @@ def listing(config: RRMConfig, seed: int, blocks: int) -> Listing:
     return Listing(np.array(rates), np.diff(edges(config, blocks)) / config.episode_length)
 
 
-@settings(max_examples=8)
+@settings(max_examples=16)
 @given(st.data(), seeds.filter(lambda seed: seed < 2**20))
 def test_equals_a_program_over_all_users_and_levels(data: st.DataObject, seed: int) -> None:
     fixed = {
