@@ -31,6 +31,7 @@ SHRINK = (
     (r"--updates \d\d\d+", "--updates 20 --evaluation-episodes 2"),
     (r"--transitions \d+", "--transitions 400"),
     (r"--episodes \d+", "--episodes 4"),
+    (r"--steps \d+", "--steps 404"),
     (r"(python -m baselines)(?!.*--(episodes|watch))", r"\1 --episodes 4"),
     (
         r"(python -m marl sweep (\S+\.toml))",
@@ -59,7 +60,7 @@ LEFT_OUT = (
     ),
     (r"^ruff\b|^mypy\b|^sphinx-build\b|^python -m build\b", IN_CI),
     (
-        r"examples/paper/(figure_\d|sensitivity|claims_map|past_the_paper|information_limit)\.py",
+        r"examples/paper/(figure_\d|sensitivity|claims_map|past_the_paper|information_limit|channels)\.py",
         IN_CI,
     ),
 )
