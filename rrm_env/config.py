@@ -295,8 +295,8 @@ class RRMConfig:
     association: str = choice(
         "rsrp",
         ASSOCIATIONS,
-        "a user's access point: that of highest received power at the start, or given, with the "
-        "positions or by the trace",
+        "a user's access point: that of highest received power at the start (rsrp), or given, by "
+        "given_association or by the trace",
     )
     given_association: tuple[Any, ...] | None = numbers_of(
         "access point of each user, with association = given: (n_ues,) or (K, n_ues) integers",

@@ -108,7 +108,7 @@ ARRAYS: list[tuple[str, dict[str, Any], type[Exception], str]] = [
         "millimetres",
         {"ue_positions": 1000 * GOOD["ue_positions"]},
         ValueError,
-        "ue_positions move at up to .* m/s, allowed: up to 500; are they in millimetres",
+        "ue_positions move at .* m/s in the median, allowed: up to 500; are they in millimetres",
     ),
     (
         "positions as text",

@@ -40,6 +40,17 @@ def test_given_users_walk_from_where_they_start() -> None:
     np.testing.assert_allclose(walked, config.step_length_m)
 
 
+def test_users_given_outside_the_cells_of_a_wrapped_grid_are_at_the_same_place_inside() -> None:
+    config = RRMConfig(ap_deployment="hexagonal", wrap_around="torus", n_aps=7)
+    corners = [(0.0, 0.0), (0.0, 100.0), (100.0, 0.0), (100.0, 100.0)] * 5
+    network = Network(config)
+    network.reset(0, ue_positions=corners)
+    shifts = reference.lattice(1, 100 / 3)
+    for given_place, place in zip(corners, network.ue_positions[0].tolist(), strict=True):
+        assert place != list(given_place)
+        assert reference.nearest_copy(given_place, place, shifts) == pytest.approx(0, abs=1e-9)
+
+
 def test_an_episode_of_a_batch_has_its_own_places() -> None:
     network = Network(RRMConfig(), 5)
     network.reset(7, ap_positions=PLACES, association=np.arange(100).reshape(5, 20) % 4)

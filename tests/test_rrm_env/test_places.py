@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import naive
@@ -24,7 +26,7 @@ from strategies import (
     seeds,
 )
 
-from rrm_env import Network, RRMConfig
+from rrm_env import Network, RRMConfig, record_trace
 from rrm_env.places import copies_of, extent_of, rings_of, site_distance_of, sites
 from rrm_env.propagation_source import PropagationSource
 from rrm_env.state import allocate
@@ -194,6 +196,23 @@ def test_distances_are_those_to_the_nearest_copy(config: RRMConfig, seed: int) -
         )
         expected = naive.large_scale_gain(config.tx_power_dbm, config.noise_dbm, loss, 0.0)
         assert network.large_scale_gain[0, i, j] == pytest.approx(expected, rel=1e-4)
+
+
+@settings(max_examples=15)
+@given(placed_configs(), seeds)
+def test_a_recorded_trace_plays_the_same_channels(config: RRMConfig, seed: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        trace = record_trace(config, seed, episodes=1).save(Path(folder) / "trace.npz")
+        fields: dict[str, Any] = {**trace.config_fields, "trace_split": "none"}
+        fields |= {"csi_delay": config.csi_delay, "episode_length": config.episode_length}
+        drawn, recorded = reset_network(config, seed), reset_network(RRMConfig(**fields), 0)
+        while True:
+            for name in CHANNEL:
+                assert np.array_equal(getattr(drawn, name), getattr(recorded, name)), name
+            if drawn.done:
+                break
+            for network in (drawn, recorded):
+                network.step(np.full((1, config.n_aps), SILENT))
 
 
 # --- Hexagons ---
