@@ -279,9 +279,9 @@ class Network:
         """(csi_delay + 1, B, I, J) a copy of the channels of the steps t - `csi_delay` to t."""
         kept = self.config.csi_delay + 1
         rows = [(self.t - age) % kept for age in range(kept - 1, -1, -1)]
-        return self._episodes.gain_history[rows].reshape(
-            kept, self.num_envs, self.config.n_aps, self.config.n_ues
-        )
+        recent = self._episodes.gain_history[rows]
+        shape = kept, self.num_envs, self.config.n_aps, self.config.n_ues
+        return _read_only(recent.reshape(shape))
 
     @property
     def large_scale_gain(self) -> NDArray[np.float32]:

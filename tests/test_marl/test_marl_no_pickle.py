@@ -148,10 +148,12 @@ ALLOWED = {
     ("rrm_env/compiling.py", "import pickle"),
     ("rrm_env/compiling.py", "pickle.loads"),
     ("baselines/optimum/cache.py", "np.load"),
+    ("rrm_env/trace_files.py", "np.load"),
 }
 """Engines pickle calls between the user's own processes, and try whether an error can be pickled.
 Compiled code in numba's cache is in a file that numba itself unpickled before. The optimum's cache
-is read with allow_pickle=False; anything else would be found as "np.load with allow_pickle"."""
+and traces are read with allow_pickle=False; anything else would be found as "np.load with
+allow_pickle"."""
 MODULES = {
     "pickle",
     "cPickle",

@@ -48,7 +48,7 @@ def test_an_error_that_is_not_ours_is_a_finding(
         raise OverflowError("int too large")
 
     section = calls.SECTIONS["configurations"]
-    monkeypatch.setattr("rrm_env.config._checked", broken)
+    monkeypatch.setattr("rrm_env.config.checked", broken)
     with pytest.raises(OverflowError) as finding:
         run(section, 20, 0, Counter())
     notes = "\n".join(finding.value.__notes__)

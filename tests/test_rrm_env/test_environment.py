@@ -24,6 +24,7 @@ from replay import CONFIGS, assert_identical, named, play, random_actions
 
 import rrm_env
 from rrm_env import Network, RRMConfig, RRMParallelEnv, RRMVectorEnv, parallel_env, rrm_v0
+from rrm_env.metrics import EPISODE_INFOS
 
 every_config = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
 needs_registry = pytest.mark.skipif(
@@ -145,9 +146,10 @@ def test_infos_hold_mask_and_candidates_from_reset_on(config: RRMConfig) -> None
         agent: set(np.flatnonzero(env.network.association[0] == i))
         for i, agent in enumerate(env.possible_agents)
     }
-    for infos in (frames[0][1], *(frame[4] for frame in frames[1:])):
+    for t, infos in enumerate((frames[0][1], *(frame[4] for frame in frames[1:]))):
+        kpis = {*EPISODE_INFOS, "ue_rates"} if t == config.episode_length else set()
         for agent, info in infos.items():
-            assert set(info) == {"action_mask", "candidates"}
+            assert set(info) == {"action_mask", "candidates"} | kpis
             mask, candidates = info["action_mask"], info["candidates"]
             assert mask.dtype == np.int8
             assert mask.shape == (config.n_actions,)

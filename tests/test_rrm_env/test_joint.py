@@ -18,6 +18,7 @@ from gymnasium.utils.env_checker import check_env
 from replay import CONFIGS, assert_identical, random_actions
 
 from rrm_env import Network, RRMConfig, RRMJointEnv, RRMVectorEnv, rrm_v0
+from rrm_env.metrics import EPISODE_INFOS
 
 every_config = pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
 SMALL = RRMConfig(n_aps=3, n_ues=5, n_candidates=2, episode_length=4)
@@ -92,8 +93,10 @@ def test_episode_is_that_of_the_network(config: RRMConfig) -> None:
     for t, returned in enumerate(played):
         observation, info = returned[0], returned[-1]
         expected = {"action_mask": network.action_mask[0], "candidates": network.candidates[0]}
+        kpis = {"ue_rates", *EPISODE_INFOS} if t == config.episode_length else set()
+        assert set(info) == {*expected, *kpis}
         assert_identical(
-            [observation, info],
+            [observation, {key: info[key] for key in expected}],
             [network.observation[0].copy(), {key: value.copy() for key, value in expected.items()}],
         )
         if t > 0:

@@ -16,6 +16,7 @@ from gymnasium.vector.utils import batch_space
 from replay import CONFIGS, assert_identical, play, random_actions
 
 from rrm_env import Network, RRMConfig, RRMVectorEnv, parallel_env
+from rrm_env.metrics import EPISODE_INFOS
 
 MODES = list(AutoresetMode)
 SEEDS = [3, 2**61, 17]
@@ -221,7 +222,8 @@ def test_final_observation_is_the_true_last_one_and_not_the_next_first() -> None
     for row in actions:
         observation, _, _, _, infos = env.step(row)
     assert_identical(infos["final_obs"], shown[-1][0])
-    assert set(infos["final_info"]) == {"action_mask", "candidates", "_action_mask", "_candidates"}
+    held = {"action_mask", "candidates", "ue_rates", *EPISODE_INFOS}
+    assert set(infos["final_info"]) == held | {f"_{name}" for name in held}
     assert not np.array_equal(observation, infos["final_obs"])
     assert_masked(infos, 3)
     env.step(actions[0])
