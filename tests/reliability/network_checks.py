@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,8 @@ from rrm_env import Network
 
 PUBLIC_ARRAYS = tuple(
     name
-    for name, attribute in vars(Network).items()
-    if isinstance(attribute, property) and name[0] != "_"
+    for name, _ in inspect.getmembers(Network, lambda item: isinstance(item, property))
+    if name[0] != "_"
 )
 """Public properties of a network; `check_arrays` looks at those that are arrays."""
 

@@ -48,7 +48,7 @@ def test_the_changes_of_the_page_make_a_feature_of_the_stated_shape(tmp_path: Pa
         "rrm_env/keywords.py",
         "rrm_env/state.py",
         "rrm_env/kernels.py",
-        "rrm_env/network.py",
+        "rrm_env/readings.py",
         "rrm_env/rrm_v0.py",
     ]
     (shown,) = blocks("observation.md", "text")

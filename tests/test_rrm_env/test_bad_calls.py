@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from typing import Any
 
@@ -14,7 +15,9 @@ from rrm_env import SILENT, Network, RRMConfig, RRMParallelEnv, RRMVectorEnv, pa
 
 CONFIG = RRMConfig(n_aps=3, n_ues=8, n_candidates=2, episode_length=4)
 
-READABLE = [name for name in vars(Network) if isinstance(vars(Network)[name], property)]
+READABLE = [
+    name for name, _ in inspect.getmembers(Network, lambda item: isinstance(item, property))
+]
 """Everything that can be read from a network."""
 
 
