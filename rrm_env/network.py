@@ -239,14 +239,15 @@ class Network(Readings):
     def _advance(
         self, chosen: NDArray[np.int64], decision: int, levels: NDArray[np.int64] | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        state, parameters, t = self._state, self._parameters, self.t
+        state, parameters, source, t = self._state, self._parameters, self._source, self._t
+        assert t is not None  # the property asks again, which counts in a step of microseconds
         rates = np.empty((self.num_envs, self.config.n_ues), np.float32)
         reward = np.empty(self.num_envs, np.float32)
 
         def job(thread: int, start: int, stop: int) -> None:
             scratch = self._scratch[thread]
-            if self._source is not None:
-                self._source.advance(state, t + 1, start, stop)
+            if source is not None:
+                source.advance(state, t + 1, start, stop)
             kernels.step_episodes(
                 state, parameters, scratch, chosen, decision, rates, reward, t, start, stop
             )
