@@ -194,4 +194,4 @@ def _in_channel(row: Mapping[str, Any] | None) -> str:
     if row is None:
         return ""
     share, worst = row["share_of_optimum"]["mean"], row["worst_rate"]["mean"]
-    return f"{interval(row['score'], 2)}; {100 * share:.0f} %; {worst:.2f}"
+    return f"{interval(row['score'], 2)}; {100 * share:.0f}&nbsp;%; {worst:.2f}"
