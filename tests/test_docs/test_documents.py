@@ -32,6 +32,7 @@ SHRINK = (
     (r"--transitions \d+", "--transitions 400"),
     (r"--episodes \d+", "--episodes 4"),
     (r"--steps \d+", "--steps 404"),
+    (r"(own_ippo\.py)", r"\1 --updates 2 --episodes 2"),
     (r"(python -m baselines)(?!.*--(episodes|watch))", r"\1 --episodes 4"),
     (
         r"(python -m marl sweep (\S+\.toml))",
