@@ -12,6 +12,7 @@ Witt et al., "Is independent learning all you need in the StarCraft multi-agent 
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 import gymnasium
@@ -20,6 +21,7 @@ import torch
 from torch import nn
 
 import rrm_env
+from rrm_env.exit_status import status_of
 
 B = 64
 """Episodes side by side."""
@@ -122,4 +124,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(status_of(main))
