@@ -9,7 +9,7 @@ import numpy as np
 
 from baselines.scheduler import Served
 from baselines.weighted_rate import WeightedRate
-from rrm_env import SILENT, Network, PoweredDecision, RRMConfig
+from rrm_env import SILENT, Network, PoweredDecision
 from rrm_env.compiling import compiled
 
 MAX_JOINT_ACTIONS = 2**20
@@ -50,12 +50,11 @@ class MaxWeight(WeightedRate):
                 "of any size"
             )
 
-    def _searches_levels(self, config: RRMConfig) -> bool:
-        return not config.full_power
-
     def _best_at_levels(
         self, candidates: Any, gain: Any, average_rate: Any, exponent: float, powers: Any
-    ) -> PoweredDecision:
+    ) -> PoweredDecision | None:
+        if powers.tolist() == [1.0]:  # full power or silence, which `_best` compares faster
+            return None
         found = _search_at_levels(candidates, gain, average_rate, exponent, powers)
         return PoweredDecision(*found)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from baselines.scheduler import Served
 from baselines.weighted_rate import WeightedRate, links
-from rrm_env import SILENT, Network, PoweredDecision, RRMConfig
+from rrm_env import SILENT, Network, PoweredDecision
 from rrm_env.checks import nearest
 from rrm_env.compiling import compiled
 
@@ -101,12 +101,11 @@ class PowerSearch(WeightedRate):
         """(B, I) continuous powers up to ``highest``."""
         return highest * self._powers(weight, received * highest)
 
-    def _searches_levels(self, config: RRMConfig) -> bool:  # noqa: ARG002 - as others have it
-        return self.power == "levels"
-
     def _best_at_levels(
         self, candidates: Any, gain: Any, average_rate: Any, exponent: float, powers: Any
-    ) -> PoweredDecision:
+    ) -> PoweredDecision | None:
+        if self.power == "on_off":
+            return None
         weight, received = links(candidates, gain, average_rate, exponent)
         power = self._limited(weight, received, powers.max())
         return rounded(candidates, weight, received, power, powers)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baselines.scheduler import Baseline, Served
-from rrm_env import SILENT, Network, PoweredDecision, RRMConfig
+from rrm_env import SILENT, Network, PoweredDecision
 from rrm_env.checks import bounded_number
 from rrm_env.compiling import compiled
 from rrm_env.power import Decision
@@ -54,25 +54,28 @@ class WeightedRate(Baseline):
         A search over power levels returns a `PoweredDecision`. The others compute rates at
         `tx_power_dbm`, whatever the levels are.
         """
-        if not self._searches_levels(network.config):
-            return self._best(*self._known(network))
-        powers = np.array(network.config.relative_powers)
-        return self._best_at_levels(*self._known(network), powers)
+        known = self._known(network)
+        powered = self._best_at_levels(*known, np.array(network.config.relative_powers))
+        return self._best(*known) if powered is None else powered
 
     def _known(self, network: Network) -> tuple[Any, Any, Any, float]:
         """What a search knows: candidates, gains, average rates and the weights' exponent."""
         exponent = network.config.fairness_exponent if self.exponent is None else self.exponent
         return network.candidates, CSI[self.csi](network), network.average_rate, exponent
 
-    def _searches_levels(self, config: RRMConfig) -> bool:  # noqa: ARG002 - of other searches
-        """Whether powers are chosen too."""
-        return False
-
     def _best_at_levels(
-        self, candidates: Any, gain: Any, average_rate: Any, exponent: float, powers: Any
-    ) -> PoweredDecision:
-        """Like `_best`, with powers (L,) of the levels, relative to that of the gains."""
-        raise NotImplementedError
+        self,
+        candidates: Any,  # noqa: ARG002 - of searches that choose powers
+        gain: Any,  # noqa: ARG002
+        average_rate: Any,  # noqa: ARG002
+        exponent: float,  # noqa: ARG002
+        powers: Any,  # noqa: ARG002
+    ) -> PoweredDecision | None:
+        """Like `_best`, with powers (L,) of the levels, relative to that of the gains.
+
+        It is None where the search chooses no powers.
+        """
+        return None
 
     @abstractmethod
     def _best(self, candidates: Any, gain: Any, average_rate: Any, exponent: float) -> Served:

@@ -48,7 +48,7 @@ def numbers_of(doc: str, *, low: float, high: float, dimensions: tuple[int, ...]
 
 def text_of(doc: str) -> Any:
     """A field that holds a text, or None."""
-    return field(default=None, metadata={"doc": doc, "text": True})
+    return field(default=None, metadata={"doc": doc, "text": True, "none": True})
 
 
 # --- Checks ---
@@ -66,7 +66,7 @@ def checked(item: Field[Any], value: Any) -> Any:
             text = value if isinstance(value, str) else shown(value)
             raise ValueError(f"unknown {item.name} {nearest(text, about['allowed'])}")
         return str(value)
-    if value is None and about.get("none", "text" in about):
+    if value is None and about.get("none"):
         return None
     if "text" in about:
         if not isinstance(value, str) or not value:
@@ -161,7 +161,7 @@ def parsed(item: Field[Any], text: str) -> Any:
     about = item.metadata
     if "allowed" in about:
         return text
-    if about.get("none", "text" in about) and text.lower() == "none":
+    if about.get("none") and text.lower() == "none":
         return None
     if "text" in about:
         return text

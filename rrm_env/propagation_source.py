@@ -75,36 +75,26 @@ class PropagationSource:
         Raises:
             DeploymentError: no place was found for an access point, a hot spot or a user.
         """
-        slot, ap, spot, ue = deployment.start_episodes(
-            state,
-            self._held,
-            self._scratch(),
-            self._plan,
-            self._place,
-            self._law,
-            self._parameters,
-            start,
-            stop,
-        )
+        slot, ap, spot, ue = deployment.start_episodes(*self._inputs(state), start, stop)
         refuse_deployment(self.config, int(seeds[slot]), ap, spot, ue)
 
     def advance(self, state: State, t: int, start: int, stop: int) -> None:
         """Move the users of the episodes start ... stop - 1 to step t and write its gains."""
         del t  # steps come one after the other
-        deployment.move_episodes(
+        deployment.move_episodes(*self._inputs(state), start, stop)
+
+    def _inputs(self, state: State) -> tuple[Any, ...]:
+        """What the compiled loops work on; each call has scratch of its own, as threads must."""
+        scratch = np.empty((3, self.config.n_ues), np.float32)
+        return (
             state,
             self._held,
-            self._scratch(),
+            scratch,
             self._plan,
             self._place,
             self._law,
             self._parameters,
-            start,
-            stop,
         )
-
-    def _scratch(self) -> NDArray[np.float32]:
-        return np.empty((3, self.config.n_ues), np.float32)
 
     def __setstate__(self, values: dict[str, Any]) -> None:
         """Copy arrays that unpickling leaves in read-only memory."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,14 +12,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rrm_env import trace_checks, trace_files
+from rrm_env.checks import bounded_integer
 from rrm_env.config import RRMConfig
 from rrm_env.keywords import ConfigFields, Unpack
 from rrm_env.network import SILENT, Network
 
 LARGE = 2**30
 """Bytes above which a file's checksum and values are believed unless `Trace.load` is to verify."""
-CHUNK = 2**24
-"""Numbers of an array that are read at once, so that a large trace is never held in memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +107,7 @@ class Trace:
         *,
         unit: str | None = None,
         step_duration_s: float | None = None,
-        verify: bool | None = None,
+        verify: bool = False,
     ) -> Trace:
         """The trace in a file, memory-mapped where the file is an uncompressed .npz or .h5.
 
@@ -201,7 +199,7 @@ class Trace:
         """
         if self.large_scale_gain is not None:
             raise ValueError("large_scale_gain is known already")
-        width = trace_checks.width_of_mean(steps, self.shape[1])
+        width = bounded_integer("steps", steps, self.shape[1], lowest=2)
         linear = self.linear(np.asarray(self.gain), np.float64)
         total = np.cumsum(np.concatenate([np.zeros_like(linear[:, :1]), linear], 1), 1)
         row = np.arange(self.shape[1])
@@ -221,7 +219,7 @@ class Trace:
     @property
     def is_db(self) -> bool:
         """Whether gains are in decibels."""
-        return self.unit not in ("snr", "path_gain")
+        return trace_checks.is_db(self.unit)
 
     def over_noise(self, config: RRMConfig) -> float:
         """The factor from linear gains in `unit` to received power over noise in a network."""
@@ -297,21 +295,13 @@ def record_trace(config: RRMConfig, seed: int = 0, episodes: int = 1) -> Trace:
     )
 
 
-def chunks(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    """Parts of an array, in order, of rows of its first two dimensions."""
-    flat = array.reshape(-1, *array.shape[2:]) if array.ndim > 2 else array
-    step = max(1, CHUNK // max(1, math.prod(flat.shape[1:])))
-    for first in range(0, len(flat), step):
-        yield flat[first : first + step]
-
-
 def checksum_of(arrays: dict[str, NDArray[Any]], described: dict[str, Any]) -> str:
     """SHA-256 of the arrays of a trace and of what they mean."""
     digest = hashlib.sha256(repr(sorted(_plain(described).items())).encode())
     for name in sorted(arrays):
         array = arrays[name]
         digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        for part in chunks(array):
+        for part in trace_checks.parts_of(array):
             digest.update(np.ascontiguousarray(part).data)
     return digest.hexdigest()
 

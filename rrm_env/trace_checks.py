@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rrm_env.checks import bounded_integer, nearest, shown
+from rrm_env.checks import nearest, shown
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -35,7 +36,20 @@ WIDEST_M = 1e6
 FARTHEST_DB = 30.0
 """Largest difference of a trace's mean gain and its mean large-scale gain."""
 PART = 2**22
-"""Numbers that are checked at once, so that a large trace is never held in memory."""
+"""Numbers of an array that are read at once, so that a large trace is never held in memory."""
+
+
+def is_db(unit: str) -> bool:
+    """Whether gains in this unit are in decibels."""
+    return unit not in ("snr", "path_gain")
+
+
+def parts_of(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Parts of an array (E, T, ...) or (E, ...), in order, of about `PART` numbers each."""
+    rows = array.reshape(-1, *array.shape[2:]) if array.ndim > 2 else array
+    step = max(1, PART // max(1, math.prod(rows.shape[1:])))
+    for first in range(0, len(rows), step):
+        yield rows[first : first + step]
 
 
 def with_places(arrays: Arrays) -> Arrays:
@@ -108,23 +122,20 @@ def _check_gains(name: str, gain: NDArray[Any], unit: str) -> None:
         raise TypeError(f"{name} must hold powers, got complex amplitudes; give abs(h) ** 2")
     if gain.dtype.kind not in "fiu":
         raise TypeError(f"{name} must hold numbers, got dtype {gain.dtype}")
-    in_db = unit not in ("snr", "path_gain")
-    rows = gain.reshape(-1, gain.shape[-2] * gain.shape[-1])
-    step = max(1, PART // rows.shape[1])
-    highest = -math.inf
-    for first in range(0, len(rows), step):
-        part = np.asarray(rows[first : first + step], np.float64)
+    in_db, highest, before = is_db(unit), -math.inf, 0
+    for some in parts_of(gain):
+        part = np.asarray(some, np.float64)
         wrong = np.isnan(part) | np.isposinf(part)
         if not in_db:
             wrong |= part < 0
         if wrong.any():
             k = int(np.flatnonzero(wrong)[0])
-            place = np.unravel_index(first * rows.shape[1] + k, gain.shape)
+            place = np.unravel_index(before + k, gain.shape)
             index = ", ".join(str(int(n)) for n in place)
             hint = f"; is it in dB (unit '{unit}_db')?" if part.flat[k] < 0 else ""
             allowed = "a finite number or -inf" if in_db else "a finite number from 0 on"
             raise ValueError(f"{name}[{index}] must be {allowed}, got {part.flat[k]}{hint}")
-        highest = max(highest, float(part.max()))
+        highest, before = max(highest, float(part.max())), before + part.size
     if highest > LARGEST[unit]:
         raise ValueError(
             f"{name} in unit {unit!r} must not exceed {LARGEST[unit]:g}, got {highest:g}; "
@@ -132,7 +143,7 @@ def _check_gains(name: str, gain: NDArray[Any], unit: str) -> None:
         )
     if highest == (-math.inf if in_db else 0):
         raise ValueError(f"{name} must have a path in some step, got none: all gains are 0")
-    if in_db and unit != "snr_db" and -1.0 < highest <= 0.0 and float(rows[0].min()) > -1.0:
+    if in_db and unit != "snr_db" and -1.0 < highest <= 0.0 and float(gain[0].min()) > -1.0:
         raise ValueError(
             f"{name} in unit {unit!r} lies within 1 dB of 0, got up to {highest:g}; is it linear?"
         )
@@ -144,7 +155,7 @@ def _check_alike(gain: NDArray[Any], slow: NDArray[Any], unit: str) -> None:
     def mean_db(array: NDArray[Any]) -> float:
         some = np.asarray(array.reshape(-1, array.shape[-1])[:: max(1, array.size // PART)])
         values = some.astype(np.float64)
-        linear = 10 ** (values / 10) if unit not in ("snr", "path_gain") else values
+        linear = 10 ** (values / 10) if is_db(unit) else values
         return 10 * math.log10(max(float(linear.mean()), 1e-300))
 
     difference = mean_db(gain) - mean_db(slow)
@@ -207,8 +218,3 @@ def from_corner(arrays: Arrays) -> Arrays:
     if (corner < 0).any():
         moved = {name: array - np.minimum(corner, 0) for name, array in moved.items()}
     return {**arrays, **moved}
-
-
-def width_of_mean(steps: Any, length: int) -> int:
-    """The width of a moving mean, checked."""
-    return bounded_integer("steps", steps, length, lowest=2)
