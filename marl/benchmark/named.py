@@ -75,7 +75,10 @@ def make_dataset(
     """Record a named dataset and write its file, over one that may be there.
 
     Args:
-        name, folder, engine, progress: as for `load_dataset`.
+        name: as for `load_dataset`.
+        folder: as for `load_dataset`.
+        engine: as for `load_dataset`.
+        progress: as for `load_dataset`.
 
     Returns:
         The dataset, and the seconds that recording took.

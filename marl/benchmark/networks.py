@@ -25,8 +25,6 @@ POWER_LEVELS_DBM = (10.0, 4.0, -2.0, -8.0)
 NETWORKS = {
     "paper": RRMConfig.preset("paper", n_neighbours=3, **COMMON),
     "wide": RRMConfig.preset("wide", n_neighbours=4, **COMMON),
-    "power": RRMConfig.preset(
-        "paper", n_neighbours=3, power_levels_dbm=POWER_LEVELS_DBM, **COMMON
-    ),
+    "power": RRMConfig.preset("paper", n_neighbours=3, power_levels_dbm=POWER_LEVELS_DBM, **COMMON),
 }
 """The networks by name. All access points of ``paper`` and ``power`` are neighbours."""

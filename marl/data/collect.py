@@ -372,16 +372,14 @@ def _kpis(ended: list[_EndedEpisode], n: int, config: RRMConfig | None = None) -
 
 
 def _episodes(ended: list[_EndedEpisode], n: int, config: RRMConfig) -> dict[str, list[float]]:
-    """Return and KPIs of each episode that lies wholly within the first ``n`` rows, in row order."""
+    """Return and KPIs of each episode wholly within the first ``n`` rows, in the order of rows."""
     whole = sorted((episode for episode in ended if episode.row < n), key=lambda one: one.row)
     if not whole:
         return {}
     rates = np.stack([episode.ue_rates for episode in whole if episode.ue_rates is not None])
     return {
         "return": [episode.episode_return for episode in whole],
-        **{
-            name: metrics.KPIS[name].value(rates, config).tolist() for name in _EPISODE_KPIS
-        },
+        **{name: metrics.KPIS[name].value(rates, config).tolist() for name in _EPISODE_KPIS},
     }
 
 

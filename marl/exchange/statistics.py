@@ -88,8 +88,9 @@ def state_action_coverage(dataset: Dataset, bits: int = BITS) -> float:
 
     SACo counts unique state-action pairs (K. Schweighofer et al., "A dataset perspective on offline
     reinforcement learning", CoLLAs 2022, there over those of a reference dataset). Here states and
-    actions are joint, and the count is divided by the number of transitions, as C. Formanek et al.,
-    "Putting data at the centre of offline multi-agent reinforcement learning", arXiv 2409.12001, do.
+    actions are joint, and the count is divided by the number of transitions, as in C. Formanek et
+    al., "Putting data at the centre of offline multi-agent reinforcement learning", arXiv
+    2409.12001.
 
     Observations are continuous, so states are discretised: the joint observation o is hashed to the
     ``bits`` signs of G (o - m) / s, with a fixed Gaussian matrix G (SimHash; H. Tang et al.,
