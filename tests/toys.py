@@ -32,6 +32,7 @@ from marl import (
 from marl.__main__ import main
 from marl.environment import Environment
 from marl.learner.networks import initialise, layer_sizes
+from marl.learner.roles import roles_of
 from rrm_env import RRMConfig
 
 SMALL = RRMConfig(n_aps=2, n_ues=6, n_candidates=2, episode_length=10)
@@ -234,12 +235,11 @@ def random_policy(
 ) -> Policy:
     """A policy of random networks."""
     config = LearnerConfig(hidden_sizes=(16,)) if config is None else config
-    heads = Heads(config.paradigm, team, config.common_features)
-    n_roles = (0 if config.algorithm == "bc" else config.n_critics) + (config.algorithm != "dqn")
+    heads = Heads.of(config, team)
     shared = config.share_parameters
     layers = initialise(
         layer_sizes(heads.n_inputs, config.hidden_sizes, heads.n_actions),
-        n_roles,
+        roles_of(config).trained,
         [seed],
         1 if shared else heads.n_heads,
     )

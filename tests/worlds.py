@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, get_args
@@ -132,6 +132,20 @@ class World:
             if legal[x, j] and (keep is None or keep(self.joint[j]))
             for following in self.successors[x, j]
         ]
+        return self._batch(rows)
+
+    def recorded(self, counts: Mapping[tuple[int, tuple[int, ...]], int]) -> Transitions:
+        """Each (state, joint action) as often as `counts` says, as one batch (1, n, ...)."""
+        return self._batch(
+            [
+                (x, self.joint.index(action), self.successors[x, self.joint.index(action), 0])
+                for (x, action), count in counts.items()
+                for _ in range(count)
+            ]
+        )
+
+    def _batch(self, rows: list[tuple[Any, Any, Any]]) -> Transitions:
+        """Transitions of (state, index of the joint action, next state), (1, n, ...)."""
         x, j, following = np.array(rows).T
         fields = (
             (self.features[x], np.float32),
@@ -186,6 +200,28 @@ def additive_world(seed: int, n_local: int = 3, n_actions: int = 3) -> World:
         terminates=np.zeros((len(states), len(joint)), bool),
         legal=np.array([[local_legal[0, x], local_legal[1, y]] for x, y in states]),
         features=np.array([[np.eye(n_local)[x], np.eye(n_local)[y]] for x, y in states]),
+    )
+
+
+def team_choice() -> World:
+    """Two agents that both see which of two states it is, and need to choose alike.
+
+    In state 0 both may take 1 at once, or nothing now and 3 in state 1, after which the episode
+    ends. What earns nothing costs 5. In state 1 the second agent may not choose action 1.
+    """
+    reward = np.full((2, 9), -5.0)
+    reward[0, [0, 4, 8]] = 1, 0, -1
+    reward[1, [0, 8]] = 3, -1
+    terminates = np.ones((2, 9), bool)
+    terminates[0, 4] = False
+    legal = np.ones((2, 2, 3), bool)
+    legal[1, 1, 1] = False
+    return World(
+        reward=reward,
+        successors=np.ones((2, 9, 2), np.int64),
+        terminates=terminates,
+        legal=legal,
+        features=np.eye(2)[:, None].repeat(2, 1),
     )
 
 
@@ -265,6 +301,13 @@ def stored(team: Team, n: int, seed: int = 0) -> Transitions:
 def copies(learner: Learner) -> dict[str, Tensor]:
     """Copies of the tensors of a learner."""
     return {name: tensor.clone() for name, tensor in learner.tensors().items()}
+
+
+def roles_of_actions(learner: Learner) -> list[int]:
+    """The networks whose outputs belong to actions: all but those of a state's value."""
+    roles = learner.roles
+    of_value = range(roles.critics, roles.critics + roles.value)
+    return [role for role in range(roles.total) if role not in of_value]
 
 
 def scatter_parameters(learner: Learner, seed: int = 0) -> None:
