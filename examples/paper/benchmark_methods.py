@@ -1,0 +1,103 @@
+"""The methods of the benchmark's table, each a configuration of a learner of the package."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from marl.config import LearnerConfig, TrainingConfig, environment_steps
+
+MAX_JOINT_ACTIONS = 4096
+"""Largest joint action space in which centralised learners are in the table: each of their updates
+takes time in proportion."""
+
+COMMON: dict[str, Any] = {"hidden_sizes": (128, 128), "discount": 0.1}
+"""Of all learners. What is decided now changes averages over the whole episode by little, so that
+short horizons learn best: docs/benchmark.md has the numbers."""
+
+
+@dataclass(frozen=True)
+class _Learner:
+    """A configuration of `marl.LearnerConfig`."""
+
+    label: str
+    changes: Mapping[str, Any]
+    """Fields that it changes beside `COMMON`."""
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """Fields of its configuration."""
+        return {**COMMON, **self.changes}
+
+    def fits(self, joint_actions: int) -> bool:
+        """Whether it is in the table of a network with so many joint actions."""
+        return self.fields.get("paradigm", "c") != "c" or joint_actions <= MAX_JOINT_ACTIONS
+
+
+@dataclass(frozen=True)
+class Offline(_Learner):
+    """A learner from data."""
+
+
+@dataclass(frozen=True)
+class Online(_Learner):
+    """A learner that acts itself."""
+
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of `marl.TrainingConfig`."""
+
+    def updates(self, steps: int) -> int:
+        """Updates after which each seed has taken the most steps that are not above ``steps``."""
+        learner, training = LearnerConfig(**self.fields), TrainingConfig(**self.training)
+        low, high = 1, steps
+        while low < high:
+            middle = (low + high + 1) // 2
+            fits = environment_steps(middle, learner, training) <= steps
+            low, high = (middle, high) if fits else (low, middle - 1)
+        return low
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """A graph policy that is trained from data alone."""
+
+    label: str
+
+    def fits(self, joint_actions: int) -> bool:  # noqa: ARG002 - it enumerates none of them
+        """Whether it is in the table of a network with so many joint actions."""
+        return True
+
+
+class Clone(_Graph):
+    """Prices under which the recorded decisions are the best ones."""
+
+
+class Dual(_Graph):
+    """Prices that lower the dual function at the recorded gains."""
+
+
+Method = Offline | Online | Clone | Dual
+
+METHODS: dict[str, Method] = {
+    "bc-c": Offline("cloning, centralised", {"algorithm": "bc"}),
+    "bc-sequence": Offline(
+        "cloning, one after the other",
+        {"algorithm": "bc", "paradigm": "i", "observes": "sequence"},
+    ),
+    "bc-i": Offline("cloning, independent", {"algorithm": "bc", "paradigm": "i"}),
+    "cql-c": Offline("CQL (DQN), centralised", {"algorithm": "dqn"}),
+    "cql-sac-c": Offline("CQL (SAC), centralised", {"algorithm": "sac"}),
+    "cql-ctde": Offline(
+        "CQL (DQN), CTDE", {"algorithm": "dqn", "paradigm": "ctde", "observes": "all"}
+    ),
+    "iql-c": Offline("IQL, centralised", {"algorithm": "iql"}),
+    "iql-sequence": Offline(
+        "IQL, one after the other",
+        {"algorithm": "iql", "paradigm": "ctde", "observes": "sequence"},
+    ),
+    "iql-i": Offline("IQL, independent", {"algorithm": "iql", "paradigm": "i"}),
+    "graph-clone": Clone("graph policy, cloning"),
+    "graph-dual": Dual("graph policy, dual function"),
+}
+"""The methods by name."""

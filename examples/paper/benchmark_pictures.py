@@ -1,0 +1,150 @@
+"""The picture of the benchmark's table, and the numbers that compare its methods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from benchmark_methods import METHODS, Online
+
+from baselines.plots import COLOURS, write_figure
+from marl.benchmark.networks import NETWORKS
+from marl.benchmark.recipes import TIERS
+from rrm_env import metrics
+
+Cells = Mapping[str, Mapping[str, Any]]
+
+PICTURE_DPI = 110
+RESAMPLES = 2_000
+
+
+def compared(cells: Cells) -> tuple[list[str], list[str], metrics.Floats]:
+    """The data on which every method was trained, these methods, and their scores per seed.
+
+    Methods that are missing on much of the data would leave little to compare, so those count that
+    have a cell for each dataset of which most methods have one.
+
+    Returns:
+        datasets, methods, and scores (methods, seeds, datasets), whose order within a dataset alone
+        is used.
+    """
+    names = [name for name, method in METHODS.items() if not isinstance(method, Online)]
+    data = [f"{network}/{tier}" for network in NETWORKS for tier in TIERS]
+    data = [d for d in data if any(f"{d}:{name}" in cells for name in names)]
+    methods = [name for name in names if all(f"{d}:{name}" in cells for d in data)]
+    scores = [[cells[f"{d}:{name}"]["seeds"] for d in data] for name in methods]
+    return data, methods, np.array(scores, float).transpose(0, 2, 1)
+
+
+def ranks(scores: metrics.Floats) -> metrics.Floats:
+    """Ranks (methods, ...), 1 the best, of scores (methods, ...); equal scores share their mean."""
+    above = (scores[None] > scores[:, None]).sum(axis=1)
+    equal = (scores[None] == scores[:, None]).sum(axis=1)
+    found: metrics.Floats = 1 + above + (equal - 1) / 2
+    return found
+
+
+def mean_ranks(scores: metrics.Floats) -> list[tuple[float, float, float]]:
+    """Each method's mean rank over datasets, with its 95 % bootstrap interval over seeds.
+
+    Args:
+        scores: (methods, seeds, datasets). Seeds are resampled for each method and dataset apart.
+    """
+    methods, seeds, data = scores.shape
+    generator = np.random.default_rng(0)
+    at = generator.integers(seeds, size=(RESAMPLES, methods, seeds, data))
+    drawn = np.take_along_axis(scores[None], at, axis=2).mean(axis=2)
+    found = ranks(drawn.transpose(1, 0, 2)).mean(axis=2)
+    mean = ranks(scores.mean(axis=1)).mean(axis=1)
+    low, high = np.percentile(found, [2.5, 97.5], axis=1)
+    return [(float(mean[m]), float(low[m]), float(high[m])) for m in range(methods)]
+
+
+def improvements(
+    methods: Sequence[str], scores: metrics.Floats, reference: str
+) -> dict[str, tuple[float, float, float]]:
+    """Probability that a seed of each method beats one of the reference on a dataset.
+
+    `rrm_env.metrics.probability_of_improvement`, with datasets as tasks.
+    """
+    other = scores[methods.index(reference)]
+    return {
+        name: metrics.probability_of_improvement(scores[m], other, RESAMPLES)
+        for m, name in enumerate(methods)
+        if name != reference
+    }
+
+
+REFERENCE = "bc-i"
+"""The method that all others are compared with, the plainest of them."""
+
+
+def draw(cells: Cells, path: Path) -> None:
+    """Draw normalised scores by tier in each network, mean ranks, and who beats cloning."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(15, 8), layout="constrained")
+    grid = figure.add_gridspec(2, 6)
+    colours = {name: COLOURS[k % len(COLOURS)] for k, name in enumerate(METHODS)}
+    for k, network in enumerate(NETWORKS):
+        _by_tier(figure.add_subplot(grid[0, 2 * k : 2 * k + 2]), cells, network, colours)
+    _, methods, scores = compared(cells)
+    found = mean_ranks(scores)
+    _points(
+        figure.add_subplot(grid[1, :3]),
+        {METHODS[name].label: found[m] for m, name in enumerate(methods)},
+        [colours[name] for name in methods],
+        "mean rank over datasets (1: best)",
+    )
+    against = improvements(methods, scores, REFERENCE) if REFERENCE in methods else {}
+    _points(
+        figure.add_subplot(grid[1, 3:]),
+        {METHODS[name].label: value for name, value in against.items()},
+        [colours[name] for name in against],
+        f"probability of improvement over {METHODS[REFERENCE].label}",
+    )
+    write_figure(path, figure, PICTURE_DPI)
+
+
+def _by_tier(axes: Any, cells: Cells, network: str, colours: Mapping[str, str]) -> None:
+    """Draw a network's normalised scores, a line for each method over the tiers of data."""
+    tiers = list(TIERS)
+    for name in ("behaviour", *METHODS):
+        found = {
+            t: cells[f"{network}/{tier}:{name}"]["normalised"]
+            for t, tier in enumerate(tiers)
+            if f"{network}/{tier}:{name}" in cells
+        }
+        if not found:
+            continue
+        of_behaviour = name == "behaviour"
+        axes.plot(
+            list(found),
+            [row["mean"] for row in found.values()],
+            "k--" if of_behaviour else "o-",
+            color="black" if of_behaviour else colours[name],
+            ms=3,
+            lw=1.4 if of_behaviour else 1,
+            label="the behaviour itself" if of_behaviour else METHODS[name].label,
+        )
+    axes.set_xticks(range(len(tiers)), tiers)
+    axes.set_title(network)
+    axes.set_ylabel("normalised score")
+    axes.legend(fontsize=6)
+
+
+def _points(
+    axes: Any,
+    values: Mapping[str, tuple[float, float, float]],
+    colours: Sequence[str],
+    label: str,
+) -> None:
+    """Draw means with their intervals, one below the other."""
+    for k, ((mean, low, high), colour) in enumerate(zip(values.values(), colours, strict=True)):
+        axes.errorbar(
+            mean, -k, xerr=[[mean - low], [high - mean]], fmt="o", color=colour, capsize=3
+        )
+    axes.set_yticks([-k for k in range(len(values))], list(values))
+    axes.set_xlabel(label)
