@@ -2,9 +2,10 @@
 
 ``python examples/paper/benchmark.py`` computes the cells that docs/results/benchmark.json lacks,
 one after the other, and writes the file after each, so that it can be interrupted. A cell is
-NETWORK/TIER:METHOD, such as ``paper/mixed:bc-i``, or NETWORK/online:METHOD; ``--cells 'paper/*:bc'``
-computes some anew. ``--engine ray`` or ``local`` computes several at once. Training reads the named
-datasets of `marl.load_dataset`, which are made where they are missing.
+NETWORK/TIER:METHOD, such as ``paper/mixed:bc-i``, or NETWORK/online:METHOD; ``--cells`` with such
+names or patterns (``'paper/*:bc-*'``) computes some anew. ``--engine ray`` or ``local`` computes
+several at once. Training reads the named datasets of `marl.load_dataset`, which are made where they
+are missing.
 
 All learners of a network have the same budget of updates, and the last checkpoint counts. They were
 tuned on other episodes than the 256 that they are judged on: docs/benchmark.md says how.
@@ -226,14 +227,15 @@ def _learned(
     cell: Cell, method: Offline | Online, scale: Scale, out: Path
 ) -> tuple[Sequence[Scheduler], Row]:
     """The policies of a learner's seeds, and how they were trained."""
+    more: Row = {}
     run = out / str(cell).replace("/", "-").replace(":", "-")
     network = NETWORKS[cell.network]
     if isinstance(method, Online):
         dataset, updates = None, method.updates(scale.steps)
         learner = LearnerConfig(**method.fields)
-        more: dict[str, Any] = method.training
+        more = dict(method.training)
     else:
-        dataset, updates, more = _data(cell, scale), scale.updates, {}
+        dataset, updates = _data(cell, scale), scale.updates
         # The penalty's and the weights' strength depends on the scale of rewards.
         scale_of_rewards = 1 / float(dataset.reward.std())
         learner = LearnerConfig(**{"reward_scale": scale_of_rewards, **method.fields})
