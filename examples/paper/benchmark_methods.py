@@ -81,10 +81,6 @@ Method = Offline | Online | Clone | Dual
 
 METHODS: dict[str, Method] = {
     "bc-c": Offline("cloning, centralised", {"algorithm": "bc"}),
-    "bc-sequence": Offline(
-        "cloning, one after the other",
-        {"algorithm": "bc", "paradigm": "i", "observes": "sequence"},
-    ),
     "bc-i": Offline("cloning, independent", {"algorithm": "bc", "paradigm": "i"}),
     "cql-c": Offline("CQL (DQN), centralised", {"algorithm": "dqn"}),
     "cql-sac-c": Offline("CQL (SAC), centralised", {"algorithm": "sac"}),
@@ -92,10 +88,6 @@ METHODS: dict[str, Method] = {
         "CQL (DQN), CTDE", {"algorithm": "dqn", "paradigm": "ctde", "observes": "all"}
     ),
     "iql-c": Offline("IQL, centralised", {"algorithm": "iql"}),
-    "iql-sequence": Offline(
-        "IQL, one after the other",
-        {"algorithm": "iql", "paradigm": "ctde", "observes": "sequence"},
-    ),
     "iql-i": Offline("IQL, independent", {"algorithm": "iql", "paradigm": "i"}),
     "graph-clone": Clone("graph policy, cloning"),
     "graph-dual": Dual("graph policy, dual function"),

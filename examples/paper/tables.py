@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import tyro
+from benchmark_tables import benchmark_tables
 from markdown_tables import (
     OPTIMUM,
     about_optimum,
@@ -257,6 +258,7 @@ PAGES: dict[str, Callable[[Path], str]] = {
         _read(results, "policies"), _read(results, "schedulers")
     ),
     "channels_table.md": lambda results: channels_table(_read(results, "channels")),
+    "benchmark_tables.md": lambda results: benchmark_tables(_read(results, "benchmark")),
     "resilient_table.md": lambda results: resilient_table(_read(results, "resilient")),
 }
 """Functions that make the content of each file in docs from the folder of results."""
