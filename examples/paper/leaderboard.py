@@ -101,10 +101,12 @@ def file_name(network: str, scheduler: str) -> str:
 def about(scheduler: str, network: RRMConfig) -> About:
     """What is said of a scheduler, with the bits of the numbers that access points exchange."""
     entry = ENTRIES[scheduler]
-    if entry.information != _GAINS:
+    users = {_GAINS: network.n_ues, _LINKS: network.n_aps * network.n_candidates}
+    if entry.information not in users:
         return entry
-    # A gain from each access point and a rate of each user, 32 bits each, in every step.
-    return replace(entry, bits=32 * network.n_ues * (network.n_aps + 1))
+    told = min(users[entry.information], network.n_ues)
+    # Of each user the link from every access point, and a rate or weight: 32 bits each.
+    return replace(entry, bits=32 * told * (network.n_aps + 1))
 
 
 def main(options: Options) -> None:
