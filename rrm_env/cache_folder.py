@@ -7,14 +7,15 @@ import sys
 from pathlib import Path
 
 
-def cache_folder(variable: str) -> Path:
-    """The folder that an environment variable names, otherwise ``rrm_env`` in the platform's.
+def cache_folder(variable: str, name: str = "rrm_env") -> Path:
+    """The folder that an environment variable names, otherwise ``name`` in the platform's.
 
     The platform's folder for caches is ``$XDG_CACHE_HOME`` or ``~/.cache``; ``~/Library/Caches`` on
     macOS; ``%LOCALAPPDATA%`` on Windows. The folder need not exist.
 
     Args:
         variable: the name of the environment variable.
+        name: the folder's name, or its path with slashes.
     """
     if chosen := os.environ.get(variable):
         return Path(chosen)
@@ -24,4 +25,4 @@ def cache_folder(variable: str) -> Path:
         base = Path.home() / "Library" / "Caches"
     else:
         base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "rrm_env"
+    return Path(base) / name

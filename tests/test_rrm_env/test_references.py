@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import fields, replace
 from typing import Any
 
@@ -166,6 +167,5 @@ def test_values_of_equal_meaning_have_the_same_references() -> None:
     ],
 )
 def test_bad_arguments_are_refused(call: Any, error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match="^") as refusal:
+    with pytest.raises(error, match=re.escape(message)):
         call()
-    assert message in str(refusal.value)
