@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import tyro
+from leaderboard_table import leaderboard_tables
 from markdown_tables import (
     OPTIMUM,
     about_optimum,
@@ -258,6 +259,7 @@ PAGES: dict[str, Callable[[Path], str]] = {
     ),
     "channels_table.md": lambda results: channels_table(_read(results, "channels")),
     "resilient_table.md": lambda results: resilient_table(_read(results, "resilient")),
+    "leaderboard_table.md": lambda results: leaderboard_tables(results.parent / "leaderboard"),
 }
 """Functions that make the content of each file in docs from the folder of results."""
 

@@ -1,0 +1,125 @@
+"""Offline learning in one file: a start for algorithms of your own that learn from a dataset.
+
+``python examples/own_offline.py`` trains for about a minute on one core on the named dataset
+paper/mixed, a third each of random actions, a heuristic and a good scheduler, and evaluates the
+policy on unseen episodes. It is implicit Q-learning with masks: advantage-weighted cloning, whose
+advantages come from values of recorded actions alone. docs/train_your_own.md says what matters.
+
+I. Kostrikov, A. Nair, S. Levine, "Offline reinforcement learning with implicit Q-learning", ICLR
+2022, arXiv 2110.06169.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+import torch
+from torch import nn
+
+import marl
+import rrm_env
+from baselines.registry import parse_scheduler
+from rrm_env.exit_status import status_of
+
+REWARD_SCALE, DISCOUNT = 0.01, 0.9
+EXPECTILE, TEMPERATURE, LARGEST_WEIGHT = 0.8, 3.0, 20.0
+BATCH, WIDTH = 256, 256
+TARGET_RATE = 0.01
+"""How far target values follow in each update."""
+
+
+def network(inputs: int, outputs: int) -> nn.Sequential:
+    """Two hidden layers."""
+    hidden = nn.Linear(inputs, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU()
+    return nn.Sequential(*hidden, nn.Linear(WIDTH, outputs))
+
+
+def main() -> None:
+    """Train, and evaluate on unseen episodes beside the schedulers that were recorded."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", default="paper/mixed", help="default: %(default)s")
+    parser.add_argument("--updates", type=int, default=5000, help="default: %(default)s")
+    parser.add_argument(
+        "--episodes", type=int, default=64, help="unseen episodes; default: %(default)s"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    options = parser.parse_args()
+    torch.manual_seed(options.seed)
+    torch.set_num_threads(1)
+    data = marl.load_dataset(options.data)
+    config = data.environment.network
+    n, n_agents, n_features = data.observation.shape
+    n_actions, inputs = data.mask.shape[-1], n_agents * n_features
+    # Features have different scales; equal ones in all rows have no deviation.
+    mean = data.observation.mean(0)
+    deviation = data.observation.std(0).clamp_min(1e-3)
+    values, targets = (network(inputs, n_agents * n_actions + 1) for _ in range(2))
+    targets.load_state_dict(values.state_dict())
+    actor = network(inputs, n_agents * n_actions)
+    optimiser = torch.optim.Adam([*values.parameters(), *actor.parameters()], lr=1e-3)
+
+    def seen(observation: torch.Tensor) -> torch.Tensor:
+        """What networks see: all access points' observations, normalised."""
+        return ((observation - mean) / deviation).flatten(1)
+
+    def estimates(net: nn.Module, observation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Values of each access point's actions (B, I, A), and of the state (B,)."""
+        found = net(seen(observation))
+        return found[:, 1:].view(-1, n_agents, n_actions), found[:, 0]
+
+    def log_policy(observation: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Logarithms of probabilities (B, I, A); illegal actions have none."""
+        logits = actor(seen(observation)).view(-1, n_agents, n_actions)
+        return logits.masked_fill(mask == 0, -1e9).log_softmax(-1)
+
+    for update in range(options.updates):
+        rows = torch.randint(n, (BATCH,))
+        observation, action = data.observation[rows], data.action[rows].long()[..., None]
+        q, v = estimates(values, observation)
+        q = q.gather(-1, action).sum((1, 2))  # a team's value is the sum over its agents'
+        with torch.no_grad():
+            good = estimates(targets, observation)[0].gather(-1, action).sum((1, 2))
+            # Episodes are cut, not lost: what follows the last step has a value too.
+            goes_on = 1 - data.terminated[rows].float()
+            later = estimates(values, data.next_observation[rows])[1]
+            target = REWARD_SCALE * data.reward[rows] + DISCOUNT * goes_on * later
+        error = good - v
+        slope = torch.where(error > 0, EXPECTILE, 1 - EXPECTILE)
+        advantage = error.detach() / (error.detach().std() + 1e-8)
+        weight = (TEMPERATURE * advantage).exp().clamp_max(LARGEST_WEIGHT)
+        chosen = log_policy(observation, data.mask[rows]).gather(-1, action).sum((1, 2))
+        loss = (slope * error.square() + (q - target).square() - weight * chosen).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        with torch.no_grad():
+            for kept, new in zip(targets.parameters(), values.parameters(), strict=True):
+                kept.lerp_(new, TARGET_RATE)
+        if update % 1000 == 999:
+            print(
+                f"update {update + 1}: log-probability of the data {chosen.mean():.2f}, "
+                f"mean weight {weight.mean():.2f}",
+                flush=True,
+            )
+
+    def act(observation: Any, mask: Any) -> Any:
+        """The most probable action of every access point."""
+        with torch.no_grad():  # a network's arrays are read-only, which torch does not take
+            found = log_policy(torch.tensor(observation), torch.tensor(mask))
+        return found.argmax(-1).numpy()
+
+    policies = {"learned": rrm_env.from_actions(act)}
+    policies |= {
+        entry["name"]: parse_scheduler(entry["name"]) for entry in data.metadata["behaviours"]
+    }
+    for name, policy in policies.items():
+        found = rrm_env.evaluate(policy, config, options.episodes)
+        score, worst = found.score.mean(), found.worst_rate.mean()
+        of_optimum = rrm_env.normalised_score(score, config)
+        print(f"{name}: score {score:.2f}, normalised {of_optimum:.0f}, worst user {worst:.2f}")
+
+
+if __name__ == "__main__":
+    sys.exit(status_of(main))
