@@ -196,7 +196,7 @@ def test_rates_that_are_no_rates_are_refused(
 ) -> None:
     rates = rates_of(content)
     rates[7, 3] = value
-    changed = {**with_rates(content, rates), "kpis": content["kpis"]}
+    changed = {**content, "ue_rates": [base64.b64encode(rates.tobytes()).decode()]}
     with pytest.raises(SubmissionError, match=r"ue_rates\[0\], episode 7, user 3 = .* must be fin"):
         check(written(changed))
 
@@ -386,11 +386,9 @@ def test_arguments_are_refused(
     refused(arguments, message)
 
 
-def test_only_a_submission_is_replaced(
-    tmp_path: Path, refused: Callable[[list[str], str], None]
-) -> None:
+def test_only_a_submission_is_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "notes.json"
     path.write_text(json.dumps({"my": "notes"}))
-    arguments = ["--schedulers", "tdm", "--submission", str(path)]
-    refused(arguments, "exists and is no submission of this package")
-    assert "notes" in path.read_text()
+    assert command.main(["--schedulers", "tdm", "--submission", str(path)]) == 2
+    assert "exists and is no submission of this package" in capsys.readouterr().err
+    assert json.loads(path.read_text()) == {"my": "notes"}
