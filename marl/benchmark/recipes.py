@@ -71,7 +71,7 @@ TIERS = {
     "expert": Tier("long-memory max-weight", schedulers(EXPERT), 1006),
     "optimal": Tier("the fluid optimum, played", schedulers("fluid"), 1007),
 }
-"""The tiers by name, from the lowest quality to the highest."""
+"""The tiers by name, in the order of tables."""
 
 TRANSITIONS = {"paper": 100_000, "wide": 100_000, "power": 100_000}
 """Transitions of each dataset of a network, so that none takes more than 250 MB of memory."""
