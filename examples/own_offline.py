@@ -52,63 +52,59 @@ def main() -> None:
     config = data.environment.network
     n, n_agents, n_features = data.observation.shape
     n_actions, inputs = data.mask.shape[-1], n_agents * n_features
-    # Features have different scales; equal ones in all rows have no deviation.
-    mean = data.observation.mean(0)
-    deviation = data.observation.std(0).clamp_min(1e-3)
-    values, targets = (network(inputs, n_agents * n_actions + 1) for _ in range(2))
-    targets.load_state_dict(values.state_dict())
-    actor = network(inputs, n_agents * n_actions)
-    optimiser = torch.optim.Adam([*values.parameters(), *actor.parameters()], lr=1e-3)
+    # Access points interfere, so the good actions of one depend on those of the others: one policy
+    # chooses among all joint actions, of which digit i is the action of access point i.
+    digits = n_actions ** torch.arange(n_agents)
+    recorded = (data.action.long() * digits).sum(1, keepdim=True)
+    # Features have different scales; some are the same in all rows.
+    mean, deviation = data.observation.mean(0), data.observation.std(0).clamp_min(1e-3)
+    q, target, actor = (network(inputs, n_actions**n_agents) for _ in range(3))
+    target.load_state_dict(q.state_dict())
+    v = network(inputs, 1)
+    parameters = [*q.parameters(), *v.parameters(), *actor.parameters()]
+    optimiser = torch.optim.Adam(parameters, lr=1e-3)
 
     def seen(observation: torch.Tensor) -> torch.Tensor:
-        """What networks see: all access points' observations, normalised."""
+        """What networks see: the observations of all access points, normalised."""
         return ((observation - mean) / deviation).flatten(1)
 
-    def estimates(net: nn.Module, observation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Values of each access point's actions (B, I, A), and of the state (B,)."""
-        found = net(seen(observation))
-        return found[:, 1:].view(-1, n_agents, n_actions), found[:, 0]
-
     def log_policy(observation: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Logarithms of probabilities (B, I, A); illegal actions have none."""
-        logits = actor(seen(observation)).view(-1, n_agents, n_actions)
-        return logits.masked_fill(mask == 0, -1e9).log_softmax(-1)
+        """Logarithms of the probabilities of joint actions; illegal ones have none."""
+        legal = torch.ones(len(mask), 1, dtype=torch.bool)
+        for i in range(n_agents):
+            legal = (legal[:, None] & (mask[:, i, :, None] > 0)).flatten(1)
+        return actor(seen(observation)).masked_fill(~legal, -1e9).log_softmax(-1)
 
     for update in range(options.updates):
         rows = torch.randint(n, (BATCH,))
-        observation, action = data.observation[rows], data.action[rows].long()[..., None]
-        q, v = estimates(values, observation)
-        q = q.gather(-1, action).sum((1, 2))  # a team's value is the sum over its agents'
+        now, action = seen(data.observation[rows]), recorded[rows]
         with torch.no_grad():
-            good = estimates(targets, observation)[0].gather(-1, action).sum((1, 2))
+            good = target(now).gather(1, action)
             # Episodes are cut, not lost: what follows the last step has a value too.
-            goes_on = 1 - data.terminated[rows].float()
-            later = estimates(values, data.next_observation[rows])[1]
-            target = REWARD_SCALE * data.reward[rows] + DISCOUNT * goes_on * later
-        error = good - v
+            goes_on = 1 - data.terminated[rows, None].float()
+            later = DISCOUNT * goes_on * v(seen(data.next_observation[rows]))
+            aim = REWARD_SCALE * data.reward[rows, None] + later
+        error = good - v(now)
         slope = torch.where(error > 0, EXPECTILE, 1 - EXPECTILE)
         advantage = error.detach() / (error.detach().std() + 1e-8)
         weight = (TEMPERATURE * advantage).exp().clamp_max(LARGEST_WEIGHT)
-        chosen = log_policy(observation, data.mask[rows]).gather(-1, action).sum((1, 2))
-        loss = (slope * error.square() + (q - target).square() - weight * chosen).mean()
+        chosen = log_policy(data.observation[rows], data.mask[rows]).gather(1, action)
+        wrong = q(now).gather(1, action) - aim
+        loss = (slope * error.square() + wrong.square() - weight * chosen).mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         with torch.no_grad():
-            for kept, new in zip(targets.parameters(), values.parameters(), strict=True):
+            for kept, new in zip(target.parameters(), q.parameters(), strict=True):
                 kept.lerp_(new, TARGET_RATE)
         if update % 1000 == 999:
-            print(
-                f"update {update + 1}: log-probability of the data {chosen.mean():.2f}, "
-                f"mean weight {weight.mean():.2f}",
-                flush=True,
-            )
+            print(f"update {update + 1}: log-probability {chosen.mean():.2f}", flush=True)
 
     def act(observation: Any, mask: Any) -> Any:
         """The most probable action of every access point."""
         with torch.no_grad():  # a network's arrays are read-only, which torch does not take
-            found = log_policy(torch.tensor(observation), torch.tensor(mask))
-        return found.argmax(-1).numpy()
+            best = log_policy(torch.tensor(observation), torch.tensor(mask)).argmax(-1)
+        return (best[:, None] // digits % n_actions).numpy()
 
     policies = {"learned": rrm_env.from_actions(act)}
     policies |= {
