@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -19,7 +20,18 @@ from baselines.plots import check_picture
 from baselines.registry import COMPARED, parse_scheduler
 from baselines.scale import ScoreScale, quick_optimum, refuse_impossible
 from baselines.scheduler import Baseline
+from baselines.submission import (
+    About,
+    SubmissionError,
+    check_submission_path,
+    demanded,
+    scheduler_policy,
+    submission_of,
+    write_submission,
+)
+from baselines.submission_checks import REPLAYED, check
 from rrm_env import PRESETS, Evaluation, RRMConfig, evaluate, parse_settings
+from rrm_env.checks import bounded_integer
 from rrm_env.exit_status import status_of
 from rrm_env.files import check_apart, check_results, check_writable
 from rrm_env.provenance import facts
@@ -40,6 +52,8 @@ _OF_COMPARISON = (
     "information",
     "json",
     "plot",
+    "submission",
+    "about",
 )
 
 
@@ -109,6 +123,24 @@ def _parser() -> argparse.ArgumentParser:
         "--plot", metavar="PATH", help="Draw the distribution of per-user rates into this file."
     )
 
+    leaderboard = parser.add_argument_group(
+        "leaderboard", "docs/leaderboard.md has the rules. `python -m baselines check FILE` checks."
+    )
+    leaderboard.add_argument(
+        "--submission",
+        metavar="PATH",
+        help="Write what the scheduler reached, signed by a checksum; evaluates one scheduler in "
+        "as many episodes as the leaderboard demands.",
+    )
+    leaderboard.add_argument(
+        "--about",
+        nargs="+",
+        action="extend",
+        metavar="FIELD=TEXT",
+        help="With --submission: name, author, description, information (what decisions depend "
+        "on) or bits (exchanged per joint decision), such as author='A. Name'.",
+    )
+
     instead = parser.add_argument_group("instead of a comparison")
     instead.add_argument(
         "--watch",
@@ -126,7 +158,49 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status (`rrm_env.exit_status.status_of`)."""
-    return status_of(lambda: _run(_parser().parse_args(arguments)))
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["check"]:
+        return status_of(lambda: _check(given[1:]))
+    return status_of(lambda: _run(_parser().parse_args(given)))
+
+
+def _check(arguments: Sequence[str]) -> None:
+    """Run ``python -m baselines check``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m baselines check",
+        description="Check submissions to the leaderboard: fields and checksum, whether the rates "
+        "are possible, and whether the scheduler reaches them in the first episodes.",
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help="Submissions.")
+    parser.add_argument(
+        "--episodes",
+        type=int,
+        default=REPLAYED,
+        metavar="INT",
+        help="Episodes to play again (default: %(default)s).",
+    )
+    options = parser.parse_args(arguments)
+    bounded_integer("--episodes", options.episodes, lowest=0)
+    refused = [path for path in options.files if not _is_valid(path, options.episodes)]
+    if refused:
+        raise SubmissionError(
+            f"{len(refused)} of {len(options.files)} files refused: {', '.join(refused)}"
+        )
+
+
+def _is_valid(path: str, replayed: int) -> bool:
+    """Check a submission, and print a line about it."""
+    try:
+        submission, played = check(path, replayed)
+    except SubmissionError as error:
+        print(f"refused: {error}", file=sys.stderr)
+        return False
+    score = float(submission.kpi("score").mean())
+    print(
+        f"{path}: valid, {submission.about.name} in {submission.network.name}, score {score:.3f}, "
+        f"normalised {submission.network.normalised(score):.1f}; {played}"
+    )
+    return True
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -162,6 +236,8 @@ def _refuse_given(options: argparse.Namespace, names: Sequence[str], why: str) -
 
 
 def _compare(options: argparse.Namespace) -> None:
+    config = RRMConfig.preset(options.network, **parse_settings(options.settings))
+    submission = _submission(options, config)
     options.episodes = EPISODES if options.episodes is None else options.episodes
     options.threads = THREADS if options.threads is None else options.threads
     if options.information is None:
@@ -172,16 +248,39 @@ def _compare(options: argparse.Namespace) -> None:
         )
     json_path = None if options.json is None else check_results("--json", options.json)
     plot_path = None if options.plot is None else check_writable("--plot", options.plot)
-    check_apart(json=json_path, plot=plot_path)
+    check_apart(json=json_path, plot=plot_path, submission=submission and submission[0])
     if plot_path:
         check_picture(plot_path)
-    config = RRMConfig.preset(options.network, **parse_settings(options.settings))
     check_trace(config)
     schedulers = _ready(options, config)
     evaluations, scale = _evaluate(schedulers, config, options)
     episodes = f"{options.episodes} episodes of {config.episode_length} steps, seed {options.seed}"
     title = f"{config.n_aps} APs, {config.n_ues} UEs, {episodes}"
-    publish(evaluations, title, json_path, plot_path, scale=scale)
+    try:
+        publish(evaluations, title, json_path, plot_path, scale=scale)
+    finally:
+        if submission is not None:
+            path, about = submission
+            ((name, evaluation),) = evaluations.items()
+            write_submission(path, submission_of(evaluation, about, scheduler_policy(name)))
+            print(f"wrote {path}")
+
+
+def _submission(options: argparse.Namespace, config: RRMConfig) -> tuple[Path, About] | None:
+    """Where to write a submission, and what is said in it; None where none was asked for.
+
+    The number of episodes becomes the demanded one.
+    """
+    if options.submission is None:
+        if options.about is not None:
+            raise ValueError("--about needs --submission PATH: it is part of that file")
+        return None
+    names = [] if options.schedulers is None else options.schedulers.split(",")
+    if len(names) != 1:
+        raise ValueError(f"--submission needs --schedulers with one scheduler, got {len(names)}")
+    options.episodes = demanded(config, options.episodes, options.seed).random_walk_episodes
+    about = About.parse(options.about or [], name=names[0])
+    return check_submission_path("--submission", options.submission), about
 
 
 def _ready(options: argparse.Namespace, config: RRMConfig) -> dict[str, Baseline]:

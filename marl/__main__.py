@@ -13,6 +13,7 @@ from marl.cli.data import Collect, Export, Import, Info
 from marl.cli.datasets import Datasets, VerificationError
 from marl.cli.graph import Graph
 from marl.cli.learning import Evaluate, Train, Watch
+from marl.cli.policies import Policies
 from marl.cli.sweep import SweepCommand, SweepError
 from marl.config import PRESETS, LearnerConfig
 from marl.engines.base import LostError
@@ -30,6 +31,7 @@ Command = (
     | Annotated[Watch, tyro.conf.subcommand("watch")]
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Import, tyro.conf.subcommand("import")]
+    | Annotated[Policies, tyro.conf.subcommand("policies")]
     | Annotated[Info, tyro.conf.subcommand("info")]
 )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import tyro
 from benchmark_tables import benchmark_tables
+from leaderboard_table import leaderboard_tables
 from markdown_tables import (
     OPTIMUM,
     about_optimum,
@@ -260,6 +261,7 @@ PAGES: dict[str, Callable[[Path], str]] = {
     "channels_table.md": lambda results: channels_table(_read(results, "channels")),
     "benchmark_tables.md": lambda results: benchmark_tables(_read(results, "benchmark")),
     "resilient_table.md": lambda results: resilient_table(_read(results, "resilient")),
+    "leaderboard_table.md": lambda results: leaderboard_tables(results.parent / "leaderboard"),
 }
 """Functions that make the content of each file in docs from the folder of results."""
 

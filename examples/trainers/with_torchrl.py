@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import sys
 import time
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from report import TrainerOptions, print_closing_line, print_policy, print_versions, run_example
+from torchrl_env import GROUP, torchrl_env
 
-from rrm_env import RRMConfig, parallel_env
+from rrm_env import RRMConfig
 from rrm_env.provenance import install_hint
 
 try:
@@ -27,7 +27,6 @@ try:
     from torchrl.collectors import Collector
     from torchrl.envs import (
         ExplorationType,
-        PettingZooWrapper,
         RewardScaling,
         SerialEnv,
         TransformedEnv,
@@ -38,12 +37,6 @@ try:
     from torchrl.objectives.value import MultiAgentGAE
 except Exception as error:  # a library whose import fails may raise anything
     sys.exit(f"error: {error}; this example needs {install_hint('torchrl')}")
-
-# TorchRL is tested with PettingZoo 1.24, and warns of any other version.
-warnings.filterwarnings("ignore", message="PettingZoo in TorchRL is tested", category=UserWarning)
-
-GROUP = "ap"
-"""Name under which TorchRL stacks ap_0, ap_1, ...: the common part of their names."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +51,7 @@ class Options(TrainerOptions):
 
 def environment(options: Options) -> Any:
     """Make networks side by side, with rewards scaled to returns of about 10."""
-    env = SerialEnv(
-        options.envs, lambda: PettingZooWrapper(parallel_env(), categorical_actions=True)
-    )
+    env = SerialEnv(options.envs, torchrl_env)
     env.set_seed(options.seed)
     return TransformedEnv(env, RewardScaling(loc=0.0, scale=0.1, in_keys=[(GROUP, "reward")]))
 

@@ -14,7 +14,9 @@ from baselines.optimum import optimum
 from baselines.optimum.results import INFORMATION
 from baselines.plots import check_picture
 from baselines.scale import ScoreScale, quick_optimum, refuse_impossible
+from baselines.submission import check_submission_path, demanded
 from marl.benchmark.recipes import RECIPES
+from marl.cli.outcomes import about_run, marl_eval_of, submit_run, write_marl_eval
 from marl.cli.progress import progress, training_progress
 from marl.cli.shared import trained_in
 from marl.config import LearnerConfig, TrainingConfig
@@ -120,28 +122,66 @@ class Evaluate(EvaluationOptions):
     """Write config, versions, KPIs with intervals and per-episode values to this file."""
     plot: Annotated[Path | None, default_is("draw none")] = None
     """Draw the distribution of per-user rates into this file."""
+    submission: Annotated[Path | None, default_is("write none")] = None
+    """Write what all seeds of one run reached, for the leaderboard: signed by a checksum, in as
+    many episodes as the leaderboard demands (docs/leaderboard.md)."""
+    about: Annotated[tuple[str, ...], default_is("the scheme", metavar="FIELD=TEXT")] = ()
+    """With submission: name, author, description, information (what decisions depend on) or bits
+    (exchanged per joint decision), such as author='A. Name'."""
+    marl_eval: Annotated[Path | None, default_is("write none")] = None
+    """Write the runs' learning curves and this evaluation to this file in marl-eval's format."""
 
     def _of_network(self) -> dict[str, Any]:
         """The options that apply only to a network, by name."""
-        own = {"optimum": self.optimum, "information": self.information, "plot": self.plot}
+        own = {
+            "optimum": self.optimum,
+            "information": self.information,
+            "plot": self.plot,
+            "submission": self.submission,
+            "marl-eval": self.marl_eval,
+        }
         return {**super()._of_network(), **own}
 
     def run(self) -> None:
         """Evaluate, and print and write the comparison."""
         if not self.runs:
             raise ValueError("runs must name at least one folder of a training run, got none")
+        if self.about and not self.submission:
+            raise ValueError("--about needs --submission PATH: it is part of that file")
+        if not self.submission:
+            self._compare()
+            return
+        if len(self.runs) != 1 or self.schedulers:
+            raise ValueError("--submission needs one run, and no --schedulers")
+        self.other_environment()  # refuses options that are of a network alone
+        path = check_submission_path("--submission", self.submission)
+        check_apart(
+            submission=path, json=self.json, plot=self.plot, **{"marl-eval": self.marl_eval}
+        )
+        about = about_run(self.runs[0], self.about)
+        config = self.config(None if self.network else trained_in(self.runs[0]))
+        unset = self.episodes == EvaluationOptions.episodes
+        network = demanded(config, None if unset else self.episodes, self.seed)
+        options = replace(self, episodes=network.random_walk_episodes)
+        (evaluation,) = options._compare().values()
+        submit_run(path, self.runs[0], about, evaluation)
+        print(f"wrote {path}")
+
+    def _compare(self) -> dict[str, Evaluation]:
+        """Evaluate, print and write the comparison, and return the evaluations by name."""
         if self.information is not None and not self.optimum:
             raise ValueError(
                 "--information needs --optimum: it says what the optimum's scheduler knows"
             )
         json_path = check_results("--json", self.json) if self.json else None
         plot_path = check_writable("--plot", self.plot) if self.plot else None
-        check_apart(json=json_path, plot=plot_path)
+        marl_eval = check_writable("--marl-eval", self.marl_eval) if self.marl_eval else None
+        check_apart(json=json_path, plot=plot_path, **{"marl-eval": marl_eval})
         if plot_path:
             check_picture(plot_path)
         if other := self.other_environment():
             self._compare_returns(other, json_path)
-            return
+            return {}
         evaluations, scale = self._evaluations()
         config = next(iter(evaluations.values())).config
         network = f"{config.n_aps} APs, {config.n_ues} UEs"
@@ -151,6 +191,10 @@ class Evaluate(EvaluationOptions):
             for name, run in self._names().items()
         ]
         publish(evaluations, title, json_path, plot_path, notes, scale)
+        if marl_eval:
+            write_marl_eval(marl_eval, marl_eval_of(self._names(), evaluations))
+            print(f"wrote {marl_eval}")
+        return evaluations
 
     def _evaluations(self) -> tuple[dict[str, Evaluation], ScoreScale | None]:
         """The evaluations of runs, over all their seeds, and of schedulers, by name.

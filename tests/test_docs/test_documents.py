@@ -32,8 +32,8 @@ SHRINK = (
     (r"--transitions \d+", "--transitions 400"),
     (r"--episodes \d+", "--episodes 4"),
     (r"--steps \d+", "--steps 404"),
-    (r"(own_ippo\.py)", r"\1 --updates 2 --episodes 2"),
-    (r"(python -m baselines)(?!.*--(episodes|watch))", r"\1 --episodes 4"),
+    (r"(own_(ippo|offline)\.py)", r"\1 --updates 2 --episodes 2"),
+    (r"(python -m baselines)(?!.*(--(episodes|watch|submission)| check ))", r"\1 --episodes 4"),
     (
         r"(python -m marl sweep (\S+\.toml))",
         r"sed -i -E 's/^updates = .*/updates = 20/; s/_000//g; s/128/4/; s/32/2/' \2 && \1",

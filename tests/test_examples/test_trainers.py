@@ -26,6 +26,8 @@ TRAINERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "d3rlpy": ("safetensors", ("--peer-venv", PEER_VENV)),
     "rllib": ("ray.rllib.algorithms.ppo", ()),
     "torchrl": ("torchrl", ()),
+    "benchmarl": ("benchmarl", ()),
+    "benchmarl qmix": ("benchmarl", ("--algorithm", "qmix")),
     "agilerl": ("agilerl", ()),
 }
 """Per trainer the module its example needs, and further options; the first word names it."""
