@@ -15,7 +15,7 @@ from marl.cli.learning import Evaluate, Train, Watch
 from marl.cli.sweep import SweepCommand, SweepError
 from marl.config import PRESETS, LearnerConfig
 from marl.engines.base import LostError
-from marl.learner.learner import DivergenceError
+from marl.learner.stacked import DivergenceError
 from rrm_env import PRESETS as NETWORKS
 from rrm_env.exit_status import status_of
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from rrm_env.checks import bounded_integer, nearest, shown
 
 Paradigm = Literal["c", "i", "ctde"]
-Algorithm = Literal["sac", "dqn", "bc"]
+Algorithm = Literal["sac", "dqn", "bc", "ppo"]
 Reduction = Literal["sum", "mean"]
 TDLoss = Literal["half_squared", "huber"]
 ActOn = Literal["actor", "critic"]
@@ -116,7 +116,8 @@ class LearnerConfig:
     on its own observation, and the sum of their Q-values is trained (Eqs. 23, 24)."""
     algorithm: Algorithm = "sac"
     """sac: discrete soft actor-critic; dqn: deep Q-network; bc: behaviour cloning, the floor for
-    offline results."""
+    offline results; ppo: proximal policy optimisation, online only (IPPO with paradigm i, MAPPO
+    with ctde)."""
     cql_alpha: float = _number(1.0)
     """Offline: weight of the conservative penalty (Eqs. 26-28); 0 leaves it out. Online there is
     none."""
@@ -178,7 +179,21 @@ class LearnerConfig:
     replay_capacity: int = _integer(100_000)
     """online: transitions kept per seed."""
     learning_starts: int = _integer(2000, low=0)
-    """online: transitions per seed, of uniformly random legal actions, before the first update."""
+    """online: transitions per seed, of uniformly random legal actions, before the first update. ppo
+    uses them to normalise observations and for nothing else."""
+    rollout_steps: int = _integer(50)
+    """ppo: steps of all environments between which the policy is fixed; what they give is learned
+    from and forgotten."""
+    epochs: int = _integer(4)
+    """ppo: passes over these steps, each in another random order; an update takes batch_size of
+    them."""
+    clip_range: float = _positive(0.2)
+    """ppo: change of an action's probability, as a share, beyond which nothing is gained."""
+    gae_lambda: float = _number(0.9, high=1.0)
+    """ppo: decay of advantages with the steps ahead: 0 trusts the critic after one step, 1 counts
+    all rewards of the rollout."""
+    entropy_weight: float = _number(0.01)
+    """ppo: weight of the policy's entropy in the actor's loss."""
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -241,8 +256,13 @@ class LearnerConfig:
         """The scheme as it learns from a dataset or online, where it has no conservative penalty.
 
         Raises:
-            ValueError: behaviour cloning without a dataset.
+            ValueError: behaviour cloning without a dataset, or ppo with one.
         """
+        if offline and self.algorithm == "ppo":
+            raise ValueError(
+                "algorithm = 'ppo' learns online, from what its own policy has just done, and not "
+                "from a dataset; for a dataset use sac, dqn or bc"
+            )
         if offline:
             return self
         if self.algorithm == "bc":
@@ -252,8 +272,10 @@ class LearnerConfig:
     def scheme(self, *, offline: bool) -> str:
         """The scheme's name, as in the paper where it has one.
 
-        Examples are "C-MARL (DQN)", "CTDE-MARL-CQL (SAC)" and "I-MARL (SAC) offline".
+        Examples are "C-MARL (DQN)", "CTDE-MARL-CQL (SAC)", "I-MARL (SAC) offline" and "MAPPO".
         """
+        if self.algorithm == "ppo":
+            return {"c": "C-MARL (PPO)", "i": "IPPO", "ctde": "MAPPO"}[self.paradigm]
         penalised = offline and self.cql_alpha > 0 and self.algorithm != "bc"
         penalty = "-CQL" if penalised else ""
         base = f"{self.paradigm.upper()}-MARL{penalty} ({self.algorithm.upper()})"
@@ -284,7 +306,8 @@ class TrainingConfig:
     envs_per_seed: int = 64
     """Online: environments that each seed acts in, in parallel."""
     updates_per_step: int = 1
-    """Online: updates between two steps of these environments."""
+    """Online: updates between two steps of these environments. With ppo it is 1: how many updates
+    follow a rollout is up to rollout_steps, epochs and batch_size."""
     device: str = "cpu"
     """Where to train: cpu, cuda, or cuda:0 and so on. On CUDA each update is one captured graph."""
 
@@ -308,8 +331,37 @@ def environment_steps(updates: int, learner: LearnerConfig, training: TrainingCo
     """Transitions that each seed of an online run has collected after ``updates`` updates.
 
     Environments first take random steps until the replay holds `learning_starts` transitions. After
-    that they take one step each before every `updates_per_step`-th update, the first included.
+    that they take one step each before every `updates_per_step`-th update, the first included; with
+    ppo `rollout_steps` steps before every `updates_per_rollout`-th.
+
+    Raises:
+        ValueError: as `updates_per_rollout`.
     """
     random_steps = -(-learner.learning_starts // training.envs_per_seed)
-    policy_steps = -(-updates // training.updates_per_step)
+    if learner.algorithm == "ppo":
+        rollouts = -(-updates // updates_per_rollout(learner, training))
+        policy_steps = rollouts * learner.rollout_steps
+    else:
+        policy_steps = -(-updates // training.updates_per_step)
     return training.envs_per_seed * (random_steps + policy_steps)
+
+
+def updates_per_rollout(learner: LearnerConfig, training: TrainingConfig) -> int:
+    """The updates of ppo between two rollouts: `epochs` times the whole batches of a rollout.
+
+    Raises:
+        ValueError: a rollout of all environments is smaller than a batch, or `updates_per_step` is
+            not 1.
+    """
+    if training.updates_per_step != 1:
+        raise ValueError(
+            f"updates_per_step = {training.updates_per_step} must be 1 with algorithm = 'ppo', "
+            "whose updates per rollout follow from rollout_steps, epochs and batch_size"
+        )
+    size = learner.rollout_steps * training.envs_per_seed
+    if size < learner.batch_size:
+        raise ValueError(
+            f"batch_size = {learner.batch_size} must be at most rollout_steps * envs_per_seed = "
+            f"{learner.rollout_steps} * {training.envs_per_seed} = {size}"
+        )
+    return learner.epochs * (size // learner.batch_size)

@@ -25,7 +25,7 @@ from rrm_env import Network
 from rrm_env.power import Decision, decision_of
 
 if TYPE_CHECKING:
-    from marl.learner.learner import Learner
+    from marl.learner.stacked import StackedLearner
 
 
 class UnfinishedRunWarning(UserWarning):
@@ -48,7 +48,7 @@ class Policy:
         shift, scale: (1, 1, I, D), or (1, 1, 1, D) with shared parameters; networks see
             (observation - shift) * scale.
         act_on: "actor" (Algorithm 3) or "critic" (Eq. 25: greedy on Q); the config's where None.
-            dqn has only critics, bc only an actor.
+            dqn has only critics, bc and ppo have only actors that act.
         sample: draw actions from the actor instead of taking the most probable ones.
 
     Raises:
@@ -68,7 +68,12 @@ class Policy:
         sample: bool = False,
     ) -> None:
         self.config, self.team, self.sample = config, team, sample
-        choices = {"sac": ("actor", "critic"), "dqn": ("critic",), "bc": ("actor",)}
+        choices = {
+            "sac": ("actor", "critic"),
+            "dqn": ("critic",),
+            "bc": ("actor",),
+            "ppo": ("actor",),
+        }
         allowed = choices[config.algorithm]
         default = config.act_on if config.algorithm == "sac" else allowed[0]
         self.act_on = act_on or default
@@ -125,7 +130,7 @@ class Policy:
 
     @classmethod
     @known_torch
-    def of_learner(cls, learner: Learner, k: int) -> Policy:
+    def of_learner(cls, learner: StackedLearner, k: int) -> Policy:
         """A copy of the present policy of a learner's seed, by its index ``k``."""
         trained = slice(learner.n_trained)
         seed = slice(k, k + 1)
@@ -157,7 +162,7 @@ class Policy:
         config = LearnerConfig.from_dict(description["learner"])
         team = Team(**description["team"])
         heads = Heads(config.paradigm, team, config.common_features)
-        n_critics = 0 if config.algorithm == "bc" else config.n_critics
+        n_critics = 0 if config.algorithm in ("bc", "ppo") else config.n_critics
         n_actors = 0 if config.algorithm == "dqn" else 1
         n_networks = 2 * n_critics + n_actors  # the target critics come last
         n_seeds = len(description["seeds"])
