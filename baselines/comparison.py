@@ -20,6 +20,7 @@ from rrm_env import Evaluation, RRMConfig, Scheduler, evaluate, metrics
 from rrm_env.evaluation import BATCH_SIZE
 from rrm_env.files import write_json
 from rrm_env.provenance import versions
+from rrm_env.references import Reference, known_reference
 from rrm_env.trace_source import evaluation_notes
 
 Interval = dict[str, float]
@@ -52,7 +53,8 @@ def summarise(
         by scheduler, an `Interval` for each KPI and for ``pooled_tail_rate`` and
         ``score_minus_best``; ``silent_share``; with power levels ``power_share``;
         ``steps_per_second``; and whether it is ``best``.
-        With a scale also the interval ``share_of_optimum``, and ``normalised_score``.
+        With a scale also the interval ``share_of_optimum``, and ``normalised_score`` on it; without
+        one ``normalised_score`` on that of `rrm_env.normalised_score`, if the network has one.
     """
     best = max(evaluations, key=lambda name: float(evaluations[name].score.mean()))
     summary: dict[str, dict[str, Any]] = {}
@@ -64,7 +66,7 @@ def summarise(
             "steps_per_second": evaluation.steps_per_second,
             "best": name == best,
             "score_minus_best": _difference(evaluation.score, evaluations[best].score),
-            **_on_scale(evaluation.score, scale),
+            **(_on_scale(evaluation.score, scale) if scale else _on_references(evaluation)),
         }
     return summary
 
@@ -103,9 +105,12 @@ def _of_rates(ue_rates: metrics.Floats, config: RRMConfig) -> dict[str, Interval
     }
 
 
-def _on_scale(score: metrics.Floats, scale: ScoreScale | None) -> dict[str, Any]:
-    if scale is None:
-        return {}
+def _on_references(evaluation: Evaluation) -> dict[str, Any]:
+    known = known_reference(evaluation.config)
+    return {} if known is None else {"normalised_score": known.normalised(evaluation.score.mean())}
+
+
+def _on_scale(score: metrics.Floats, scale: ScoreScale) -> dict[str, Any]:
     return {"share_of_optimum": scale.share(score), "normalised_score": scale.normalised(score)}
 
 
@@ -138,18 +143,18 @@ _RANKS_WITH_OPTIMUM = {"sum_rate": 1, "minimum_score": 2}
 ones."""
 
 
-def _columns(*, optimum: bool, power: bool = False) -> list[_Column]:
+def _columns(*, optimum: bool, normalised: bool = False, power: bool = False) -> list[_Column]:
     """All columns, from left to right."""
     tail = metrics.KPIS["tail_rate"]
     pooled = _interval_cell("pooled_tail_rate", tail.digits)
     on_scale = [
-        _Column("Share of\noptimum %", _share_cell),
-        _Column("Normalised\nscore", _normalised_cell, rank=3),
+        *([_Column("Share of\noptimum %", _share_cell)] if optimum else []),
+        *([_Column("Normalised\nscore", _normalised_cell, rank=3)] if normalised else []),
     ]
     difference = _Column("Score minus\nbest (paired)", _difference_cell, rank=4)
     beside = {
         "tail_rate": [_Column(f"Pooled\n{tail.unit}", pooled, rank=6)],
-        "score": [*on_scale, difference] if optimum else [difference],
+        "score": [*on_scale, difference],
     }
     columns = []
     for name, kpi in metrics.KPIS.items():
@@ -232,6 +237,7 @@ def _columns_of(summary: Mapping[str, _Row]) -> list[_Column]:
     rows = summary.values()
     return _columns(
         optimum=any("share_of_optimum" in row for row in rows),
+        normalised=any("normalised_score" in row for row in rows),
         power=any("power_share" in row for row in rows),
     )
 
@@ -323,16 +329,18 @@ def publish(
     best = next(evaluations[name] for name, row in summary.items() if row["best"])
     rows = {} if scale is None else _optimum_rows(scale, best)
     optimum = None if scale is None else {**scale.as_dict(), "schedules": rows}
+    reference = known_reference(best.config) if scale is None else None
     written = []
     try:
         if json_path:
-            write_results(json_path, evaluations, summary, optimum)
+            write_results(json_path, evaluations, summary, optimum, reference)
             written.append(json_path)
         if plot_path:
             write_rates_plot(plot_path, evaluations)
             written.append(plot_path)
     finally:
-        of_scale = [] if scale is None else scale.notes
+        of_references = [] if reference is None else [reference.note]
+        of_scale = of_references if scale is None else scale.notes
         of_trace = evaluation_notes(best.config, best.score.shape[-1])
         show({**summary, **rows}, title, [*of_scale, *of_trace, *notes])
         for path in written:
@@ -363,6 +371,7 @@ def write_results(
     evaluations: Mapping[str, Evaluation],
     summary: Mapping[str, Mapping[str, Any]],
     optimum: Mapping[str, Any] | None = None,
+    reference: Reference | None = None,
 ) -> None:
     """Write config, seed and versions, and for each scheduler its summary and values per episode.
 
@@ -371,6 +380,7 @@ def write_results(
         evaluations: by scheduler.
         summary: of them, from `summarise`.
         optimum: what is known of the optimum, for an entry of that name.
+        reference: what the normalised scores refer to, for an entry ``references``.
 
     Raises:
         WriteError: the system refuses to store the file.
@@ -394,4 +404,6 @@ def write_results(
     }
     if optimum is not None:
         result["optimum"] = optimum
+    if reference is not None:
+        result["references"] = reference.as_dict()
     write_json(path, result)

@@ -4,6 +4,7 @@ SAC, DQN, CQL and behaviour cloning; centralised, independent and CTDE; online a
 """
 
 from marl import _libraries  # noqa: F401 - reports missing libraries, so it comes first
+from marl.benchmark.named import load_dataset
 from marl.config import PRESETS, LearnerConfig, TrainingConfig
 from marl.data.collect import collect, collect_parallel
 from marl.data.dataset import Dataset, DatasetError
@@ -49,6 +50,7 @@ __all__ = [
     "episode_returns",
     "from_mdp_arrays",
     "from_minari",
+    "load_dataset",
     "load_policies",
     "mdp_arrays",
     "open_engine",

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from marl.cli.data import Collect, Export, Import, Info
+from marl.cli.datasets import Datasets, VerificationError
 from marl.cli.graph import Graph
 from marl.cli.learning import Evaluate, Train, Watch
 from marl.cli.sweep import SweepCommand, SweepError
@@ -21,6 +22,7 @@ from rrm_env.exit_status import status_of
 
 Command = (
     Annotated[Collect, tyro.conf.subcommand("collect")]
+    | Annotated[Datasets, tyro.conf.subcommand("datasets")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[SweepCommand, tyro.conf.subcommand("sweep")]
@@ -43,10 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The status of `rrm_env.exit_status.status_of`; 1 also if training diverged, cells of a sweep
-        failed, or an engine lost its workers.
+        failed, an engine lost its workers, or datasets are not as published.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    return status_of(lambda: _parse(given).run(), failures=(DivergenceError, LostError, SweepError))
+    failures = DivergenceError, LostError, SweepError, VerificationError
+    return status_of(lambda: _parse(given).run(), failures=failures)
 
 
 def _parse(given: list[str]) -> Any:

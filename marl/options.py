@@ -16,6 +16,8 @@ import tyro
 
 from baselines import REGISTRY
 from baselines.registry import parse_scheduler
+from marl.benchmark.named import load_dataset
+from marl.benchmark.recipes import RECIPES
 from marl.data.collect import collect, collect_parallel
 from marl.data.dataset import Dataset
 from marl.engines.base import Engine
@@ -216,12 +218,30 @@ class TrainingOptions(EnvironmentOptions):
     """What to learn from, and where."""
 
     dataset: Annotated[Path | None, default_is("train online")] = None
-    """Learn from the transitions of this file."""
+    """Learn from the transitions of this file, or, where there is none, of the named dataset, such
+    as paper/medium, which is made first if need be (python -m marl datasets)."""
     preset: str = "tuned"
     """Hyperparameters to start from: tuned, or paper (Table III). Options of the learner override
     single ones."""
     network: Annotated[str | None, default_is("the dataset's network; online paper")] = None
     """Preset of the network to train and be evaluated in: paper, correlated, wide or dense."""
+
+    def dataset_given(self, progress: Callable[[int], None] | None = None) -> Dataset | None:
+        """The dataset that ``dataset`` names, by its file or its name in the benchmark; or None.
+
+        Args:
+            progress: called with the number of transitions just recorded, where it is made.
+
+        Raises:
+            DatasetError: there is no such file and no such name, or what was found is no dataset or
+                not the published one.
+        """
+        if self.dataset is None:
+            return None
+        name = self.dataset.as_posix()
+        if not self.dataset.exists() and name in RECIPES:
+            return load_dataset(name, progress=progress)
+        return Dataset.read(self.dataset)
 
     def environment_given(self) -> Environment | None:
         """The environment or network that options name.

@@ -19,6 +19,7 @@ from rrm_env.parallel import RRMParallelEnv
 from rrm_env.places import DeploymentError
 from rrm_env.power import PoweredDecision
 from rrm_env.provenance import __version__
+from rrm_env.references import normalised_score
 from rrm_env.rendering import Renderer
 from rrm_env.rrm_v0 import env, parallel_env, raw_env
 from rrm_env.scheduler import Scheduler, from_actions
@@ -51,6 +52,7 @@ __all__ = [
     "evaluate",
     "from_actions",
     "metrics",
+    "normalised_score",
     "parallel_env",
     "parse_settings",
     "raw_env",

@@ -1,9 +1,9 @@
 """Results on the disk, so that the same episodes are solved once.
 
 The folder is that of the environment variable `RRM_ENV_CACHE_DIR`, otherwise ``rrm_env`` in the
-platform's folder for caches (``$XDG_CACHE_HOME`` or ``~/.cache``; ``~/Library/Caches`` on macOS;
-``%LOCALAPPDATA%`` on Windows). It can be deleted at any time. Files are NumPy archives without
-pickled objects, written whole or not at all; a damaged one counts as missing.
+platform's folder for caches (`rrm_env.cache_folder`). It can be deleted at any time. Files are
+NumPy archives without pickled objects, written whole or not at all; a damaged one counts as
+missing.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rrm_env.cache_folder import cache_folder
 from rrm_env.files import WriteError, write_whole
 
 Arrays = dict[str, NDArray[Any]]
@@ -30,15 +29,7 @@ _said: set[str] = set()
 
 def folder() -> Path:
     """Where results are kept; it need not exist."""
-    if chosen := os.environ.get("RRM_ENV_CACHE_DIR"):
-        return Path(chosen)
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "rrm_env"
+    return cache_folder("RRM_ENV_CACHE_DIR")
 
 
 def path_of(subject: Mapping[str, Any]) -> Path:

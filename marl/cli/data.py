@@ -11,6 +11,7 @@ import torch
 import tyro
 from rich.console import Console
 
+from marl.benchmark.hub import reference_returns
 from marl.checks import check_text
 from marl.cli.info import dataset_table, run_tables
 from marl.cli.progress import progress
@@ -114,7 +115,9 @@ class Export:
             write_whole(card_path, lambda file: file.write(card))
             print(f"wrote {card_path}")
         if name:
-            written = to_minari(dataset, name)
+            config = dataset.environment.network
+            returns = None if config is None else reference_returns(config)
+            written = to_minari(dataset, name, reference_returns=returns)
             episodes = f"{written.total_episodes:,} episodes"
             print(f"wrote {name}: {episodes}, {written.total_steps:,} transitions")
 

@@ -14,11 +14,11 @@ from baselines.optimum import optimum
 from baselines.optimum.results import INFORMATION
 from baselines.plots import check_picture
 from baselines.scale import ScoreScale, quick_optimum, refuse_impossible
+from marl.benchmark.recipes import RECIPES
 from marl.cli.progress import progress, training_progress
 from marl.cli.shared import trained_in
 from marl.config import LearnerConfig, TrainingConfig
 from marl.data.collect import MAX_SEEDS
-from marl.data.dataset import Dataset
 from marl.environment import Environment
 from marl.options import PRESET, EvaluationOptions, NetworkOptions, TrainingOptions, default_is
 from marl.policy import Policy, load_policies
@@ -82,7 +82,9 @@ class Train(TrainingOptions):
 
     def run(self) -> None:
         """Train, and write the run's folder."""
-        dataset = Dataset.read(self.dataset) if self.dataset else None
+        recipe = RECIPES.get(self.dataset.as_posix()) if self.dataset else None
+        with progress("dataset", recipe.transitions if recipe else 1) as bar:
+            dataset = self.dataset_given(bar)
         environment = self.environment_given()
         with training_progress(self.training.updates) as report:
             seeds = bounded_integer("seeds", self.seeds, MAX_SEEDS, lowest=0)

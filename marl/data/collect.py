@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -87,6 +87,8 @@ class Recording:
 
     Args:
         scheduler, config, transitions, seed, first_episode, name: as in `collect`.
+        keeps_episodes: whether the metadata also hold the return and KPIs of every whole episode,
+            under ``episodes`` of the behaviour.
 
     Raises:
         TypeError, ValueError: as `collect`.
@@ -101,6 +103,7 @@ class Recording:
         *,
         first_episode: int = 0,
         name: str | None = None,
+        keeps_episodes: bool = False,
     ) -> None:
         if isinstance(scheduler, type) or not isinstance(scheduler, Scheduler):
             raise TypeError(
@@ -113,6 +116,7 @@ class Recording:
         self._first_episode = bounded_integer("first_episode", first_episode, 2**31, lowest=0)
         self._name = name or type(scheduler).__name__
         check_text("name", self._name)
+        self._keeps_episodes = keeps_episodes
         episodes = -(-self._transitions // self._config.episode_length)
         rounds = -(-episodes // MAX_BATCH)
         self._slots = -(-episodes // rounds)
@@ -182,7 +186,10 @@ class Recording:
         ended = sorted(self._ended, key=lambda episode: (episode.row % self._steps, episode.row))
         kpis = _kpis(ended, self._transitions, self._config)
         environment = Environment.of_network(self._config)
-        return _dataset(self._columns, environment, self._name, self._seed, kpis)
+        more = {}
+        if self._keeps_episodes:
+            more["episodes"] = _episodes(self._ended, self._transitions, self._config)
+        return _dataset(self._columns, environment, self._name, self._seed, kpis, more)
 
 
 @known_torch
@@ -344,6 +351,9 @@ def _record(
 _RECORDED_KPIS = ("sum_rate", "tail_rate", "score")
 """KPIs in a dataset's metadata; a change of this list would change every file and fingerprint."""
 
+_EPISODE_KPIS = ("sum_rate", "tail_rate", "worst_rate", "score")
+"""KPIs of single episodes; a change of this list would change every published checksum."""
+
 
 def _kpis(ended: list[_EndedEpisode], n: int, config: RRMConfig | None = None) -> dict[str, float]:
     """Mean KPIs of the episodes that lie wholly within the first ``n`` rows; empty without any."""
@@ -361,16 +371,32 @@ def _kpis(ended: list[_EndedEpisode], n: int, config: RRMConfig | None = None) -
     return kpis
 
 
+def _episodes(ended: list[_EndedEpisode], n: int, config: RRMConfig) -> dict[str, list[float]]:
+    """Return and KPIs of each episode wholly within the first ``n`` rows, in the order of rows."""
+    whole = sorted((episode for episode in ended if episode.row < n), key=lambda one: one.row)
+    if not whole:
+        return {}
+    rates = np.stack([episode.ue_rates for episode in whole if episode.ue_rates is not None])
+    return {
+        "return": [episode.episode_return for episode in whole],
+        **{name: metrics.KPIS[name].value(rates, config).tolist() for name in _EPISODE_KPIS},
+    }
+
+
 def _dataset(
     columns: dict[str, NDArray[Any]],
     environment: Environment,
     name: str,
     seed: int,
     kpis: dict[str, float],
+    more: Mapping[str, Any] | None = None,
 ) -> Dataset:
-    """The dataset of columns (n, ...) that one behaviour recorded, truncated at the last row."""
+    """The dataset of columns (n, ...) that one behaviour recorded, truncated at the last row.
+
+    ``more`` are further entries of the behaviour in the metadata.
+    """
     columns["truncated"][-1] = 1 - columns["terminated"][-1]
     n = len(columns["reward"])
-    behaviour = {"name": name, "seed": seed, "transitions": n, "kpis": kpis}
+    behaviour = {"name": name, "seed": seed, "transitions": n, "kpis": kpis, **(more or {})}
     metadata = {"environment": environment.as_dict(), "behaviours": [behaviour]}
     return Dataset.from_arrays(columns, metadata)

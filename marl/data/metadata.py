@@ -14,7 +14,8 @@ def check_behaviours(behaviours: Any, highest: int) -> None:
 
     Args:
         behaviours: for each id a mapping with ``name``, ``seed``, ``transitions`` and ``kpis``,
-            each of which may be missing; an empty list describes no behaviour.
+            each of which may be missing, and perhaps ``episodes``, lists of equal lengths by name;
+            an empty list describes no behaviour.
         highest: the highest id in the dataset's rows.
 
     Raises:
@@ -38,6 +39,20 @@ def check_behaviours(behaviours: Any, highest: int) -> None:
             bounded_integer(f"{where}: transitions", known["transitions"], 2**63 - 1, lowest=0)
         for name, value in check_mapping(f"{where}: kpis", known.get("kpis", {})).items():
             check_number(f"{where}: kpis: {name}", value)
+        _check_episodes(f"{where}: episodes", known.get("episodes", {}))
+
+
+def _check_episodes(where: str, episodes: Any) -> None:
+    """Check the values of single episodes: a list of numbers for each name, all equally long."""
+    lengths = set()
+    for name, values in check_mapping(where, episodes).items():
+        if not isinstance(values, list):
+            raise TypeError(f"{where}: {name} must be a list, got {shown(values)}")
+        for value in values:
+            check_number(f"{where}: {name}", value)
+        lengths.add(len(values))
+    if len(lengths) > 1:
+        raise ValueError(f"{where} must hold lists of one length, got {sorted(lengths)}")
 
 
 def check_versions(versions: Any) -> None:

@@ -14,8 +14,16 @@ from typing import Any, NamedTuple
 from marl.data.dataset import Dataset
 from marl.data.transitions import COLUMNS
 from marl.exchange.d3rlpy import episode_ends
+from marl.exchange.statistics import (
+    BITS,
+    distribution,
+    episode_values,
+    legal_actions,
+    state_action_coverage,
+)
 from rrm_env import RRMConfig, metrics
 from rrm_env.files import check_replaceable
+from rrm_env.references import known_reference
 
 PAPER = """@article{eldeeb2025offline,
   title = {An Offline Multi-Agent Reinforcement Learning Framework for Radio Resource Management},
@@ -74,12 +82,16 @@ def _behaviour(k: int, described: Mapping[str, Any], transitions: int) -> Behavi
     )
 
 
-def dataset_card(dataset: Dataset, file: str = "data.safetensors") -> str:
+def dataset_card(
+    dataset: Dataset, file: str = "data.safetensors", *, picture: str = "", name: str = ""
+) -> str:
     """The text of a dataset's card, for README.md beside the data on Hugging Face.
 
     Args:
         dataset: what to describe, by its arrays and its metadata.
         file: the name of its file.
+        picture: the name of the picture's file beside the card, if there is one.
+        name: the dataset's name in the benchmark, if it has one; the title begins with it.
     """
     config = dataset.environment.network
     names = dict.fromkeys(
@@ -92,7 +104,7 @@ def dataset_card(dataset: Dataset, file: str = "data.safetensors") -> str:
         task = "Radio resource management"
         licence = "mit"
         tags += ["radio-resource-management", "wireless"]
-    title = f"{task}: {', '.join(names)}, {len(dataset):,} transitions"
+    title = f"{name or task}: {', '.join(names)}, {len(dataset):,} transitions"
     size = _SIZES[bisect([10**k for k in range(3, 10)], len(dataset))]
     front = [
         f"license: {licence}",
@@ -118,6 +130,7 @@ def dataset_card(dataset: Dataset, file: str = "data.safetensors") -> str:
         observed=_OBSERVED if config else "",
         recorded=_environment(dataset, config),
         behaviours=_behaviours_table(behaviours(dataset)),
+        quality=_quality(dataset, config, picture),
         limits=_LIMITS_OF_THE_NETWORK if config else "",
         citation=f"## Citation\n\nThe task:\n\n```bibtex\n{PAPER}\n```\n\n" if config else "",
     )
@@ -217,6 +230,38 @@ def _behaviours_table(known: Sequence[Behaviour]) -> str:
             cells.append(f"{behaviour.kpis[kpi]:,.{digits}f}" if kpi in behaviour.kpis else "")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _quality(dataset: Dataset, config: RRMConfig | None, picture: str) -> str:
+    """What the episodes reached, what was legal, and how much of states and actions is covered."""
+    values = {name: each for name, each in episode_values(dataset).items() if each.size}
+    rows = {name: distribution(each) for name, each in values.items()}
+    heads = [*next(iter(rows.values()))]
+    lines = [f"| per episode | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
+    for name, row in rows.items():
+        cells = " | ".join(f"{value:,.3f}" for value in row.values())
+        lines.append(f"| {metrics.axis_label(name)} | {cells} |")
+    said = ["\n".join(lines)]
+    known = None if config is None else known_reference(config)
+    if known is not None and "score" in rows:
+        normalised = known.normalised(rows["score"]["mean"])
+        said.append(f"**Normalised score: {normalised:.1f}.** {known.note}")
+    legal = legal_actions(dataset)
+    coverage = state_action_coverage(dataset)
+    said.append(
+        f"**Legal actions** of an agent: {legal['mean']:.1f} on average, from {legal['min']} to "
+        f"{legal['max']} of {dataset.team.n_actions}; all of them in {100 * legal['all']:.0f} % "
+        "of its decisions."
+    )
+    said.append(
+        f"**Joint state-action coverage (SACo): {coverage:.3f}**, unique joint state-action pairs "
+        f"over transitions, with states hashed to {BITS} bits "
+        "(`marl.exchange.statistics.state_action_coverage`; after Schweighofer et al., CoLLAs "
+        "2022)."
+    )
+    if picture:
+        said.append(f"![Distribution of scores and returns over the episodes]({picture})")
+    return "\n\n".join(said)
 
 
 def _environment(dataset: Dataset, config: RRMConfig | None) -> str:

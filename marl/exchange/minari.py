@@ -27,12 +27,24 @@ from rrm_env.checks import shortened, shown
 from rrm_env.joint import joint_observation_space
 from rrm_env.optional import required
 from rrm_env.provenance import __version__
+from rrm_env.references import known_reference
 
 _OURS = "rrm_env"
 """Key in Minari's metadata under which an export keeps this package's own metadata."""
 
 MAX_ACTIONS = 2**20
 """Most actions of all agents together: their mask takes one byte each per step."""
+
+
+class ReferenceReturns(NamedTuple):
+    """Mean undiscounted returns of an episode between which Minari normalises."""
+
+    lowest: float
+    """That of uniformly random legal actions."""
+    highest: float
+    """The highest that is known, of an expert."""
+    episodes: int
+    """Number of episodes in each mean."""
 
 
 def check_minari_name(option: str, name: str) -> str:
@@ -76,7 +88,13 @@ def check_minari_name(option: str, name: str) -> str:
 
 
 @known_torch
-def to_minari(dataset: Dataset, name: str) -> Any:
+def to_minari(
+    dataset: Dataset,
+    name: str,
+    *,
+    author: str | None = None,
+    reference_returns: ReferenceReturns | None = None,
+) -> Any:
     """Write a dataset for Minari, in the joint view: one Gymnasium environment for all agents.
 
     An episode of T steps has observations (T + 1, I, D) float32, actions (T, I) int64 of a
@@ -88,6 +106,11 @@ def to_minari(dataset: Dataset, name: str) -> Any:
         dataset: what to export, with its metadata and checksum.
         name: the dataset's id, ``(namespace/)name-vN``. The dataset is written where Minari keeps
             its datasets, whole or not at all.
+        author: whom Minari's metadata name.
+        reference_returns: mean returns for Minari's ``ref_min_score`` and ``ref_max_score``, from
+            which `minari.get_normalized_score` normalises returns, not scores of Eq. 11. Scores are
+            normalised by `rrm_env.normalised_score`, whose references are under ``rrm_env`` in the
+            metadata where the network has some.
 
     Returns:
         The `minari.MinariDataset`.
@@ -124,14 +147,30 @@ def to_minari(dataset: Dataset, name: str) -> Any:
                 algorithm_name=", ".join(dict.fromkeys(names)),
                 description=f"{view}, recorded by rrm_env.",
                 requirements=[f"rrm-env>={__version__}"] if spec else None,
+                author=author,
             )
-        written.storage.update_metadata(
-            {_OURS: {"metadata": dict(dataset.metadata), "checksum": dataset.fingerprint()}}
-        )
+        written.storage.update_metadata(_more_metadata(dataset, reference_returns))
     except BaseException:
         shutil.rmtree(get_dataset_path(name), ignore_errors=True)
         raise
     return written
+
+
+def _more_metadata(dataset: Dataset, returns: ReferenceReturns | None) -> dict[str, Any]:
+    """The metadata beside what Minari itself writes: ours, and its reference scores."""
+    ours = {"metadata": dict(dataset.metadata), "checksum": dataset.fingerprint()}
+    config = dataset.environment.network
+    if config is not None and (known := known_reference(config)) is not None:
+        ours["score_references"] = known.as_dict()
+    if returns is None:
+        return {_OURS: ours}
+    # Minari writes them only where it can make the environment, which it then does.
+    scores = {
+        "ref_min_score": returns.lowest,
+        "ref_max_score": returns.highest,
+        "num_episodes_average_score": returns.episodes,
+    }
+    return {_OURS: ours, **scores}
 
 
 @known_torch

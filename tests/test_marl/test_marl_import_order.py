@@ -27,6 +27,7 @@ ORDER = (
     "policy",
     "graph",
     "training",
+    "benchmark",
     "options",
     "sweep",
     "cli",
