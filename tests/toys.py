@@ -21,7 +21,6 @@ from baselines import RandomWalk
 from marl import (
     Dataset,
     Heads,
-    Learner,
     LearnerConfig,
     Policy,
     Team,
@@ -32,6 +31,7 @@ from marl import (
 from marl.__main__ import main
 from marl.environment import Environment
 from marl.learner.networks import initialise, layer_sizes
+from marl.learner.stacked import StackedLearner
 from rrm_env import RRMConfig
 
 SMALL = RRMConfig(n_aps=2, n_ues=6, n_candidates=2, episode_length=10)
@@ -235,7 +235,9 @@ def random_policy(
     """A policy of random networks."""
     config = LearnerConfig(hidden_sizes=(16,)) if config is None else config
     heads = Heads(config.paradigm, team, config.common_features)
-    n_roles = (0 if config.algorithm == "bc" else config.n_critics) + (config.algorithm != "dqn")
+    n_roles = (0 if config.algorithm in ("bc", "ppo") else config.n_critics) + (
+        config.algorithm != "dqn"
+    )
     shared = config.share_parameters
     layers = initialise(
         layer_sizes(heads.n_inputs, config.hidden_sizes, heads.n_actions),
@@ -379,7 +381,7 @@ def assert_same(left: Dataset, right: Dataset) -> None:
     assert left.fingerprint() == right.fingerprint()
 
 
-def assert_equal_learners(first: Learner, second: Learner) -> None:
+def assert_equal_learners(first: StackedLearner, second: StackedLearner) -> None:
     """Assert equal tensors, to the bit."""
     assert first.tensors().keys() == second.tensors().keys()
     for name, tensor in first.tensors().items():

@@ -45,7 +45,7 @@ class Learner(StackedLearner):
         device: device of all tensors.
 
     Raises:
-        ValueError: as `Heads`.
+        ValueError: as `Heads`, or the algorithm is ppo, which `OnPolicyLearner` trains.
     """
 
     @known_torch
@@ -56,6 +56,10 @@ class Learner(StackedLearner):
         seeds: Sequence[int],
         device: torch.device | str = "cpu",
     ) -> None:
+        if config.algorithm not in PARTS:
+            raise ValueError(
+                f"algorithm = {config.algorithm!r} has a learner of its own, OnPolicyLearner"
+            )
         super().__init__(config, team, seeds, device, PARTS[config.algorithm])
         self.n_critics = 0 if config.algorithm == "bc" else config.n_critics
         self.has_actor = config.algorithm != "dqn"
