@@ -13,10 +13,17 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from rrm_env.checks import bounded_integer, nearest, shown
 
 Paradigm = Literal["c", "i", "ctde"]
-Algorithm = Literal["sac", "dqn", "bc", "ppo"]
+Algorithm = Literal["sac", "dqn", "bc", "iql", "ppo"]
 Reduction = Literal["sum", "mean"]
 TDLoss = Literal["half_squared", "huber"]
 ActOn = Literal["actor", "critic"]
+Observes = Literal["own", "all"]
+
+NEED_DATA: tuple[Algorithm, ...] = ("bc", "iql")
+"""Algorithms that learn from a dataset alone."""
+
+ACT_AND_LEARN: tuple[Algorithm, ...] = ("ppo",)
+"""Algorithms that learn only from what their own policy has just done."""
 
 PRESETS: dict[str, dict[str, Any]] = {
     "tuned": {},
@@ -113,11 +120,15 @@ class LearnerConfig:
 
     paradigm: Paradigm = "c"
     """c: one network chooses all agents' actions; i: each agent learns alone; ctde: each acts alone
-    on its own observation, and the sum of their Q-values is trained (Eqs. 23, 24)."""
+    on what it observes, and the sum of their Q-values is trained (Eqs. 23, 24)."""
+    observes: Observes = "own"
+    """i, ctde: what an agent's networks see. own: its own observation; all: the observations of all
+    agents, which a centre would collect or agents would exchange."""
     algorithm: Algorithm = "sac"
     """sac: discrete soft actor-critic; dqn: deep Q-network; bc: behaviour cloning, the floor for
-    offline results; ppo: proximal policy optimisation, online only (IPPO with paradigm i, MAPPO
-    with ctde)."""
+    offline results; iql: implicit Q-learning, whose actor clones good actions more. bc and iql need
+    a dataset. ppo: proximal policy optimisation, online only (IPPO with paradigm i, MAPPO with
+    ctde)."""
     cql_alpha: float = _number(1.0)
     """Offline: weight of the conservative penalty (Eqs. 26-28); 0 leaves it out. Online there is
     none."""
@@ -161,6 +172,14 @@ class LearnerConfig:
     double_q: bool = True
     """dqn: the online network chooses the next action and the target network evaluates it, or the
     target network does both."""
+    expectile: float = _number(0.7, _SMALLEST, 1 - 1e-6)
+    """iql: expectile of the data's action values that a state's value is; 0.5 is their mean, 1
+    would be their maximum."""
+    advantage_weight: float = _number(3.0)
+    """iql: inverse temperature beta of the weights exp(beta A) with which actions of advantage A
+    are cloned, in scaled reward; 0 clones all alike."""
+    largest_weight: float = _number(100.0, 1.0)
+    """iql: bound of these weights."""
     td_loss: TDLoss = "half_squared"
     """Loss of a temporal-difference error d: d^2 / 2, or the Huber loss, which is linear beyond
     1."""
@@ -212,6 +231,12 @@ class LearnerConfig:
                 "share_parameters = True must come with paradigm = 'i' or 'ctde': "
                 "a centralised network is one already"
             )
+        if self.observes == "all" and (self.paradigm == "c" or self.share_parameters):
+            raise ValueError(
+                "observes = 'all' must come with paradigm = 'i' or 'ctde' and share_parameters = "
+                "False: a centralised network sees all observations already, and agents that share "
+                "a network would all act alike"
+            )
         if self.common_features and self.paradigm != "c":
             raise ValueError(
                 f"common_features = {self.common_features} must come with paradigm = 'c', "
@@ -256,17 +281,20 @@ class LearnerConfig:
         """The scheme as it learns from a dataset or online, where it has no conservative penalty.
 
         Raises:
-            ValueError: behaviour cloning without a dataset, or ppo with one.
+            ValueError: the algorithm learns from a dataset alone, and there is none; or it learns
+                online alone, and there is one.
         """
-        if offline and self.algorithm == "ppo":
+        if offline and self.algorithm in ACT_AND_LEARN:
             raise ValueError(
-                "algorithm = 'ppo' learns online, from what its own policy has just done, and not "
-                "from a dataset; for a dataset use sac, dqn or bc"
+                f"algorithm = {self.algorithm!r} learns online, from what its own policy has just "
+                "done, and not from a dataset"
             )
         if offline:
             return self
-        if self.algorithm == "bc":
-            raise ValueError("algorithm = 'bc' needs a dataset: it clones what is recorded there")
+        if self.algorithm in NEED_DATA:
+            raise ValueError(
+                f"algorithm = {self.algorithm!r} needs a dataset: it clones what is recorded there"
+            )
         return replace(self, cql_alpha=0.0)
 
     def scheme(self, *, offline: bool) -> str:
@@ -276,10 +304,11 @@ class LearnerConfig:
         """
         if self.algorithm == "ppo":
             return {"c": "C-MARL (PPO)", "i": "IPPO", "ctde": "MAPPO"}[self.paradigm]
-        penalised = offline and self.cql_alpha > 0 and self.algorithm != "bc"
+        needs_data = self.algorithm in NEED_DATA
+        penalised = offline and self.cql_alpha > 0 and not needs_data
         penalty = "-CQL" if penalised else ""
         base = f"{self.paradigm.upper()}-MARL{penalty} ({self.algorithm.upper()})"
-        return f"{base} offline" if offline and not penalised and self.algorithm != "bc" else base
+        return f"{base} offline" if offline and not penalised and not needs_data else base
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from torch import Tensor
 from marl.config import LearnerConfig
 from marl.learner.heads import Heads, preference, without_divergence
 from marl.learner.networks import Layers, Workspace, layer_sizes, multiply_adds
+from marl.learner.roles import WAYS_TO_ACT, roles_of
 from marl.runs.checkpoint import read_tensors
 from marl.runs.description import CHECKPOINT, RunError, describe
 from marl.team import Team, check_common_features, team_of
@@ -68,14 +69,8 @@ class Policy:
         sample: bool = False,
     ) -> None:
         self.config, self.team, self.sample = config, team, sample
-        choices = {
-            "sac": ("actor", "critic"),
-            "dqn": ("critic",),
-            "bc": ("actor",),
-            "ppo": ("actor",),
-        }
-        allowed = choices[config.algorithm]
-        default = config.act_on if config.algorithm == "sac" else allowed[0]
+        allowed = WAYS_TO_ACT[config.algorithm]
+        default = config.act_on if config.act_on in allowed else allowed[0]
         self.act_on = act_on or default
         if self.act_on not in allowed:
             raise ValueError(
@@ -86,7 +81,7 @@ class Policy:
             raise ValueError(
                 "sample needs act_on = 'actor': only an actor is a distribution to draw from"
             )
-        self._heads = Heads(config.paradigm, team, config.common_features)
+        self._heads = Heads.of(config, team)
         chosen = slice(-1, None) if self.act_on == "actor" else slice(config.n_critics)
         self._layers = [
             (weights[chosen].contiguous(), biases[chosen].contiguous())
@@ -132,7 +127,7 @@ class Policy:
     @known_torch
     def of_learner(cls, learner: StackedLearner, k: int) -> Policy:
         """A copy of the present policy of a learner's seed, by its index ``k``."""
-        trained = slice(learner.n_trained)
+        trained = slice(learner.roles.trained)
         seed = slice(k, k + 1)
         layers: Layers = [
             (weights[trained, seed].cpu().clone(), biases[trained, seed].cpu().clone())
@@ -161,10 +156,8 @@ class Policy:
         """
         config = LearnerConfig.from_dict(description["learner"])
         team = Team(**description["team"])
-        heads = Heads(config.paradigm, team, config.common_features)
-        n_critics = 0 if config.algorithm in ("bc", "ppo") else config.n_critics
-        n_actors = 0 if config.algorithm == "dqn" else 1
-        n_networks = 2 * n_critics + n_actors  # the target critics come last
+        heads = Heads.of(config, team)
+        roles = roles_of(config)
         n_seeds = len(description["seeds"])
         n_heads = 1 if config.share_parameters else heads.n_heads
         n_normalisers = 1 if config.share_parameters else team.n_agents
@@ -186,11 +179,11 @@ class Policy:
             return chosen
 
         seeds = slice(seed, seed + 1)
-        acting = slice(n_critics + n_actors), seeds
+        acting = slice(roles.trained), seeds
         layers: Layers = []
         sizes = layer_sizes(heads.n_inputs, config.hidden_sizes, heads.n_actions)
         for depth, (n_inputs, n_outputs) in enumerate(sizes):
-            stack = n_networks, n_seeds, n_heads
+            stack = roles.total, n_seeds, n_heads
             weights = checked(f"layers.{depth}.weights", (*stack, n_inputs, n_outputs), acting)
             biases = checked(f"layers.{depth}.biases", (*stack, 1, n_outputs), acting)
             layers.append((weights, biases))
@@ -295,9 +288,9 @@ class Policy:
     def execution_cost(self, message_bits: int = 0) -> dict[str, int]:
         """Cost of one decision of all agents at run time, for as many agents as in training.
 
-        A centralised policy receives every agent's observation and returns its action, as 32-bit
-        numbers. If it sees only common features, it runs at every agent instead. Decentralised
-        policies exchange only the messages of their environment.
+        A policy that sees the observations of all agents receives every agent's observation and
+        returns its action, as 32-bit numbers. If it sees only common features, it runs at every
+        agent instead. Decentralised policies exchange only the messages of their environment.
 
         Args:
             message_bits: bits of all messages of a decision (`RRMConfig.message_bits_per_step`).
@@ -311,11 +304,12 @@ class Policy:
         copies = agents if at_every_agent else self._heads.n_heads
         n_networks = self._layers[0][0].shape[0] * copies
         sizes = [(weights.shape[-2], weights.shape[-1]) for weights, _ in self._layers]
-        central = self._heads.joint and not at_every_agent
         return {
             "parameters": sum(weights.numel() + biases.numel() for weights, biases in self._layers),
             "multiply_adds": n_networks * multiply_adds(sizes),
-            "bits": 32 * agents * (self.team.n_features + 1) if central else message_bits,
+            "bits": 32 * agents * (self.team.n_features + 1)
+            if self._heads.sees_all
+            else message_bits,
         }
 
     def reset(self, network: Network) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import product
 
@@ -33,10 +34,10 @@ class NaiveLearner:
             for tensor in layer:
                 tensor.requires_grad_()
         self.critics = range(0 if self.config.algorithm == "bc" else self.config.n_critics)
-        self.actor = len(self.critics)
-        self.targets = [
-            len(self.critics) + (self.config.algorithm != "dqn") + c for c in self.critics
-        ]
+        self.value = len(self.critics)
+        self.actor = self.value + (self.config.algorithm == "iql")
+        n_trained = self.actor + (self.config.algorithm != "dqn")
+        self.targets = [n_trained + c for c in self.critics]
 
     def loss(self, batch: Transitions) -> Tensor:
         """The mean over the batch of all that is minimised."""
@@ -57,6 +58,8 @@ class NaiveLearner:
             if config.paradigm == "ctde"
             else [[k] for k in range(self.n_heads)]
         )
+        if config.algorithm == "iql":
+            return sum((self._implicit_loss(group, row) for group in groups), zero)
         total = zero
         for c in self.critics:
             for group in groups:
@@ -82,6 +85,37 @@ class NaiveLearner:
         if config.algorithm == "sac":
             total = total + sum((self._actor_loss(k, row) for k in range(self.n_heads)), zero)
         return total
+
+    def _implicit_loss(self, group: list[int], row: Transitions) -> Tensor:
+        """Loss of implicit Q-learning of heads whose values are added."""
+        config, zero = self.config, torch.zeros((), dtype=torch.float64)
+        after = row._replace(observation=row.next_observation, mask=row.next_mask)
+        follows = sum((self._value(k, after) for k in group), zero).detach()
+        target = config.reward_scale * row.reward + (
+            0 if row.terminated else config.discount * follows
+        )
+        total = sum(
+            (
+                self._td(sum((self._taken(c, k, row) for k in group), zero) - target)
+                for c in self.critics
+            ),
+            zero,
+        )
+        best = min(
+            float(sum((self._taken(c, k, row) for k in group), zero).detach()) for c in self.targets
+        )
+        advantage = best - sum((self._value(k, row) for k in group), zero)
+        share = config.expectile if advantage.detach() > 0 else 1 - config.expectile
+        weight = min(
+            math.exp(min(config.advantage_weight * float(advantage.detach()), 700)),
+            config.largest_weight,
+        )
+        cloning = sum((self._log_policy(k, row)[self._place(k, row)] for k in group), zero)
+        return total + share * advantage**2 - weight * cloning
+
+    def _value(self, k: int, row: Transitions) -> Tensor:
+        """The value of a head's state."""
+        return self._outputs(self.value, k, row).mean()
 
     def _td(self, error: Tensor) -> Tensor:
         if self.config.td_loss == "huber" and abs(error) > 1:
@@ -130,12 +164,17 @@ class NaiveLearner:
 
     def _q(self, role: int, k: int, row: Transitions) -> Tensor:
         """Outputs of a network for its legal actions alone."""
+        return self._outputs(role, k, row)[self._legal(k, row)]
+
+    def _outputs(self, role: int, k: int, row: Transitions) -> Tensor:
+        """All outputs of a network."""
+        everything = self.config.paradigm == "c" or self.config.observes == "all"
         seen = ((row.observation.double() - self.shift) * self.scale)[
-            slice(None) if self.config.paradigm == "c" else k
+            slice(None) if everything else k
         ].flatten()
         for depth, (weights, biases) in enumerate(self.parameters):
             seen = (seen.relu() if depth else seen) @ weights[role, k] + biases[role, k]
-        return seen[self._legal(k, row)]
+        return seen
 
     def _log_policy(self, k: int, row: Transitions) -> Tensor:
         return self._q(self.actor, k, row).log_softmax(0)

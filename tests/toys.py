@@ -31,6 +31,7 @@ from marl import (
 from marl.__main__ import main
 from marl.environment import Environment
 from marl.learner.networks import initialise, layer_sizes
+from marl.learner.roles import roles_of
 from marl.learner.stacked import StackedLearner
 from rrm_env import RRMConfig
 
@@ -234,14 +235,11 @@ def random_policy(
 ) -> Policy:
     """A policy of random networks."""
     config = LearnerConfig(hidden_sizes=(16,)) if config is None else config
-    heads = Heads(config.paradigm, team, config.common_features)
-    n_roles = (0 if config.algorithm in ("bc", "ppo") else config.n_critics) + (
-        config.algorithm != "dqn"
-    )
+    heads = Heads.of(config, team)
     shared = config.share_parameters
     layers = initialise(
         layer_sizes(heads.n_inputs, config.hidden_sizes, heads.n_actions),
-        n_roles,
+        roles_of(config).trained,
         [seed],
         1 if shared else heads.n_heads,
     )

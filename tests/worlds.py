@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, get_args
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from marl import Learner, LearnerConfig, Team
-from marl.config import Algorithm, Paradigm
+from marl.config import ACT_AND_LEARN, Algorithm, Paradigm
 from marl.data.transitions import Transitions
 from marl.learner.stacked import StackedLearner
 from marl.sources import Outcome
@@ -22,7 +22,9 @@ Floats = NDArray[np.float64]
 Backup = Callable[[Floats], Floats]
 """A function that returns V (X,) of Q (X, M), which is -inf where an action is illegal."""
 SCHEMES: list[tuple[Paradigm, Algorithm]] = [
-    scheme for scheme in product(get_args(Paradigm), get_args(Algorithm)) if scheme[1] != "ppo"
+    scheme
+    for scheme in product(get_args(Paradigm), get_args(Algorithm))
+    if scheme[1] not in ACT_AND_LEARN
 ]
 """The schemes of `Learner`; ppo has a learner of its own."""
 DISCOUNT = 0.8
@@ -137,6 +139,20 @@ class World:
             if legal[x, j] and (keep is None or keep(self.joint[j]))
             for following in self.successors[x, j]
         ]
+        return self._batch(rows)
+
+    def recorded(self, counts: Mapping[tuple[int, tuple[int, ...]], int]) -> Transitions:
+        """Each (state, joint action) as often as `counts` says, as one batch (1, n, ...)."""
+        return self._batch(
+            [
+                (x, self.joint.index(action), self.successors[x, self.joint.index(action), 0])
+                for (x, action), count in counts.items()
+                for _ in range(count)
+            ]
+        )
+
+    def _batch(self, rows: list[tuple[Any, Any, Any]]) -> Transitions:
+        """Transitions of (state, index of the joint action, next state), (1, n, ...)."""
         x, j, following = np.array(rows).T
         fields = (
             (self.features[x], np.float32),
@@ -235,6 +251,28 @@ class WorldSource:
         return Outcome(reward, seen, mask, terminated.astype(np.uint8), truncated.astype(np.uint8))
 
 
+def team_choice() -> World:
+    """Two agents that both see which of two states it is, and need to choose alike.
+
+    In state 0 both may take 1 at once, or nothing now and 3 in state 1, after which the episode
+    ends. What earns nothing costs 5. In state 1 the second agent may not choose action 1.
+    """
+    reward = np.full((2, 9), -5.0)
+    reward[0, [0, 4, 8]] = 1, 0, -1
+    reward[1, [0, 8]] = 3, -1
+    terminates = np.ones((2, 9), bool)
+    terminates[0, 4] = False
+    legal = np.ones((2, 2, 3), bool)
+    legal[1, 1, 1] = False
+    return World(
+        reward=reward,
+        successors=np.ones((2, 9, 2), np.int64),
+        terminates=terminates,
+        legal=legal,
+        features=np.eye(2)[:, None].repeat(2, 1),
+    )
+
+
 # --- Learners ---
 
 
@@ -311,6 +349,13 @@ def stored(team: Team, n: int, seed: int = 0) -> Transitions:
 def copies(learner: StackedLearner) -> dict[str, Tensor]:
     """Copies of the tensors of a learner."""
     return {name: tensor.clone() for name, tensor in learner.tensors().items()}
+
+
+def roles_of_actions(learner: Learner) -> list[int]:
+    """The networks whose outputs belong to actions: all but those of a state's value."""
+    roles = learner.roles
+    of_value = range(roles.critics, roles.critics + roles.value)
+    return [role for role in range(roles.total) if role not in of_value]
 
 
 def scatter_parameters(learner: Learner, seed: int = 0) -> None:

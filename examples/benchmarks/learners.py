@@ -149,12 +149,13 @@ def timer(call: Callable[[], object], device: str) -> Callable[[int], float]:
 
 def update_multiply_adds(learner: Learner) -> int:
     """Multiply-adds of one update of all seeds, counted as in `FORMULA`."""
+    roles = learner.roles
     one, first, trained = (
         multiply_adds(learner.sizes),
         multiply_adds(learner.sizes[:1]),
-        learner.n_trained,
+        roles.trained,
     )
-    target = learner.n_critics + (1 if learner.has_actor else learner.n_critics)
+    target = roles.critics + (1 if roles.actor else roles.critics)
     per_input = trained * one + target * one + trained * (2 * one - first)
     return len(learner.seeds) * learner.heads.n_heads * learner.config.batch_size * per_input
 

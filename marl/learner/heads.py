@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from marl.config import Paradigm
+from marl.config import LearnerConfig, Observes, Paradigm
 from marl.team import Team
 
 ILLEGAL = -1e9
@@ -49,6 +49,13 @@ class Heads:
 
     They are the last features of an observation and the same for all agents.
     """
+    observes: Observes = "own"
+    """own: a head of one agent sees this agent's observation; all: those of all agents."""
+
+    @classmethod
+    def of(cls, config: LearnerConfig, team: Team) -> Heads:
+        """The heads of a learner's configuration; errors as `Heads`."""
+        return cls(config.paradigm, team, config.common_features, config.observes)
 
     def __post_init__(self) -> None:
         if self.joint and self.n_actions > MAX_JOINT_ACTIONS:
@@ -82,9 +89,14 @@ class Heads:
     @property
     def n_inputs(self) -> int:
         """Features that a head sees: those of its agent, of all agents, or the common ones."""
-        if not self.joint:
-            return self.team.n_features
-        return self.common_features or self.team.n_agents * self.team.n_features
+        if not self.sees_all:
+            return self.common_features or self.team.n_features
+        return self.team.n_agents * self.team.n_features
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether a head sees the observations of all agents."""
+        return self.observes == "all" or (self.joint and not self.common_features)
 
     @property
     def n_actions(self) -> int:
@@ -93,10 +105,15 @@ class Heads:
 
     def inputs(self, observation: Tensor) -> Tensor:
         """Inputs of the heads (S, K, B, `n_inputs`), from observations (S, B, I, D)."""
-        if not self.joint:
-            return observation.transpose(1, 2)
+        if self.sees_all:
+            return self.state(observation).expand(-1, self.n_heads, -1, -1)
         if self.common_features:
             return observation[:, :, 0, -self.common_features :].unsqueeze(1)
+        return observation.transpose(1, 2)
+
+    @staticmethod
+    def state(observation: Tensor) -> Tensor:
+        """The observations of all agents side by side, (S, 1, B, I D), from (S, B, I, D)."""
         return observation.flatten(2).unsqueeze(1)
 
     def bias(self, mask: Tensor) -> Tensor:

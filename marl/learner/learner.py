@@ -10,15 +10,11 @@ from torch import Tensor
 
 from marl.config import LearnerConfig
 from marl.data.transitions import Transitions
-from marl.learner import losses
-from marl.learner.heads import preference
+from marl.learner.mixing import apart, total
 from marl.learner.networks import Layers, Workspace, initialise, layer_sizes, roles
+from marl.learner.objectives import OBJECTIVES, Step
 from marl.learner.random import random_bits
-from marl.learner.stacked import (
-    BATCHES,
-    StackedLearner,
-    slices_with_gradients,
-)
+from marl.learner.stacked import BATCHES, StackedLearner, slices_with_gradients
 from marl.team import Team
 from marl.torch_state import known_torch
 
@@ -27,9 +23,8 @@ class Learner(StackedLearner):
     """S independent learners of one scheme, trained in parallel.
 
     The networks of all learners are stacked, so that an update has one backward pass and one step
-    of the optimiser. The roles of the networks are, in this order: C critics, the actor, C target
-    critics (dqn has no actor, bc has only an actor). An update runs the trained networks on s and
-    the networks of the target on s'; both are contiguous slices of the roles.
+    of the optimiser. `marl.learner.roles` says which networks an algorithm has, and in which order;
+    `marl.learner.objectives` says which of them it runs on s and on s', and what it minimises.
 
     Only one thread may use a learner at a time. `marl.Policy.of_learner` makes policies that
     several threads may share.
@@ -56,27 +51,24 @@ class Learner(StackedLearner):
         seeds: Sequence[int],
         device: torch.device | str = "cpu",
     ) -> None:
-        if config.algorithm not in PARTS:
+        if config.algorithm not in OBJECTIVES:
             raise ValueError(
                 f"algorithm = {config.algorithm!r} has a learner of its own, OnPolicyLearner"
             )
-        super().__init__(config, team, seeds, device, PARTS[config.algorithm])
-        self.n_critics = 0 if config.algorithm == "bc" else config.n_critics
-        self.has_actor = config.algorithm != "dqn"
-        self.n_trained = self.n_critics + self.has_actor
+        self.objective = OBJECTIVES[config.algorithm]
+        super().__init__(config, team, seeds, device, self.objective.parts)
         self.sizes = layer_sizes(self.heads.n_inputs, config.hidden_sizes, self.heads.n_actions)
         n_seeds = len(self.seeds)
         n_heads = self.heads.n_heads
         n_networks = 1 if config.share_parameters else n_heads
-        initial = initialise(self.sizes, self.n_trained, self.seeds, n_networks)
+        initial = initialise(self.sizes, self.roles.trained, self.seeds, n_networks)
         self.layers: Layers = [
             (self._with_targets(weights), self._with_targets(biases)) for weights, biases in initial
         ]
-        trained = roles(self.layers, slice(self.n_trained))
+        trained = roles(self.layers, slice(self.roles.trained))
         self._trained = Workspace(trained, n_heads, config.batch_size, trains=True)
-        double = config.algorithm == "dqn" and config.double_q
-        on_next = roles(self.layers, slice(0 if double else self.n_critics, None))
-        self._on_next = Workspace(on_next, n_heads, config.batch_size)
+        self._judging = self._workspace(self.objective.on_present(self.roles))
+        self._on_next = self._workspace(self.objective.on_next(config, self.roles))
         temperature = torch.full((n_seeds, n_heads), config.initial_temperature, device=self.device)
         self.log_temperature = temperature.log().requires_grad_()
         self._temperature_gradient = torch.zeros_like(self.log_temperature, requires_grad=False)
@@ -84,7 +76,14 @@ class Learner(StackedLearner):
 
     def _with_targets(self, tensor: Tensor) -> Tensor:
         """Parameters of the trained networks, followed by copies of the critics' as targets."""
-        return torch.cat([tensor, tensor[: self.n_critics]]).to(self.device)
+        return torch.cat([tensor, tensor[: self.roles.targets]]).to(self.device)
+
+    def _workspace(self, which: slice) -> Workspace | None:
+        """Buffers to run a range of networks on a batch; None where the range is empty."""
+        layers = roles(self.layers, which)
+        if len(layers[0][0]) == 0:
+            return None
+        return Workspace(layers, self.heads.n_heads, self.config.batch_size)
 
     # --- One update ---
 
@@ -121,7 +120,7 @@ class Learner(StackedLearner):
     def _update(self, batch: Transitions) -> None:
         """`update` without the check of the batch's size."""
         outputs = self._trained.forward(self.head_inputs(batch.observation)).requires_grad_()
-        loss, parts = self._losses(outputs, batch)
+        loss, parts = self.objective.losses(self._step(outputs, batch))
         if self._adapts_temperature:
             signal, gradient = torch.autograd.grad(loss, (outputs, self.log_temperature))
             self._temperature_gradient.copy_(gradient)
@@ -132,87 +131,25 @@ class Learner(StackedLearner):
         self._move_targets()
         self._add_parts(parts)
 
-    def _losses(self, outputs: Tensor, batch: Transitions) -> tuple[Tensor, dict[str, Tensor]]:
-        """The sum of all losses (), and the loss parts per seed, (S,) each."""
-        heads = self.heads
-        outputs = outputs + heads.bias(batch.mask)
-        chosen = heads.chosen(batch.action)
-        if self.config.algorithm == "bc":
-            log_policy = outputs[0].log_softmax(-1)
-            cloning = losses.cloning_loss(log_policy, chosen)
-            return cloning.sum(), {
-                "cloning_loss": cloning.sum(-1),
-                "entropy": losses.entropy(log_policy).mean((-1, -2)),
-            }
-        loss, parts = self._critic_losses(outputs[: self.n_critics], chosen, batch)
-        if self.has_actor:
-            actor, more = self._actor_losses(outputs, batch.mask)
-            loss = loss + actor
-            parts = {**parts, **more}
-        return loss, parts
+    def _step(self, outputs: Tensor, batch: Transitions) -> Step:
+        """What the losses of a batch depend on; ``outputs`` are those of the trained networks."""
+        none = outputs[:0].detach()
 
-    def _critic_losses(
-        self, q: Tensor, chosen: Tensor, batch: Transitions
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The critics' loss () and loss parts, from q (C, S, K, B, M) and actions (S, K, B)."""
-        config, heads = self.config, self.heads
-        with torch.no_grad():
-            target = losses.td_target(
-                batch.reward * config.reward_scale,
-                self._next_value(batch),
-                batch.terminated,
-                config.discount,
-            )
-        taken = losses.take(q, chosen)
-        errors = losses.mix(taken, mixes=heads.mixes) - target
-        td = losses.td_loss(errors, config.td_loss)
-        loss = td.sum()
-        parts = {
-            "td_loss": td.sum(-1).mean(0),
-            "td_error": errors.detach().abs().mean((0, 2, 3)),
-            "q": taken.detach().mean((0, 2, 3)),
-        }
-        if config.cql_alpha > 0:
-            penalty = losses.conservative_penalty(q, chosen)
-            penalty = penalty.sum(-1) if config.cql_reduction == "sum" else penalty.mean(-1)
-            loss = loss + config.cql_alpha * penalty.sum()
-            parts["penalty"] = penalty.mean(0)
-        else:
-            parts["penalty"] = torch.zeros_like(parts["q"])
-        return loss, parts
+        def run(workspace: Workspace | None, observation: Tensor) -> Tensor:
+            """Outputs of the networks of a workspace; an empty tensor where there are none."""
+            return none if workspace is None else workspace.forward(self.head_inputs(observation))
 
-    def _next_value(self, batch: Transitions) -> Tensor:
-        """V(s') from the target critics, per head (S, K, B) or of the sum over heads (S, 1, B)."""
-        config, critics, mixes = self.config, self.n_critics, self.heads.mixes
-        outputs = self._on_next.forward(self.head_inputs(batch.next_observation))
-        outputs = outputs + self.heads.bias(batch.next_mask)
-        if self.has_actor:
-            log_policy = outputs[0].log_softmax(-1)
-            temperature = self.log_temperature.detach().exp()
-            return losses.soft_value(
-                outputs[1:], log_policy, temperature, soft_backup=config.soft_backup, mixes=mixes
-            )
-        if config.double_q:
-            return losses.double_q_value(outputs[:critics], outputs[critics:], mixes=mixes)
-        return losses.max_value(outputs, mixes=mixes)
-
-    def _actor_losses(self, outputs: Tensor, mask: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss () of actor and temperature, and its parts."""
-        q = preference(outputs[: self.n_critics].detach(), mixes=self.heads.mixes)
-        log_policy = outputs[self.n_critics].log_softmax(-1)
-        temperature = self.log_temperature.detach().exp()
-        actor = losses.actor_loss(log_policy, q, temperature)
-        entropies = losses.entropy(log_policy.detach())
-        loss = actor.sum()
-        if self.config.automatic_temperature:
-            target = self.config.entropy_ratio * self.heads.log_legal(mask)
-            loss = loss + losses.temperature_loss(self.log_temperature, entropies, target).sum()
-        parts = {
-            "actor_loss": actor.sum(-1),
-            "entropy": entropies.mean((-1, -2)),
-            "temperature": temperature.mean(-1),
-        }
-        return loss, parts
+        return Step(
+            config=self.config,
+            heads=self.heads,
+            roles=self.roles,
+            batch=batch,
+            outputs=outputs,
+            judged=run(self._judging, batch.observation),
+            following=run(self._on_next, batch.next_observation),
+            log_temperature=self.log_temperature,
+            mix=total if self.heads.mixes else apart,
+        )
 
     def _move_targets(self) -> None:
         """Move the target networks every `target_period` updates: theta' += rate (theta - theta').
@@ -220,13 +157,14 @@ class Learner(StackedLearner):
         Between these updates the rate is 0, since a captured graph cannot branch.
         """
         self.updates += 1
-        if self.n_critics == 0:
+        targets = self.roles.targets
+        if targets == 0:
             return
         due = (self.updates % self.config.target_period == 0).to(torch.float32)
         rate = due * self.config.target_rate
         for layer in self.layers:
             for tensor in layer:
-                tensor[self.n_trained :].lerp_(tensor[: self.n_critics], rate)
+                tensor[self.roles.trained :].lerp_(tensor[:targets], rate)
 
     # --- Checkpoints and optimiser ---
 
@@ -245,10 +183,11 @@ class Learner(StackedLearner):
         Parameters and gradients are slices of the stacked networks.
         """
         config = self.config
+        judging = self.roles.critics + self.roles.value
         groups: list[dict[str, Any]] = []
         for first, last, rate in (
-            (0, self.n_critics, config.critic_learning_rate),
-            (self.n_critics, self.n_trained, config.actor_learning_rate),
+            (0, judging, config.critic_learning_rate),
+            (judging, self.roles.trained, config.actor_learning_rate),
         ):
             if first == last:
                 continue
@@ -260,20 +199,3 @@ class Learner(StackedLearner):
             rate = config.temperature_learning_rate
             groups.append({"params": [self.log_temperature], "lr": rate})
         return self._adam(groups)
-
-
-_CRITIC_PARTS = ("td_loss", "td_error", "q", "penalty")
-PARTS = {
-    "sac": (*_CRITIC_PARTS, "actor_loss", "entropy", "temperature"),
-    "dqn": _CRITIC_PARTS,
-    "bc": ("cloning_loss", "entropy"),
-}
-"""Names of the loss parts that each algorithm logs for each seed.
-
-- ``td_loss``: loss of the Q-networks, mean over critics and sum over heads.
-- ``td_error``: mean absolute temporal-difference error.
-- ``q``: mean Q-value of the data's actions.
-- ``penalty``: conservative penalty before its weight, mean over critics.
-- ``actor_loss``, ``cloning_loss``: losses of the actor, sum over heads.
-- ``entropy``, ``temperature``: those of the policy, mean over heads.
-"""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from marl.learner.heads import preference
+from marl.learner.mixing import Mix, apart
 
 
 def take(values: Tensor, actions: Tensor) -> Tensor:
@@ -23,32 +24,30 @@ def take(values: Tensor, actions: Tensor) -> Tensor:
     return values.gather(-1, actions.expand(values.shape[:-1]).unsqueeze(-1)).squeeze(-1)
 
 
-def mix(values: Tensor, *, mixes: bool) -> Tensor:
-    """Values (..., K, B), or their sum over heads (..., 1, B) for CTDE (Eqs. 23, 24)."""
-    return values.sum(-2, keepdim=True) if mixes else values
+def smallest_value(q: Tensor, actions: Tensor, mix: Mix = apart) -> Tensor:
+    """The smallest critic's value of actions, (S, K, B), or (S, 1, B) where heads are mixed.
+
+    q is (C, S, K, B, M), actions are (S, K, B).
+    """
+    return mix(take(q, actions)).amin(0)
 
 
-def _smallest_critic(values: Tensor, *, mixes: bool) -> Tensor:
-    """The smallest critic's values (S, K, B), or sum over heads (S, 1, B), from (C, S, K, B)."""
-    return mix(values, mixes=mixes).amin(0)
-
-
-def max_value(target_q: Tensor, *, mixes: bool = False) -> Tensor:
+def max_value(target_q: Tensor, mix: Mix = apart) -> Tensor:
     """The smallest target critic's value of the action that the target critics prefer.
 
     Maps target_q (C, S, K, B, M) to (S, K, B), or (S, 1, B) where heads are mixed.
     """
-    return double_q_value(target_q, target_q, mixes=mixes)
+    return double_q_value(target_q, target_q, mix)
 
 
-def double_q_value(online_q: Tensor, target_q: Tensor, *, mixes: bool = False) -> Tensor:
+def double_q_value(online_q: Tensor, target_q: Tensor, mix: Mix = apart) -> Tensor:
     """The smallest target critic's value of the action that the online critics prefer.
 
     Maps both (C, S, K, B, M) to (S, K, B), or (S, 1, B) where heads are mixed (van Hasselt et al.,
     "Deep Reinforcement Learning with Double Q-learning", 2016).
     """
-    best = preference(online_q, mixes=mixes).argmax(-1)
-    return _smallest_critic(take(target_q, best), mixes=mixes)
+    best = preference(online_q, mixes=mix is not apart).argmax(-1)
+    return smallest_value(target_q, best, mix)
 
 
 def soft_value(
@@ -57,7 +56,7 @@ def soft_value(
     temperature: Tensor,
     *,
     soft_backup: bool,
-    mixes: bool = False,
+    mix: Mix = apart,
 ) -> Tensor:
     """The next state's value in the targets of SAC, (S, K, B) (Eqs. 17, 19, 21 and 24).
 
@@ -69,13 +68,13 @@ def soft_value(
         log_policy: (S, K, B, M).
         temperature: (S, K).
         soft_backup: whether the entropy of the policy counts.
-        mixes: whether heads are mixed.
+        mix: how heads are mixed; the mixed value must be linear in those of the heads.
     """
-    q = target_q if mixes else target_q.amin(0, keepdim=True)
+    q = target_q.amin(0, keepdim=True) if mix is apart else target_q
     values = (log_policy.exp() * q).sum(-1)
     if soft_backup:
         values = values + temperature.unsqueeze(-1) * entropy(log_policy)
-    return _smallest_critic(values, mixes=mixes)
+    return mix(values).amin(0)
 
 
 def td_target(reward: Tensor, next_value: Tensor, terminated: Tensor, discount: float) -> Tensor:
@@ -135,3 +134,23 @@ def cloning_loss(log_policy: Tensor, actions: Tensor) -> Tensor:
     log_policy is (S, K, B, M), actions are (S, K, B).
     """
     return -take(log_policy, actions).mean(-1)
+
+
+def weighted_cloning_loss(log_policy: Tensor, actions: Tensor, weights: Tensor) -> Tensor:
+    """The loss of weighted behaviour cloning, -mean_b weight log policy(a_data | s), (S, K).
+
+    log_policy is (S, K, B, M), actions are (S, K, B), weights are (S, K, B), or (S, 1, B) where one
+    weight counts for all heads.
+    """
+    return -(weights * take(log_policy, actions)).mean(-1)
+
+
+def expectile_loss(errors: Tensor, expectile: float) -> Tensor:
+    """Mean asymmetric square of errors Q - V, from (S, K, B) to (S, K).
+
+    It is |expectile - 1(error < 0)| error^2, whose minimum over V is that expectile of Q (Eq. 5 of
+    I. Kostrikov et al., "Offline reinforcement learning with implicit Q-learning", arXiv
+    2110.06169).
+    """
+    weights = torch.where(errors < 0, 1 - expectile, expectile)
+    return (weights * errors.square()).mean(-1)

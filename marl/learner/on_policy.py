@@ -67,7 +67,6 @@ class OnPolicyLearner(StackedLearner):
         device: torch.device | str = "cpu",
     ) -> None:
         super().__init__(config, team, seeds, device, PARTS)
-        self.n_trained, self.has_actor = 1, True
         heads, hidden = self.heads, config.hidden_sizes
         self.central = config.paradigm == "ctde"
         self.n_critic_heads = 1 if self.central else heads.n_heads
@@ -161,7 +160,7 @@ class OnPolicyLearner(StackedLearner):
         """Normalised inputs of the critics (S, V, B, features), from observations (S, B, I, D)."""
         if not self.central:
             return self.head_inputs(observation)
-        return ((observation - self.shift) * self.scale).flatten(2).unsqueeze(1)
+        return self.heads.state((observation - self.shift) * self.scale)
 
     def _log_policy(self, actor: Workspace, observation: Tensor, mask: Tensor) -> Tensor:
         """Log-probabilities of all actions (S, K, B, M)."""

@@ -13,6 +13,7 @@ from marl.data.storage import require_like
 from marl.learner.heads import DIVERGED, Heads, preference, without_divergence
 from marl.learner.networks import Layers, Workspace, roles
 from marl.learner.random import random_uniform
+from marl.learner.roles import roles_of
 from marl.team import Team
 from marl.torch_state import known_torch
 
@@ -46,11 +47,7 @@ class StackedLearner:
     """
 
     layers: Layers
-    """Networks of the heads, of which the first `n_trained` roles are trained."""
-    n_trained: int
-    """Roles of `layers` that are trained; the last of them is the actor, if there is one."""
-    has_actor: bool
-    """Whether there is an actor."""
+    """Networks of the heads, in the order that `roles` states."""
     _optimiser: torch.optim.Adam
 
     def __init__(
@@ -65,7 +62,8 @@ class StackedLearner:
         self.team = team
         self.seeds = list(seeds)
         self.device = torch.device(device)
-        self.heads = Heads(config.paradigm, team, config.common_features)
+        self.heads = Heads.of(config, team)
+        self.roles = roles_of(config)
         n_seeds = len(self.seeds)
         n_normalisers = 1 if config.share_parameters else team.n_agents
         normaliser = n_seeds, 1, n_normalisers, team.n_features
@@ -116,11 +114,12 @@ class StackedLearner:
         gumbel = -(-noise[:, :n_gumbel].view_as(bias).log()).log()
         deviates = noise[:, n_gumbel:].view(bias.shape[:-1]) < epsilon
         if self._acting is None or self._acting.batch != observation.shape[1]:
-            trained = roles(self.layers, slice(self.n_trained))
+            trained = roles(self.layers, slice(self.roles.trained))
             self._acting = Workspace(trained, self.heads.n_heads, observation.shape[1])
         outputs = self._acting.forward(self.head_inputs(observation))
         mixes = self.heads.mixes
-        preferred = outputs[-1] + gumbel if self.has_actor else preference(outputs, mixes=mixes)
+        acts = self.roles.actor > 0
+        preferred = outputs[-1] + gumbel if acts else preference(outputs, mixes=mixes)
         random = (gumbel + bias).argmax(-1)
         # Divergence is found only later; until then actions stay legal.
         best = (without_divergence(preferred) + bias).argmax(-1)

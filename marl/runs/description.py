@@ -49,7 +49,7 @@ def check_run(description: Any) -> None:
         name: bounded_integer(f"team: {name}", size, 2**31 - 1) for name, size in sizes.items()
     }
     team = Team(**checked)
-    Heads(learner.paradigm, team, learner.common_features)  # refuses sizes that do not fit
+    Heads.of(learner, team)  # refuses sizes that do not fit
     environment = Environment.from_dict(description["environment"])
     environment.require(team)
     check_common_features(learner.common_features, environment.network)

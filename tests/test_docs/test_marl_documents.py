@@ -15,7 +15,7 @@ from howto import apply_changes, blocks, copy_of, run
 
 from baselines import RandomWalk
 from marl import Dataset, LearnerConfig, TrainingConfig, collect, train
-from marl.learner.learner import PARTS
+from marl.learner.objectives import OBJECTIVES
 
 PAGE = (ROOT / "docs" / "learners.md").read_text(encoding="utf-8")
 KPIS = {"sum_rate", "tail_rate", "worst_rate", "score"}
@@ -71,7 +71,7 @@ def test_every_logged_name_and_tensorboard_tag_is_explained(
         checkpoint_every=2,
         envs_per_seed=2,
     )
-    for name, dataset in {**dict.fromkeys(PARTS, data), "sac online": None}.items():
+    for name, dataset in {**dict.fromkeys(OBJECTIVES, data), "sac online": None}.items():
         config = LearnerConfig(
             algorithm=name.partition(" ")[0],  # type: ignore[arg-type]
             batch_size=8,
@@ -94,7 +94,7 @@ def test_every_logged_name_and_tensorboard_tag_is_explained(
 
 def test_the_changes_of_the_page_on_learners_make_an_option_that_works(tmp_path: Path) -> None:
     folder = copy_of("marl", tmp_path)
-    assert apply_changes("learner.md", folder) == ["marl/config.py", "marl/learner/learner.py"]
+    assert apply_changes("learner.md", folder) == ["marl/config.py", "marl/learner/objectives.py"]
     (shown,) = blocks("learner.md", "text")
     assert LearnerConfig.__dataclass_fields__.get("cloning_weight") is None
     smaller = shown.replace(

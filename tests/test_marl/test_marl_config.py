@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import FrozenInstanceError, fields
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marl import PRESETS, LearnerConfig
+from marl.config import Algorithm
 
 POSITIVE = [
     "discount",
@@ -22,8 +23,9 @@ POSITIVE = [
     "target_rate",
     "reward_scale",
     "initial_temperature",
+    "expectile",
 ]
-NOT_NEGATIVE = ["cql_alpha", "entropy_ratio", "epsilon_final"]
+NOT_NEGATIVE = ["cql_alpha", "advantage_weight", "entropy_ratio", "epsilon_final"]
 SHARES = ["discount", "target_rate", "entropy_ratio", "epsilon_final"]
 COUNTS = ["batch_size", "n_critics", "target_period", "replay_capacity"]
 COUNTS_FROM_ZERO = ["exploration_updates", "learning_starts", "common_features"]
@@ -36,7 +38,8 @@ SWITCHES = [
 ]
 CHOICES = {
     "paradigm": "c, i, ctde",
-    "algorithm": "sac, dqn, bc",
+    "algorithm": "sac, dqn, bc, iql",
+    "observes": "own, all",
     "cql_reduction": "sum, mean",
     "td_loss": "half_squared, huber",
     "act_on": "actor, critic",
@@ -76,6 +79,8 @@ def refusals() -> list[tuple[str, Any, type[Exception], str]]:
         for value in ((2.0,), ("a",), (None,), 256, None)
     ]
     listed += [("hidden_sizes", value, ValueError, "of at least 1") for value in ((0,), (256, -1))]
+    listed += [("expectile", value, ValueError, "at most 0.999999") for value in (1, 2)]
+    listed += [("largest_weight", value, ValueError, "of at least 1") for value in (0.9, -1)]
     return listed
 
 
@@ -171,7 +176,7 @@ def test_presets_are_named_and_overridden() -> None:
 configs = st.builds(
     LearnerConfig,
     paradigm=st.sampled_from(["c", "i", "ctde"]),
-    algorithm=st.sampled_from(["sac", "dqn", "bc"]),
+    algorithm=st.sampled_from(get_args(Algorithm)),
     hidden_sizes=st.lists(st.integers(1, 300), max_size=3).map(tuple)
     | st.lists(st.integers(1, 300), max_size=3),
     cql_alpha=st.floats(0, 100),

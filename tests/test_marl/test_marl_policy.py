@@ -39,8 +39,8 @@ from marl.runs.description import describe
 from marl.team import team_of
 
 TEAM = team_of(SMALL)
-SCHEMES = [(paradigm, algorithm) for paradigm in PARADIGMS for algorithm in ("sac", "dqn", "bc")]
-WAYS = {"sac": ("actor", "critic"), "dqn": ("critic",), "bc": ("actor",)}
+WAYS = {"sac": ("actor", "critic"), "dqn": ("critic",), "bc": ("actor",), "iql": ("actor",)}
+SCHEMES = [(paradigm, algorithm) for paradigm in PARADIGMS for algorithm in WAYS]
 
 Situations = tuple[NDArray[np.float32], NDArray[np.uint8]]
 
@@ -87,7 +87,8 @@ def preferences(
     tensors = {name: tensor.double().numpy() for name, tensor in checkpoint(run).items()}
     config = LearnerConfig.from_dict(description(run)["learner"])
     n_critics = {"bc": 0}.get(config.algorithm, config.n_critics)
-    roles = [n_critics] if use == "actor" else range(n_critics)
+    actor = n_critics + (config.algorithm == "iql")
+    roles = [actor] if use == "actor" else range(n_critics)
     normal = (observation - tensors["shift"][k, 0]) * tensors["scale"][k, 0]
     inputs = [normal.reshape(-1)] if config.paradigm == "c" else list(normal)
     heads = []
@@ -260,6 +261,15 @@ def test_missing_runs_and_seeds_are_refused(run: Path, tmp_path: Path) -> None:
             3 * 2 * (3 * 5 + 5 + 5 * 4 + 4),
             3 * 2 * (3 * 5 + 5 * 4),
             0,
+        ),
+        # Two networks of 2 * 3 inputs at a centre, which tells every agent its action.
+        (
+            "i",
+            {"observes": "all"},
+            "actor",
+            2 * (6 * 5 + 5 + 5 * 4 + 4),
+            2 * (6 * 5 + 5 * 4),
+            2 * (3 + 1) * 32,
         ),
         ("c", {"hidden_sizes": ()}, "actor", 6 * 16 + 16, 6 * 16, 2 * (3 + 1) * 32),
     ],

@@ -144,6 +144,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "sac": {"algorithm": "sac"},
     "dqn": {"algorithm": "dqn", "paradigm": "ctde"},
     "bc": {"algorithm": "bc"},
+    "iql": {"algorithm": "iql", "paradigm": "ctde", "observes": "all"},
     "online": {"algorithm": "sac", "paradigm": "i"},
 }
 

@@ -132,8 +132,8 @@ def test_an_update_moves_every_parameter_and_targets_by_their_rate(
     learner.layers[0][1].add_(4)  # so that no hidden unit is always off
     before = copies(learner)
     learner.update(random_batch(TEAM, len(SEEDS), 256))
-    n, critics = learner.n_trained, learner.n_critics
-    assert n == {"sac": 3, "dqn": 2, "bc": 1}[algorithm]
+    n, critics = learner.roles.trained, learner.roles.critics
+    assert n == {"sac": 3, "dqn": 2, "bc": 1, "iql": 4}[algorithm]
     for name, tensor in learner.tensors().items():
         if name.startswith("layers"):
             assert len(tensor) == n + critics
@@ -317,7 +317,7 @@ def test_a_policy_keeps_what_was_learned_when_it_was_taken(
     batch = random_batch(TEAM, len(SEEDS), 30)
     values = outputs(learner, batch.observation)
     critics = values[:2].mean(0) if paradigm == "ctde" else values[:2].amin(0)
-    preferred = critics if algorithm == "dqn" else values[learner.n_trained - 1]
+    preferred = critics if algorithm == "dqn" else values[learner.roles.trained - 1]
     greedy = learner.heads.actions((preferred + learner.heads.bias(batch.mask)).argmax(-1))
     policies = [Policy.of_learner(learner, k) for k in range(len(SEEDS))]
     learner.shift += 1

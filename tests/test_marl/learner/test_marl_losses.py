@@ -18,6 +18,7 @@ from marl.data.transitions import Transitions
 from marl.learner import losses
 from marl.learner.heads import ILLEGAL
 from marl.learner.learner import Learner
+from marl.learner.mixing import apart, total
 from marl.team import Team
 
 CONSERVATIVE = 2.009102370871855
@@ -278,9 +279,9 @@ def test_td_losses_equal_their_plain_twins(errors: list[float]) -> None:
 
 def test_values_of_heads_add_up_only_where_they_are_mixed() -> None:
     values = torch.arange(24.0).view(2, 1, 3, 4)
-    assert torch.equal(losses.mix(values, mixes=False), values)
+    assert torch.equal(apart(values), values)
     assert torch.equal(
-        losses.mix(values, mixes=True),
+        total(values),
         (values[:, :, 0] + values[:, :, 1] + values[:, :, 2]).unsqueeze(2),
     )
 
@@ -306,6 +307,10 @@ def learners(draw: st.DrawFn, paradigm: Paradigm, algorithm: Algorithm) -> Learn
         soft_backup=draw(st.booleans()),
         automatic_temperature=draw(st.booleans()),
         reward_scale=draw(st.sampled_from([0.1, 2.0])),
+        expectile=draw(st.sampled_from([0.5, 0.9])),
+        advantage_weight=draw(st.sampled_from([0.0, 0.3, 3.0])),
+        largest_weight=draw(st.sampled_from([2.0, 100.0])),
+        observes="own" if paradigm == "c" else draw(st.sampled_from(["own", "all"])),
     )
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32)))
     scatter_parameters(learner, generator.initial_seed())
@@ -335,12 +340,13 @@ def test_an_update_follows_the_gradient_of_the_naive_twins_loss(
     if not learner._adapts_temperature:
         parts = dict(zip(learner.parts, learner.sums.double(), strict=True))
         critics = (
-            learner.n_critics * (parts["td_loss"] + learner.config.cql_alpha * parts["penalty"])
-            if learner.n_critics
+            learner.roles.critics
+            * (parts["td_loss"] + learner.config.cql_alpha * parts.get("penalty", 0))
+            if learner.roles.critics
             else 0
         )
         logged = critics + sum(
-            parts[name] for name in ("actor_loss", "cloning_loss") if name in parts
+            parts[name] for name in ("actor_loss", "cloning_loss", "value_loss") if name in parts
         )
         torch.testing.assert_close(logged, torch.stack(totals).detach(), rtol=1e-3, atol=1e-4)
     for s, slope in enumerate(slopes):
@@ -350,9 +356,9 @@ def test_an_update_follows_the_gradient_of_the_naive_twins_loss(
                 (biases[:, s, :, 0], slope[2 * depth + 1]),
             ):
                 torch.testing.assert_close(
-                    own.double(), expected[: learner.n_trained], rtol=1e-3, atol=1e-5
+                    own.double(), expected[: learner.roles.trained], rtol=1e-3, atol=1e-5
                 )
-                assert not expected[learner.n_trained :].any()
+                assert not expected[learner.roles.trained :].any()
         torch.testing.assert_close(
             learner._temperature_gradient[s].double(), slope[-1], rtol=1e-3, atol=1e-5
         )

@@ -19,6 +19,7 @@ from worlds import (
     outputs,
     random_batch,
     random_mask,
+    roles_of_actions,
     scatter_parameters,
 )
 
@@ -101,6 +102,18 @@ def test_heads_see_all_observations_or_their_agents_own(paradigm: Paradigm, team
         )
 
 
+@given(st.sampled_from(["i", "ctde"]), teams)
+def test_heads_that_observe_all_see_the_observations_of_all_agents(
+    paradigm: Paradigm, team: Team
+) -> None:
+    heads = Heads(paradigm, team, observes="all")
+    observation = torch.randn(2, 5, team.n_agents, team.n_features)
+    inputs = heads.inputs(observation)
+    assert inputs.shape == (2, team.n_agents, 5, heads.n_inputs)
+    for s, k, b in np.ndindex(2, heads.n_heads, 5):
+        assert torch.equal(inputs[s, k, b], observation[s, b].flatten())
+
+
 def test_a_joint_action_space_that_is_too_large_is_refused_with_its_size_and_an_alternative() -> (
     None
 ):
@@ -121,7 +134,8 @@ def tempted(paradigm: Paradigm, algorithm: Algorithm, seed: int = 0, **changes: 
     """A learner of two seeds whose networks differ and strongly prefer each agent's action 0."""
     learner = make_learner(paradigm, algorithm, TEAM, seeds=(3, 4), **changes)
     scatter_parameters(learner, seed)
-    learner.layers[-1][1][..., favourites(learner.heads)] += FAR
+    for role in roles_of_actions(learner):
+        learner.layers[-1][1][role][..., favourites(learner.heads)] += FAR
     return learner
 
 
@@ -141,7 +155,7 @@ def without_favourites(seed: int, *shape: int) -> Tensor:
 
 def acting(learner: Learner, k: int, **options: Any) -> Policy:
     """The k-th seed's policy, made to act as the options say."""
-    trained, own = slice(learner.n_trained), slice(k, k + 1)
+    trained, own = slice(learner.roles.trained), slice(k, k + 1)
     layers = [(weights[trained, own], biases[trained, own]) for weights, biases in learner.layers]
     return Policy(
         learner.config, learner.team, layers, learner.shift[own], learner.scale[own], **options
@@ -165,9 +179,8 @@ def test_exploration_and_policies_take_legal_actions_only(
     for k, (act_on, sample) in product(
         range(2), [("actor", False), ("actor", True), ("critic", False)]
     ):
-        if (
-            act_on
-            not in {"sac": ("actor", "critic"), "dqn": ("critic",), "bc": ("actor",)}[algorithm]
+        if act_on not in {"sac": ("actor", "critic"), "dqn": ("critic",)}.get(
+            algorithm, ("actor",)
         ):
             continue
         policy = acting(learner, k, act_on=act_on, sample=sample)
@@ -210,7 +223,9 @@ def test_illegal_actions_are_neither_bootstrapped_from_nor_penalised(
     batch = batch._replace(mask=mask, next_mask=next_mask, action=action)
     learner, calm = tempted(paradigm, algorithm), tempted(paradigm, algorithm)
     favourite = favourites(learner.heads)
-    calm.layers[-1][1][..., favourite] = 0
+    for role in roles_of_actions(calm):
+        calm.layers[-1][1][role][..., favourite] = 0
+    of_actions = [role for role in roles_of_actions(learner) if role < learner.roles.trained]
     before = copies(learner)
     for one in (learner, calm):
         one.update(batch)
@@ -218,13 +233,9 @@ def test_illegal_actions_are_neither_bootstrapped_from_nor_penalised(
     for name, tensor in learner.tensors().items():
         other = calm.tensors()[name]
         if name.startswith("layers.1"):
-            trained = tensor[: learner.n_trained]
-            assert torch.equal(
-                trained[..., favourite], before[name][: learner.n_trained][..., favourite]
-            )
-            assert (
-                trained[..., ~favourite] != before[name][: learner.n_trained][..., ~favourite]
-            ).any()
+            trained, old = tensor[of_actions], before[name][of_actions]
+            assert torch.equal(trained[..., favourite], old[..., favourite])
+            assert (trained[..., ~favourite] != old[..., ~favourite]).any()
             tensor, other = tensor[..., ~favourite], other[..., ~favourite]
         assert torch.equal(tensor, other), name
 
@@ -278,7 +289,7 @@ def test_full_exploration_is_uniform_over_legal_actions(
 
 
 @pytest.mark.parametrize("paradigm", ["c", "i", "ctde"])
-@pytest.mark.parametrize("algorithm", ["sac", "bc"])
+@pytest.mark.parametrize("algorithm", ["sac", "bc", "iql"])
 def test_actors_are_sampled_as_they_say(paradigm: Paradigm, algorithm: Algorithm) -> None:
     learner = make_learner(paradigm, algorithm, TEAM, n_critics=2)
     scatter_parameters(learner)
@@ -286,7 +297,7 @@ def test_actors_are_sampled_as_they_say(paradigm: Paradigm, algorithm: Algorithm
         tensor *= 0.3
     observation, mask = observed(learner, 4000)
     policy = (
-        outputs(learner, observation)[learner.n_trained - 1, 0] + learner.heads.bias(mask)[0]
+        outputs(learner, observation)[learner.roles.trained - 1, 0] + learner.heads.bias(mask)[0]
     ).softmax(-1)[:, 0]
     assert_drawn_from(
         learner.heads, learner.explore(observation, mask, torch.tensor(0), 0.0)[0], policy

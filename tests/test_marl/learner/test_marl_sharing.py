@@ -178,6 +178,11 @@ def test_a_policy_of_neighbours_runs_at_another_size(tmp_path: Path) -> None:
             {"share_parameters": True},
             "share_parameters = True must come with paradigm = 'i' or 'ctde'",
         ),
+        ({"observes": "all"}, "observes = 'all' must come with paradigm = 'i' or 'ctde'"),
+        (
+            {"observes": "all", "paradigm": "ctde", "share_parameters": True},
+            "observes = 'all' must come with .* and share_parameters = False",
+        ),
         (
             {"paradigm": "i", "common_features": 2},
             "common_features = 2 must come with paradigm = 'c', got 'i'",

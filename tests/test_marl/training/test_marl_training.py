@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -34,8 +34,9 @@ from marl import (
     load_policies,
     train,
 )
+from marl.config import ACT_AND_LEARN, Algorithm
 from marl.environment import Environment
-from marl.learner.learner import PARTS
+from marl.learner.objectives import OBJECTIVES
 from marl.team import Team, team_of
 from marl.training.rollout import CURVE_SEED
 from rrm_env import evaluate
@@ -64,15 +65,18 @@ def check_records(run: Path, algorithm: str, kpis: set[str], n_seeds: int = 2) -
         [10, 20] if kpis else []
     )
     for record in log:
-        assert set(record) - {"update", "evaluation", "environment_steps"} == set(PARTS[algorithm])
+        assert set(record) - {"update", "evaluation", "environment_steps"} == set(
+            OBJECTIVES[algorithm].parts
+        )
         values = {**record, **record.get("evaluation", {})}
         assert set(record.get("evaluation", kpis)) == kpis
-        for name in (*PARTS[algorithm], *record.get("evaluation", {})):
+        for name in (*OBJECTIVES[algorithm].parts, *record.get("evaluation", {})):
             assert len(values[name]) == n_seeds
             assert np.isfinite(values[name]).all()
     assert int(checkpoint(run)["updates"]) == 20
 
 
+OFFLINE = [algorithm for algorithm in get_args(Algorithm) if algorithm not in ACT_AND_LEARN]
 KPIS = {"sum_rate", "tail_rate", "worst_rate", "score"}
 
 
@@ -80,7 +84,7 @@ KPIS = {"sum_rate", "tail_rate", "worst_rate", "score"}
 
 
 @pytest.mark.parametrize("paradigm", PARADIGMS)
-@pytest.mark.parametrize("algorithm", ["sac", "dqn", "bc"])
+@pytest.mark.parametrize("algorithm", OFFLINE)
 def test_every_scheme_trains_offline(
     paradigm: str, algorithm: str, dataset: Dataset, tmp_path: Path
 ) -> None:
@@ -212,7 +216,7 @@ def test_records_are_means_over_the_updates_since_the_last(
     ]
     single, grouped = map(records, runs)
     for record, rows in zip(grouped, (single[:5], single[5:10], single[10:13]), strict=True):
-        for part in PARTS[algorithm]:
+        for part in OBJECTIVES[algorithm].parts:
             assert record[part] == pytest.approx(
                 np.mean([row[part] for row in rows], axis=0), rel=1e-5
             )
@@ -234,7 +238,7 @@ def test_run_is_not_overwritten(tmp_path: Path) -> None:
 ONLINE = [("sac", "network"), ("dqn", "network"), ("sac", "parallel"), ("dqn", "parallel")]
 
 
-@pytest.mark.parametrize("algorithm", ["sac", "dqn", "bc"])
+@pytest.mark.parametrize("algorithm", OFFLINE)
 def test_offline_runs_repeat_to_the_bit(algorithm: str, dataset: Dataset, tmp_path: Path) -> None:
     assert_same_outcome(
         *(
@@ -267,7 +271,7 @@ def test_seeds_side_by_side_learn_what_each_learns_alone(
     for k, seed in enumerate((3, 1)):
         alone = trained(tmp_path / str(seed), learner, seeds=(seed,), **options)
         for left, right in zip(records(together), records(alone), strict=True):
-            for part in PARTS[algorithm]:
+            for part in OBJECTIVES[algorithm].parts:
                 assert left[part][k] == pytest.approx(right[part][0], rel=1e-4, abs=1e-5)
         tensors = checkpoint(alone)
         for name, tensor in checkpoint(together).items():

@@ -1,0 +1,263 @@
+"""What each algorithm minimises, and which networks it runs on s and on s'.
+
+An algorithm is an `Objective` in `OBJECTIVES`. The equations are in `marl.learner.losses`.
+
+Shapes: N networks, C critics, S seeds, K heads, B batch, M actions per head. After mixing K is 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from marl.config import Algorithm, LearnerConfig
+from marl.data.transitions import Transitions
+from marl.learner import losses
+from marl.learner.heads import Heads, preference
+from marl.learner.mixing import Mix
+from marl.learner.roles import Roles
+
+Parts = dict[str, Tensor]
+"""Loss parts (S,) by name."""
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What the losses of one batch depend on."""
+
+    config: LearnerConfig
+    heads: Heads
+    roles: Roles
+    batch: Transitions
+    outputs: Tensor
+    """(N, S, K, B, M) of the trained networks on s."""
+    judged: Tensor
+    """(N, S, K, B, M) of the networks `Objective.on_present` on s."""
+    following: Tensor
+    """(N, S, K, B, M) of the networks `Objective.on_next` on s'."""
+    log_temperature: Tensor
+    """(S, K)."""
+    mix: Mix
+    """How values of heads become those that are trained."""
+
+    @cached_property
+    def chosen(self) -> Tensor:
+        """The data's actions of all heads, (S, K, B)."""
+        return self.heads.chosen(self.batch.action)
+
+    @cached_property
+    def bias(self) -> Tensor:
+        """What keeps illegal actions of s out, (S, K, B, M)."""
+        return self.heads.bias(self.batch.mask)
+
+    @cached_property
+    def masked_following(self) -> Tensor:
+        """`following` (N, S, K, B, M), with very low numbers at illegal actions of s'."""
+        return self.following + self.heads.bias(self.batch.next_mask)
+
+    @cached_property
+    def q(self) -> Tensor:
+        """The critics' values (C, S, K, B, M) of s; illegal actions have very low ones."""
+        return self.outputs[: self.roles.critics] + self.bias
+
+    @property
+    def value(self) -> Tensor:
+        """V(s) of each head, (S, K, B), the mean of the outputs of the value network.
+
+        Stacked networks have as many outputs each, of which a value needs one.
+        """
+        return self.outputs[self.roles.critics].mean(-1)
+
+    @cached_property
+    def log_policy(self) -> Tensor:
+        """Log-probabilities (S, K, B, M) of the actor in s."""
+        return (self.outputs[-1] + self.bias).log_softmax(-1)
+
+    def target(self, next_value: Tensor) -> Tensor:
+        """The target of the temporal-difference error, from V(s') (S, K, B)."""
+        reward = self.batch.reward * self.config.reward_scale
+        return losses.td_target(reward, next_value, self.batch.terminated, self.config.discount)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """An algorithm.
+
+    Args:
+        losses: the sum of all losses (), and the loss parts.
+        parts: the names of the loss parts, in the order in which they are logged.
+        on_next: networks whose outputs on s' the losses need.
+        on_present: networks that are not trained whose outputs on s the losses need.
+    """
+
+    losses: Callable[[Step], tuple[Tensor, Parts]]
+    parts: tuple[str, ...]
+    on_next: Callable[[LearnerConfig, Roles], slice] = lambda _, __: slice(0)
+    on_present: Callable[[Roles], slice] = lambda _: slice(0)
+
+
+def _targets(roles: Roles) -> slice:
+    """The target networks."""
+    return slice(roles.trained, roles.total)
+
+
+def critic_losses(step: Step, next_value: Tensor) -> tuple[Tensor, Parts]:
+    """The loss () of the temporal-difference errors, and its parts, from V(s') (S, K, B)."""
+    taken = losses.take(step.q, step.chosen)
+    errors = step.mix(taken) - step.target(next_value)
+    td = losses.td_loss(errors, step.config.td_loss)
+    return td.sum(), {
+        "td_loss": td.sum(-1).mean(0),
+        "td_error": errors.detach().abs().mean((0, 2, 3)),
+        "q": taken.detach().mean((0, 2, 3)),
+    }
+
+
+def penalty_losses(step: Step) -> tuple[Tensor, Parts]:
+    """The conservative penalty (), times its weight, and before it as a part."""
+    config = step.config
+    if config.cql_alpha == 0:
+        return step.outputs.new_zeros(()), {"penalty": step.outputs.new_zeros(step.chosen.shape[0])}
+    penalty = losses.conservative_penalty(step.q, step.chosen)
+    penalty = penalty.sum(-1) if config.cql_reduction == "sum" else penalty.mean(-1)
+    return config.cql_alpha * penalty.sum(), {"penalty": penalty.mean(0)}
+
+
+# --- Soft actor-critic ---
+
+
+def _sac(step: Step) -> tuple[Tensor, Parts]:
+    """Soft actor-critic (Eqs. 17 to 22, 24), with a conservative penalty offline."""
+    config = step.config
+    temperature = step.log_temperature.detach().exp()
+    with torch.no_grad():
+        next_value = losses.soft_value(
+            step.masked_following[1:],
+            step.masked_following[0].log_softmax(-1),
+            temperature,
+            soft_backup=config.soft_backup,
+            mix=step.mix,
+        )
+    td, td_parts = critic_losses(step, next_value)
+    penalty, penalty_parts = penalty_losses(step)
+    actor, actor_parts = _sac_actor(step, temperature)
+    return td + penalty + actor, {**td_parts, **penalty_parts, **actor_parts}
+
+
+def _sac_actor(step: Step, temperature: Tensor) -> tuple[Tensor, Parts]:
+    """The loss () of actor and temperature, and its parts."""
+    q = preference(step.q.detach(), mixes=step.heads.mixes)
+    log_policy = step.log_policy
+    actor = losses.actor_loss(log_policy, q, temperature)
+    entropies = losses.entropy(log_policy.detach())
+    loss = actor.sum()
+    if step.config.automatic_temperature:
+        target = step.config.entropy_ratio * step.heads.log_legal(step.batch.mask)
+        loss = loss + losses.temperature_loss(step.log_temperature, entropies, target).sum()
+    return loss, {
+        "actor_loss": actor.sum(-1),
+        "entropy": entropies.mean((-1, -2)),
+        "temperature": temperature.mean(-1),
+    }
+
+
+# --- Deep Q-network ---
+
+
+def _dqn(step: Step) -> tuple[Tensor, Parts]:
+    """Deep Q-learning (Eq. 23 for CTDE), with a conservative penalty offline."""
+    critics = step.roles.critics
+    with torch.no_grad():
+        outputs = step.masked_following
+        if step.config.double_q:
+            next_value = losses.double_q_value(outputs[:critics], outputs[critics:], step.mix)
+        else:
+            next_value = losses.max_value(outputs, step.mix)
+    td, td_parts = critic_losses(step, next_value)
+    penalty, penalty_parts = penalty_losses(step)
+    return td + penalty, {**td_parts, **penalty_parts}
+
+
+# --- Behaviour cloning ---
+
+
+def _bc(step: Step) -> tuple[Tensor, Parts]:
+    """Behaviour cloning."""
+    log_policy = step.log_policy
+    cloning = losses.cloning_loss(log_policy, step.chosen)
+    return cloning.sum(), {
+        "cloning_loss": cloning.sum(-1),
+        "entropy": losses.entropy(log_policy).mean((-1, -2)),
+    }
+
+
+# --- Implicit Q-learning ---
+
+
+def _iql(step: Step) -> tuple[Tensor, Parts]:
+    """Implicit Q-learning (Eqs. 5 to 7 of I. Kostrikov et al., arXiv 2110.06169).
+
+    Where heads are mixed, Q and V are those of the team, and one advantage weighs the actions of
+    all agents.
+    """
+    config = step.config
+    with torch.no_grad():
+        target_q = losses.smallest_value(step.judged, step.chosen, step.mix)
+        next_value = step.mix(step.following[0].mean(-1))
+    td, td_parts = critic_losses(step, next_value)
+    errors = target_q - step.mix(step.value)
+    value = losses.expectile_loss(errors, config.expectile)
+    exponent = config.advantage_weight * errors.detach()
+    weights = exponent.exp().clamp_max(config.largest_weight)
+    actor, actor_parts = _weighted_actor(step, weights)
+    parts = {"value_loss": value.sum(-1), **actor_parts}
+    return td + value.sum() + actor, {**td_parts, **parts}
+
+
+def _weighted_actor(step: Step, weights: Tensor) -> tuple[Tensor, Parts]:
+    """The loss () of an actor that clones actions by weights (S, K, B), and its parts."""
+    log_policy = step.log_policy
+    actor = losses.weighted_cloning_loss(log_policy, step.chosen, weights)
+    return actor.sum(), {
+        "actor_loss": actor.sum(-1),
+        "entropy": losses.entropy(log_policy).mean((-1, -2)),
+        "weight": weights.mean((-1, -2)),
+    }
+
+
+_TD_PARTS = ("td_loss", "td_error", "q")
+_CRITIC_PARTS = (*_TD_PARTS, "penalty")
+OBJECTIVES: dict[Algorithm, Objective] = {
+    "sac": Objective(
+        _sac,
+        (*_CRITIC_PARTS, "actor_loss", "entropy", "temperature"),
+        on_next=lambda _, roles: slice(roles.critics, None),
+    ),
+    "dqn": Objective(
+        _dqn,
+        _CRITIC_PARTS,
+        on_next=lambda config, roles: slice(0 if config.double_q else roles.critics, None),
+    ),
+    "bc": Objective(_bc, ("cloning_loss", "entropy")),
+    "iql": Objective(
+        _iql,
+        (*_TD_PARTS, "value_loss", "actor_loss", "entropy", "weight"),
+        on_next=lambda _, roles: slice(roles.critics, roles.critics + 1),
+        on_present=_targets,
+    ),
+}
+"""The algorithms, with the names of the loss parts that each logs for each seed.
+
+- ``td_loss``: loss of the Q-networks, mean over critics and sum over heads.
+- ``td_error``: mean absolute temporal-difference error.
+- ``q``: mean Q-value of the data's actions.
+- ``penalty``: conservative penalty before its weight, mean over critics.
+- ``value_loss``: loss of the networks of a state's value, sum over heads.
+- ``actor_loss``, ``cloning_loss``: losses of the actor, sum over heads.
+- ``entropy``, ``temperature``: those of the policy, mean over heads.
+- ``weight``: mean weight with which the data's actions are cloned.
+"""
