@@ -31,8 +31,8 @@ from rrm_env.references import KPIS, network_of
 TABLE = Path("rrm_env/references.json")
 SCHEDULERS = Path("docs/results/schedulers.json")
 """Committed results, from which the optimum is taken where the same episodes were solved."""
-POWER_LEVELS_DBM = (10.0, 4.0, -2.0, -8.0)
-"""Levels of the benchmark's network with power levels, those of the preset ``resilient``."""
+POWER_LEVELS_DBM = (10.0, 0.0)
+"""Levels of the benchmark's network ``power``."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ EPISODES = 256
 CASES = {
     "paper": Case(),
     "correlated": Case(information="channel"),
-    "wide": Case(),
-    "dense": Case(episodes=16),
+    "wide": Case(episodes=64),
+    "dense": Case(episodes=4),
     "resilient": Case(information="channel"),
     "power": Case(power_levels_dbm=POWER_LEVELS_DBM),
 }

@@ -73,7 +73,7 @@ TIERS = {
 }
 """The tiers by name, from the lowest quality to the highest."""
 
-TRANSITIONS = {"paper": 100_000, "wide": 50_000, "power": 100_000}
+TRANSITIONS = {"paper": 100_000, "wide": 100_000, "power": 100_000}
 """Transitions of each dataset of a network, so that none takes more than 250 MB of memory."""
 
 

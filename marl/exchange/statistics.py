@@ -18,8 +18,8 @@ Floats = NDArray[np.float64]
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 """Quantiles that cards state of a distribution."""
 
-BITS = 8
-"""Bits of the hash by which joint observations are discretised, 2^8 cells."""
+BITS = 12
+"""Bits of the hash by which joint observations are discretised, 2^12 cells."""
 _HASH_SEED = 0
 _ROWS = 8192
 """Rows that are hashed at once."""
