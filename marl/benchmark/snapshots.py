@@ -26,7 +26,7 @@ from marl.data.storage import (
     require_like,
     serialised,
 )
-from marl.graph.files import FOLDER, SUFFIX
+from marl.graph.files import FOLDER, SNAPSHOTS, SUFFIX
 from marl.team import Team, team_of
 from rrm_env import Network
 from rrm_env.checks import bounded_integer, nearest
@@ -174,7 +174,7 @@ def read_snapshots(
     """Tensors and description of a file of snapshots; arguments and errors as `snapshots`."""
     if network not in NETWORKS:
         raise ValueError(f"unknown network {nearest(network, NETWORKS)}")
-    path = FOLDER / f"replay_{network}{SUFFIX}" if path is None else Path(path)
+    path = FOLDER / f"{SNAPSHOTS}{network}{SUFFIX}" if path is None else Path(path)
     where = repr(str(path))
     content, metadata = read_safetensors(path, lambda reason: SnapshotError(f"{where}: {reason}"))
     tensors = dict(sorted(content.items()))
