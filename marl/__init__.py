@@ -17,7 +17,8 @@ from marl.graph.network import GraphConfig
 from marl.graph.policy import GraphPolicy
 from marl.graph.training import train_prices
 from marl.learner.heads import Heads
-from marl.learner.learner import DivergenceError, Learner
+from marl.learner.learner import Learner
+from marl.learner.stacked import DivergenceError
 from marl.policy import Policy, UnfinishedRunWarning, load_policies
 from marl.runs.description import RunError
 from marl.sweep.grid import Sweep

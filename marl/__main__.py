@@ -17,7 +17,7 @@ from marl.cli.policies import Policies
 from marl.cli.sweep import SweepCommand, SweepError
 from marl.config import PRESETS, LearnerConfig
 from marl.engines.base import LostError
-from marl.learner.learner import DivergenceError
+from marl.learner.stacked import DivergenceError
 from rrm_env import PRESETS as NETWORKS
 from rrm_env.exit_status import status_of
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from rrm_env.checks import bounded_integer, nearest, shown
 
 Paradigm = Literal["c", "i", "ctde"]
-Algorithm = Literal["sac", "dqn", "bc", "iql"]
+Algorithm = Literal["sac", "dqn", "bc", "iql", "ppo"]
 Reduction = Literal["sum", "mean"]
 TDLoss = Literal["half_squared", "huber"]
 ActOn = Literal["actor", "critic"]
@@ -21,6 +21,9 @@ Observes = Literal["own", "all"]
 
 NEED_DATA: tuple[Algorithm, ...] = ("bc", "iql")
 """Algorithms that learn from a dataset alone."""
+
+ACT_AND_LEARN: tuple[Algorithm, ...] = ("ppo",)
+"""Algorithms that learn only from what their own policy has just done."""
 
 PRESETS: dict[str, dict[str, Any]] = {
     "tuned": {},
@@ -124,7 +127,8 @@ class LearnerConfig:
     algorithm: Algorithm = "sac"
     """sac: discrete soft actor-critic; dqn: deep Q-network; bc: behaviour cloning, the floor for
     offline results; iql: implicit Q-learning, whose actor clones good actions more. bc and iql need
-    a dataset."""
+    a dataset. ppo: proximal policy optimisation, online only (IPPO with paradigm i, MAPPO with
+    ctde)."""
     cql_alpha: float = _number(1.0)
     """Offline: weight of the conservative penalty (Eqs. 26-28); 0 leaves it out. Online there is
     none."""
@@ -194,7 +198,21 @@ class LearnerConfig:
     replay_capacity: int = _integer(100_000)
     """online: transitions kept per seed."""
     learning_starts: int = _integer(2000, low=0)
-    """online: transitions per seed, of uniformly random legal actions, before the first update."""
+    """online: transitions per seed, of uniformly random legal actions, before the first update. ppo
+    uses them to normalise observations and for nothing else."""
+    rollout_steps: int = _integer(50)
+    """ppo: steps of all environments between which the policy is fixed; what they give is learned
+    from and forgotten."""
+    epochs: int = _integer(4)
+    """ppo: passes over these steps, each in another random order; an update takes batch_size of
+    them."""
+    clip_range: float = _positive(0.2)
+    """ppo: change of an action's probability, as a share, beyond which nothing is gained."""
+    gae_lambda: float = _number(0.9, high=1.0)
+    """ppo: decay of advantages with the steps ahead: 0 trusts the critic after one step, 1 counts
+    all rewards of the rollout."""
+    entropy_weight: float = _number(0.01)
+    """ppo: weight of the policy's entropy in the actor's loss."""
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -263,8 +281,14 @@ class LearnerConfig:
         """The scheme as it learns from a dataset or online, where it has no conservative penalty.
 
         Raises:
-            ValueError: the algorithm learns from a dataset alone, and there is none.
+            ValueError: the algorithm learns from a dataset alone, and there is none; or it learns
+                online alone, and there is one.
         """
+        if offline and self.algorithm in ACT_AND_LEARN:
+            raise ValueError(
+                f"algorithm = {self.algorithm!r} learns online, from what its own policy has just "
+                "done, and not from a dataset"
+            )
         if offline:
             return self
         if self.algorithm in NEED_DATA:
@@ -276,8 +300,10 @@ class LearnerConfig:
     def scheme(self, *, offline: bool) -> str:
         """The scheme's name, as in the paper where it has one.
 
-        Examples are "C-MARL (DQN)", "CTDE-MARL-CQL (SAC)" and "I-MARL (SAC) offline".
+        Examples are "C-MARL (DQN)", "CTDE-MARL-CQL (SAC)", "I-MARL (SAC) offline" and "MAPPO".
         """
+        if self.algorithm == "ppo":
+            return {"c": "C-MARL (PPO)", "i": "IPPO", "ctde": "MAPPO"}[self.paradigm]
         needs_data = self.algorithm in NEED_DATA
         penalised = offline and self.cql_alpha > 0 and not needs_data
         penalty = "-CQL" if penalised else ""
@@ -309,7 +335,8 @@ class TrainingConfig:
     envs_per_seed: int = 64
     """Online: environments that each seed acts in, in parallel."""
     updates_per_step: int = 1
-    """Online: updates between two steps of these environments."""
+    """Online: updates between two steps of these environments. With ppo it is 1: how many updates
+    follow a rollout is up to rollout_steps, epochs and batch_size."""
     device: str = "cpu"
     """Where to train: cpu, cuda, or cuda:0 and so on. On CUDA each update is one captured graph."""
 
@@ -333,8 +360,37 @@ def environment_steps(updates: int, learner: LearnerConfig, training: TrainingCo
     """Transitions that each seed of an online run has collected after ``updates`` updates.
 
     Environments first take random steps until the replay holds `learning_starts` transitions. After
-    that they take one step each before every `updates_per_step`-th update, the first included.
+    that they take one step each before every `updates_per_step`-th update, the first included; with
+    ppo `rollout_steps` steps before every `updates_per_rollout`-th.
+
+    Raises:
+        ValueError: as `updates_per_rollout`.
     """
     random_steps = -(-learner.learning_starts // training.envs_per_seed)
-    policy_steps = -(-updates // training.updates_per_step)
+    if learner.algorithm == "ppo":
+        rollouts = -(-updates // updates_per_rollout(learner, training))
+        policy_steps = rollouts * learner.rollout_steps
+    else:
+        policy_steps = -(-updates // training.updates_per_step)
     return training.envs_per_seed * (random_steps + policy_steps)
+
+
+def updates_per_rollout(learner: LearnerConfig, training: TrainingConfig) -> int:
+    """The updates of ppo between two rollouts: `epochs` times the whole batches of a rollout.
+
+    Raises:
+        ValueError: a rollout of all environments is smaller than a batch, or `updates_per_step` is
+            not 1.
+    """
+    if training.updates_per_step != 1:
+        raise ValueError(
+            f"updates_per_step = {training.updates_per_step} must be 1 with algorithm = 'ppo', "
+            "whose updates per rollout follow from rollout_steps, epochs and batch_size"
+        )
+    size = learner.rollout_steps * training.envs_per_seed
+    if size < learner.batch_size:
+        raise ValueError(
+            f"batch_size = {learner.batch_size} must be at most rollout_steps * envs_per_seed = "
+            f"{learner.rollout_steps} * {training.envs_per_seed} = {size}"
+        )
+    return learner.epochs * (size // learner.batch_size)

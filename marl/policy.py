@@ -26,7 +26,7 @@ from rrm_env import Network
 from rrm_env.power import Decision, decision_of
 
 if TYPE_CHECKING:
-    from marl.learner.learner import Learner
+    from marl.learner.stacked import StackedLearner
 
 
 class UnfinishedRunWarning(UserWarning):
@@ -49,7 +49,7 @@ class Policy:
         shift, scale: (1, 1, I, D), or (1, 1, 1, D) with shared parameters; networks see
             (observation - shift) * scale.
         act_on: "actor" (Algorithm 3) or "critic" (Eq. 25: greedy on Q); the config's where None.
-            dqn has only critics, bc only an actor.
+            dqn has only critics, bc and ppo have only actors that act.
         sample: draw actions from the actor instead of taking the most probable ones.
 
     Raises:
@@ -125,7 +125,7 @@ class Policy:
 
     @classmethod
     @known_torch
-    def of_learner(cls, learner: Learner, k: int) -> Policy:
+    def of_learner(cls, learner: StackedLearner, k: int) -> Policy:
         """A copy of the present policy of a learner's seed, by its index ``k``."""
         trained = slice(learner.roles.trained)
         seed = slice(k, k + 1)

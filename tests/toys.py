@@ -21,7 +21,6 @@ from baselines import RandomWalk
 from marl import (
     Dataset,
     Heads,
-    Learner,
     LearnerConfig,
     Policy,
     Team,
@@ -33,6 +32,7 @@ from marl.__main__ import main
 from marl.environment import Environment
 from marl.learner.networks import initialise, layer_sizes
 from marl.learner.roles import roles_of
+from marl.learner.stacked import StackedLearner
 from rrm_env import RRMConfig
 
 SMALL = RRMConfig(n_aps=2, n_ues=6, n_candidates=2, episode_length=10)
@@ -379,7 +379,7 @@ def assert_same(left: Dataset, right: Dataset) -> None:
     assert left.fingerprint() == right.fingerprint()
 
 
-def assert_equal_learners(first: Learner, second: Learner) -> None:
+def assert_equal_learners(first: StackedLearner, second: StackedLearner) -> None:
     """Assert equal tensors, to the bit."""
     assert first.tensors().keys() == second.tensors().keys()
     for name, tensor in first.tensors().items():

@@ -13,13 +13,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from marl import Learner, LearnerConfig, Team
-from marl.config import Algorithm, Paradigm
+from marl.config import ACT_AND_LEARN, Algorithm, Paradigm
 from marl.data.transitions import Transitions
+from marl.learner.stacked import StackedLearner
+from marl.sources import Outcome
 
 Floats = NDArray[np.float64]
 Backup = Callable[[Floats], Floats]
 """A function that returns V (X,) of Q (X, M), which is -inf where an action is illegal."""
-SCHEMES: list[tuple[Paradigm, Algorithm]] = list(product(get_args(Paradigm), get_args(Algorithm)))
+SCHEMES: list[tuple[Paradigm, Algorithm]] = [
+    scheme
+    for scheme in product(get_args(Paradigm), get_args(Algorithm))
+    if scheme[1] not in ACT_AND_LEARN
+]
+"""The schemes of `Learner`; ppo has a learner of its own."""
 DISCOUNT = 0.8
 
 
@@ -203,6 +210,47 @@ def additive_world(seed: int, n_local: int = 3, n_actions: int = 3) -> World:
     )
 
 
+class WorldSource:
+    """A world as a `Source`: E copies, in which an episode is cut after ``length`` steps."""
+
+    def __init__(self, world: World, num_envs: int, length: int) -> None:
+        self.team, self._world, self._length = world.team, world, length
+        self._state, self._age = np.zeros(num_envs, np.int64), np.zeros(num_envs, np.int64)
+        self._generator = np.random.default_rng()
+        self._places = world.team.n_actions ** np.arange(world.team.n_agents)[::-1]
+        self._legal = world.legal_joint()
+
+    def reset(self, seed: int, first_episode: int) -> None:
+        """As `Source.reset`."""
+        self._generator = np.random.default_rng([seed, first_episode])
+        self._begin(np.ones(len(self._state), bool))
+
+    def _begin(self, where: NDArray[np.bool_]) -> None:
+        """Begin an episode in a random state, in some of the copies."""
+        drawn = self._generator.integers(len(self._world.reward), size=len(where))
+        self._state, self._age = np.where(where, drawn, self._state), np.where(where, 0, self._age)
+        self.observation, self.mask = self._seen(self._state)
+
+    def _seen(self, state: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        return self._world.features[state].astype(np.float32), self._world.legal[state].astype(
+            np.uint8
+        )
+
+    def step(self, actions: NDArray[Any]) -> Outcome:
+        """As `Source.step`."""
+        x, world = self._state, self._world
+        joint = actions @ self._places  # the order of `World.joint`
+        assert self._legal[x, joint].all()
+        drawn = self._generator.integers(2, size=len(x))
+        following, terminated = world.successors[x, joint, drawn], world.terminates[x, joint]
+        self._state, self._age = following, self._age + 1
+        truncated = (self._age == self._length) & ~terminated
+        seen, mask = self._seen(following)
+        self._begin(terminated | truncated)
+        reward = world.reward[x, joint].astype(np.float32)
+        return Outcome(reward, seen, mask, terminated.astype(np.uint8), truncated.astype(np.uint8))
+
+
 def team_choice() -> World:
     """Two agents that both see which of two states it is, and need to choose alike.
 
@@ -298,7 +346,7 @@ def stored(team: Team, n: int, seed: int = 0) -> Transitions:
     return Transitions(*(field[0] for field in random_batch(team, 1, n, seed)))
 
 
-def copies(learner: Learner) -> dict[str, Tensor]:
+def copies(learner: StackedLearner) -> dict[str, Tensor]:
     """Copies of the tensors of a learner."""
     return {name: tensor.clone() for name, tensor in learner.tensors().items()}
 

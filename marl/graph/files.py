@@ -24,6 +24,8 @@ from rrm_env.files import write_whole
 FOLDER = Path(__file__).parent.parent / "policies"
 """Where the policies are that come with the package."""
 SUFFIX = ".safetensors"
+SNAPSHOTS = "replay_"
+"""First part of the names of files beside them, which hold the learners of the tier ``replay``."""
 
 
 class PolicyError(ValueError):
@@ -31,8 +33,9 @@ class PolicyError(ValueError):
 
 
 def shipped() -> list[str]:
-    """Names of the policies that come with the package."""
-    return sorted(path.stem for path in FOLDER.glob(f"*{SUFFIX}"))
+    """Names of the graph policies that come with the package."""
+    names = (path.stem for path in FOLDER.glob(f"*{SUFFIX}"))
+    return sorted(name for name in names if not name.startswith(SNAPSHOTS))
 
 
 def write_policy(

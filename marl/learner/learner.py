@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from marl.config import LearnerConfig
-from marl.data.storage import require_like
 from marl.data.transitions import Transitions
-from marl.learner.heads import DIVERGED, Heads, preference, without_divergence
 from marl.learner.mixing import apart, total
 from marl.learner.networks import Layers, Workspace, initialise, layer_sizes, roles
 from marl.learner.objectives import OBJECTIVES, Step
-from marl.learner.random import random_bits, random_uniform
-from marl.learner.roles import roles_of
+from marl.learner.random import random_bits
+from marl.learner.stacked import BATCHES, StackedLearner, slices_with_gradients
 from marl.team import Team
 from marl.torch_state import known_torch
 
-BATCHES, EXPLORATION = range(2)
-"""Streams of random numbers, one for each purpose."""
 
-
-class DivergenceError(RuntimeError):
-    """A loss part or a parameter became infinite, not a number, or larger than `DIVERGED`."""
-
-
-class Learner:
+class Learner(StackedLearner):
     """S independent learners of one scheme, trained in parallel.
 
     The networks of all learners are stacked, so that an update has one backward pass and one step
@@ -49,7 +40,7 @@ class Learner:
         device: device of all tensors.
 
     Raises:
-        ValueError: as `Heads`.
+        ValueError: as `Heads`, or the algorithm is ppo, which `OnPolicyLearner` trains.
     """
 
     @known_torch
@@ -60,13 +51,12 @@ class Learner:
         seeds: Sequence[int],
         device: torch.device | str = "cpu",
     ) -> None:
-        self.config = config
-        self.team = team
-        self.seeds = list(seeds)
-        self.device = torch.device(device)
-        self.heads = Heads.of(config, team)
-        self.roles = roles_of(config)
+        if config.algorithm not in OBJECTIVES:
+            raise ValueError(
+                f"algorithm = {config.algorithm!r} has a learner of its own, OnPolicyLearner"
+            )
         self.objective = OBJECTIVES[config.algorithm]
+        super().__init__(config, team, seeds, device, self.objective.parts)
         self.sizes = layer_sizes(self.heads.n_inputs, config.hidden_sizes, self.heads.n_actions)
         n_seeds = len(self.seeds)
         n_heads = self.heads.n_heads
@@ -82,17 +72,6 @@ class Learner:
         temperature = torch.full((n_seeds, n_heads), config.initial_temperature, device=self.device)
         self.log_temperature = temperature.log().requires_grad_()
         self._temperature_gradient = torch.zeros_like(self.log_temperature, requires_grad=False)
-        n_normalisers = 1 if config.share_parameters else team.n_agents
-        normaliser = n_seeds, 1, n_normalisers, team.n_features
-        self.shift = torch.zeros(normaliser, device=self.device)
-        self.scale = torch.ones(normaliser, device=self.device)
-        self._acting: Workspace | None = None
-        self._seeds = torch.tensor(self.seeds, device=self.device)
-        self.updates = torch.zeros((), dtype=torch.int64, device=self.device)
-        self.parts = self.objective.parts
-        shape = len(self.parts), n_seeds
-        self.sums = torch.zeros(shape, device=self.device)
-        self.first_diverged = torch.full(shape, -1, dtype=torch.int64, device=self.device)
         self._optimiser = self._make_optimiser()
 
     def _with_targets(self, tensor: Tensor) -> Tensor:
@@ -150,10 +129,7 @@ class Learner:
         self._trained.backward(signal)
         self._optimiser.step()
         self._move_targets()
-        stacked = torch.stack([parts[name].detach() for name in self.parts])
-        self.sums += stacked
-        diverged = (self.first_diverged < 0) & ~(stacked.abs() < DIVERGED)
-        self.first_diverged.copy_(torch.where(diverged, self.updates, self.first_diverged))
+        self._add_parts(parts)
 
     def _step(self, outputs: Tensor, batch: Transitions) -> Step:
         """What the losses of a batch depend on; ``outputs`` are those of the trained networks."""
@@ -190,120 +166,11 @@ class Learner:
             for tensor in layer:
                 tensor[self.roles.trained :].lerp_(tensor[:targets], rate)
 
-    # --- Acting ---
-
-    def head_inputs(self, observation: Tensor) -> Tensor:
-        """Normalised inputs of the heads (S, K, B, features), from observations (S, B, I, D)."""
-        return self.heads.inputs((observation - self.shift) * self.scale)
-
-    @known_torch
-    @torch.no_grad()
-    def explore(self, observation: Tensor, mask: Tensor, step: Tensor, epsilon: float) -> Tensor:
-        """Legal actions (S, B, I) for online training.
-
-        With probability ``epsilon`` a head's action is uniformly random. Otherwise sac samples it
-        from its actor, and dqn takes the best one by its critics.
-
-        Args:
-            observation: (S, B, I, D).
-            mask: (S, B, I, A).
-            step: () int64; each value gives other random numbers.
-            epsilon: probability of a uniformly random action.
-        """
-        bias = self.heads.bias(mask)
-        n_gumbel = bias[0].numel()
-        n_deviates = bias[0, ..., 0].numel()
-        noise = random_uniform(self._seeds, step, n_gumbel + n_deviates, EXPLORATION)
-        gumbel = -(-noise[:, :n_gumbel].view_as(bias).log()).log()
-        deviates = noise[:, n_gumbel:].view(bias.shape[:-1]) < epsilon
-        if self._acting is None or self._acting.batch != observation.shape[1]:
-            trained = roles(self.layers, slice(self.roles.trained))
-            self._acting = Workspace(trained, self.heads.n_heads, observation.shape[1])
-        outputs = self._acting.forward(self.head_inputs(observation))
-        mixes = self.heads.mixes
-        acts = self.roles.actor > 0
-        preferred = outputs[-1] + gumbel if acts else preference(outputs, mixes=mixes)
-        random = (gumbel + bias).argmax(-1)
-        # Divergence is found only later; until then actions stay legal.
-        best = (without_divergence(preferred) + bias).argmax(-1)
-        return self.heads.actions(torch.where(deviates, random, best))
-
-    @known_torch
-    def fit_normaliser(self, observation: Tensor) -> None:
-        """Set shift and scale so that each feature gets mean 0 and standard deviation 1.
-
-        Constant features become 0. Nothing happens unless the configuration asks for it.
-
-        Args:
-            observation: (S, n, I, D), or (1, n, I, D) for all seeds.
-        """
-        if self.config.normalise_observations:
-            dim = (1, 2) if self.config.share_parameters else 1
-            spread, mean = torch.std_mean(observation, dim=dim, keepdim=True, correction=0)
-            inverse = 1 / spread.clamp_min(1e-6)
-            scale = torch.where(spread > 1e-6, inverse, torch.zeros_like(spread))
-            self.shift.copy_(mean.expand_as(self.shift))
-            self.scale.copy_(scale.expand_as(self.scale))
-
-    # --- Checkpoints and divergence ---
+    # --- Checkpoints and optimiser ---
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors that the next update depends on, by name and not copied."""
-        named = {
-            "log_temperature": self.log_temperature.detach(),
-            "shift": self.shift,
-            "scale": self.scale,
-            "updates": self.updates,
-        }
-        for depth, (weights, biases) in enumerate(self.layers):
-            named |= {f"layers.{depth}.weights": weights, f"layers.{depth}.biases": biases}
-        for k, moments in enumerate(self._optimiser.state.values()):
-            named |= {f"adam.{k}.{name}": value for name, value in moments.items()}
-        return named
-
-    @known_torch
-    def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Restore the state that `tensors` returned.
-
-        Raises:
-            ValueError: a tensor is missing, has another shape or type, or is not finite.
-        """
-        own = self.tensors()
-        for name, tensor in own.items():
-            require_like("checkpoint", name, tensors, tensor.dtype, tuple(tensor.shape))
-            if not torch.isfinite(tensors[name]).all():
-                raise ValueError(f"checkpoint: {name} must be finite")
-        for name, tensor in own.items():
-            tensor.copy_(tensors[name])
-
-    @known_torch
-    def check_finite(self) -> None:
-        """Check all tensors of the state, which the next update would use; waits for the device.
-
-        Raises:
-            DivergenceError: a tensor is not finite.
-        """
-        for name, tensor in self.tensors().items():
-            if not torch.isfinite(tensor).all():
-                raise DivergenceError(f"update {int(self.updates)}: {name} is not finite")
-
-    @known_torch
-    def check(self) -> None:
-        """Check the loss parts of all updates so far; waits for the device.
-
-        Raises:
-            DivergenceError: one diverged; the message names its update, loss part and seed.
-        """
-        first = self.first_diverged.cpu()
-        if (first >= 0).any():
-            update = int(first[first >= 0].min())
-            part, seed = (first == update).nonzero()[0].tolist()
-            raise DivergenceError(
-                f"update {update}: {self.parts[part]} of seed {self.seeds[seed]} diverged "
-                f"(not finite, or beyond {DIVERGED:g})"
-            )
-
-    # --- Optimiser ---
+        return {"log_temperature": self.log_temperature.detach(), **super().tensors()}
 
     @property
     def _adapts_temperature(self) -> bool:
@@ -313,8 +180,7 @@ class Learner:
     def _make_optimiser(self) -> torch.optim.Adam:
         """Adam with one group each for critics, actor and temperature, by their learning rates.
 
-        Parameters and gradients are slices of the stacked networks. Adam would make its moments at
-        the first step, but captured graphs and loaded checkpoints need them before that.
+        Parameters and gradients are slices of the stacked networks.
         """
         config = self.config
         judging = self.roles.critics + self.roles.value
@@ -325,23 +191,11 @@ class Learner:
         ):
             if first == last:
                 continue
-            parameters = []
-            for layer, gradients in zip(self.layers, self._trained.gradients, strict=True):
-                for tensor, gradient in zip(layer, gradients, strict=True):
-                    parameter = tensor[first:last]
-                    parameter.grad = gradient[first:last]
-                    parameters.append(parameter)
+            roles_of = slice(first, last)
+            parameters = slices_with_gradients(self.layers, self._trained.gradients, roles_of)
             groups.append({"params": parameters, "lr": rate})
         if self._adapts_temperature:
             self.log_temperature.grad = self._temperature_gradient
             rate = config.temperature_learning_rate
             groups.append({"params": [self.log_temperature], "lr": rate})
-        optimiser = torch.optim.Adam(groups, fused=True, capturable=self.device.type == "cuda")
-        for group in groups:
-            for parameter in group["params"]:
-                optimiser.state[parameter] = {
-                    "step": torch.zeros((), device=self.device),
-                    "exp_avg": torch.zeros_like(parameter),
-                    "exp_avg_sq": torch.zeros_like(parameter),
-                }
-        return optimiser
+        return self._adam(groups)

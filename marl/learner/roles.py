@@ -11,6 +11,7 @@ WAYS_TO_ACT: dict[Algorithm, tuple[str, ...]] = {
     "dqn": ("critic",),
     "bc": ("actor",),
     "iql": ("actor",),
+    "ppo": ("actor",),
 }
 """The networks that a trained policy can act by; the first one where the config does not say."""
 
@@ -50,5 +51,6 @@ def roles_of(config: LearnerConfig) -> Roles:
         "dqn": Roles(critics=critics, targets=critics),
         "bc": Roles(actor=1),
         "iql": Roles(critics=critics, value=1, actor=1, targets=critics),
+        "ppo": Roles(actor=1),  # its critics have other sizes and stand apart
     }
     return table[config.algorithm]

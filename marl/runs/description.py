@@ -35,7 +35,8 @@ def check_run(description: Any) -> None:
         raise ValueError(f"it lacks {', '.join(missing)}")
     check_text("scheme", description["scheme"])
     learner = LearnerConfig.from_dict(check_mapping("learner", description["learner"]))
-    _check_training(check_mapping("training", description["training"]))
+    training = _checked_training(check_mapping("training", description["training"]))
+    environment_steps(training.updates, learner, training)  # refuses values that do not go together
     seeds = description["seeds"]
     if not isinstance(seeds, list) or not seeds:
         raise ValueError(f"seeds must be a list of at least one, got {shown(seeds)}")
@@ -57,13 +58,13 @@ def check_run(description: Any) -> None:
     check_versions(description.get("versions", {}))
 
 
-def _check_training(options: Mapping[str, Any]) -> None:
-    """Raise TypeError or ValueError unless the options are those of a `TrainingConfig`."""
+def _checked_training(options: Mapping[str, Any]) -> TrainingConfig:
+    """The `TrainingConfig` of options; TypeError or ValueError where they are not those of one."""
     known = [item.name for item in fields(TrainingConfig)]
     if unknown := [name for name in options if name not in known]:
         raise ValueError(f"unknown training field {shown(unknown[0])}; allowed: {', '.join(known)}")
     check_text("device", options.get("device", "cpu"))
-    TrainingConfig(**options)
+    return TrainingConfig(**options)
 
 
 def check_entry(record: Any, last: int) -> None:

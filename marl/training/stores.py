@@ -1,31 +1,44 @@
-"""Stores of transitions for updates: a dataset, or a replay buffer; and the update itself."""
+"""Stores of transitions for updates: a dataset or a replay buffer; and the update itself."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from marl.config import TrainingConfig, environment_steps
 from marl.data.dataset import Dataset
 from marl.data.replay import Replay
-from marl.data.transitions import Transitions
 from marl.learner.learner import Learner
+from marl.learner.stacked import StackedLearner
 from marl.sources import Source
 
 
-class Store(Protocol):
-    """The transitions that updates may draw from, as `Learner.update_from` takes them."""
+class Memory(Protocol):
+    """What a store has collected and a checkpoint has to keep."""
 
-    stored: Transitions
-    size: Tensor
-    first: Tensor
+    def tensors(self) -> dict[str, Tensor]:
+        """The content by name, with the number ``added`` of transitions of each seed so far."""
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Restore what `tensors` returned."""
+
+
+class Store(Protocol):
+    """What updates learn from."""
+
+    memory: Memory | None
+    """What checkpoints keep beside the learner; None where there is nothing."""
 
     def before_update(self, updates: int) -> None:
         """Prepare the next update, after ``updates`` updates."""
+
+    def update(self) -> None:
+        """Do one update of the learner; on CUDA it is captured as a graph."""
 
     def restart(self, updates: int) -> None:
         """Continue after a checkpoint just as a run would that resumes from it."""
@@ -34,7 +47,10 @@ class Store(Protocol):
 class DatasetStore:
     """One dataset for all seeds, resident on the learner's device."""
 
+    memory = None
+
     def __init__(self, dataset: Dataset, learner: Learner) -> None:
+        self._learner = learner
         self.stored = dataset.transitions(learner.device)
         self.size = torch.tensor(len(dataset), device=learner.device)
         self.first = torch.zeros(len(learner.seeds), dtype=torch.int64, device=learner.device)
@@ -42,6 +58,10 @@ class DatasetStore:
 
     def before_update(self, updates: int) -> None:
         """Do nothing: the dataset is complete."""
+
+    def update(self) -> None:
+        """Update the learner, as `Store.update`."""
+        self._learner.update_from(self.stored, self.size, self.first)
 
     def restart(self, updates: int) -> None:
         """Do nothing: batches depend only on seed and update."""
@@ -60,6 +80,7 @@ class ReplayStore:
         collected = environment_steps(training.updates, learner.config, training)
         capacity = min(learner.config.replay_capacity, collected)
         self.replay = Replay(learner.team, len(learner.seeds), capacity, learner.device)
+        self.memory = self.replay
         self.stored = self.replay.stored
         self.size = self.replay.size
         self.first = self.replay.first
@@ -76,6 +97,10 @@ class ReplayStore:
             self._learner.fit_normaliser(filled)
         if updates % self._training.updates_per_step == 0:
             self._step(self._random_steps + updates, self._epsilon(updates))
+
+    def update(self) -> None:
+        """Update the learner, as `Store.update`."""
+        self._learner.update_from(self.stored, self.size, self.first)
 
     def restart(self, updates: int) -> None:
         """Begin new episodes, with seeds that no earlier step used.
@@ -96,29 +121,47 @@ class ReplayStore:
 
     def _step(self, step: int, epsilon: float) -> None:
         """Step all environments of all seeds once, and store the transitions."""
-        observation = np.stack([source.observation for source in self._sources])
-        mask = np.stack([source.mask for source in self._sources])
-        device = self._learner.device
-        explored = self._learner.explore(
-            torch.from_numpy(observation).to(device),
-            torch.from_numpy(mask).to(device),
-            torch.tensor(step, device=device),
-            epsilon,
-        )
-        actions = explored.cpu().numpy()
-        outcomes = [
-            source.step(chosen) for source, chosen in zip(self._sources, actions, strict=True)
-        ]
-        reward, next_observation, next_mask, terminated, _ = (
-            np.stack(column) for column in zip(*outcomes, strict=True)
-        )
-        self.replay.add(observation, mask, actions, reward, next_observation, next_mask, terminated)
+        taken, _ = step_all(self._learner, self._sources, step, epsilon)
+        self.replay.add(*taken)
+
+
+def step_all(
+    learner: StackedLearner, sources: Sequence[Source], step: int, epsilon: float
+) -> tuple[tuple[NDArray[Any], ...], NDArray[np.uint8]]:
+    """Step the E environments of all S seeds once.
+
+    Args:
+        learner: who acts.
+        sources: the environments of each seed.
+        step: number of the step; each gives other random numbers.
+        epsilon: probability of a random action.
+
+    Returns:
+        The fields of `Transitions` in their order, (S, E, ...) each, and whether the environment
+        cut the episode, (S, E).
+    """
+    observation = np.stack([source.observation for source in sources])
+    mask = np.stack([source.mask for source in sources])
+    device = learner.device
+    explored = learner.explore(
+        torch.from_numpy(observation).to(device),
+        torch.from_numpy(mask).to(device),
+        torch.tensor(step, device=device),
+        epsilon,
+    )
+    actions = explored.cpu().numpy()
+    outcomes = [source.step(chosen) for source, chosen in zip(sources, actions, strict=True)]
+    reward, next_observation, next_mask, terminated, truncated = (
+        np.stack(column) for column in zip(*outcomes, strict=True)
+    )
+    taken = observation, mask, actions, reward, next_observation, next_mask, terminated
+    return taken, truncated
 
 
 class Updates:
     """Updates of a learner; on CUDA one is captured as a graph, which is then replayed."""
 
-    def __init__(self, learner: Learner, store: Store) -> None:
+    def __init__(self, learner: StackedLearner, store: Store) -> None:
         self._learner, self._store = learner, store
         self._graph: Any = None
 
@@ -132,7 +175,7 @@ class Updates:
         self._graph.replay()
 
     def _update(self) -> None:
-        self._learner.update_from(self._store.stored, self._store.size, self._store.first)
+        self._store.update()
 
     def _capture(self) -> None:
         """Capture an update as a graph; warm-up updates on a side stream are undone afterwards."""

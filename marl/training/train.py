@@ -14,12 +14,15 @@ from marl.data.collect import MAX_SEEDS
 from marl.data.dataset import Dataset
 from marl.environment import MAX_SEED, Environment, environment_of
 from marl.learner.learner import Learner
+from marl.learner.on_policy import OnPolicyLearner
+from marl.learner.stacked import StackedLearner
 from marl.policy import Policy
 from marl.runs import checkpoint
 from marl.runs.description import RunError, is_online, steps_taken
 from marl.torch_state import known_torch, require_device
 from marl.training.rollout import curve_point
-from marl.training.stores import DatasetStore, ReplayStore, Updates
+from marl.training.rollouts import RolloutStore
+from marl.training.stores import DatasetStore, ReplayStore, Store, Updates
 from marl.training.tensorboard import tensorboard
 from rrm_env import RRMConfig
 from rrm_env.checks import bounded_integer
@@ -140,18 +143,23 @@ class _Run:
             "revision": revision(),
         }
         checkpoint.described(self._description)  # an error now if no reader would accept it
-        self._learner = Learner(config, team, seeds, training.device)
         self._resume = resume
         self._saved = 0
         """Updates before the last checkpoint."""
         if resume:
             checkpoint.check_same(folder, self._description)
-        self._store: DatasetStore | ReplayStore
+        self._learner: StackedLearner
+        self._store: Store
+        make_source = partial(environment.source, training.envs_per_seed)
+        if config.algorithm == "ppo":
+            self._learner = player = OnPolicyLearner(config, team, seeds, training.device)
+            self._store = RolloutStore(player, training, make_source)
+            return
+        self._learner = learner = Learner(config, team, seeds, training.device)
         if dataset is not None:
-            self._store = DatasetStore(dataset, self._learner)
+            self._store = DatasetStore(dataset, learner)
         else:
-            make_source = partial(environment.source, training.envs_per_seed)
-            self._store = ReplayStore(self._learner, training, make_source)
+            self._store = ReplayStore(learner, training, make_source)
 
     def go(self) -> Path:
         """Train from the beginning, or from the last checkpoint, and return the folder."""
@@ -217,12 +225,12 @@ class _Run:
                 f"updates = {self._training.updates} asks for fewer"
             )
         learner, replay = checkpoint.load_tensors(
-            self._folder, with_replay=isinstance(self._store, ReplayStore)
+            self._folder, with_replay=self._store.memory is not None
         )
         try:
             self._learner.load(learner)
-            if isinstance(self._store, ReplayStore) and replay is not None:
-                self._store.replay.load(replay)
+            if self._store.memory is not None and replay is not None:
+                self._store.memory.load(replay)
         except ValueError as error:
             raise RunError(f"{str(self._folder)!r} cannot be resumed: {error}") from None
         checkpoint.remove_other_replays(self._folder, updates)
@@ -252,7 +260,8 @@ class _Run:
 
     def _save(self, updates: int) -> None:
         self._learner.check_finite()
-        replay = self._store.replay.tensors() if isinstance(self._store, ReplayStore) else None
+        memory = self._store.memory
+        replay = None if memory is None else memory.tensors()
         checkpoint.save_tensors(
             self._folder, self._description, self._learner.tensors(), replay, updates
         )

@@ -29,7 +29,7 @@ from marl import (
     load_policies,
     train,
 )
-from marl.config import Algorithm, Paradigm
+from marl.config import ACT_AND_LEARN, Algorithm, Paradigm
 from marl.data.replay import Replay
 from marl.environment import Environment
 from marl.exchange.card import behaviours, dataset_card
@@ -261,11 +261,13 @@ def _train(folder: Path, dataset: Dataset) -> None:
         ({"paradigm": paradigm, "algorithm": algorithm}, offline)
         for paradigm in get_args(Paradigm)
         for algorithm in get_args(Algorithm)
+        if algorithm not in ACT_AND_LEARN
     ]
     schemes += [
         ({"paradigm": "ctde", "share_parameters": True}, {**offline, "seeds": (0, 5)}),
         ({"common_features": 2, "hidden_sizes": ()}, offline),
         ({"algorithm": "dqn"}, {"environment": SMALL, "seeds": (3, 1)}),
+        ({"algorithm": "ppo", "rollout_steps": 4}, {"environment": SMALL, "seeds": (3, 1)}),
         ({"paradigm": "i"}, {"environment": other}),
     ]
     for k, (learner, options) in enumerate(schemes):

@@ -31,6 +31,7 @@ from marl import (
     read_mdp_arrays,
     to_minari,
 )
+from marl.benchmark.snapshots import snapshots
 from marl.graph.files import described_policy
 from marl.runs.checkpoint import load_tensors, read_log
 from marl.runs.description import describe
@@ -97,6 +98,7 @@ LOADERS: dict[str, Callable[[Path], Any]] = {
     "checkpoint": lambda folder: load_tensors(folder / OFFLINE, with_replay=False)[0].keys(),
     "replay": lambda folder: (load_tensors(folder / ONLINE, with_replay=True)[1] or {}).keys(),
     "log": lambda folder: list(read_log(folder / ONLINE)),
+    "snapshots": lambda _: [(name, share) for name, _, share in snapshots("paper")],
     "described_policy": lambda folder: described_policy(policy_file(folder / "p.safetensors"))[2],
     "read_mdp_arrays": lambda folder: from_mdp_arrays(
         read_mdp_arrays(folder / "data.npz"), SMALL

@@ -13,8 +13,8 @@ from worlds import SCHEMES, make_learner, stored
 
 from marl import Team
 from marl.config import Algorithm, Paradigm
-from marl.learner.learner import BATCHES, EXPLORATION
 from marl.learner.random import random_bits, random_uniform
+from marl.learner.stacked import BATCHES, EXPLORATION
 
 TEAM = Team(2, 3, 3)
 SEEDS = (0, 1, 2**30 - 1)
