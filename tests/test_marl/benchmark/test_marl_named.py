@@ -181,7 +181,7 @@ def test_training_takes_a_name(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     options = ["--paradigm", "i", "--algorithm", "dqn", "--hidden-sizes", "4", "--updates", "2"]
-    train = ["train", *options, "--batch-size", "4", "--evaluate-every", "0", "--out", "run"]
+    train = ["train", *options, "--batch-size", "4", "--evaluation-episodes", "1", "--out", "run"]
     assert __main__.main([*train, "--dataset", OTHER]) == 0, capsys.readouterr().err
     described = json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8"))
     assert _checksum(RECIPES[OTHER]) in json.dumps(described)
