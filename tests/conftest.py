@@ -37,10 +37,11 @@ if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_I
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _cache_of_optima(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A folder for optima that starts empty, also in the programs that tests start."""
+def _caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Folders for optima and datasets that start empty, also in the programs that tests start."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RRM_ENV_CACHE_DIR", str(tmp_path_factory.mktemp("optima")))
+        patch.setenv("RRM_ENV_DATASETS", str(tmp_path_factory.mktemp("datasets")))
         yield
 
 

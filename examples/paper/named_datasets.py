@@ -97,25 +97,26 @@ def facts_of(dataset: Dataset, size: int, seconds: float) -> Published:
 
 
 HEADING = (
-    f"| dataset | behaviours | transitions | {metrics.KPIS['score'].heading} | normalised | "
-    f"{metrics.KPIS['worst_rate'].heading} | return | joint SACo | MB | seconds | checksum |"
+    f"| dataset | {metrics.KPIS['score'].heading} | normalised | "
+    f"{metrics.KPIS['worst_rate'].heading} | return | joint SACo | transitions | MB | seconds | "
+    "behaviours | checksum |"
 )
-RULE = "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---|"
+RULE = "|---|---:|---:|---:|---:|---:|---:|---:|---:|---|---|"
 
 
 def line(recipe: Recipe, facts: Published) -> str:
     """A row of the table."""
     cells = (
         f"`{recipe.name}`",
-        recipe.about,
-        f"{facts.transitions:,}",
         f"{facts.score:.3f}",
         f"{normalised_score(facts.score, recipe.config):.0f}",
         f"{facts.worst_rate:.3f}",
         f"{facts.mean_return:,.0f}",
         f"{facts.coverage:.2f}",
+        f"{facts.transitions:,}",
         f"{facts.bytes / 1e6:.0f}",
         f"{facts.seconds:.0f}",
+        recipe.about,
         f"`{facts.checksum[:16]}`",
     )
     return f"| {' | '.join(cells)} |"

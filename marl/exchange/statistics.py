@@ -39,7 +39,9 @@ def episode_values(dataset: Dataset) -> dict[str, Floats]:
             for name in kept[0]
         }
     piece = np.concatenate([[0], episode_ends(dataset).cumsum()[:-1]])
-    return {"return": np.bincount(piece, dataset.reward.double().numpy())}
+    returns = np.zeros(int(piece[-1]) + 1)
+    np.add.at(returns, piece, dataset.reward.double().numpy())
+    return {"return": returns}
 
 
 def values_by_behaviour(dataset: Dataset, name: str) -> dict[str, Floats]:
@@ -117,8 +119,9 @@ def hashed_states(dataset: Dataset, bits: int = BITS) -> NDArray[np.int64]:
     matrix = np.random.default_rng(_HASH_SEED).standard_normal((size, bits))
     powers = 2 ** np.arange(bits, dtype=np.int64)
     cells = []
-    for rows in dataset.observation.split(_ROWS):
-        scaled = (rows.numpy() - mean) / deviation
+    for start in range(0, len(dataset), _ROWS):
+        rows = dataset.observation[start : start + _ROWS].numpy()
+        scaled = (rows - mean) / deviation
         cells.append((scaled.reshape(len(rows), size) @ matrix > 0) @ powers)
     return np.concatenate(cells)
 
