@@ -12,9 +12,10 @@ from marl.config import LearnerConfig
 from marl.data.storage import require_like
 from marl.data.transitions import Transitions
 from marl.learner.heads import DIVERGED, Heads, preference, without_divergence
-from marl.learner.mixing import apart, total
+from marl.learner.mixing import Mix, MixingNetworks, apart, total
 from marl.learner.networks import Layers, Workspace, initialise, layer_sizes, roles
 from marl.learner.objectives import OBJECTIVES, Step
+from marl.learner.optimiser import adam, group_of
 from marl.learner.random import random_bits, random_uniform
 from marl.learner.roles import roles_of
 from marl.team import Team
@@ -79,6 +80,12 @@ class Learner:
         self._trained = Workspace(trained, n_heads, config.batch_size, trains=True)
         self._judging = self._workspace(self.objective.on_present(self.roles))
         self._on_next = self._workspace(self.objective.on_next(config, self.roles))
+        self.mixing: MixingNetworks | None = None
+        if config.mixing != "sum":
+            judging = self._judging is not None
+            self.mixing = MixingNetworks(
+                config, self.heads, self.seeds, self.device, judging=judging
+            )
         temperature = torch.full((n_seeds, n_heads), config.initial_temperature, device=self.device)
         self.log_temperature = temperature.log().requires_grad_()
         self._temperature_gradient = torch.zeros_like(self.log_temperature, requires_grad=False)
@@ -86,6 +93,8 @@ class Learner:
         normaliser = n_seeds, 1, n_normalisers, team.n_features
         self.shift = torch.zeros(normaliser, device=self.device)
         self.scale = torch.ones(normaliser, device=self.device)
+        self.reward_shift = torch.zeros(n_seeds, 1, device=self.device)
+        self.reward_spread = torch.ones(n_seeds, 1, device=self.device)
         self._acting: Workspace | None = None
         self._seeds = torch.tensor(self.seeds, device=self.device)
         self.updates = torch.zeros((), dtype=torch.int64, device=self.device)
@@ -141,13 +150,22 @@ class Learner:
     def _update(self, batch: Transitions) -> None:
         """`update` without the check of the batch's size."""
         outputs = self._trained.forward(self.head_inputs(batch.observation)).requires_grad_()
-        loss, parts = self.objective.losses(self._step(outputs, batch))
+        mixtures: tuple[Mix, Mix, Mix] = (total if self.heads.mixes else apart,) * 3
+        sources = [outputs]
+        if self.mixing is not None:
+            states = map(self._state, (batch.observation, batch.next_observation))
+            parameters, *mixed = self.mixing.forward(*states)
+            mixtures = (mixed[0], mixed[1], mixed[2])
+            sources.append(parameters)
         if self._adapts_temperature:
-            signal, gradient = torch.autograd.grad(loss, (outputs, self.log_temperature))
-            self._temperature_gradient.copy_(gradient)
-        else:
-            (signal,) = torch.autograd.grad(loss, (outputs,))
-        self._trained.backward(signal)
+            sources.append(self.log_temperature)
+        loss, parts = self.objective.losses(self._step(outputs, batch, mixtures))
+        signals = torch.autograd.grad(loss, sources)
+        self._trained.backward(signals[0])
+        if self.mixing is not None:
+            self.mixing.backward(signals[1])
+        if self._adapts_temperature:
+            self._temperature_gradient.copy_(signals[-1])
         self._optimiser.step()
         self._move_targets()
         stacked = torch.stack([parts[name].detach() for name in self.parts])
@@ -155,8 +173,14 @@ class Learner:
         diverged = (self.first_diverged < 0) & ~(stacked.abs() < DIVERGED)
         self.first_diverged.copy_(torch.where(diverged, self.updates, self.first_diverged))
 
-    def _step(self, outputs: Tensor, batch: Transitions) -> Step:
-        """What the losses of a batch depend on; ``outputs`` are those of the trained networks."""
+    def _step(self, outputs: Tensor, batch: Transitions, mixtures: tuple[Mix, Mix, Mix]) -> Step:
+        """What the losses of a batch depend on.
+
+        Args:
+            outputs: those of the trained networks on s.
+            batch: the batch.
+            mixtures: those of trained networks on s, and of target networks on s and s'.
+        """
         none = outputs[:0].detach()
 
         def run(workspace: Workspace | None, observation: Tensor) -> Tensor:
@@ -171,9 +195,18 @@ class Learner:
             outputs=outputs,
             judged=run(self._judging, batch.observation),
             following=run(self._on_next, batch.next_observation),
+            reward=self._scaled(batch.reward),
             log_temperature=self.log_temperature,
-            mix=total if self.heads.mixes else apart,
+            mix=mixtures[0],
+            judged_mix=mixtures[1],
+            next_mix=mixtures[2],
         )
+
+    def _scaled(self, reward: Tensor) -> Tensor:
+        """Rewards (S, B) as they are learned from."""
+        if self.config.normalise_rewards:
+            reward = (reward - self.reward_shift) / self.reward_spread
+        return reward * self.config.reward_scale
 
     def _move_targets(self) -> None:
         """Move the target networks every `target_period` updates: theta' += rate (theta - theta').
@@ -189,12 +222,20 @@ class Learner:
         for layer in self.layers:
             for tensor in layer:
                 tensor[self.roles.trained :].lerp_(tensor[:targets], rate)
+        if self.mixing is not None:
+            for layer in self.mixing.layers:
+                for tensor in layer:
+                    tensor[self.mixing.n :].lerp_(tensor[: self.mixing.n], rate)
 
     # --- Acting ---
 
     def head_inputs(self, observation: Tensor) -> Tensor:
         """Normalised inputs of the heads (S, K, B, features), from observations (S, B, I, D)."""
         return self.heads.inputs((observation - self.shift) * self.scale)
+
+    def _state(self, observation: Tensor) -> Tensor:
+        """The normalised state (S, 1, B, I D), from observations (S, B, I, D)."""
+        return self.heads.state((observation - self.shift) * self.scale)
 
     @known_torch
     @torch.no_grad()
@@ -222,21 +263,27 @@ class Learner:
         outputs = self._acting.forward(self.head_inputs(observation))
         mixes = self.heads.mixes
         acts = self.roles.actor > 0
-        preferred = outputs[-1] + gumbel if acts else preference(outputs, mixes=mixes)
+        critics = outputs[: self.roles.critics]
+        preferred = outputs[-1] + gumbel if acts else preference(critics, mixes=mixes)
         random = (gumbel + bias).argmax(-1)
         # Divergence is found only later; until then actions stay legal.
         best = (without_divergence(preferred) + bias).argmax(-1)
         return self.heads.actions(torch.where(deviates, random, best))
 
     @known_torch
-    def fit_normaliser(self, observation: Tensor) -> None:
-        """Set shift and scale so that each feature gets mean 0 and standard deviation 1.
+    def fit_normaliser(self, observation: Tensor, reward: Tensor) -> None:
+        """Set shift and scale so that features and rewards get mean 0 and standard deviation 1.
 
         Constant features become 0. Nothing happens unless the configuration asks for it.
 
         Args:
             observation: (S, n, I, D), or (1, n, I, D) for all seeds.
+            reward: (S, n), or (1, n) for all seeds.
         """
+        if self.config.normalise_rewards:
+            spread, mean = torch.std_mean(reward, dim=1, keepdim=True, correction=0)
+            self.reward_shift.copy_(mean.expand_as(self.reward_shift))
+            self.reward_spread.copy_(spread.clamp_min(1e-6).expand_as(self.reward_spread))
         if self.config.normalise_observations:
             dim = (1, 2) if self.config.share_parameters else 1
             spread, mean = torch.std_mean(observation, dim=dim, keepdim=True, correction=0)
@@ -255,8 +302,13 @@ class Learner:
             "scale": self.scale,
             "updates": self.updates,
         }
+        if self.config.normalise_rewards:
+            named |= {"reward_shift": self.reward_shift, "reward_spread": self.reward_spread}
         for depth, (weights, biases) in enumerate(self.layers):
             named |= {f"layers.{depth}.weights": weights, f"layers.{depth}.biases": biases}
+        if self.mixing is not None:
+            for depth, (weights, biases) in enumerate(self.mixing.layers):
+                named |= {f"mixing.{depth}.weights": weights, f"mixing.{depth}.biases": biases}
         for k, moments in enumerate(self._optimiser.state.values()):
             named |= {f"adam.{k}.{name}": value for name, value in moments.items()}
         return named
@@ -311,37 +363,21 @@ class Learner:
         return self.config.algorithm == "sac" and self.config.automatic_temperature
 
     def _make_optimiser(self) -> torch.optim.Adam:
-        """Adam with one group each for critics, actor and temperature, by their learning rates.
-
-        Parameters and gradients are slices of the stacked networks. Adam would make its moments at
-        the first step, but captured graphs and loaded checkpoints need them before that.
-        """
-        config = self.config
+        """Adam with groups for critics, actor, mixing networks and temperature, by their rates."""
+        config, trained = self.config, self.roles.trained
         judging = self.roles.critics + self.roles.value
         groups: list[dict[str, Any]] = []
-        for first, last, rate in (
-            (0, judging, config.critic_learning_rate),
-            (judging, self.roles.trained, config.actor_learning_rate),
+        for which, rate in (
+            (slice(judging), config.critic_learning_rate),
+            (slice(judging, trained), config.actor_learning_rate),
         ):
-            if first == last:
-                continue
-            parameters = []
-            for layer, gradients in zip(self.layers, self._trained.gradients, strict=True):
-                for tensor, gradient in zip(layer, gradients, strict=True):
-                    parameter = tensor[first:last]
-                    parameter.grad = gradient[first:last]
-                    parameters.append(parameter)
-            groups.append({"params": parameters, "lr": rate})
+            if range(trained)[which]:
+                groups.append(group_of(self.layers, self._trained.gradients, which, rate))
+        if self.mixing is not None:
+            which, rate = slice(self.mixing.n), config.critic_learning_rate
+            groups.append(group_of(self.mixing.layers, self.mixing.gradients, which, rate))
         if self._adapts_temperature:
             self.log_temperature.grad = self._temperature_gradient
             rate = config.temperature_learning_rate
             groups.append({"params": [self.log_temperature], "lr": rate})
-        optimiser = torch.optim.Adam(groups, fused=True, capturable=self.device.type == "cuda")
-        for group in groups:
-            for parameter in group["params"]:
-                optimiser.state[parameter] = {
-                    "step": torch.zeros((), device=self.device),
-                    "exp_avg": torch.zeros_like(parameter),
-                    "exp_avg_sq": torch.zeros_like(parameter),
-                }
-        return optimiser
+        return adam(groups, self.device)

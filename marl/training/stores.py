@@ -38,7 +38,9 @@ class DatasetStore:
         self.stored = dataset.transitions(learner.device)
         self.size = torch.tensor(len(dataset), device=learner.device)
         self.first = torch.zeros(len(learner.seeds), dtype=torch.int64, device=learner.device)
-        learner.fit_normaliser(self.stored.observation.unsqueeze(0))
+        learner.fit_normaliser(
+            self.stored.observation.unsqueeze(0), self.stored.reward.unsqueeze(0)
+        )
 
     def before_update(self, updates: int) -> None:
         """Do nothing: the dataset is complete."""
@@ -72,8 +74,8 @@ class ReplayStore:
         if updates == 0:
             for step in range(self._random_steps):
                 self._step(step, epsilon=1.0)
-            filled = self.replay.tensors()["observation"]
-            self._learner.fit_normaliser(filled)
+            filled = self.replay.tensors()
+            self._learner.fit_normaliser(filled["observation"], filled["reward"])
         if updates % self._training.updates_per_step == 0:
             self._step(self._random_steps + updates, self._epsilon(updates))
 
