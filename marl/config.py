@@ -13,14 +13,27 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from rrm_env.checks import bounded_integer, nearest, shown
 
 Paradigm = Literal["c", "i", "ctde"]
-Algorithm = Literal["sac", "dqn", "bc", "iql", "ppo"]
-Reduction = Literal["sum", "mean"]
+Algorithm = Literal["sac", "dqn", "bc", "iql", "omiga", "ppo"]
+Reduction = Literal["sum", "mean", "weighted"]
+Mixing = Literal["sum", "weighted", "monotone"]
 TDLoss = Literal["half_squared", "huber"]
 ActOn = Literal["actor", "critic"]
 Observes = Literal["own", "all"]
 
-NEED_DATA: tuple[Algorithm, ...] = ("bc", "iql")
+NEED_DATA: tuple[Algorithm, ...] = ("bc", "iql", "omiga")
 """Algorithms that learn from a dataset alone."""
+MIXINGS: dict[Algorithm, tuple[Mixing, ...]] = {
+    "sac": ("sum",),
+    "dqn": ("sum", "weighted", "monotone"),
+    "bc": ("sum",),
+    "iql": ("sum",),
+    "omiga": ("sum", "weighted"),
+    "ppo": ("sum",),
+}
+"""The mixtures of heads that an algorithm can train in CTDE.
+
+Expectations over policies and local advantages are known of linear ones alone.
+"""
 
 ACT_AND_LEARN: tuple[Algorithm, ...] = ("ppo",)
 """Algorithms that learn only from what their own policy has just done."""
@@ -126,14 +139,23 @@ class LearnerConfig:
     agents, which a centre would collect or agents would exchange."""
     algorithm: Algorithm = "sac"
     """sac: discrete soft actor-critic; dqn: deep Q-network; bc: behaviour cloning, the floor for
-    offline results; iql: implicit Q-learning, whose actor clones good actions more. bc and iql need
-    a dataset. ppo: proximal policy optimisation, online only (IPPO with paradigm i, MAPPO with
+    offline results; iql: implicit Q-learning, whose actor clones good actions more; omiga: the same
+    with values and advantages of each agent that follow from the team's. bc, iql and omiga need a
+    dataset. ppo: proximal policy optimisation, online only (IPPO with paradigm i, MAPPO with
     ctde)."""
     cql_alpha: float = _number(1.0)
     """Offline: weight of the conservative penalty (Eqs. 26-28); 0 leaves it out. Online there is
     none."""
     cql_reduction: Reduction = "sum"
-    """How the penalties of several agents combine: sum (Eq. 28) or mean."""
+    """How the penalties of several agents combine: sum (Eq. 28), mean, or a mean that is weighted
+    by how far an agent's values deviate from the data's policy, as in CFCQL."""
+    deviation_weight: float = _number(1.0)
+    """cql_reduction = weighted: agents weigh as softmax(this * deviation); 0 is the mean."""
+    mixing: Mixing = "sum"
+    """ctde: how the agents' values become the team's. sum; weighted: a sum with weights that depend
+    on the state (dqn, omiga); monotone: the mixing network of QMIX (dqn)."""
+    mixing_width: int = _integer(32)
+    """Hidden units of the monotone mixture."""
     discount: float = _positive(0.9, high=1.0)
     """Discount factor. The paper's 0.99 works too, but scores less here: weights already carry the
     past, and steps far ahead add noise."""
@@ -176,10 +198,10 @@ class LearnerConfig:
     """iql: expectile of the data's action values that a state's value is; 0.5 is their mean, 1
     would be their maximum."""
     advantage_weight: float = _number(3.0)
-    """iql: inverse temperature beta of the weights exp(beta A) with which actions of advantage A
-    are cloned, in scaled reward; 0 clones all alike."""
+    """iql, omiga: inverse temperature eta of the weights exp(eta A) with which actions of advantage
+    A are cloned, in scaled reward; 0 clones all alike."""
     largest_weight: float = _number(100.0, 1.0)
-    """iql: bound of these weights."""
+    """iql, omiga: bound of these weights."""
     td_loss: TDLoss = "half_squared"
     """Loss of a temporal-difference error d: d^2 / 2, or the Huber loss, which is linear beyond
     1."""
@@ -188,6 +210,10 @@ class LearnerConfig:
     normalise_observations: bool = True
     """Shift and scale each observation feature to mean 0 and standard deviation 1 over the dataset,
     or online over the replay before the first update."""
+    normalise_rewards: bool = False
+    """Shift and scale rewards to mean 0 and standard deviation 1 over the dataset, or online over
+    the replay before the first update; reward_scale comes after it. Values then start where they
+    end. Where episodes terminate early, the shift changes which policy is best."""
     act_on: ActOn = "actor"
     """sac: the trained policy is greedy on the actor (Algorithm 3) or the Q-networks (Eq. 25)."""
     epsilon_final: float = _number(0.05, high=1.0)
@@ -236,6 +262,12 @@ class LearnerConfig:
                 "observes = 'all' must come with paradigm = 'i' or 'ctde' and share_parameters = "
                 "False: a centralised network sees all observations already, and agents that share "
                 "a network would all act alike"
+            )
+        allowed = MIXINGS[self.algorithm] if self.paradigm == "ctde" else ("sum",)
+        if self.mixing not in allowed:
+            raise ValueError(
+                f"mixing of paradigm {self.paradigm!r} and algorithm {self.algorithm!r} must be "
+                f"one of {', '.join(allowed)}, got {self.mixing!r}"
             )
         if self.common_features and self.paradigm != "c":
             raise ValueError(
@@ -306,8 +338,9 @@ class LearnerConfig:
             return {"c": "C-MARL (PPO)", "i": "IPPO", "ctde": "MAPPO"}[self.paradigm]
         needs_data = self.algorithm in NEED_DATA
         penalised = offline and self.cql_alpha > 0 and not needs_data
-        penalty = "-CQL" if penalised else ""
-        base = f"{self.paradigm.upper()}-MARL{penalty} ({self.algorithm.upper()})"
+        kind = "-CFCQL" if self.cql_reduction == "weighted" else "-CQL"
+        name = "QMIX" if self.mixing == "monotone" else self.algorithm.upper()
+        base = f"{self.paradigm.upper()}-MARL{kind if penalised else ''} ({name})"
         return f"{base} offline" if offline and not penalised and not needs_data else base
 
 

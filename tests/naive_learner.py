@@ -30,12 +30,23 @@ class NaiveLearner:
             [layer[0].detach()[:, s].double(), layer[1].detach()[:, s, :, 0].double()]
             for layer in learner.layers
         ]
-        for layer in self.parameters:
+        self.n = self.config.n_critics
+        self.mixing = [
+            [weights.detach()[:, s, 0].double(), biases.detach()[:, s, 0, 0].double()]
+            for weights, biases in (learner.mixing.layers if learner.mixing else [])
+        ]
+        for layer in self.parameters + self.mixing:
             for tensor in layer:
                 tensor.requires_grad_()
         self.critics = range(0 if self.config.algorithm == "bc" else self.config.n_critics)
         self.value = len(self.critics)
-        self.actor = self.value + (self.config.algorithm == "iql")
+        has_behaviour = self.config.cql_reduction == "weighted" and self.config.cql_alpha > 0
+        self.actor = self.value + {
+            "iql": 1,
+            "omiga": 1,
+            "sac": has_behaviour,
+            "dqn": has_behaviour,
+        }.get(self.config.algorithm, 0)
         n_trained = self.actor + (self.config.algorithm != "dqn")
         self.targets = [n_trained + c for c in self.critics]
 
@@ -58,32 +69,125 @@ class NaiveLearner:
             if config.paradigm == "ctde"
             else [[k] for k in range(self.n_heads)]
         )
+        after = row._replace(observation=row.next_observation, mask=row.next_mask)
+        if config.algorithm == "omiga":
+            return sum((self._local_loss(group, row) for group in groups), zero)
         if config.algorithm == "iql":
             return sum((self._implicit_loss(group, row) for group in groups), zero)
         total = zero
         for c in self.critics:
             for group in groups:
-                follows = (
-                    torch.stack([self._next_values(k, row) for k in group]).sum(0).min().detach()
+                nexts = torch.stack([self._next_values(k, row) for k in group], -1)
+                targets = (
+                    [self._mixed(self.n + c, list(nexts[c]), after) for c in self.critics]
+                    if config.paradigm == "ctde"
+                    else [nexts.min()]
                 )
+                follows = torch.stack(targets).min().detach()
                 target = config.reward_scale * row.reward + (
                     0 if row.terminated else config.discount * follows
                 )
-                total = total + self._td(
-                    sum((self._taken(c, k, row) for k in group), zero) - target
-                )
-            penalty = sum(
+                taken = [self._taken(c, k, row) for k in group]
+                total = total + self._td(self._mixed(c, taken, row) - target)
+            total = total + config.cql_alpha * self._penalty(c, row)
+        if config.cql_reduction == "weighted" and config.cql_alpha > 0:
+            total = total - sum(
                 (
-                    torch.logsumexp(self._q(c, k, row), 0) - self._taken(c, k, row)
+                    self._q(self.value, k, row).log_softmax(0)[self._place(k, row)]
                     for k in range(self.n_heads)
                 ),
                 zero,
             )
-            total = total + config.cql_alpha * penalty / (
-                1 if config.cql_reduction == "sum" else self.n_heads
-            )
         if config.algorithm == "sac":
             total = total + sum((self._actor_loss(k, row) for k in range(self.n_heads)), zero)
+        return total
+
+    def _penalty(self, c: int, row: Transitions) -> Tensor:
+        """The conservative penalty of a critic, each head beside the data's actions of others."""
+        config = self.config
+        taken = [self._taken(c, k, row) for k in range(self.n_heads)]
+        penalties, divergences = [], []
+        for k in range(self.n_heads):
+            values = self._q(c, k, row)
+            if config.paradigm == "ctde":
+                others = [[*taken[:k], value, *taken[k + 1 :]] for value in values]
+                values = torch.stack([self._mixed(c, joint, row) for joint in others])
+            own = values[self._place(k, row)]
+            penalties.append(torch.logsumexp(values, 0) - own)
+            if config.cql_reduction == "weighted" and config.cql_alpha > 0:
+                greedy = values.detach().log_softmax(0)
+                cloned = self._q(self.value, k, row).detach().log_softmax(0)
+                divergences.append((greedy.exp() * (greedy - cloned)).sum())
+        if divergences:
+            shares = (config.deviation_weight * torch.stack(divergences)).softmax(0)
+        else:
+            shares = torch.full((self.n_heads,), 1.0, dtype=torch.float64)
+            shares = shares if config.cql_reduction == "sum" else shares / self.n_heads
+        return (shares * torch.stack(penalties)).sum()
+
+    def _mixed(self, role: int, values: list[Tensor], row: Transitions) -> Tensor:
+        """The mixed value; `role` counts mixing networks of critics and then of targets."""
+        if self.config.mixing == "sum":
+            return torch.stack(values).sum()
+        out = self._normal(row).flatten()
+        for depth, (weights, biases) in enumerate(self.mixing):
+            out = (out.relu() if depth else out) @ weights[role] + biases[role]
+        n, width = len(values), self.config.mixing_width
+        if self.config.mixing == "weighted":
+            shares = [(1 + out[k]).abs() * value for k, value in enumerate(values)]
+            return torch.stack(shares).sum() + out[n]
+        total = out[-1]
+        for e in range(width):
+            hidden = out[n * width + e]
+            for k, value in enumerate(values):
+                hidden = hidden + out[k * width + e].abs() * value
+            hidden = hidden if hidden.detach() > 0 else hidden.exp() - 1
+            total = total + out[(n + 1) * width + e].abs() * hidden
+        return total
+
+    def _normal(self, row: Transitions) -> Tensor:
+        """Normalised observations (I, D)."""
+        return (row.observation.double() - self.shift) * self.scale
+
+    def _local_loss(self, group: list[int], row: Transitions) -> Tensor:
+        """Loss of OMIGA of heads whose values are mixed."""
+        config, eta = self.config, self.config.advantage_weight
+        after = row._replace(observation=row.next_observation, mask=row.next_mask)
+        # Target critics come before the target of the value.
+        target_value = self.targets[-1] + 1
+        values = [self._outputs(target_value, k, after).mean() for k in group]
+        follows = min(float(self._mixed(self.n + c, values, after).detach()) for c in self.critics)
+        target = config.reward_scale * row.reward + (
+            0 if row.terminated else config.discount * follows
+        )
+        total = torch.zeros((), dtype=torch.float64)
+        for c in self.critics:
+            taken = [self._taken(c, k, row) for k in group]
+            total = total + self._td(self._mixed(c, taken, row) - target)
+        for place, k in enumerate(group):
+            taken, shares = [], []
+            for c in self.critics:
+                ones = [
+                    torch.eye(len(group), dtype=torch.float64)[place][j] for j in range(len(group))
+                ]
+                nothing = [torch.zeros((), dtype=torch.float64) for _ in group]
+                slope = self._mixed(self.n + c, ones, row) - self._mixed(self.n + c, nothing, row)
+                shares.append(slope.detach())
+                taken.append((slope * self._taken(self.targets[c], k, row)).detach())
+            value = self._value(k, row)
+            share = torch.stack(shares).mean()
+            q = torch.stack(taken)
+            gap = (q.mean() if config.paradigm == "ctde" else q.min()) - share * value
+            top = math.log(config.largest_weight)
+            exponent = eta * gap
+            grown = (
+                exponent.exp()
+                if exponent.detach() < top
+                else config.largest_weight * (1 + exponent - top)
+            )
+            weight = math.exp(min(float(exponent.detach()), top))
+            cloning = self._log_policy(k, row)[self._place(k, row)]
+            total = total + grown + eta * share * value - weight * cloning
         return total
 
     def _implicit_loss(self, group: list[int], row: Transitions) -> Tensor:
@@ -169,9 +273,7 @@ class NaiveLearner:
     def _outputs(self, role: int, k: int, row: Transitions) -> Tensor:
         """All outputs of a network."""
         everything = self.config.paradigm == "c" or self.config.observes == "all"
-        seen = ((row.observation.double() - self.shift) * self.scale)[
-            slice(None) if everything else k
-        ].flatten()
+        seen = self._normal(row)[slice(None) if everything else k].flatten()
         for depth, (weights, biases) in enumerate(self.parameters):
             seen = (seen.relu() if depth else seen) @ weights[role, k] + biases[role, k]
         return seen

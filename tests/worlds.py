@@ -361,6 +361,6 @@ def roles_of_actions(learner: Learner) -> list[int]:
 def scatter_parameters(learner: Learner, seed: int = 0) -> None:
     """Give every network, target networks too, different parameters."""
     generator = torch.Generator().manual_seed(seed)
-    for layer in learner.layers:
+    for layer in learner.layers + (learner.mixing.layers if learner.mixing else []):
         for tensor in layer:
             tensor.copy_(0.7 * torch.randn(tensor.shape, generator=generator))

@@ -35,18 +35,21 @@ COUNT = 6
 """Snapshots of each learner."""
 SHARES = (1, *[2] * (COUNT - 2), 1)
 SEED = 0
-LEARNER: dict[str, Any] = {
+COMMON: dict[str, Any] = {
     "algorithm": "ppo",
-    "paradigm": "i",
-    "share_parameters": True,
     "discount": 0.1,
-    "hidden_sizes": (64, 64),
     "actor_learning_rate": 1e-3,
     "critic_learning_rate": 1e-3,
     "batch_size": 800,
     "learning_starts": 12_800,  # whole episodes of all environments
 }
-UPDATES = {"paper": 1600, "wide": 1600, "power": 1600}
+LEARNERS: dict[str, dict[str, Any]] = {
+    "paper": {"paradigm": "c", "hidden_sizes": (24, 24)},
+    "wide": {"paradigm": "ctde", "observes": "all", "hidden_sizes": (8, 8)},
+    "power": {"paradigm": "ctde", "observes": "all", "hidden_sizes": (20, 20)},
+}
+"""Centralised where joint actions are few; networks are so small that files take under 200 kB."""
+UPDATES = {"paper": 3200, "wide": 3200, "power": 4800}
 """Updates of each learner, of which 16 belong to a rollout of 3,200 steps."""
 
 
@@ -81,7 +84,7 @@ def main() -> None:
 
 def write(network: str, updates: int, path: Path) -> None:
     """Train the learner of a network, and write its snapshots."""
-    config, environment = LearnerConfig(**LEARNER), NETWORKS[network]
+    config, environment = learner(network), NETWORKS[network]
     every = updates // (COUNT - 1)
     done = [every * k for k in range(COUNT)]
     kept = [OnPolicyLearner(config, team_of(environment), [SEED]).tensors()]
@@ -111,6 +114,11 @@ def write(network: str, updates: int, path: Path) -> None:
     write_snapshots(path, stacked(kept), steps, SHARES, description)
 
 
+def learner(network: str) -> LearnerConfig:
+    """The learner of a network."""
+    return LearnerConfig(**COMMON, **LEARNERS[network])
+
+
 def stacked(kept: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     """The tensors of a file of snapshots, from those of checkpoints.
 
@@ -118,7 +126,7 @@ def stacked(kept: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     """
     last = kept[-1]
     tensors = {name: last[name][0, 0] for name in ("shift", "scale")}
-    for depth in range(len(LEARNER["hidden_sizes"]) + 1):
+    for depth in range(sum(name.startswith("layers") for name in last) // 2):
         weights, biases = (f"layers.{depth}.{kind}" for kind in ("weights", "biases"))
         tensors[f"weights.{depth}"] = torch.stack([one[weights][0, 0] for one in kept])
         tensors[f"biases.{depth}"] = torch.stack([one[biases][0, 0, :, 0] for one in kept])

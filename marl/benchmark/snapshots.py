@@ -47,15 +47,16 @@ class Snapshot:
     It plays the same on every processor and in batches of every size: it computes with float64
     numbers, one product after the other in a fixed order, and draws from `Network.uniform`.
 
-    Shapes: B episodes, I access points, D features, A actions; K networks, one for each access
-    point or a single one for all.
+    Shapes: B episodes, I access points, D features, A actions. K networks: one for each access
+    point, or a single one, which serves every access point or chooses the joint action. H heads: I,
+    or one that chooses the joint action of M = A^I; otherwise M = A.
     """
 
     team: Team
     """Sizes of the network that it plays in."""
     layers: Sequence[tuple[Floats, Floats]]
     """Weights (K, inputs, outputs) and biases (K, outputs). The first inputs are an access point's
-    own observation (D) or all observations (I * D); the last outputs are logits of A actions."""
+    own observation (D) or all observations (I * D); the last outputs are logits of M actions."""
     shift: Floats
     """(I, D) or (1, D), subtracted from observations."""
     scale: Floats
@@ -72,36 +73,54 @@ class Snapshot:
 
     def schedule(self, network: Network) -> Decision:
         """Users and power levels of drawn actions, as `Scheduler.schedule`."""
-        uniform = network.uniform(self.team.n_agents).astype(np.float64)
+        uniform = network.uniform(self.n_heads).astype(np.float64)
         chosen = self.drawn(network.observation, network.action_mask, uniform)
         return decision_of(network, chosen)
+
+    @property
+    def n_heads(self) -> int:
+        """Number of heads, H: how many numbers a decision needs."""
+        joint = self.layers[-1][0].shape[-1] != self.team.n_actions
+        return 1 if joint else self.team.n_agents
 
     def drawn(
         self, observation: NDArray[Any], mask: NDArray[Any], uniform: Floats
     ) -> NDArray[np.int64]:
-        """Legal actions (B, I) for observations (B, I, D), masks (B, I, A), numbers (B, I)."""
+        """Legal actions (B, I) for observations (B, I, D), masks (B, I, A), numbers (B, H)."""
         logits = self.logits(observation)
-        legal = mask != 0
+        joint = self.n_heads != self.team.n_agents
+        legal = _joint(mask != 0) if joint else mask != 0
         highest = np.where(legal, logits, -np.inf).max(-1, keepdims=True)
         weights = np.where(legal, np.exp(np.where(legal, logits - highest, 0.0)), 0.0)
         upper = weights.cumsum(-1)
         chosen: NDArray[np.int64] = (upper <= uniform[..., None] * upper[..., -1:]).sum(-1)
-        return chosen
+        if not joint:
+            return chosen
+        digits = np.unravel_index(chosen[:, 0], (self.team.n_actions,) * self.team.n_agents)
+        return np.stack(digits, -1).astype(np.int64)
 
     def logits(self, observation: NDArray[Any]) -> Floats:
-        """Logits (B, I, A) of observations (B, I, D)."""
+        """Logits (B, H, M) of observations (B, I, D)."""
         values = (observation.astype(np.float64) - self.shift) * self.scale
         if self.layers[0][0].shape[1] != self.team.n_features:
             values = values.reshape(len(values), 1, -1)
         for depth, (weights, biases) in enumerate(self.layers):
             values = np.maximum(values, 0) if depth else values
-            shape = len(values), self.team.n_agents, weights.shape[-1]
+            shape = len(values), self.n_heads, weights.shape[-1]
             total = np.broadcast_to(biases, shape).copy()
             # A matrix product would add in an order that depends on the batch and the processor.
             for k in range(weights.shape[1]):
                 total += values[..., k, None] * weights[:, k]
             values = total
         return values
+
+
+def _joint(legal: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whether joint actions are legal, (B, 1, A^I), from (B, I, A); the first AP's digit leads."""
+    total = legal[:, 0]
+    for k in range(1, legal.shape[1]):
+        total = (total[:, :, None] & legal[:, k, None, :]).reshape(len(legal), -1)
+    return total[:, None]
 
 
 def snapshots(network: str, path: str | Path | None = None) -> list[tuple[str, Snapshot, int]]:
@@ -204,7 +223,7 @@ def _check(where: str, tensors: Mapping[str, Tensor], n: int, team: Team) -> Non
     }
     if depth == 0 or known != tensors.keys():
         raise ValueError(f"tensors must be weights, biases, shift and scale, got {[*tensors]}")
-    widths, first = [], tensors["weights.0"]
+    first, last = tensors["weights.0"], tensors[f"biases.{depth - 1}"]
     n_networks = first.shape[1] if first.ndim == 4 else 0
     if n_networks not in (1, team.n_agents):
         raise ValueError(
@@ -213,7 +232,10 @@ def _check(where: str, tensors: Mapping[str, Tensor], n: int, team: Team) -> Non
     seen = first.shape[2]
     if seen not in (allowed := (team.n_features, team.n_agents * team.n_features)):
         raise ValueError(f"weights.0 must have {allowed[0]} or {allowed[1]} inputs, got {seen}")
-    widths = [seen, *(tensors[f"biases.{k}"].shape[-1] for k in range(depth - 1)), team.n_actions]
+    outputs = team.n_actions
+    if n_networks == 1 and last.shape[-1] == team.n_joint_actions and seen == allowed[1]:
+        outputs = team.n_joint_actions
+    widths = [seen, *(tensors[f"biases.{k}"].shape[-1] for k in range(depth - 1)), outputs]
     for k in range(depth):
         shape = n, n_networks, widths[k + 1]
         weights = n, n_networks, widths[k], widths[k + 1]

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from marl.config import LearnerConfig
 from marl.data.transitions import Transitions
-from marl.learner.mixing import apart, total
+from marl.learner.mixing import Mix, MixingNetworks, apart, total
 from marl.learner.networks import Layers, Workspace, initialise, layer_sizes, roles
 from marl.learner.objectives import OBJECTIVES, Step
+from marl.learner.optimiser import adam, group_of
 from marl.learner.random import random_bits
-from marl.learner.stacked import BATCHES, StackedLearner, slices_with_gradients
+from marl.learner.stacked import BATCHES, StackedLearner, named_layers
 from marl.team import Team
 from marl.torch_state import known_torch
 
@@ -69,6 +70,12 @@ class Learner(StackedLearner):
         self._trained = Workspace(trained, n_heads, config.batch_size, trains=True)
         self._judging = self._workspace(self.objective.on_present(self.roles))
         self._on_next = self._workspace(self.objective.on_next(config, self.roles))
+        self.mixing: MixingNetworks | None = None
+        if config.mixing != "sum":
+            judging = self._judging is not None
+            self.mixing = MixingNetworks(
+                config, self.heads, self.seeds, self.device, judging=judging
+            )
         temperature = torch.full((n_seeds, n_heads), config.initial_temperature, device=self.device)
         self.log_temperature = temperature.log().requires_grad_()
         self._temperature_gradient = torch.zeros_like(self.log_temperature, requires_grad=False)
@@ -120,19 +127,34 @@ class Learner(StackedLearner):
     def _update(self, batch: Transitions) -> None:
         """`update` without the check of the batch's size."""
         outputs = self._trained.forward(self.head_inputs(batch.observation)).requires_grad_()
-        loss, parts = self.objective.losses(self._step(outputs, batch))
+        mixtures: tuple[Mix, Mix, Mix] = (total if self.heads.mixes else apart,) * 3
+        sources = [outputs]
+        if self.mixing is not None:
+            states = map(self._state, (batch.observation, batch.next_observation))
+            parameters, *mixed = self.mixing.forward(*states)
+            mixtures = (mixed[0], mixed[1], mixed[2])
+            sources.append(parameters)
         if self._adapts_temperature:
-            signal, gradient = torch.autograd.grad(loss, (outputs, self.log_temperature))
-            self._temperature_gradient.copy_(gradient)
-        else:
-            (signal,) = torch.autograd.grad(loss, (outputs,))
-        self._trained.backward(signal)
+            sources.append(self.log_temperature)
+        loss, parts = self.objective.losses(self._step(outputs, batch, mixtures))
+        signals = torch.autograd.grad(loss, sources)
+        self._trained.backward(signals[0])
+        if self.mixing is not None:
+            self.mixing.backward(signals[1])
+        if self._adapts_temperature:
+            self._temperature_gradient.copy_(signals[-1])
         self._optimiser.step()
         self._move_targets()
         self._add_parts(parts)
 
-    def _step(self, outputs: Tensor, batch: Transitions) -> Step:
-        """What the losses of a batch depend on; ``outputs`` are those of the trained networks."""
+    def _step(self, outputs: Tensor, batch: Transitions, mixtures: tuple[Mix, Mix, Mix]) -> Step:
+        """What the losses of a batch depend on.
+
+        Args:
+            outputs: those of the trained networks on s.
+            batch: the batch.
+            mixtures: those of trained networks on s, and of target networks on s and s'.
+        """
         none = outputs[:0].detach()
 
         def run(workspace: Workspace | None, observation: Tensor) -> Tensor:
@@ -147,8 +169,11 @@ class Learner(StackedLearner):
             outputs=outputs,
             judged=run(self._judging, batch.observation),
             following=run(self._on_next, batch.next_observation),
+            reward=self._scaled(batch.reward),
             log_temperature=self.log_temperature,
-            mix=total if self.heads.mixes else apart,
+            mix=mixtures[0],
+            judged_mix=mixtures[1],
+            next_mix=mixtures[2],
         )
 
     def _move_targets(self) -> None:
@@ -165,12 +190,23 @@ class Learner(StackedLearner):
         for layer in self.layers:
             for tensor in layer:
                 tensor[self.roles.trained :].lerp_(tensor[:targets], rate)
+        if self.mixing is not None:
+            for layer in self.mixing.layers:
+                for tensor in layer:
+                    tensor[self.mixing.n :].lerp_(tensor[: self.mixing.n], rate)
+
+    def _state(self, observation: Tensor) -> Tensor:
+        """The normalised state (S, 1, B, I D), from observations (S, B, I, D)."""
+        return self.heads.state((observation - self.shift) * self.scale)
 
     # --- Checkpoints and optimiser ---
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors that the next update depends on, by name and not copied."""
-        return {"log_temperature": self.log_temperature.detach(), **super().tensors()}
+        own = {"log_temperature": self.log_temperature.detach()}
+        if self.mixing is not None:
+            own |= named_layers("mixing", self.mixing.layers)
+        return {**own, **super().tensors()}
 
     @property
     def _adapts_temperature(self) -> bool:
@@ -178,24 +214,21 @@ class Learner(StackedLearner):
         return self.config.algorithm == "sac" and self.config.automatic_temperature
 
     def _make_optimiser(self) -> torch.optim.Adam:
-        """Adam with one group each for critics, actor and temperature, by their learning rates.
-
-        Parameters and gradients are slices of the stacked networks.
-        """
-        config = self.config
+        """Adam with groups for critics, actor, mixing networks and temperature, by their rates."""
+        config, trained = self.config, self.roles.trained
         judging = self.roles.critics + self.roles.value
         groups: list[dict[str, Any]] = []
-        for first, last, rate in (
-            (0, judging, config.critic_learning_rate),
-            (judging, self.roles.trained, config.actor_learning_rate),
+        for which, rate in (
+            (slice(judging), config.critic_learning_rate),
+            (slice(judging, trained), config.actor_learning_rate),
         ):
-            if first == last:
-                continue
-            roles_of = slice(first, last)
-            parameters = slices_with_gradients(self.layers, self._trained.gradients, roles_of)
-            groups.append({"params": parameters, "lr": rate})
+            if range(trained)[which]:
+                groups.append(group_of(self.layers, self._trained.gradients, which, rate))
+        if self.mixing is not None:
+            which, rate = slice(self.mixing.n), config.critic_learning_rate
+            groups.append(group_of(self.mixing.layers, self.mixing.gradients, which, rate))
         if self._adapts_temperature:
             self.log_temperature.grad = self._temperature_gradient
             rate = config.temperature_learning_rate
             groups.append({"params": [self.log_temperature], "lr": rate})
-        return self._adam(groups)
+        return adam(groups, self.device)

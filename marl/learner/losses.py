@@ -7,6 +7,7 @@ so that the gradients of different seeds stay independent.
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -46,7 +47,7 @@ def double_q_value(online_q: Tensor, target_q: Tensor, mix: Mix = apart) -> Tens
     Maps both (C, S, K, B, M) to (S, K, B), or (S, 1, B) where heads are mixed (van Hasselt et al.,
     "Deep Reinforcement Learning with Double Q-learning", 2016).
     """
-    best = preference(online_q, mixes=mix is not apart).argmax(-1)
+    best = preference(online_q, mixes=mix.mixes).argmax(-1)
     return smallest_value(target_q, best, mix)
 
 
@@ -70,7 +71,7 @@ def soft_value(
         soft_backup: whether the entropy of the policy counts.
         mix: how heads are mixed; the mixed value must be linear in those of the heads.
     """
-    q = target_q.amin(0, keepdim=True) if mix is apart else target_q
+    q = target_q if mix.mixes else target_q.amin(0, keepdim=True)
     values = (log_policy.exp() * q).sum(-1)
     if soft_backup:
         values = values + temperature.unsqueeze(-1) * entropy(log_policy)
@@ -96,13 +97,27 @@ def td_loss(errors: Tensor, kind: Literal["half_squared", "huber"]) -> Tensor:
     return 0.5 * errors.square().mean(-1)
 
 
-def conservative_penalty(q: Tensor, actions: Tensor) -> Tensor:
+def conservative_penalty(q: Tensor, actions: Tensor, weights: Tensor | None = None) -> Tensor:
     """The penalty of CQL, mean_b[logsumexp_a Q(s, a) - Q(s, a_data)] (Eqs. 26-28), (C, S, K).
 
     It is computed as the negative log-probability of the data's action under softmax(Q), which is
-    the same number. q is (C, S, K, B, M), actions are (S, K, B).
+    the same number. q is (C, S, K, B, M), actions are (S, K, B), weights of the mean (C, S, K, B).
     """
-    return -take(q.log_softmax(-1), actions).mean(-1)
+    penalties = -take(q.log_softmax(-1), actions)
+    return (penalties if weights is None else weights * penalties).mean(-1)
+
+
+def deviation_weights(q: Tensor, log_behaviour: Tensor, deviation_weight: float) -> Tensor:
+    """The weights of the agents in the penalty of CFCQL, (C, S, K, B), which add up to 1.
+
+    They are softmax_k(deviation_weight D_k) with the divergence D_k = KL(softmax(Q) || behaviour)
+    of agent k, as in the code of J. Shao et al., "Counterfactual conservative Q learning for
+    offline multi-agent reinforcement learning", NeurIPS 2023. q is (C, S, K, B, M), log_behaviour
+    (S, K, B, M).
+    """
+    log_greedy = q.log_softmax(-1)
+    divergence = (log_greedy.exp() * (log_greedy - log_behaviour)).sum(-1)
+    return (deviation_weight * divergence).softmax(-2)
 
 
 def actor_loss(log_policy: Tensor, q: Tensor, temperature: Tensor) -> Tensor:
@@ -143,6 +158,32 @@ def weighted_cloning_loss(log_policy: Tensor, actions: Tensor, weights: Tensor) 
     weight counts for all heads.
     """
     return -(weights * take(log_policy, actions)).mean(-1)
+
+
+def bounded_exp(exponent: Tensor, bound: float) -> Tensor:
+    """exp(exponent) up to ``bound``, and beyond that its tangent, so that slopes are bounded."""
+    top = math.log(bound)
+    return exponent.clamp_max(top).exp() + bound * (exponent - top).clamp_min(0)
+
+
+def local_value_loss(
+    value: Tensor, gap: Tensor, weights: Tensor | float, inverse_temperature: float, bound: float
+) -> Tensor:
+    """The loss of a local value in OMIGA, mean_b[exp(eta gap) + eta w V], (S, K).
+
+    With gap = w (Q - V) its minimum over V is where E[exp(eta gap)] = 1 under the data's policy (X.
+    Wang et al., "Offline multi-agent reinforcement learning with implicit global-to-local value
+    regularization", arXiv 2307.11620, whose alpha is 1 / eta).
+
+    Args:
+        value: (S, K, B), V.
+        gap: (S, K, B), w (Q - V).
+        weights: w, (S, K, B) or a number.
+        inverse_temperature: eta.
+        bound: where exp becomes linear.
+    """
+    exponent = inverse_temperature * gap
+    return (bounded_exp(exponent, bound) + inverse_temperature * weights * value).mean(-1)
 
 
 def expectile_loss(errors: Tensor, expectile: float) -> Tensor:

@@ -14,7 +14,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from marl.config import Algorithm, LearnerConfig
+from marl.config import LearnerConfig
 from marl.data.transitions import Transitions
 from marl.learner import losses
 from marl.learner.heads import Heads, preference
@@ -39,10 +39,16 @@ class Step:
     """(N, S, K, B, M) of the networks `Objective.on_present` on s."""
     following: Tensor
     """(N, S, K, B, M) of the networks `Objective.on_next` on s'."""
+    reward: Tensor
+    """(S, B) the rewards as they are learned from, normalised and scaled."""
     log_temperature: Tensor
     """(S, K)."""
     mix: Mix
-    """How values of heads become those that are trained."""
+    """How values of heads in s become those that are trained."""
+    judged_mix: Mix
+    """The same of the target networks."""
+    next_mix: Mix
+    """The same of the target networks in s'."""
 
     @cached_property
     def chosen(self) -> Tensor:
@@ -58,6 +64,11 @@ class Step:
     def masked_following(self) -> Tensor:
         """`following` (N, S, K, B, M), with very low numbers at illegal actions of s'."""
         return self.following + self.heads.bias(self.batch.next_mask)
+
+    @cached_property
+    def taken(self) -> Tensor:
+        """The critics' values (C, S, K, B) of the data's actions."""
+        return losses.take(self.q, self.chosen)
 
     @cached_property
     def q(self) -> Tensor:
@@ -79,8 +90,8 @@ class Step:
 
     def target(self, next_value: Tensor) -> Tensor:
         """The target of the temporal-difference error, from V(s') (S, K, B)."""
-        reward = self.batch.reward * self.config.reward_scale
-        return losses.td_target(reward, next_value, self.batch.terminated, self.config.discount)
+        discount = self.config.discount
+        return losses.td_target(self.reward, next_value, self.batch.terminated, discount)
 
 
 @dataclass(frozen=True)
@@ -107,24 +118,36 @@ def _targets(roles: Roles) -> slice:
 
 def critic_losses(step: Step, next_value: Tensor) -> tuple[Tensor, Parts]:
     """The loss () of the temporal-difference errors, and its parts, from V(s') (S, K, B)."""
-    taken = losses.take(step.q, step.chosen)
-    errors = step.mix(taken) - step.target(next_value)
+    errors = step.mix(step.taken) - step.target(next_value)
     td = losses.td_loss(errors, step.config.td_loss)
     return td.sum(), {
         "td_loss": td.sum(-1).mean(0),
         "td_error": errors.detach().abs().mean((0, 2, 3)),
-        "q": taken.detach().mean((0, 2, 3)),
+        "q": step.taken.detach().mean((0, 2, 3)),
     }
 
 
 def penalty_losses(step: Step) -> tuple[Tensor, Parts]:
-    """The conservative penalty (), times its weight, and before it as a part."""
+    """The conservative penalty (), times its weight, and before it as a part.
+
+    Each agent's actions are judged beside the data's actions of the others, as in CFCQL. Under a
+    sum over heads that is the penalty of its own values (Eqs. 26-28).
+    """
     config = step.config
     if config.cql_alpha == 0:
         return step.outputs.new_zeros(()), {"penalty": step.outputs.new_zeros(step.chosen.shape[0])}
-    penalty = losses.conservative_penalty(step.q, step.chosen)
-    penalty = penalty.sum(-1) if config.cql_reduction == "sum" else penalty.mean(-1)
-    return config.cql_alpha * penalty.sum(), {"penalty": penalty.mean(0)}
+    values = step.outputs[: step.roles.critics]
+    q = step.mix.counterfactual(values, step.taken) + step.bias
+    cloning, weights = step.outputs.new_zeros(()), None
+    if config.cql_reduction == "weighted":
+        log_behaviour = (step.outputs[step.roles.critics] + step.bias).log_softmax(-1)
+        cloning = losses.cloning_loss(log_behaviour, step.chosen).sum()
+        weights = losses.deviation_weights(
+            q.detach(), log_behaviour.detach(), config.deviation_weight
+        )
+    penalty = losses.conservative_penalty(q, step.chosen, weights)
+    penalty = penalty.mean(-1) if config.cql_reduction == "mean" else penalty.sum(-1)
+    return config.cql_alpha * penalty.sum() + cloning, {"penalty": penalty.mean(0)}
 
 
 # --- Soft actor-critic ---
@@ -140,7 +163,7 @@ def _sac(step: Step) -> tuple[Tensor, Parts]:
             step.masked_following[0].log_softmax(-1),
             temperature,
             soft_backup=config.soft_backup,
-            mix=step.mix,
+            mix=step.next_mix,
         )
     td, td_parts = critic_losses(step, next_value)
     penalty, penalty_parts = penalty_losses(step)
@@ -174,9 +197,9 @@ def _dqn(step: Step) -> tuple[Tensor, Parts]:
     with torch.no_grad():
         outputs = step.masked_following
         if step.config.double_q:
-            next_value = losses.double_q_value(outputs[:critics], outputs[critics:], step.mix)
+            next_value = losses.double_q_value(outputs[:critics], outputs[-critics:], step.next_mix)
         else:
-            next_value = losses.max_value(outputs, step.mix)
+            next_value = losses.max_value(outputs, step.next_mix)
     td, td_parts = critic_losses(step, next_value)
     penalty, penalty_parts = penalty_losses(step)
     return td + penalty, {**td_parts, **penalty_parts}
@@ -206,14 +229,41 @@ def _iql(step: Step) -> tuple[Tensor, Parts]:
     """
     config = step.config
     with torch.no_grad():
-        target_q = losses.smallest_value(step.judged, step.chosen, step.mix)
-        next_value = step.mix(step.following[0].mean(-1))
+        target_q = losses.smallest_value(step.judged, step.chosen, step.judged_mix)
+        next_value = step.next_mix(step.following[0].mean(-1))
     td, td_parts = critic_losses(step, next_value)
     errors = target_q - step.mix(step.value)
     value = losses.expectile_loss(errors, config.expectile)
     exponent = config.advantage_weight * errors.detach()
     weights = exponent.exp().clamp_max(config.largest_weight)
     actor, actor_parts = _weighted_actor(step, weights)
+    parts = {"value_loss": value.sum(-1), **actor_parts}
+    return td + value.sum() + actor, {**td_parts, **parts}
+
+
+# --- Implicit global-to-local regularisation ---
+
+
+def _omiga(step: Step) -> tuple[Tensor, Parts]:
+    """OMIGA (X. Wang et al., arXiv 2307.11620), with local values in every paradigm.
+
+    Where heads are mixed, the advantage of an agent is its part of the team's, and the mean over
+    critics is taken, which may divide the team's value differently.
+    """
+    config, mix = step.config, step.judged_mix
+    with torch.no_grad():
+        next_value = step.next_mix(step.following.mean(-1)).amin(0)
+        taken, weights = losses.take(step.judged, step.chosen), mix.weights
+        if mix.mixes:
+            taken = (weights * taken).mean(0)
+            weights = weights if isinstance(weights, float) else weights.mean(0)
+        else:
+            taken = taken.amin(0)
+    td, td_parts = critic_losses(step, next_value)
+    gap = taken - weights * step.value
+    bound, eta = config.largest_weight, config.advantage_weight
+    value = losses.local_value_loss(step.value, gap, weights, eta, bound)
+    actor, actor_parts = _weighted_actor(step, (eta * gap.detach()).exp().clamp_max(bound))
     parts = {"value_loss": value.sum(-1), **actor_parts}
     return td + value.sum() + actor, {**td_parts, **parts}
 
@@ -231,16 +281,16 @@ def _weighted_actor(step: Step, weights: Tensor) -> tuple[Tensor, Parts]:
 
 _TD_PARTS = ("td_loss", "td_error", "q")
 _CRITIC_PARTS = (*_TD_PARTS, "penalty")
-OBJECTIVES: dict[Algorithm, Objective] = {
+OBJECTIVES: dict[str, Objective] = {
     "sac": Objective(
         _sac,
         (*_CRITIC_PARTS, "actor_loss", "entropy", "temperature"),
-        on_next=lambda _, roles: slice(roles.critics, None),
+        on_next=lambda _, roles: slice(roles.trained - 1, None),
     ),
     "dqn": Objective(
         _dqn,
         _CRITIC_PARTS,
-        on_next=lambda config, roles: slice(0 if config.double_q else roles.critics, None),
+        on_next=lambda config, roles: slice(0 if config.double_q else roles.trained, None),
     ),
     "bc": Objective(_bc, ("cloning_loss", "entropy")),
     "iql": Objective(
@@ -248,6 +298,12 @@ OBJECTIVES: dict[Algorithm, Objective] = {
         (*_TD_PARTS, "value_loss", "actor_loss", "entropy", "weight"),
         on_next=lambda _, roles: slice(roles.critics, roles.critics + 1),
         on_present=_targets,
+    ),
+    "omiga": Objective(
+        _omiga,
+        (*_TD_PARTS, "value_loss", "actor_loss", "entropy", "weight"),
+        on_next=lambda _, roles: slice(roles.total - 1, None),
+        on_present=lambda roles: slice(roles.trained, roles.trained + roles.critics),
     ),
 }
 """The algorithms, with the names of the loss parts that each logs for each seed.

@@ -17,8 +17,9 @@ from marl.config import LearnerConfig
 from marl.data.transitions import Transitions
 from marl.learner import losses, policy_gradient
 from marl.learner.networks import Layers, Workspace, initialise, layer_sizes
+from marl.learner.optimiser import adam, group_of
 from marl.learner.random import random_bits
-from marl.learner.stacked import BATCHES, StackedLearner, named_layers, slices_with_gradients
+from marl.learner.stacked import BATCHES, StackedLearner, named_layers
 from marl.team import Team
 from marl.torch_state import known_torch
 
@@ -82,18 +83,14 @@ class OnPolicyLearner(StackedLearner):
         self._wide: tuple[Workspace, Workspace] | None = None
         self.value_mean = torch.zeros(len(self.seeds), device=self.device)
         self.value_deviation = torch.ones(len(self.seeds), device=self.device)
-        self._optimiser = self._adam(
-            [
-                {
-                    "params": slices_with_gradients(networks, workspace.gradients, slice(None)),
-                    "lr": rate,
-                }
-                for networks, workspace, rate in (
-                    (self.critics, self._critic, config.critic_learning_rate),
-                    (self.layers, self._actor, config.actor_learning_rate),
-                )
-            ]
-        )
+        groups = [
+            group_of(networks, workspace.gradients, slice(None), rate)
+            for networks, workspace, rate in (
+                (self.critics, self._critic, config.critic_learning_rate),
+                (self.layers, self._actor, config.actor_learning_rate),
+            )
+        ]
+        self._optimiser = adam(groups, self.device)
 
     def _networks(self, sizes: Sequence[tuple[int, int]], n_heads: int) -> Layers:
         """New networks of one role."""
@@ -123,7 +120,7 @@ class OnPolicyLearner(StackedLearner):
         log_probability = losses.take(log_policy, self.heads.chosen(flat.action))
         apart = *value.shape[:2], n_steps, n_envs
         advantage = policy_gradient.generalised_advantage(
-            taken.reward * self.config.reward_scale,
+            self._scaled(flat.reward).view_as(taken.reward),
             value.view(apart),
             next_value.view(apart),
             taken.terminated,

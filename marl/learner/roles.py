@@ -11,6 +11,7 @@ WAYS_TO_ACT: dict[Algorithm, tuple[str, ...]] = {
     "dqn": ("critic",),
     "bc": ("actor",),
     "iql": ("actor",),
+    "omiga": ("actor",),
     "ppo": ("actor",),
 }
 """The networks that a trained policy can act by; the first one where the config does not say."""
@@ -20,13 +21,15 @@ WAYS_TO_ACT: dict[Algorithm, tuple[str, ...]] = {
 class Roles:
     """The number of networks of each role, in the order in which they are stacked.
 
-    Trained networks come first, target networks last. Targets are copies of the critics.
+    Trained networks come first, target networks last. Targets are copies of the first networks.
     """
 
     critics: int = 0
     """Q-networks, C."""
     value: int = 0
     """Networks of a state's value V, which is the mean of their outputs."""
+    behaviour: int = 0
+    """Networks that estimate the data's policy."""
     actor: int = 0
     """Policy networks."""
     targets: int = 0
@@ -35,7 +38,7 @@ class Roles:
     @property
     def trained(self) -> int:
         """Number of trained networks."""
-        return self.critics + self.value + self.actor
+        return self.critics + self.value + self.behaviour + self.actor
 
     @property
     def total(self) -> int:
@@ -46,11 +49,13 @@ class Roles:
 def roles_of(config: LearnerConfig) -> Roles:
     """The networks of a configuration's algorithm."""
     critics = config.n_critics
+    behaviour = int(config.cql_reduction == "weighted" and config.cql_alpha > 0)
     table = {
-        "sac": Roles(critics=critics, actor=1, targets=critics),
-        "dqn": Roles(critics=critics, targets=critics),
+        "sac": Roles(critics=critics, behaviour=behaviour, actor=1, targets=critics),
+        "dqn": Roles(critics=critics, behaviour=behaviour, targets=critics),
         "bc": Roles(actor=1),
         "iql": Roles(critics=critics, value=1, actor=1, targets=critics),
+        "omiga": Roles(critics=critics, value=1, actor=1, targets=critics + 1),
         "ppo": Roles(actor=1),  # its critics have other sizes and stand apart
     }
     return table[config.algorithm]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -69,6 +68,8 @@ class StackedLearner:
         normaliser = n_seeds, 1, n_normalisers, team.n_features
         self.shift = torch.zeros(normaliser, device=self.device)
         self.scale = torch.ones(normaliser, device=self.device)
+        self.reward_shift = torch.zeros(n_seeds, 1, device=self.device)
+        self.reward_spread = torch.ones(n_seeds, 1, device=self.device)
         self._acting: Workspace | None = None
         self._seeds = torch.tensor(self.seeds, device=self.device)
         self.updates = torch.zeros((), dtype=torch.int64, device=self.device)
@@ -119,21 +120,33 @@ class StackedLearner:
         outputs = self._acting.forward(self.head_inputs(observation))
         mixes = self.heads.mixes
         acts = self.roles.actor > 0
-        preferred = outputs[-1] + gumbel if acts else preference(outputs, mixes=mixes)
+        critics = outputs[: self.roles.critics]
+        preferred = outputs[-1] + gumbel if acts else preference(critics, mixes=mixes)
         random = (gumbel + bias).argmax(-1)
         # Divergence is found only later; until then actions stay legal.
         best = (without_divergence(preferred) + bias).argmax(-1)
         return self.heads.actions(torch.where(deviates, random, best))
 
+    def _scaled(self, reward: Tensor) -> Tensor:
+        """Rewards (S, B) as they are learned from."""
+        if self.config.normalise_rewards:
+            reward = (reward - self.reward_shift) / self.reward_spread
+        return reward * self.config.reward_scale
+
     @known_torch
-    def fit_normaliser(self, observation: Tensor) -> None:
-        """Set shift and scale so that each feature gets mean 0 and standard deviation 1.
+    def fit_normaliser(self, observation: Tensor, reward: Tensor) -> None:
+        """Set shift and scale so that features and rewards get mean 0 and standard deviation 1.
 
         Constant features become 0. Nothing happens unless the configuration asks for it.
 
         Args:
             observation: (S, n, I, D), or (1, n, I, D) for all seeds.
+            reward: (S, n), or (1, n) for all seeds.
         """
+        if self.config.normalise_rewards:
+            spread, mean = torch.std_mean(reward, dim=1, keepdim=True, correction=0)
+            self.reward_shift.copy_(mean.expand_as(self.reward_shift))
+            self.reward_spread.copy_(spread.clamp_min(1e-6).expand_as(self.reward_spread))
         if self.config.normalise_observations:
             dim = (1, 2) if self.config.share_parameters else 1
             spread, mean = torch.std_mean(observation, dim=dim, keepdim=True, correction=0)
@@ -147,6 +160,8 @@ class StackedLearner:
     def tensors(self) -> dict[str, Tensor]:
         """All tensors that the next update depends on, by name and not copied."""
         named = {"shift": self.shift, "scale": self.scale, "updates": self.updates}
+        if self.config.normalise_rewards:
+            named |= {"reward_shift": self.reward_shift, "reward_spread": self.reward_spread}
         named |= named_layers("layers", self.layers)
         for k, moments in enumerate(self._optimiser.state.values()):
             named |= {f"adam.{k}.{name}": value for name, value in moments.items()}
@@ -194,24 +209,6 @@ class StackedLearner:
                 f"(not finite, or beyond {DIVERGED:g})"
             )
 
-    # --- Optimiser ---
-
-    def _adam(self, groups: Sequence[dict[str, Any]]) -> torch.optim.Adam:
-        """Adam for groups of parameters that hold the tensors of their gradients.
-
-        Adam would make its moments at the first step, but captured graphs and loaded checkpoints
-        need them before that.
-        """
-        optimiser = torch.optim.Adam(groups, fused=True, capturable=self.device.type == "cuda")
-        for group in groups:
-            for parameter in group["params"]:
-                optimiser.state[parameter] = {
-                    "step": torch.zeros((), device=self.device),
-                    "exp_avg": torch.zeros_like(parameter),
-                    "exp_avg_sq": torch.zeros_like(parameter),
-                }
-        return optimiser
-
 
 def named_layers(prefix: str, layers: Layers) -> dict[str, Tensor]:
     """The tensors of networks by name."""
@@ -219,14 +216,3 @@ def named_layers(prefix: str, layers: Layers) -> dict[str, Tensor]:
     for depth, (weights, biases) in enumerate(layers):
         named |= {f"{prefix}.{depth}.weights": weights, f"{prefix}.{depth}.biases": biases}
     return named
-
-
-def slices_with_gradients(layers: Layers, gradients: Layers, roles: slice) -> list[Tensor]:
-    """The parameters of a range of roles, each with its slice of the gradients."""
-    parameters = []
-    for layer, own in zip(layers, gradients, strict=True):
-        for tensor, gradient in zip(layer, own, strict=True):
-            parameter = tensor[roles]
-            parameter.grad = gradient[roles]
-            parameters.append(parameter)
-    return parameters

@@ -53,12 +53,7 @@ class RolloutStore:
         Before the first update, random actions show the range of observations.
         """
         if updates == 0 and self._random_steps:
-            seen = [
-                step_all(self._learner, self._sources, step, 1.0)[0][0]
-                for step in range(self._random_steps)
-            ]
-            stacked = torch.from_numpy(np.concatenate(seen, 1))
-            self._learner.fit_normaliser(stacked.to(self._learner.device))
+            self._fit_normaliser()
         if updates % self._per_rollout == 0:
             self._collect(updates)
         epoch = updates // self._per_epoch
@@ -66,6 +61,18 @@ class RolloutStore:
             counter = torch.tensor(epoch, device=self._learner.device)
             self._order.copy_(self._learner.order(self._size, counter))
             self._epoch = epoch
+
+    def _fit_normaliser(self) -> None:
+        """Show the learner observations and rewards of random actions."""
+        steps = [
+            step_all(self._learner, self._sources, step, 1.0)[0]
+            for step in range(self._random_steps)
+        ]
+        shown = Transitions(
+            *(torch.from_numpy(np.concatenate(column, 1)) for column in zip(*steps, strict=True))
+        )
+        device = self._learner.device
+        self._learner.fit_normaliser(shown.observation.to(device), shown.reward.to(device))
 
     def update(self) -> None:
         """Update the learner on the next part of the order, as `Store.update`."""

@@ -47,14 +47,16 @@ class Store(Protocol):
 class DatasetStore:
     """One dataset for all seeds, resident on the learner's device."""
 
-    memory = None
+    memory: Memory | None = None
 
     def __init__(self, dataset: Dataset, learner: Learner) -> None:
         self._learner = learner
         self.stored = dataset.transitions(learner.device)
         self.size = torch.tensor(len(dataset), device=learner.device)
         self.first = torch.zeros(len(learner.seeds), dtype=torch.int64, device=learner.device)
-        learner.fit_normaliser(self.stored.observation.unsqueeze(0))
+        learner.fit_normaliser(
+            self.stored.observation.unsqueeze(0), self.stored.reward.unsqueeze(0)
+        )
 
     def before_update(self, updates: int) -> None:
         """Do nothing: the dataset is complete."""
@@ -80,7 +82,7 @@ class ReplayStore:
         collected = environment_steps(training.updates, learner.config, training)
         capacity = min(learner.config.replay_capacity, collected)
         self.replay = Replay(learner.team, len(learner.seeds), capacity, learner.device)
-        self.memory = self.replay
+        self.memory: Memory | None = self.replay
         self.stored = self.replay.stored
         self.size = self.replay.size
         self.first = self.replay.first
@@ -93,8 +95,8 @@ class ReplayStore:
         if updates == 0:
             for step in range(self._random_steps):
                 self._step(step, epsilon=1.0)
-            filled = self.replay.tensors()["observation"]
-            self._learner.fit_normaliser(filled)
+            filled = self.replay.tensors()
+            self._learner.fit_normaliser(filled["observation"], filled["reward"])
         if updates % self._training.updates_per_step == 0:
             self._step(self._random_steps + updates, self._epsilon(updates))
 

@@ -71,7 +71,11 @@ def test_every_logged_name_and_tensorboard_tag_is_explained(
         checkpoint_every=2,
         envs_per_seed=2,
     )
-    for name, dataset in {**dict.fromkeys(OBJECTIVES, data), "sac online": None, "ppo online": None}.items():
+    for name, dataset in {
+        **dict.fromkeys(OBJECTIVES, data),
+        "sac online": None,
+        "ppo online": None,
+    }.items():
         config = LearnerConfig(
             algorithm=name.partition(" ")[0],  # type: ignore[arg-type]
             batch_size=8,

@@ -25,22 +25,30 @@ POSITIVE = [
     "initial_temperature",
     "expectile",
 ]
-NOT_NEGATIVE = ["cql_alpha", "advantage_weight", "entropy_ratio", "epsilon_final"]
+NOT_NEGATIVE = [
+    "cql_alpha",
+    "advantage_weight",
+    "deviation_weight",
+    "entropy_ratio",
+    "epsilon_final",
+]
 SHARES = ["discount", "target_rate", "entropy_ratio", "epsilon_final"]
-COUNTS = ["batch_size", "n_critics", "target_period", "replay_capacity"]
+COUNTS = ["batch_size", "mixing_width", "n_critics", "target_period", "replay_capacity"]
 COUNTS_FROM_ZERO = ["exploration_updates", "learning_starts", "common_features"]
 SWITCHES = [
     "automatic_temperature",
     "soft_backup",
     "double_q",
     "normalise_observations",
+    "normalise_rewards",
     "share_parameters",
 ]
 CHOICES = {
     "paradigm": "c, i, ctde",
-    "algorithm": "sac, dqn, bc, iql",
+    "algorithm": "sac, dqn, bc, iql, omiga",
+    "mixing": "sum, weighted, monotone",
     "observes": "own, all",
-    "cql_reduction": "sum, mean",
+    "cql_reduction": "sum, mean, weighted",
     "td_loss": "half_squared, huber",
     "act_on": "actor, critic",
 }

@@ -39,7 +39,13 @@ from marl.runs.description import describe
 from marl.team import team_of
 
 TEAM = team_of(SMALL)
-WAYS = {"sac": ("actor", "critic"), "dqn": ("critic",), "bc": ("actor",), "iql": ("actor",)}
+WAYS = {
+    "sac": ("actor", "critic"),
+    "dqn": ("critic",),
+    "bc": ("actor",),
+    "iql": ("actor",),
+    "omiga": ("actor",),
+}
 SCHEMES = [(paradigm, algorithm) for paradigm in PARADIGMS for algorithm in WAYS]
 
 Situations = tuple[NDArray[np.float32], NDArray[np.uint8]]
@@ -87,7 +93,7 @@ def preferences(
     tensors = {name: tensor.double().numpy() for name, tensor in checkpoint(run).items()}
     config = LearnerConfig.from_dict(description(run)["learner"])
     n_critics = {"bc": 0}.get(config.algorithm, config.n_critics)
-    actor = n_critics + (config.algorithm == "iql")
+    actor = n_critics + (config.algorithm in ("iql", "omiga"))
     roles = [actor] if use == "actor" else range(n_critics)
     normal = (observation - tensors["shift"][k, 0]) * tensors["scale"][k, 0]
     inputs = [normal.reshape(-1)] if config.paradigm == "c" else list(normal)

@@ -244,7 +244,7 @@ def test_a_learner_of_ones_own_loop_learns_alike(name: str, dataset: Dataset) ->
         learner = Learner(small_learner(), dataset.team, [4])
         stored, size = dataset.transitions(), torch.tensor(len(dataset), device="cpu")
         first = torch.zeros(1, dtype=torch.int64, device="cpu")
-        learner.fit_normaliser(stored.observation.unsqueeze(0))
+        learner.fit_normaliser(stored.observation.unsqueeze(0), stored.reward.unsqueeze(0))
         for _ in range(3):
             learner.update_from(stored, size, first)
         return {name: tensor.clone() for name, tensor in learner.tensors().items()}

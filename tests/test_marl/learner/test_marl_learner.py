@@ -16,6 +16,7 @@ from worlds import SCHEMES, copies, make_learner, outputs, random_batch, scatter
 
 from marl import DivergenceError, Learner, Policy, Team
 from marl.config import Algorithm, Paradigm
+from marl.data.transitions import Transitions
 from marl.learner.networks import Workspace, initialise, layer_sizes, multiply_adds, roles
 
 TEAM = Team(2, 3, 3)
@@ -28,6 +29,11 @@ def train(learner: Learner, updates: int, n: int = 50) -> Learner:
     for _ in range(updates):
         learner.update_from(rows, torch.tensor(n), first)
     return learner
+
+
+def fit_to(learner: Learner, rows: Transitions) -> None:
+    """Normalise as for transitions (n, ...) that all seeds share."""
+    learner.fit_normaliser(rows.observation.unsqueeze(0), rows.reward.unsqueeze(0))
 
 
 # --- Networks ---
@@ -133,12 +139,14 @@ def test_an_update_moves_every_parameter_and_targets_by_their_rate(
     before = copies(learner)
     learner.update(random_batch(TEAM, len(SEEDS), 256))
     n, critics = learner.roles.trained, learner.roles.critics
-    assert n == {"sac": 3, "dqn": 2, "bc": 1, "iql": 4}[algorithm]
+    assert n == {"sac": 3, "dqn": 2, "bc": 1, "iql": 4, "omiga": 4}[algorithm]
     for name, tensor in learner.tensors().items():
         if name.startswith("layers"):
-            assert len(tensor) == n + critics
+            copied = learner.roles.targets
+            assert copied == critics + (algorithm == "omiga")
+            assert len(tensor) == n + copied
             assert (tensor[:n] != before[name][:n]).all(), name
-            expected = before[name][n:] + rate * (tensor[:critics] - before[name][n:])
+            expected = before[name][n:] + rate * (tensor[:copied] - before[name][n:])
             torch.testing.assert_close(tensor[n:], expected, rtol=1e-5, atol=1e-7)
     assert (learner.log_temperature != before["log_temperature"]).all() == (algorithm == "sac")
     assert int(learner.updates) == 1
@@ -211,7 +219,7 @@ def test_the_normaliser_makes_features_standard_and_constant_ones_zero(shared: b
         1 if shared else len(SEEDS), 200, 2, 3, generator=torch.Generator().manual_seed(0)
     )
     observation[..., 0, 1] = 7
-    learner.fit_normaliser(observation)
+    learner.fit_normaliser(observation, torch.zeros(observation.shape[:2]))
     seen = learner.head_inputs(observation.expand(len(SEEDS), -1, -1, -1))
     assert seen.shape == (3, 1, 200, 6)
     spread, mean = torch.std_mean(seen, dim=2, correction=0)
@@ -220,7 +228,7 @@ def test_the_normaliser_makes_features_standard_and_constant_ones_zero(shared: b
         spread, torch.tensor([1.0, 0, 1, 1, 1, 1]).expand_as(spread), rtol=1e-5, atol=0
     )
     fixed = make_learner("c", "sac", TEAM, normalise_observations=False)
-    fixed.fit_normaliser(observation)
+    fixed.fit_normaliser(observation, torch.zeros(observation.shape[:2]))
     assert torch.equal(fixed.head_inputs(observation[:1]), observation[:1].flatten(2).unsqueeze(1))
 
 
@@ -285,7 +293,7 @@ def test_a_spoiled_parameter_is_found_by_name(value: float) -> None:
 def test_a_loaded_learner_continues_to_the_bit(paradigm: Paradigm, algorithm: Algorithm) -> None:
     changes: dict[str, Any] = {"normalise_observations": True, "target_period": 2}
     learner = make_learner(paradigm, algorithm, TEAM, SEEDS, **changes)
-    learner.fit_normaliser(stored(TEAM, 50).observation.unsqueeze(0))
+    fit_to(learner, stored(TEAM, 50))
     saved = copies(train(learner, 3))
     loaded = make_learner(paradigm, algorithm, TEAM, SEEDS, **changes)
     loaded.load(saved)
@@ -313,7 +321,7 @@ def test_a_policy_keeps_what_was_learned_when_it_was_taken(
     paradigm: Paradigm, algorithm: Algorithm
 ) -> None:
     learner = train(make_learner(paradigm, algorithm, TEAM, SEEDS, normalise_observations=True), 1)
-    learner.fit_normaliser(stored(TEAM, 50).observation.unsqueeze(0))
+    fit_to(learner, stored(TEAM, 50))
     batch = random_batch(TEAM, len(SEEDS), 30)
     values = outputs(learner, batch.observation)
     critics = values[:2].mean(0) if paradigm == "ctde" else values[:2].amin(0)

@@ -13,7 +13,7 @@ from naive_learner import NaiveLearner
 from torch import Tensor
 from worlds import SCHEMES, make_learner, random_batch, random_mask, scatter_parameters
 
-from marl.config import Algorithm, Paradigm
+from marl.config import MIXINGS, Algorithm, Paradigm
 from marl.data.transitions import Transitions
 from marl.learner import losses
 from marl.learner.heads import ILLEGAL
@@ -301,7 +301,10 @@ def learners(draw: st.DrawFn, paradigm: Paradigm, algorithm: Algorithm) -> Learn
         hidden_sizes=draw(st.sampled_from([(), (5,), (4, 3)])),
         n_critics=draw(st.integers(1, 2)),
         cql_alpha=draw(st.sampled_from([0.0, 0.7])),
-        cql_reduction=draw(st.sampled_from(["sum", "mean"])),
+        cql_reduction=draw(st.sampled_from(["sum", "mean", "weighted"])),
+        deviation_weight=draw(st.sampled_from([0.0, 1.5])),
+        mixing=draw(st.sampled_from(MIXINGS[algorithm] if paradigm == "ctde" else ["sum"])),
+        mixing_width=3,
         td_loss=draw(st.sampled_from(["half_squared", "huber"])),
         double_q=draw(st.booleans()),
         soft_backup=draw(st.booleans()),
@@ -331,13 +334,14 @@ def test_an_update_follows_the_gradient_of_the_naive_twins_loss(
     slopes: list[tuple[Tensor, ...]] = []
     totals: list[Tensor] = []
     for twin in twins:
-        leaves = [tensor for layer in twin.parameters for tensor in layer] + [twin.log_temperature]
+        leaves = [tensor for layer in twin.parameters + twin.mixing for tensor in layer]
+        leaves.append(twin.log_temperature)
         totals.append(twin.loss(batch))
         slopes.append(
             torch.autograd.grad(totals[-1], leaves, allow_unused=True, materialize_grads=True)
         )
     learner.update(batch)
-    if not learner._adapts_temperature:
+    if not learner._adapts_temperature and not learner.roles.behaviour:
         parts = dict(zip(learner.parts, learner.sums.double(), strict=True))
         critics = (
             learner.roles.critics
@@ -359,6 +363,15 @@ def test_an_update_follows_the_gradient_of_the_naive_twins_loss(
                     own.double(), expected[: learner.roles.trained], rtol=1e-3, atol=1e-5
                 )
                 assert not expected[learner.roles.trained :].any()
+        mixing = learner.mixing.gradients if learner.mixing else []
+        for depth, (weights, biases) in enumerate(mixing, len(learner.layers)):
+            for own, expected in (
+                (weights[:, s, 0], slope[2 * depth]),
+                (biases[:, s, 0, 0], slope[2 * depth + 1]),
+            ):
+                n = learner.roles.critics
+                torch.testing.assert_close(own.double(), expected[:n], rtol=1e-3, atol=1e-5)
+                assert not expected[n:].any()
         torch.testing.assert_close(
             learner._temperature_gradient[s].double(), slope[-1], rtol=1e-3, atol=1e-5
         )

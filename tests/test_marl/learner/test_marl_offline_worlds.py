@@ -12,7 +12,13 @@ from marl.config import Algorithm, Paradigm
 
 COMMON, BEST, POOR = (0, 0), (1, 1), (2, 2)
 """Joint actions of state 0: what the data mostly hold, what is best, and what is bad."""
-COUNTS = {(0, COMMON): 12, (0, BEST): 6, (0, POOR): 6, (1, COMMON): 4, (1, POOR): 8}
+COUNTS: dict[tuple[int, tuple[int, ...]], int] = {
+    (0, COMMON): 12,
+    (0, BEST): 6,
+    (0, POOR): 6,
+    (1, COMMON): 4,
+    (1, POOR): 8,
+}
 METHODS: list[tuple[Algorithm, dict[str, Any]]] = [
     ("iql", {"expectile": 0.9}),
     ("dqn", {"cql_alpha": 0.1}),

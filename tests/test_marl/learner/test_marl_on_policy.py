@@ -99,7 +99,7 @@ def test_gradients_equal_finite_differences(paradigm: str, shared: bool) -> None
     batch = rollout(learner)
 
     actors, critics = (
-        [tuple(tensor.double() for tensor in layer) for layer in networks]
+        [(weights.double(), biases.double()) for weights, biases in networks]
         for networks in (learner.layers, learner.critics)
     )
 

@@ -50,7 +50,7 @@ def test_the_normaliser_of_shared_parameters_is_one_for_all_agents() -> None:
     observation = torch.randn(
         1, 50, 3, 4, generator=torch.Generator().manual_seed(0)
     ) + torch.arange(3.0).view(3, 1)
-    learner.fit_normaliser(observation)
+    learner.fit_normaliser(observation, torch.zeros(1, 50))
     assert learner.shift.shape == learner.scale.shape == (2, 1, 1, 4)
     spread, mean = torch.std_mean(
         learner.head_inputs(observation.expand(2, -1, -1, -1)), dim=(1, 2), correction=0
