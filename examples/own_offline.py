@@ -25,7 +25,7 @@ import rrm_env
 from baselines.registry import parse_scheduler
 from rrm_env.exit_status import status_of
 
-BATCH, WIDTH, LEARNING_RATE = 128, 128, 1e-3
+BATCH, WIDTH, LEARNING_RATE = 128, 128, 2e-3
 TEMPERATURE, LARGEST_WEIGHT = 3.0, 50.0
 """Weights are exp(TEMPERATURE * advantage), advantages counted in standard deviations."""
 RIDGE = 0.01
@@ -52,7 +52,7 @@ def advantages(data: marl.Dataset, observation: torch.Tensor) -> torch.Tensor:
 def main() -> None:
     """Train, and evaluate on unseen episodes beside the schedulers that were recorded."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--updates", type=int, default=2000, help="default: %(default)s")
+    parser.add_argument("--updates", type=int, default=6000, help="default: %(default)s")
     parser.add_argument(
         "--episodes", type=int, default=64, help="unseen episodes; default: %(default)s"
     )
@@ -78,6 +78,7 @@ def main() -> None:
         nn.Linear(WIDTH, n_actions * 2**k),
     )
     optimiser = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
+    decay = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.05, options.updates)
 
     def log_policy(observation: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Logarithms of the probabilities of all joint actions (B, J); illegal ones have none.
@@ -104,7 +105,8 @@ def main() -> None:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        if update % 500 == 499:
+        decay.step()
+        if update % 1000 == 999:
             print(f"update {update + 1}: loss {loss:.2f}", flush=True)
 
     def act(observation: Any, mask: Any) -> Any:
