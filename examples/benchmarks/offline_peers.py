@@ -4,10 +4,11 @@
   environment of its own (``--peer-venv``; examples/trainers/with_d3rlpy.py says how it is made).
 - OMIGA: X. Wang et al., "Offline multi-agent reinforcement learning with implicit global-to-local
   value regularization", NeurIPS 2023, from a clone of github.com/ZhengYinan-AIR/OMIGA
-  (``--omiga``). Its branch for MuJoCo has continuous actions. One class of it is replaced, the actor, by one with
-  the same layers that chooses among actions; actions go to its critics as one-hot vectors, and at
-  play, illegal ones are left out. Its losses, mixer, sizes and learning rate stay. Observations are
-  normalised, and rewards scaled to returns of about 20, as in StarCraft.
+  (``--omiga``). Its branch for MuJoCo has continuous actions. One class of it is replaced, the
+  actor, by one with the same layers that chooses among actions; actions go to its critics as
+  one-hot vectors, and at play, illegal ones are left out. Its losses, mixer, sizes and learning
+  rate stay. Observations are normalised, and rewards scaled to returns of about 20, as in
+  StarCraft.
 
 Final networks play unseen episodes as everything else does. Writes
 docs/results/offline_peers.json.
@@ -15,6 +16,7 @@ docs/results/offline_peers.json.
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 import tempfile
@@ -98,12 +100,12 @@ def omiga(code: Path, data: Dataset, updates: int, seed: int) -> Act:
     """Train OMIGA; its policy."""
     if str(code) not in sys.path:
         sys.path.insert(0, str(code))
-    import algos.OMIGA as module  # type: ignore[import-not-found]
-    from configs.config import get_parser  # type: ignore[import-not-found]
+    module = importlib.import_module("algos.OMIGA")
+    configs = importlib.import_module("configs.config")
 
     module.Actor = DiscreteActor
     torch.manual_seed(seed)
-    settings = {**vars(get_parser().parse_args([])), "device": "cpu"}
+    settings = {**vars(configs.get_parser().parse_args([])), "device": "cpu"}
     team = data.team
     agent = module.OMIGA(team.n_features, team.n_actions, team.n_agents, None, settings)
     mean, deviation = data.observation.mean(0), data.observation.std(0).clamp_min(1e-3)
