@@ -16,7 +16,7 @@ GROUP = "ap"
 warnings.filterwarnings("ignore", message="PettingZoo in TorchRL is tested", category=UserWarning)
 
 
-class MasksAlone(BaseParallelWrapper[str, Any, int]):
+class MasksAlone(BaseParallelWrapper[str, Any, int]):  # type: ignore[misc]  # without type hints
     """Leaves nothing but the masks in the infos.
 
     TorchRL takes the first infos for what all have; an episode's last ones hold its KPIs too, which

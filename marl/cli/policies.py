@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from baselines.comparison import print_whole
 from marl.data.storage import parse_json, read_safetensors
 from marl.graph.files import FOLDER, SUFFIX
 
@@ -94,18 +94,17 @@ class Policies:
     """List the trained policies that come with the package, and how to use them."""
 
     def run(self) -> None:
-        """Print the table."""
-        grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, title_justify="left")
-        for heading in ("Policy", "Numbers", "kB", "Trained on", "Scores", "Use"):
-            right = heading in ("Numbers", "kB")
-            grid.add_column(
-                heading,
-                justify="right" if right else "left",
-                max_width=None if right else 60,
-                overflow="fold",
-            )
+        """Print a table for each policy."""
         for entry in shipped_policies():
-            size = entry.path.stat().st_size / 1000
-            texts = (entry.name, f"{entry.numbers:,}", f"{size:.0f}")
-            grid.add_row(*map(escape, (*texts, entry.trained, entry.scores, entry.use)))
-        print_whole(grid)
+            kilobytes = entry.path.stat().st_size / 1000
+            grid = Table(
+                title=escape(entry.name), box=box.SIMPLE, show_header=False, title_justify="left"
+            )
+            for name, text in (
+                ("holds", f"{entry.numbers:,} numbers, {kilobytes:.0f} kB"),
+                ("trained with", entry.trained),
+                ("scores", entry.scores),
+                ("use", entry.use),
+            ):
+                grid.add_row(name, escape(text))
+            Console().print(grid)
