@@ -232,13 +232,10 @@ def _learned(
     network = NETWORKS[cell.network]
     if isinstance(method, Online):
         dataset, updates = None, method.updates(scale.steps)
-        learner = LearnerConfig(**method.fields)
         more = dict(method.training)
     else:
         dataset, updates = _data(cell, scale), scale.updates
-        # The penalty's and the weights' strength depends on the scale of rewards.
-        scale_of_rewards = 1 / float(dataset.reward.std())
-        learner = LearnerConfig(**{"reward_scale": scale_of_rewards, **method.fields})
+    learner = LearnerConfig(**method.fields)
     training = TrainingConfig(
         updates=updates,
         log_every=updates,

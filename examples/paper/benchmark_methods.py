@@ -12,7 +12,12 @@ MAX_JOINT_ACTIONS = 4096
 """Largest joint action space in which centralised learners are in the table: each of their updates
 takes time in proportion."""
 
-COMMON: dict[str, Any] = {"hidden_sizes": (128, 128), "discount": 0.1}
+COMMON: dict[str, Any] = {
+    "hidden_sizes": (128, 128),
+    "discount": 0.1,
+    "normalise_rewards": True,
+    "reward_scale": 1.0,
+}
 """Of all learners. What is decided now changes averages over the whole episode by little, so that
 short horizons learn best: docs/benchmark.md has the numbers."""
 
@@ -79,17 +84,26 @@ class Dual(_Graph):
 
 Method = Offline | Online | Clone | Dual
 
+_ALL = {"paradigm": "ctde", "observes": "all"}
 METHODS: dict[str, Method] = {
-    "bc-c": Offline("cloning, centralised", {"algorithm": "bc"}),
     "bc-i": Offline("cloning, independent", {"algorithm": "bc", "paradigm": "i"}),
+    "bc-c": Offline("cloning, centralised", {"algorithm": "bc"}),
     "cql-c": Offline("CQL (DQN), centralised", {"algorithm": "dqn"}),
     "cql-sac-c": Offline("CQL (SAC), centralised", {"algorithm": "sac"}),
-    "cql-ctde": Offline(
-        "CQL (DQN), CTDE", {"algorithm": "dqn", "paradigm": "ctde", "observes": "all"}
+    "cql-ctde": Offline("CQL (DQN), CTDE", {"algorithm": "dqn", **_ALL}),
+    "cfcql": Offline(
+        "CFCQL, monotone mixture",
+        {"algorithm": "dqn", "mixing": "monotone", "cql_reduction": "weighted", **_ALL},
     ),
     "iql-c": Offline("IQL, centralised", {"algorithm": "iql"}),
-    "iql-i": Offline("IQL, independent", {"algorithm": "iql", "paradigm": "i"}),
+    "iql-ctde": Offline("IQL, CTDE", {"algorithm": "iql", **_ALL}),
+    "omiga": Offline("OMIGA", {"algorithm": "omiga", "mixing": "weighted", **_ALL}),
     "graph-clone": Clone("graph policy, cloning"),
     "graph-dual": Dual("graph policy, dual function"),
+    "sac": Online("SAC, centralised", {"algorithm": "sac"}),
+    "vdn": Online("VDN", {"algorithm": "dqn", **_ALL}),
+    "qmix": Online("QMIX", {"algorithm": "dqn", "mixing": "monotone", **_ALL}),
+    "ippo": Online("IPPO", {"algorithm": "ppo", "paradigm": "i"}),
+    "mappo": Online("MAPPO", {"algorithm": "ppo", "paradigm": "ctde"}),
 }
 """The methods by name."""
