@@ -35,7 +35,7 @@ def compared(cells: Cells) -> tuple[list[str], list[str], metrics.Floats]:
     data = [d for d in data if any(f"{d}:{name}" in cells for name in names)]
     methods = [name for name in names if all(f"{d}:{name}" in cells for d in data)]
     scores = [[cells[f"{d}:{name}"]["seeds"] for d in data] for name in methods]
-    return data, methods, np.array(scores, float).transpose(0, 2, 1)
+    return data, methods, np.moveaxis(np.array(scores, float), -1, 1) if methods else np.empty(0)
 
 
 def ranks(scores: metrics.Floats) -> metrics.Floats:
@@ -91,7 +91,7 @@ def draw(cells: Cells, path: Path) -> None:
     for k, network in enumerate(NETWORKS):
         _by_tier(figure.add_subplot(grid[0, 2 * k : 2 * k + 2]), cells, network, colours)
     _, methods, scores = compared(cells)
-    found = mean_ranks(scores)
+    found = mean_ranks(scores) if methods else []
     _points(
         figure.add_subplot(grid[1, :3]),
         {METHODS[name].label: found[m] for m, name in enumerate(methods)},
@@ -123,7 +123,7 @@ def _by_tier(axes: Any, cells: Cells, network: str, colours: Mapping[str, str]) 
         axes.plot(
             list(found),
             [row["mean"] for row in found.values()],
-            "k--" if of_behaviour else "o-",
+            "--" if of_behaviour else "o-",
             color="black" if of_behaviour else colours[name],
             ms=3,
             lw=1.4 if of_behaviour else 1,
@@ -132,7 +132,8 @@ def _by_tier(axes: Any, cells: Cells, network: str, colours: Mapping[str, str]) 
     axes.set_xticks(range(len(tiers)), tiers)
     axes.set_title(network)
     axes.set_ylabel("normalised score")
-    axes.legend(fontsize=6)
+    if axes.lines:
+        axes.legend(fontsize=6)
 
 
 def _points(

@@ -29,6 +29,8 @@ def benchmark_tables(found: Row) -> str:
     cells = found["cells"]
     parts = [_NOTE]
     for network in NETWORKS:
+        if not any(name.startswith(f"{network}/") for name in cells):
+            continue
         parts += [f"### {network}", _of_network(cells, network)]
         if online := _online(cells, network):
             parts += [online]
@@ -68,6 +70,8 @@ def _cell(cell: Row) -> str:
 def _compared(cells: Mapping[str, Row]) -> str:
     """Mean ranks, and the probability that a seed is better than one of the plainest method."""
     data, methods, scores = compared(cells)
+    if not methods:
+        return "No method is in the table of every dataset yet."
     against = improvements(methods, scores, REFERENCE) if REFERENCE in methods else {}
     lines = [["method", "mean rank", f"better than {METHODS[REFERENCE].label}"]]
     ranked = zip(mean_ranks(scores), methods, strict=True)

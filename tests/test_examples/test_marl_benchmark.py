@@ -144,6 +144,15 @@ def test_equal_scores_share_their_rank(script: ModuleType) -> None:
     np.testing.assert_array_equal(pictures.ranks(np.array([5.0, 7.0, 5.0, 1.0])), [2.5, 1, 2.5, 4])
 
 
+def test_a_table_that_has_only_begun_is_drawn(script: ModuleType, tmp_path: Path) -> None:
+    import benchmark_pictures as pictures
+    import benchmark_tables as tables
+
+    pictures.draw({}, tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").exists()
+    assert "No method" in tables.benchmark_tables({"cells": {}})
+
+
 def test_tables_and_picture(script: ModuleType, cells: dict[str, Any], tmp_path: Path) -> None:
     import benchmark_pictures as pictures
     import benchmark_tables as tables
