@@ -19,7 +19,7 @@ from rrm_env.parallel import RRMParallelEnv
 from rrm_env.places import DeploymentError
 from rrm_env.power import PoweredDecision
 from rrm_env.provenance import __version__
-from rrm_env.references import normalised_score
+from rrm_env.references import Reference, normalised_score, reference
 from rrm_env.rendering import Renderer
 from rrm_env.rrm_v0 import env, parallel_env, raw_env
 from rrm_env.scheduler import Scheduler, from_actions
@@ -43,6 +43,7 @@ __all__ = [
     "RRMJointEnv",
     "RRMParallelEnv",
     "RRMVectorEnv",
+    "Reference",
     "Renderer",
     "Scheduler",
     "Trace",
@@ -58,6 +59,7 @@ __all__ = [
     "raw_env",
     "record",
     "record_trace",
+    "reference",
     "rrm_v0",
     "watch",
 ]

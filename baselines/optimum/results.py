@@ -37,6 +37,7 @@ from rrm_env.checks import bounded_integer, nearest
 from rrm_env.evaluation import MAX_EPISODES, first_episode
 from rrm_env.optional import required
 from rrm_env.provenance import __version__
+from rrm_env.references import OF_THE_VIEW
 from rrm_env.trace_source import trace_of
 
 INFORMATION = ("large_scale", "channel")
@@ -50,21 +51,7 @@ PROGRESS = 1e-3
 BATCH_BYTES = 2**26
 """Gains of so many bytes are held at once."""
 
-_WITHOUT_EFFECT = (
-    "n_candidates",
-    "csi_delay",
-    "rate_ema",
-    "average",
-    "average_prior_steps",
-    "min_average_rate",
-    "pf_exponent",
-    "fairness_exponent",
-    "reward",
-    "measurements",
-    "turns",
-    "messages",
-    "message_bits",
-)
+_WITHOUT_EFFECT = (*OF_THE_VIEW, "csi_delay")
 """Fields that change neither the channel nor the score."""
 
 

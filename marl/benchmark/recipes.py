@@ -7,7 +7,7 @@ one, nor do two behaviours of a dataset.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -35,11 +35,16 @@ Behaviours = Callable[[str], Sequence[Behaviour]]
 """Gives the behaviours of a tier in the network of this name."""
 
 
-def schedulers(*specifications: str) -> Behaviours:
-    """Behaviours that are schedulers with equal shares, named as in ``python -m baselines``."""
+def schedulers(*specifications: str | Mapping[str, str]) -> Behaviours:
+    """Behaviours that are schedulers with equal shares, named as in ``python -m baselines``.
 
-    def named(network: str) -> list[Behaviour]:  # noqa: ARG001 - they are the same everywhere
-        return [Behaviour(name, parse_scheduler(name)) for name in specifications]
+    Args:
+        specifications: a scheduler for every network, or the scheduler of each network by its name.
+    """
+
+    def named(network: str) -> list[Behaviour]:
+        names = [one if isinstance(one, str) else one[network] for one in specifications]
+        return [Behaviour(name, parse_scheduler(name)) for name in names]
 
     return named
 
@@ -55,7 +60,13 @@ class Tier:
     """Seed of the recordings; no two tiers have the same."""
 
 
-RANDOM, MEDIUM, EXPERT = "random_walk:silence=true", "itlinq:tolerance_db=-10", "long_memory"
+RANDOM, MEDIUM = "random_walk:silence=true", "itlinq:tolerance_db=-10"
+EXPERT = {
+    "paper": "long_memory",
+    "wide": "long_memory",
+    "power": "max_weight:csi=large_scale:exponent=4",
+}
+"""Max-weight with averages over the whole episode; that of ``power`` searches through levels."""
 
 TIERS = {
     "random": Tier("uniformly random legal actions", schedulers(RANDOM), 1001),
@@ -68,7 +79,7 @@ TIERS = {
     "mixed": Tier(
         "random, medium and expert, a third each", schedulers(RANDOM, MEDIUM, EXPERT), 1005
     ),
-    "expert": Tier("long-memory max-weight", schedulers(EXPERT), 1006),
+    "expert": Tier("long-memory max-weight (in `power` with levels)", schedulers(EXPERT), 1006),
     "optimal": Tier("the fluid optimum, played", schedulers("fluid"), 1007),
 }
 """The tiers by name, in the order of tables."""

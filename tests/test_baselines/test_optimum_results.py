@@ -55,6 +55,17 @@ def assert_same(one: Optimum, other: Optimum, episodes: int) -> None:
             np.testing.assert_array_equal(array[:episodes], expected)
 
 
+@pytest.mark.parametrize(
+    "view", [{"clock": "elapsed"}, {"n_neighbours": 3}, {"message_range": "neighbours"}]
+)
+def test_another_view_of_the_network_is_read_from_the_disk(
+    view: dict[str, Any], counted: list[int]
+) -> None:
+    first = optimum(CONFIG, 3, 2)
+    assert_same(optimum(replace(CONFIG, **view), 3, 2), first, 2)
+    assert len(counted) == 2
+
+
 def test_the_second_call_reads_from_the_disk(folder: Path, counted: list[int]) -> None:
     heard: list[int] = []
     first = optimum(CONFIG, 3, 4, progress=heard.append)

@@ -130,7 +130,7 @@ def test_the_optimum_of_the_table_has_the_scale_of_the_first_episodes() -> None:
         (RRMConfig.preset("wide", csi_delay=0), "differs from wide in csi_delay = 0;"),
         (RRMConfig(score_tail_weight=1.0), "differs from paper in score_tail_weight = 1.0;"),
         (RRMConfig(score_sum_weight=1.0), "differs from paper in score_sum_weight = 1.0;"),
-        (RRMConfig(power_levels_dbm=(10.0, 0.0)), "in power_levels_dbm = (10.0, 0.0);"),
+        (RRMConfig(power_levels_dbm=(10.0, 3.0)), "in power_levels_dbm = (10.0, 3.0);"),
         (
             RRMConfig(fading="jakes", ue_speed_mps=2.0),
             "differs from paper in ue_speed_mps = 2.0, fading = 'jakes';",

@@ -149,7 +149,7 @@ def test_making_and_verifying(small: Path, capsys: pytest.CaptureFixture[str]) -
     assert f"{NAME} is missing" in err
     assert f"{OTHER} is missing" in err
     assert err.endswith("error: 2 of 2 datasets are not as published\n")
-    status, out, err = run(capsys, "make", OTHER, "paper/mix*", "--engine", "local")
+    status, out, err = run(capsys, "make", OTHER, "paper/mix*")
     assert status == 0, err
     for name in (NAME, OTHER):
         assert f"{name}: wrote {dataset_path(name)}, 600 transitions in" in out
@@ -180,8 +180,8 @@ def test_training_takes_a_name(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    options = ["--paradigm", "i", "--algorithm", "dqn", "--hidden", "4", "--updates", "2"]
-    train = ["train", *options, "--batch-size", "4", "--evaluate-every", "0", "--out", "run"]
+    options = ["--paradigm", "i", "--algorithm", "dqn", "--hidden-sizes", "4", "--updates", "2"]
+    train = ["train", *options, "--batch-size", "4", "--evaluation-episodes", "1", "--out", "run"]
     assert __main__.main([*train, "--dataset", OTHER]) == 0, capsys.readouterr().err
     described = json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8"))
     assert _checksum(RECIPES[OTHER]) in json.dumps(described)
