@@ -33,7 +33,7 @@ def compared(cells: Cells) -> tuple[list[str], list[str], metrics.Floats]:
     names = [name for name, method in METHODS.items() if not isinstance(method, Online)]
     data = [f"{network}/{tier}" for network in NETWORKS for tier in TIERS]
     data = [d for d in data if any(f"{d}:{name}" in cells for name in names)]
-    methods = [name for name in names if all(f"{d}:{name}" in cells for d in data)]
+    methods = [name for name in names if data and all(f"{d}:{name}" in cells for d in data)]
     scores = [[cells[f"{d}:{name}"]["seeds"] for d in data] for name in methods]
     return data, methods, np.moveaxis(np.array(scores, float), -1, 1) if methods else np.empty(0)
 

@@ -59,7 +59,11 @@ def _cells(entry: Submission) -> list[str]:
     for name in ("score", "worst_rate", "sum_rate"):
         values = entry.kpi(name)
         found[name] = mean_with_interval(values[0] if len(values) == 1 else values)
-    normalised = {key: entry.network.normalised(value) for key, value in found["score"].items()}
+    # Rounded before 0 is added, so that no cell reads -0.0.
+    normalised = {
+        key: round(entry.network.normalised(value), 1) + 0.0
+        for key, value in found["score"].items()
+    }
     seeds = f", {len(entry.ue_rates)} seeds" if len(entry.ue_rates) > 1 else ""
     link = f"[{_plain(entry.about.name)}](leaderboard/{entry.path.name}){seeds}"
     return [
