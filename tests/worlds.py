@@ -20,6 +20,19 @@ Floats = NDArray[np.float64]
 Backup = Callable[[Floats], Floats]
 """A function that returns V (X,) of Q (X, M), which is -inf where an action is illegal."""
 SCHEMES: list[tuple[Paradigm, Algorithm]] = list(product(get_args(Paradigm), get_args(Algorithm)))
+VARIANTS: list[tuple[Paradigm, Algorithm, dict[str, Any]]] = [
+    ("ctde", "dqn", {"mixing": "weighted", "cql_reduction": "weighted", "observes": "all"}),
+    ("ctde", "dqn", {"mixing": "monotone", "mixing_width": 4}),
+    ("ctde", "omiga", {"mixing": "weighted"}),
+    ("i", "sac", {"cql_reduction": "weighted"}),
+    ("i", "iql", {"observes": "all", "normalise_rewards": True}),
+]
+"""Paradigm, algorithm and options that change which tensors a learner has."""
+FORMS: list[tuple[Paradigm, Algorithm, dict[str, Any]]] = [
+    *((paradigm, algorithm, {}) for paradigm, algorithm in SCHEMES),
+    *VARIANTS,
+]
+"""All schemes and variants."""
 DISCOUNT = 0.8
 
 
@@ -306,7 +319,8 @@ def copies(learner: Learner) -> dict[str, Tensor]:
 def roles_of_actions(learner: Learner) -> list[int]:
     """The networks whose outputs belong to actions: all but those of a state's value."""
     roles = learner.roles
-    of_value = range(roles.critics, roles.critics + roles.value)
+    of_value = [*range(roles.critics, roles.critics + roles.value)]
+    of_value += [roles.trained + role for role in of_value]
     return [role for role in range(roles.total) if role not in of_value]
 
 
