@@ -109,9 +109,10 @@ class Monotone(Mix):
 
     def __init__(self, parameters: Tensor, n_heads: int, width: int) -> None:
         sizes = [n_heads * width, width, width, 1]
-        first, self._bias, last, self._offset = parameters[:, :, 0].split(sizes, -1)
-        self._first = first.abs().unflatten(-1, (n_heads, width))
-        self._last = last.abs()
+        parts: tuple[Tensor, ...] = torch.split(parameters[:, :, 0], sizes, -1)
+        first, self._bias, last, self._offset = parts
+        self._first: Tensor = first.abs().reshape(*first.shape[:-1], n_heads, width)
+        self._last: Tensor = last.abs()
 
     def _hidden(self, values: Tensor) -> Tensor:
         """The hidden units before their activation, (C, S, B, E), from values (C, S, K, B)."""

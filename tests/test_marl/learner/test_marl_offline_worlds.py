@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from worlds import Transitions, World, make_learner, outputs, team_choice
+from worlds import World, make_learner, outputs, team_choice
 
 from marl import Learner, Policy
 from marl.config import Algorithm, Mixing, Paradigm
+from marl.data.transitions import Transitions
 
 COMMON, BEST, POOR = (0, 0), (1, 1), (2, 2)
 """Joint actions of state 0: what the data mostly hold, what is best, and what is bad."""
