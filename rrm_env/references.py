@@ -120,15 +120,20 @@ class Reference:
         return "optimum" if self.is_bound else "best known"
 
     @property
-    def note(self) -> str:
-        """A sentence under a table that says what its normalised scores refer to."""
+    def origin(self) -> str:
+        """The network, the version of the table, and the number of episodes, as a text."""
         episodes = f"{self.random_walk_episodes} evaluation episodes"
         if self.optimum_episodes != self.random_walk_episodes:
-            episodes += f", the latter over {self.optimum_episodes}"
+            episodes += f", of the {self.optimum_name} over {self.optimum_episodes}"
         return (
-            f"Normalised: random walk = 0, {self.optimum_name} = 100, of network {self.name} in "
-            f"version {self.version} of the references (means over {episodes})."
+            f"network {self.name} in version {self.version} of the references, "
+            f"means over {episodes}"
         )
+
+    @property
+    def note(self) -> str:
+        """A sentence under a table that says what its normalised scores refer to."""
+        return f"Normalised: random walk = 0, {self.optimum_name} = 100 ({self.origin})."
 
     def normalised(self, score: Any, kpi: str = "score") -> Any:
         """100 (score - random walk) / (optimum - random walk), as `normalised_score`."""

@@ -245,7 +245,10 @@ def _quality(dataset: Dataset, config: RRMConfig | None, picture: str) -> str:
     known = None if config is None else known_reference(config)
     if known is not None and "score" in rows:
         normalised = known.normalised(rows["score"]["mean"])
-        said.append(f"**Normalised score: {normalised:.1f}.** {known.note}")
+        said.append(
+            f"**Normalised score: {normalised:.1f}**, where a random walk has 0 and the "
+            f"{known.optimum_name} 100 ({known.origin})."
+        )
     legal = legal_actions(dataset)
     coverage = state_action_coverage(dataset)
     said.append(
