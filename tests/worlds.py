@@ -27,6 +27,19 @@ SCHEMES: list[tuple[Paradigm, Algorithm]] = [
     if scheme[1] not in ACT_AND_LEARN
 ]
 """The schemes of `Learner`; ppo has a learner of its own."""
+VARIANTS: list[tuple[Paradigm, Algorithm, dict[str, Any]]] = [
+    ("ctde", "dqn", {"mixing": "weighted", "cql_reduction": "weighted", "observes": "all"}),
+    ("ctde", "dqn", {"mixing": "monotone", "mixing_width": 4}),
+    ("ctde", "omiga", {"mixing": "weighted"}),
+    ("i", "sac", {"cql_reduction": "weighted"}),
+    ("i", "iql", {"observes": "all", "normalise_rewards": True}),
+]
+"""Paradigm, algorithm and options that change which tensors a learner has."""
+FORMS: list[tuple[Paradigm, Algorithm, dict[str, Any]]] = [
+    *((paradigm, algorithm, {}) for paradigm, algorithm in SCHEMES),
+    *VARIANTS,
+]
+"""All schemes and variants."""
 DISCOUNT = 0.8
 
 
@@ -354,7 +367,8 @@ def copies(learner: StackedLearner) -> dict[str, Tensor]:
 def roles_of_actions(learner: Learner) -> list[int]:
     """The networks whose outputs belong to actions: all but those of a state's value."""
     roles = learner.roles
-    of_value = range(roles.critics, roles.critics + roles.value)
+    of_value = [*range(roles.critics, roles.critics + roles.value)]
+    of_value += [roles.trained + role for role in of_value]
     return [role for role in range(roles.total) if role not in of_value]
 
 

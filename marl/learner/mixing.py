@@ -35,7 +35,7 @@ class Mix:
         """
         return values
 
-    def counterfactual(self, q: Tensor, taken: Tensor) -> Tensor:
+    def counterfactual(self, q: Tensor, taken: Tensor, bias: Tensor) -> Tensor:
         """The mixed value of each action of one head beside the data's actions of the others.
 
         It may lack a summand that is the same for all actions of a head.
@@ -43,12 +43,13 @@ class Mix:
         Args:
             q: (C, S, K, B, M), without anything added to those of illegal actions.
             taken: (C, S, K, B), the values of the data's actions.
+            bias: (S, K, B, M), `Heads.bias`.
 
         Returns:
-            (C, S, K, B, M).
+            (C, S, K, B, M), very low where an action is illegal, whatever its value.
         """
         del taken
-        return q
+        return q + bias
 
 
 class Total(Mix):
@@ -85,10 +86,10 @@ class Weighted(Mix):
         """The weighted sum over heads (C, S, 1, B)."""
         return (self.weights * values).sum(-2, keepdim=True) + self._offset
 
-    def counterfactual(self, q: Tensor, taken: Tensor) -> Tensor:
+    def counterfactual(self, q: Tensor, taken: Tensor, bias: Tensor) -> Tensor:
         """The head's own summand."""
         del taken
-        return self.weights.unsqueeze(-1) * q
+        return self.weights.unsqueeze(-1) * torch.where(bias == 0, q, 0) + bias
 
 
 class Monotone(Mix):
@@ -108,9 +109,10 @@ class Monotone(Mix):
 
     def __init__(self, parameters: Tensor, n_heads: int, width: int) -> None:
         sizes = [n_heads * width, width, width, 1]
-        first, self._bias, last, self._offset = parameters[:, :, 0].split(sizes, -1)
-        self._first = first.abs().unflatten(-1, (n_heads, width))
-        self._last = last.abs()
+        parts: tuple[Tensor, ...] = torch.split(parameters[:, :, 0], sizes, -1)
+        first, self._bias, last, self._offset = parts
+        self._first: Tensor = first.abs().reshape(*first.shape[:-1], n_heads, width)
+        self._last: Tensor = last.abs()
 
     def _hidden(self, values: Tensor) -> Tensor:
         """The hidden units before their activation, (C, S, B, E), from values (C, S, K, B)."""
@@ -121,12 +123,13 @@ class Monotone(Mix):
         hidden = torch.nn.functional.elu(self._hidden(values))
         return ((hidden * self._last).sum(-1) + self._offset.squeeze(-1)).unsqueeze(-2)
 
-    def counterfactual(self, q: Tensor, taken: Tensor) -> Tensor:
+    def counterfactual(self, q: Tensor, taken: Tensor, bias: Tensor) -> Tensor:
         """The mixed value with one head's value replaced."""
-        change = (q - taken.unsqueeze(-1)).transpose(2, 3).unsqueeze(-1)  # (C, S, B, K, M, 1)
+        change = torch.where(bias == 0, q - taken.unsqueeze(-1), 0)
+        change = change.transpose(2, 3).unsqueeze(-1)  # (C, S, B, K, M, 1)
         hidden = self._hidden(taken)[..., None, None, :] + self._first.unsqueeze(-2) * change
         mixed = torch.nn.functional.elu(hidden) @ self._last[..., None, :, None]
-        return (mixed.squeeze(-1) + self._offset.unsqueeze(-1)).transpose(2, 3)
+        return (mixed.squeeze(-1) + self._offset.unsqueeze(-1)).transpose(2, 3) + bias
 
 
 apart, total = Mix(), Total()

@@ -137,7 +137,7 @@ def penalty_losses(step: Step) -> tuple[Tensor, Parts]:
     if config.cql_alpha == 0:
         return step.outputs.new_zeros(()), {"penalty": step.outputs.new_zeros(step.chosen.shape[0])}
     values = step.outputs[: step.roles.critics]
-    q = step.mix.counterfactual(values, step.taken) + step.bias
+    q = step.mix.counterfactual(values, step.taken, step.bias)
     cloning, weights = step.outputs.new_zeros(()), None
     if config.cql_reduction == "weighted":
         log_behaviour = (step.outputs[step.roles.critics] + step.bias).log_softmax(-1)

@@ -212,7 +212,7 @@ class StackedLearner:
 
 def named_layers(prefix: str, layers: Layers) -> dict[str, Tensor]:
     """The tensors of networks by name."""
-    named = {}
+    named: dict[str, Tensor] = {}
     for depth, (weights, biases) in enumerate(layers):
         named |= {f"{prefix}.{depth}.weights": weights, f"{prefix}.{depth}.biases": biases}
     return named

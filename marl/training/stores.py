@@ -31,8 +31,9 @@ class Memory(Protocol):
 class Store(Protocol):
     """What updates learn from."""
 
-    memory: Memory | None
-    """What checkpoints keep beside the learner; None where there is nothing."""
+    @property
+    def memory(self) -> Memory | None:
+        """What checkpoints keep beside the learner; None where there is nothing."""
 
     def before_update(self, updates: int) -> None:
         """Prepare the next update, after ``updates`` updates."""
@@ -47,7 +48,7 @@ class Store(Protocol):
 class DatasetStore:
     """One dataset for all seeds, resident on the learner's device."""
 
-    memory: Memory | None = None
+    memory = None
 
     def __init__(self, dataset: Dataset, learner: Learner) -> None:
         self._learner = learner
@@ -82,7 +83,7 @@ class ReplayStore:
         collected = environment_steps(training.updates, learner.config, training)
         capacity = min(learner.config.replay_capacity, collected)
         self.replay = Replay(learner.team, len(learner.seeds), capacity, learner.device)
-        self.memory: Memory | None = self.replay
+        self.memory = self.replay
         self.stored = self.replay.stored
         self.size = self.replay.size
         self.first = self.replay.first

@@ -237,6 +237,14 @@ def test_a_dict_of_some_fields_leaves_the_others_at_their_defaults() -> None:
         ({"algorithm": "dqn"}, False, "C-MARL (DQN)"),
         ({"paradigm": "ctde"}, False, "CTDE-MARL (SAC)"),
         ({"algorithm": "bc"}, True, "C-MARL (BC)"),
+        ({"algorithm": "iql", "paradigm": "ctde"}, True, "CTDE-MARL (IQL)"),
+        ({"algorithm": "omiga", "paradigm": "i"}, True, "I-MARL (OMIGA)"),
+        ({"cql_reduction": "weighted", "paradigm": "i"}, True, "I-MARL-CFCQL (SAC)"),
+        (
+            {"algorithm": "dqn", "paradigm": "ctde", "mixing": "monotone"},
+            False,
+            "CTDE-MARL (QMIX)",
+        ),
         ({"algorithm": "bc", "cql_alpha": 0}, True, "C-MARL (BC)"),
     ],
 )

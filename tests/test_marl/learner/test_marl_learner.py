@@ -12,7 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from toys import assert_equal_learners
-from worlds import SCHEMES, copies, make_learner, outputs, random_batch, scatter_parameters, stored
+from worlds import (
+    FORMS,
+    SCHEMES,
+    copies,
+    make_learner,
+    outputs,
+    random_batch,
+    scatter_parameters,
+    stored,
+)
 
 from marl import DivergenceError, Learner, Policy, Team
 from marl.config import Algorithm, Paradigm
@@ -101,15 +110,15 @@ def test_views_of_roles_share_their_parameters() -> None:
 # --- Seeds side by side ---
 
 
-@pytest.mark.parametrize(("paradigm", "algorithm"), SCHEMES)
+@pytest.mark.parametrize(("paradigm", "algorithm", "options"), FORMS)
 def test_stacked_seeds_learn_what_each_learns_alone(
-    paradigm: Paradigm, algorithm: Algorithm
+    paradigm: Paradigm, algorithm: Algorithm, options: dict[str, Any]
 ) -> None:
-    together = train(make_learner(paradigm, algorithm, TEAM, SEEDS), 6).tensors()
+    together = train(make_learner(paradigm, algorithm, TEAM, SEEDS, **options), 6).tensors()
     for s, seed in enumerate(SEEDS):
-        alone = train(make_learner(paradigm, algorithm, TEAM, (seed,)), 6).tensors()
+        alone = train(make_learner(paradigm, algorithm, TEAM, (seed,), **options), 6).tensors()
         for name in together:
-            if name.startswith("layers"):
+            if name.startswith(("layers", "mixing")):
                 torch.testing.assert_close(
                     together[name][:, s], alone[name][:, 0], rtol=1e-4, atol=1e-6
                 )
@@ -118,9 +127,13 @@ def test_stacked_seeds_learn_what_each_learns_alone(
         )
 
 
-@pytest.mark.parametrize(("paradigm", "algorithm"), SCHEMES)
-def test_equal_runs_are_equal_to_the_bit(paradigm: Paradigm, algorithm: Algorithm) -> None:
-    first, second = (train(make_learner(paradigm, algorithm, TEAM, SEEDS), 5) for _ in range(2))
+@pytest.mark.parametrize(("paradigm", "algorithm", "options"), FORMS)
+def test_equal_runs_are_equal_to_the_bit(
+    paradigm: Paradigm, algorithm: Algorithm, options: dict[str, Any]
+) -> None:
+    first, second = (
+        train(make_learner(paradigm, algorithm, TEAM, SEEDS, **options), 5) for _ in range(2)
+    )
     assert_equal_learners(first, second)
     assert torch.equal(first.sums, second.sums)
 
@@ -128,18 +141,23 @@ def test_equal_runs_are_equal_to_the_bit(paradigm: Paradigm, algorithm: Algorith
 # --- One update ---
 
 
-@pytest.mark.parametrize(("paradigm", "algorithm"), SCHEMES)
+@pytest.mark.parametrize(("paradigm", "algorithm", "options"), FORMS)
 @pytest.mark.parametrize("rate", [0.005, 1.0])
 def test_an_update_moves_every_parameter_and_targets_by_their_rate(
-    paradigm: Paradigm, algorithm: Algorithm, rate: float
+    paradigm: Paradigm, algorithm: Algorithm, options: dict[str, Any], rate: float
 ) -> None:
-    learner = make_learner(paradigm, algorithm, TEAM, SEEDS, batch_size=256, target_rate=rate)
+    learner = make_learner(
+        paradigm, algorithm, TEAM, SEEDS, batch_size=256, target_rate=rate, **options
+    )
     scatter_parameters(learner)
-    learner.layers[0][1].add_(4)  # so that no hidden unit is always off
+    for networks in (learner.layers, learner.mixing.layers if learner.mixing else []):
+        for _, biases in networks[:1]:
+            biases.add_(4)  # so that no hidden unit is always off
     before = copies(learner)
     learner.update(random_batch(TEAM, len(SEEDS), 256))
     n, critics = learner.roles.trained, learner.roles.critics
-    assert n == {"sac": 3, "dqn": 2, "bc": 1, "iql": 4, "omiga": 4}[algorithm]
+    weighs = options.get("cql_reduction") == "weighted"
+    assert n == {"sac": 3, "dqn": 2, "bc": 1, "iql": 4, "omiga": 4}[algorithm] + weighs
     for name, tensor in learner.tensors().items():
         if name.startswith("layers"):
             copied = learner.roles.targets
@@ -148,6 +166,12 @@ def test_an_update_moves_every_parameter_and_targets_by_their_rate(
             assert (tensor[:n] != before[name][:n]).all(), name
             expected = before[name][n:] + rate * (tensor[:copied] - before[name][n:])
             torch.testing.assert_close(tensor[n:], expected, rtol=1e-5, atol=1e-7)
+        if name.startswith("mixing"):
+            assert len(tensor) == 2 * critics
+            assert (tensor[:critics] != before[name][:critics]).all(), name
+            old = before[name][critics:]
+            expected = old + rate * (tensor[:critics] - old)
+            torch.testing.assert_close(tensor[critics:], expected, rtol=1e-5, atol=1e-7)
     assert (learner.log_temperature != before["log_temperature"]).all() == (algorithm == "sac")
     assert int(learner.updates) == 1
 
@@ -289,9 +313,11 @@ def test_a_spoiled_parameter_is_found_by_name(value: float) -> None:
 # --- Saving and loading ---
 
 
-@pytest.mark.parametrize(("paradigm", "algorithm"), SCHEMES)
-def test_a_loaded_learner_continues_to_the_bit(paradigm: Paradigm, algorithm: Algorithm) -> None:
-    changes: dict[str, Any] = {"normalise_observations": True, "target_period": 2}
+@pytest.mark.parametrize(("paradigm", "algorithm", "options"), FORMS)
+def test_a_loaded_learner_continues_to_the_bit(
+    paradigm: Paradigm, algorithm: Algorithm, options: dict[str, Any]
+) -> None:
+    changes = {"normalise_observations": True, "target_period": 2, **options}
     learner = make_learner(paradigm, algorithm, TEAM, SEEDS, **changes)
     fit_to(learner, stored(TEAM, 50))
     saved = copies(train(learner, 3))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
-from worlds import Transitions, World, make_learner, outputs, team_choice
+from worlds import World, make_learner, outputs, team_choice
 
 from marl import Learner, Policy
-from marl.config import Algorithm, Paradigm
+from marl.config import Algorithm, Mixing, Paradigm
+from marl.data.transitions import Transitions
 
 COMMON, BEST, POOR = (0, 0), (1, 1), (2, 2)
 """Joint actions of state 0: what the data mostly hold, what is best, and what is bad."""
@@ -21,6 +23,7 @@ COUNTS: dict[tuple[int, tuple[int, ...]], int] = {
 }
 METHODS: list[tuple[Algorithm, dict[str, Any]]] = [
     ("iql", {"expectile": 0.9}),
+    ("omiga", {}),
     ("dqn", {"cql_alpha": 0.1}),
 ]
 
@@ -83,3 +86,41 @@ def test_implicit_values_are_expectiles_of_the_data_s_returns(paradigm: Paradigm
         value = values.sum() if paradigm == "ctde" else values[0]
         assert float(value) == pytest.approx(expected[expectile], abs=0.1)
     assert expected[0.9] > expected[0.5] + 1
+
+
+MIXED: list[tuple[Algorithm, dict[str, Any]]] = [
+    ("omiga", {"mixing": "weighted"}),
+    ("dqn", {"cql_alpha": 0.1, "mixing": "weighted"}),
+    ("dqn", {"cql_alpha": 0.1, "mixing": "monotone"}),
+    ("dqn", {"cql_alpha": 0.3, "mixing": "monotone", "cql_reduction": "weighted"}),
+]
+
+
+@pytest.mark.parametrize(("algorithm", "changes"), MIXED)
+def test_learners_of_mixed_values_do_so_too(algorithm: Algorithm, changes: dict[str, Any]) -> None:
+    world = team_choice()
+    learner = after("ctde", algorithm, world, world.recorded(COUNTS), **changes)
+    assert chosen(learner, world) == [BEST, COMMON]
+
+
+def test_only_a_monotone_mixture_represents_a_payoff_that_needs_both() -> None:
+    """Two agents earn 1 if both choose action 1; no sum of two numbers says that."""
+    world = World(
+        reward=np.array([[0.0, 0, 0, 1]]),
+        successors=np.zeros((1, 4, 2), np.int64),
+        terminates=np.ones((1, 4), bool),
+        legal=np.ones((1, 2, 2), bool),
+        features=np.ones((1, 2, 1)),
+    )
+    error = {}
+    mixtures: list[Mixing] = ["sum", "weighted", "monotone"]
+    for mixing in mixtures:
+        rows = world.transitions()
+        learner = after("ctde", "dqn", world, rows, cql_alpha=0.0, mixing=mixing)
+        learner.sums.zero_()
+        learner.update(rows)
+        error[mixing] = float(learner.sums[learner.parts.index("td_error"), 0])
+    assert error["monotone"] < 0.03
+    # The best additive fit of 0, 0, 0, 1 is off by 1/4 everywhere.
+    assert error["sum"] == pytest.approx(0.25, abs=0.03)
+    assert error["weighted"] == pytest.approx(0.25, abs=0.03)

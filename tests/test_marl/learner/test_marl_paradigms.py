@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor
 from worlds import (
+    FORMS,
     SCHEMES,
     copies,
     make_learner,
@@ -213,15 +214,15 @@ def test_a_sampling_policy_takes_legal_actions_even_where_a_number_is_zero(
     )
 
 
-@pytest.mark.parametrize(("paradigm", "algorithm"), SCHEMES)
+@pytest.mark.parametrize(("paradigm", "algorithm", "options"), FORMS)
 def test_illegal_actions_are_neither_bootstrapped_from_nor_penalised(
-    paradigm: Paradigm, algorithm: Algorithm
+    paradigm: Paradigm, algorithm: Algorithm, options: dict[str, Any]
 ) -> None:
     batch = random_batch(TEAM, 2, 16)
     mask, next_mask = without_favourites(0, 2, 16), without_favourites(1, 2, 16)
     action = mask.flatten(0, 2).float().multinomial(1).view(2, 16, TEAM.n_agents)
     batch = batch._replace(mask=mask, next_mask=next_mask, action=action)
-    learner, calm = tempted(paradigm, algorithm), tempted(paradigm, algorithm)
+    learner, calm = (tempted(paradigm, algorithm, **options) for _ in range(2))
     favourite = favourites(learner.heads)
     for role in roles_of_actions(calm):
         calm.layers[-1][1][role][..., favourite] = 0

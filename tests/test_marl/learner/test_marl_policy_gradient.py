@@ -38,14 +38,13 @@ def test_advantages_equal_their_definition(
     )
     for s in range(n_seeds):
         for e in range(n_envs):
-            own = (column[s, :, e].tolist() for column in (terminated, ended))
-            flags = [*own]
             for k in range(n_heads):
                 expected = naive_advantages(
                     reward[s, :, e].tolist(),
                     value[s, k, :, e].tolist(),
                     next_value[s, k, :, e].tolist(),
-                    *flags,
+                    terminated[s, :, e].tolist(),
+                    ended[s, :, e].tolist(),
                     discount,
                     decay,
                 )

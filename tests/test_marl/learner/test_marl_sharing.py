@@ -178,6 +178,18 @@ def test_a_policy_of_neighbours_runs_at_another_size(tmp_path: Path) -> None:
             {"share_parameters": True},
             "share_parameters = True must come with paradigm = 'i' or 'ctde'",
         ),
+        (
+            {"paradigm": "ctde", "mixing": "monotone"},
+            "mixing of paradigm 'ctde' and algorithm 'sac' must be one of sum, got 'monotone'",
+        ),
+        (
+            {"paradigm": "ctde", "mixing": "monotone", "algorithm": "omiga"},
+            "mixing of .* algorithm 'omiga' must be one of sum, weighted, got 'monotone'",
+        ),
+        (
+            {"paradigm": "i", "mixing": "weighted", "algorithm": "dqn"},
+            "mixing of paradigm 'i' and algorithm 'dqn' must be one of sum, got 'weighted'",
+        ),
         ({"observes": "all"}, "observes = 'all' must come with paradigm = 'i' or 'ctde'"),
         (
             {"observes": "all", "paradigm": "ctde", "share_parameters": True},
