@@ -24,6 +24,7 @@ POSITIVE = [
     "reward_scale",
     "initial_temperature",
     "expectile",
+    "clip_range",
 ]
 NOT_NEGATIVE = [
     "cql_alpha",
@@ -31,9 +32,19 @@ NOT_NEGATIVE = [
     "deviation_weight",
     "entropy_ratio",
     "epsilon_final",
+    "gae_lambda",
+    "entropy_weight",
 ]
-SHARES = ["discount", "target_rate", "entropy_ratio", "epsilon_final"]
-COUNTS = ["batch_size", "mixing_width", "n_critics", "target_period", "replay_capacity"]
+SHARES = ["discount", "target_rate", "entropy_ratio", "epsilon_final", "gae_lambda"]
+COUNTS = [
+    "batch_size",
+    "mixing_width",
+    "n_critics",
+    "target_period",
+    "replay_capacity",
+    "rollout_steps",
+    "epochs",
+]
 COUNTS_FROM_ZERO = ["exploration_updates", "learning_starts", "common_features"]
 SWITCHES = [
     "automatic_temperature",
@@ -45,7 +56,7 @@ SWITCHES = [
 ]
 CHOICES = {
     "paradigm": "c, i, ctde",
-    "algorithm": "sac, dqn, bc, iql, omiga",
+    "algorithm": "sac, dqn, bc, iql, omiga, ppo",
     "mixing": "sum, weighted, monotone",
     "observes": "own, all",
     "cql_reduction": "sum, mean, weighted",
