@@ -137,8 +137,8 @@ class StackedLearner:
     def fit_normaliser(self, observation: Tensor, reward: Tensor) -> None:
         """Set shift and scale so that features and rewards get mean 0 and standard deviation 1.
 
-        Constant features become 0. Nothing happens unless the configuration asks for it, and without
-        observations (learning_starts = 0).
+        Constant features become 0. Nothing happens unless the configuration asks for it, or where
+        there are no observations (learning_starts = 0).
 
         Args:
             observation: (S, n, I, D), or (1, n, I, D) for all seeds.
