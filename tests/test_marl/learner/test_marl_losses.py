@@ -344,8 +344,7 @@ def test_an_update_follows_the_gradient_of_the_naive_twins_loss(
     learner.update(batch)
     if not learner._adapts_temperature and not learner.roles.behaviour:
         if algorithm == "sac":
-            own = learner.parts.index("cloning_loss")
-            learner.sums[own] *= learner.config.cloning_weight
+            learner.sums[learner.parts.index("cloning_loss")] *= learner.config.cloning_weight
         parts = dict(zip(learner.parts, learner.sums.double(), strict=True))
         critics = (
             learner.roles.critics
