@@ -28,6 +28,7 @@ POSITIVE = [
 ]
 NOT_NEGATIVE = [
     "cql_alpha",
+    "cloning_weight",
     "advantage_weight",
     "deviation_weight",
     "entropy_ratio",
@@ -250,6 +251,8 @@ def test_a_dict_of_some_fields_leaves_the_others_at_their_defaults() -> None:
         ({"algorithm": "bc"}, True, "C-MARL (BC)"),
         ({"algorithm": "iql", "paradigm": "ctde"}, True, "CTDE-MARL (IQL)"),
         ({"algorithm": "omiga", "paradigm": "i"}, True, "I-MARL (OMIGA)"),
+        ({"cloning_weight": 1.0, "cql_alpha": 0}, True, "C-MARL (SAC+BC) offline"),
+        ({"cloning_weight": 1.0}, False, "C-MARL (SAC)"),
         ({"cql_reduction": "weighted", "paradigm": "i"}, True, "I-MARL-CFCQL (SAC)"),
         (
             {"algorithm": "dqn", "paradigm": "ctde", "mixing": "monotone"},
