@@ -188,6 +188,9 @@ class LearnerConfig:
     """sac: the temperature at the start, or throughout where it is not automatic."""
     entropy_ratio: float = _number(0.3, high=1.0)
     """sac: target entropy, as a share of the entropy of uniformly random legal actions."""
+    cloning_weight: float = _number(0.0)
+    """sac offline: weight of behaviour cloning in the actor's loss, which keeps it close to the
+    data, as TD3+BC does; 0 leaves it out."""
     soft_backup: bool = True
     """sac: count the next state's entropy in the target, or only in the actor's loss as in the
     paper (Eqs. 17, 19, 21 and 24)."""
@@ -310,7 +313,7 @@ class LearnerConfig:
         return {**asdict(self), "hidden_sizes": list(self.hidden_sizes)}
 
     def for_data(self, *, offline: bool) -> LearnerConfig:
-        """The scheme as it learns from a dataset or online, where it has no conservative penalty.
+        """The scheme as it learns from a dataset or online, where it neither penalises nor clones.
 
         Raises:
             ValueError: the algorithm learns from a dataset alone, and there is none; or it learns
@@ -327,7 +330,7 @@ class LearnerConfig:
             raise ValueError(
                 f"algorithm = {self.algorithm!r} needs a dataset: it clones what is recorded there"
             )
-        return replace(self, cql_alpha=0.0)
+        return replace(self, cql_alpha=0.0, cloning_weight=0.0)
 
     def scheme(self, *, offline: bool) -> str:
         """The scheme's name, as in the paper where it has one.
@@ -340,6 +343,8 @@ class LearnerConfig:
         penalised = offline and self.cql_alpha > 0 and not needs_data
         kind = "-CFCQL" if self.cql_reduction == "weighted" else "-CQL"
         name = "QMIX" if self.mixing == "monotone" else self.algorithm.upper()
+        if offline and self.algorithm == "sac" and self.cloning_weight > 0:
+            name = "SAC+BC"
         base = f"{self.paradigm.upper()}-MARL{kind if penalised else ''} ({name})"
         return f"{base} offline" if offline and not penalised and not needs_data else base
 

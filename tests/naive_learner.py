@@ -235,7 +235,8 @@ class NaiveLearner:
             loss = loss + temperature * (
                 entropy - self.config.entropy_ratio * torch.tensor(float(len(log_policy))).log()
             )
-        return loss
+        cloning = -log_policy[self._place(k, row)]
+        return loss + self.config.cloning_weight * cloning
 
     def _next_values(self, k: int, row: Transitions) -> Tensor:
         """Values of a head's next state, one for each target critic.

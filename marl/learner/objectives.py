@@ -172,17 +172,25 @@ def _sac(step: Step) -> tuple[Tensor, Parts]:
 
 
 def _sac_actor(step: Step, temperature: Tensor) -> tuple[Tensor, Parts]:
-    """The loss () of actor and temperature, and its parts."""
+    """The loss () of actor and temperature, and its parts.
+
+    Behaviour cloning in it is that of S. Fujimoto and S. Gu, "A minimalist approach to offline
+    reinforcement learning", NeurIPS 2021, for a discrete actor and with a fixed weight.
+    """
     q = preference(step.q.detach(), mixes=step.heads.mixes)
     log_policy = step.log_policy
     actor = losses.actor_loss(log_policy, q, temperature)
     entropies = losses.entropy(log_policy.detach())
     loss = actor.sum()
+    cloning = losses.cloning_loss(log_policy, step.chosen)
+    if step.config.cloning_weight > 0:
+        loss = loss + step.config.cloning_weight * cloning.sum()
     if step.config.automatic_temperature:
         target = step.config.entropy_ratio * step.heads.log_legal(step.batch.mask)
         loss = loss + losses.temperature_loss(step.log_temperature, entropies, target).sum()
     return loss, {
         "actor_loss": actor.sum(-1),
+        "cloning_loss": cloning.detach().sum(-1),
         "entropy": entropies.mean((-1, -2)),
         "temperature": temperature.mean(-1),
     }
@@ -284,7 +292,7 @@ _CRITIC_PARTS = (*_TD_PARTS, "penalty")
 OBJECTIVES: dict[str, Objective] = {
     "sac": Objective(
         _sac,
-        (*_CRITIC_PARTS, "actor_loss", "entropy", "temperature"),
+        (*_CRITIC_PARTS, "actor_loss", "cloning_loss", "entropy", "temperature"),
         on_next=lambda _, roles: slice(roles.trained - 1, None),
     ),
     "dqn": Objective(
@@ -313,7 +321,8 @@ OBJECTIVES: dict[str, Objective] = {
 - ``q``: mean Q-value of the data's actions.
 - ``penalty``: conservative penalty before its weight, mean over critics.
 - ``value_loss``: loss of the networks of a state's value, sum over heads.
-- ``actor_loss``, ``cloning_loss``: losses of the actor, sum over heads.
+- ``actor_loss``: loss of the actor, for sac without cloning, sum over heads.
+- ``cloning_loss``: negative log-likelihood of the data's actions, sum over heads.
 - ``entropy``, ``temperature``: those of the policy, mean over heads.
 - ``weight``: mean weight with which the data's actions are cloned.
 """

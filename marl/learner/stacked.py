@@ -137,12 +137,15 @@ class StackedLearner:
     def fit_normaliser(self, observation: Tensor, reward: Tensor) -> None:
         """Set shift and scale so that features and rewards get mean 0 and standard deviation 1.
 
-        Constant features become 0. Nothing happens unless the configuration asks for it.
+        Constant features become 0. Nothing happens unless the configuration asks for it, or where
+        there are no observations (learning_starts = 0).
 
         Args:
             observation: (S, n, I, D), or (1, n, I, D) for all seeds.
             reward: (S, n), or (1, n) for all seeds.
         """
+        if observation.shape[1] == 0:
+            return
         if self.config.normalise_rewards:
             spread, mean = torch.std_mean(reward, dim=1, keepdim=True, correction=0)
             self.reward_shift.copy_(mean.expand_as(self.reward_shift))

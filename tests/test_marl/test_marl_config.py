@@ -24,16 +24,28 @@ POSITIVE = [
     "reward_scale",
     "initial_temperature",
     "expectile",
+    "clip_range",
 ]
 NOT_NEGATIVE = [
     "cql_alpha",
+    "cloning_weight",
     "advantage_weight",
     "deviation_weight",
     "entropy_ratio",
     "epsilon_final",
+    "gae_lambda",
+    "entropy_weight",
 ]
-SHARES = ["discount", "target_rate", "entropy_ratio", "epsilon_final"]
-COUNTS = ["batch_size", "mixing_width", "n_critics", "target_period", "replay_capacity"]
+SHARES = ["discount", "target_rate", "entropy_ratio", "epsilon_final", "gae_lambda"]
+COUNTS = [
+    "batch_size",
+    "mixing_width",
+    "n_critics",
+    "target_period",
+    "replay_capacity",
+    "rollout_steps",
+    "epochs",
+]
 COUNTS_FROM_ZERO = ["exploration_updates", "learning_starts", "common_features"]
 SWITCHES = [
     "automatic_temperature",
@@ -45,7 +57,7 @@ SWITCHES = [
 ]
 CHOICES = {
     "paradigm": "c, i, ctde",
-    "algorithm": "sac, dqn, bc, iql, omiga",
+    "algorithm": "sac, dqn, bc, iql, omiga, ppo",
     "mixing": "sum, weighted, monotone",
     "observes": "own, all",
     "cql_reduction": "sum, mean, weighted",
@@ -239,6 +251,8 @@ def test_a_dict_of_some_fields_leaves_the_others_at_their_defaults() -> None:
         ({"algorithm": "bc"}, True, "C-MARL (BC)"),
         ({"algorithm": "iql", "paradigm": "ctde"}, True, "CTDE-MARL (IQL)"),
         ({"algorithm": "omiga", "paradigm": "i"}, True, "I-MARL (OMIGA)"),
+        ({"cloning_weight": 1.0, "cql_alpha": 0}, True, "C-MARL (SAC+BC) offline"),
+        ({"cloning_weight": 1.0}, False, "C-MARL (SAC)"),
         ({"cql_reduction": "weighted", "paradigm": "i"}, True, "I-MARL-CFCQL (SAC)"),
         (
             {"algorithm": "dqn", "paradigm": "ctde", "mixing": "monotone"},

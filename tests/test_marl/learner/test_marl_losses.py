@@ -302,6 +302,7 @@ def learners(draw: st.DrawFn, paradigm: Paradigm, algorithm: Algorithm) -> Learn
         n_critics=draw(st.integers(1, 2)),
         cql_alpha=draw(st.sampled_from([0.0, 0.7])),
         cql_reduction=draw(st.sampled_from(["sum", "mean", "weighted"])),
+        cloning_weight=draw(st.sampled_from([0.0, 0.6])),
         deviation_weight=draw(st.sampled_from([0.0, 1.5])),
         mixing=draw(st.sampled_from(MIXINGS[algorithm] if paradigm == "ctde" else ["sum"])),
         mixing_width=3,
@@ -342,6 +343,8 @@ def test_an_update_follows_the_gradient_of_the_naive_twins_loss(
         )
     learner.update(batch)
     if not learner._adapts_temperature and not learner.roles.behaviour:
+        if algorithm == "sac":
+            learner.sums[learner.parts.index("cloning_loss")] *= learner.config.cloning_weight
         parts = dict(zip(learner.parts, learner.sums.double(), strict=True))
         critics = (
             learner.roles.critics

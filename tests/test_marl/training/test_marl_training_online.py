@@ -54,6 +54,17 @@ def test_actions_are_random_first_and_then_explore_less_and_less(
     assert [epsilon for _, epsilon in asked] == [1.0] * 4 + [0.0] * 5
 
 
+@pytest.mark.parametrize("algorithm", ["dqn", "ppo"])
+def test_without_random_actions_observations_stay_as_they_are(
+    algorithm: str, tmp_path: Path
+) -> None:
+    learner = {"algorithm": algorithm, "learning_starts": 0, "rollout_steps": 8}
+    run = trained(tmp_path / "run", learner)
+    tensors = load_file(run / "checkpoint.safetensors")
+    assert (tensors["shift"] == 0).all()
+    assert (tensors["scale"] == 1).all()
+
+
 @pytest.mark.parametrize("seed", [0, 6])
 def test_replay_holds_what_happened(seed: int, tmp_path: Path) -> None:
     # 8 random steps and 20 more, in 2 environments that restart after the checkpoint of update 10.
