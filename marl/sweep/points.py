@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 import torch
 
 from baselines.registry import parse_scheduler
+from marl.benchmark.named import dataset_path, load_dataset
+from marl.benchmark.recipes import RECIPES
 from marl.config import LearnerConfig, TrainingConfig
 from marl.data.dataset import Dataset
 from marl.environment import MAX_SEED, Environment
@@ -176,7 +178,17 @@ def _data_to_record(options: RecordingOptions) -> Data:
 
 
 def _existing_data(path: Path) -> Data:
-    return _read_data(path, file_stamp(path))
+    """The data of a file, or of a named dataset of the benchmark, which is made where missing."""
+    name = path.as_posix()
+    if path.exists() or name not in RECIPES:
+        return _read_data(path, file_stamp(path))
+    return _named_data(name, dataset_path(name).absolute())
+
+
+@lru_cache(maxsize=256)
+def _named_data(name: str, path: Path) -> Data:
+    load_dataset(name)
+    return replace(_read_data(path, file_stamp(path)), label=name.replace("/", "-"))
 
 
 @lru_cache(maxsize=256)

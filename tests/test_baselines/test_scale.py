@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 import baselines.__main__ as command
-from baselines import TDM, MaxWeight, RandomWalk
+from baselines import TDM, Greedy, MaxWeight, RandomWalk
 from baselines.comparison import publish
 from baselines.optimum import Optimum, optimum
 from baselines.scale import ScoreScale
-from rrm_env import RRMConfig, evaluate, metrics
+from rrm_env import RRMConfig, evaluate, metrics, normalised_score, reference
 
 CONFIG = RRMConfig(n_aps=3, n_ues=20, area_side_m=80, episode_length=20)
 SET = ["--set", "n_aps=3", "n_ues=20", "area_side_m=80", "episode_length=20"]
@@ -43,6 +43,21 @@ def run(*arguments: str) -> dict[str, Any]:
 def _there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
+
+
+def test_without_the_optimum_scores_are_on_the_scale_of_the_references() -> None:
+    path = Path("known.json")
+    options = ["--episodes", "2", "--schedulers", "tdm,greedy", "--json", str(path)]
+    assert command.main(options) == 0
+    result = json.loads(path.read_text())
+    for name, scheduler in (("tdm", TDM()), ("greedy", Greedy())):
+        score = float(evaluate(scheduler, RRMConfig(), 2).score.mean())
+        expected = normalised_score(score, "paper")
+        assert result["schedulers"][name]["normalised_score"] == pytest.approx(expected)
+    assert result["references"] == reference("paper").as_dict()
+    unknown = run("--schedulers", "tdm")
+    assert "references" not in unknown
+    assert "normalised_score" not in unknown["schedulers"]["tdm"]
 
 
 def test_results_hold_shares_normalised_scores_and_the_optimum_of_every_episode(

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from folders import ROOT
+from sweeps import TRAIN
 
-from marl import Dataset, DatasetError, __main__, load_dataset
+from marl import Dataset, DatasetError, Sweep, __main__, load_dataset
 from marl.benchmark import named, published
 from marl.benchmark.named import dataset_path, make_dataset, verify_dataset
 from marl.benchmark.recipes import RECIPES, TIERS, Recipe
@@ -49,6 +50,14 @@ def test_a_missing_dataset_is_made_once(small: Path, monkeypatch: pytest.MonkeyP
     assert first.fingerprint() == Dataset.read(file).fingerprint()
     monkeypatch.setattr(Recipe, "record", None)  # what is there is not recorded again
     assert load_dataset(NAME).fingerprint() == first.fingerprint()
+
+
+def test_a_sweep_takes_a_name(small: Path) -> None:
+    (data,) = (point.data for point in Sweep({**TRAIN, "dataset": OTHER}).points)
+    assert data is not None
+    assert data.file == dataset_path(OTHER).absolute()
+    assert data.description == {"fingerprint": _checksum(RECIPES[OTHER]), "transitions": 600}
+    assert data.label == "paper-random"
 
 
 def test_a_given_folder_comes_before_the_variable(small: Path, tmp_path: Path) -> None:
