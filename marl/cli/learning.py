@@ -158,7 +158,7 @@ class Evaluate(EvaluationOptions):
         check_apart(
             submission=path, json=self.json, plot=self.plot, **{"marl-eval": self.marl_eval}
         )
-        about = about_run(self.runs[0], self.about)
+        about = about_run(self.runs[0], self.about, act_on=self.act_on, sample=self.sample)
         config = self.config(None if self.network else trained_in(self.runs[0]))
         unset = self.episodes == EvaluationOptions.episodes
         network = demanded(config, None if unset else self.episodes, self.seed)

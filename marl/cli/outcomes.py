@@ -16,8 +16,16 @@ from rrm_env.files import write_json
 from rrm_env.references import known_reference
 
 
-def about_run(run: Path, texts: tuple[str, ...]) -> About:
+def about_run(
+    run: Path, texts: tuple[str, ...], *, act_on: str | None = None, sample: bool = False
+) -> About:
     """What is said of a run in a submission: its scheme and experience, unless texts say more.
+
+    Args:
+        run: the run's folder.
+        texts: as for `About.parse`.
+        act_on: as for `marl.policy.Policy`.
+        sample: as for `marl.policy.Policy`.
 
     Raises:
         RunError: the folder holds no run.
@@ -25,6 +33,8 @@ def about_run(run: Path, texts: tuple[str, ...]) -> About:
     """
     description = describe(run)
     told = f"{description['scheme']}, {experience(description, updates_done(run))}"
+    told += f"; greedy on its {act_on}" if act_on else ""
+    told += "; actions drawn" if sample else ""
     return About.parse(texts, name=str(description["scheme"])[:60], description=told[:600])
 
 

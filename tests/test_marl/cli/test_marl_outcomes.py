@@ -51,15 +51,18 @@ def test_a_run_is_submitted_with_all_its_seeds(
 ) -> None:
     path = tmp_path / "x.json"
     options = ["--submission", path, "--about", "author=A. Name", "bits=896"]
+    options += ["--act-on", "critic"]
     assert run("evaluate", in_paper, *options) == 0
     assert f"wrote {path}" in printed(capsys)
     submission, played = check(path)
     assert "trained policy" in played
-    expected = [evaluate(policy, RRMConfig(), SHORT).ue_rates for policy in load_policies(in_paper)]
+    policies = load_policies(in_paper, act_on="critic")
+    expected = [evaluate(policy, RRMConfig(), SHORT).ue_rates for policy in policies]
     np.testing.assert_array_equal(submission.ue_rates, np.float32(expected))
     assert submission.policy["seeds"] == [3, 8]
     assert submission.policy["checkpoint"] == file_checksum(in_paper / "checkpoint.safetensors")
     assert submission.about.name == "C-MARL-CQL (SAC)"
+    assert submission.about.description.endswith("; greedy on its critic")
     assert "updates" in submission.about.description
     assert (submission.about.author, submission.about.bits) == ("A. Name", 896)
     assert "torch" in submission.origin["versions"]
