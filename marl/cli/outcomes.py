@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from baselines.submission import About, file_checksum, submission_of, write_submission
 from marl.exchange.marl_eval import OWN_TASK, Learned, marl_eval_content
 from marl.runs.checkpoint import updates_done
@@ -67,7 +69,9 @@ def write_marl_eval(path: Path, content: Mapping[str, Any]) -> None:
 
 def _learned(run: Path, evaluation: Evaluation) -> Learned:
     curve = learning_curve(run)
-    counted = curve.updates if curve.steps_at is None else [*map(curve.steps_at, curve.updates)]
+    counted = curve.updates
+    if curve.steps_at is not None:
+        counted = np.array([*map(curve.steps_at, curve.updates.tolist())], np.int64)
     kpis = dict(curve.kpis)
     final = {name: evaluation.kpi(name) for name in metrics.LEARNERS_KPIS}
     network = known_reference(evaluation.config)

@@ -15,6 +15,7 @@ from folders import ROOT
 
 from baselines import RandomWalk, submission_checks
 from baselines import __main__ as command
+from baselines.registry import added_schedulers
 from baselines.submission import (
     LENGTHS,
     About,
@@ -298,7 +299,7 @@ def test_what_cannot_be_played_again_is_said(
     assert policy["files"] == {"policy": file_checksum(file)}
     file.write_bytes(b"other numbers")
     path = written({**content, "policy": policy})
-    if "graph" in submission_checks.added_schedulers():
+    if "graph" in added_schedulers():
         assert "another one" in check(path)[1]
 
 
@@ -329,7 +330,8 @@ def test_bad_texts_are_refused(text: str, message: str) -> None:
 
 
 def test_lengths_are_of_texts() -> None:
-    longest = About(**{name: "x" * length for name, length in LENGTHS.items()})
+    texts: dict[str, Any] = {name: "x" * length for name, length in LENGTHS.items()}
+    longest = About(**texts)
     assert len(longest.description) == LENGTHS["description"]
 
 

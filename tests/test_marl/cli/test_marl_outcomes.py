@@ -58,7 +58,7 @@ def test_a_run_is_submitted_with_all_its_seeds(
     assert "trained policy" in played
     policies = load_policies(in_paper, act_on="critic")
     expected = [evaluate(policy, RRMConfig(), SHORT).ue_rates for policy in policies]
-    np.testing.assert_array_equal(submission.ue_rates, np.float32(expected))
+    np.testing.assert_array_equal(submission.ue_rates, np.array(expected, np.float32))
     assert submission.policy["seeds"] == [3, 8]
     assert submission.policy["checkpoint"] == file_checksum(in_paper / "checkpoint.safetensors")
     assert submission.about.name == "C-MARL-CQL (SAC)"
