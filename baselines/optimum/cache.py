@@ -47,7 +47,8 @@ def load(subject: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> A
     """
     try:
         with path_of(subject).open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            if json.loads(archive["subject"].tobytes()) != subject:
+            # In JSON's types: tuples are lists in the file.
+            if json.loads(archive["subject"].tobytes()) != json.loads(json.dumps(subject)):
                 return None
             arrays = {name: archive[name] for name in shapes}
     except Exception:  # wrong bytes may make NumPy raise anything

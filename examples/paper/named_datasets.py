@@ -4,7 +4,7 @@
 in this process, one after the other, and writes marl/benchmark/checksums.json and the table of
 docs/datasets.md. It is run once after a recipe was changed; whoever uses the datasets runs
 ``python -m marl datasets``, which compares with what is published. With names it records these
-alone and keeps the others in the table; ``--table`` alone writes the table again.
+alone and keeps the others in the table; ``--rewrite`` makes none and writes the table again.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ class Options:
     """Datasets to make: names, or patterns such as paper/*."""
     folder: Path = Path("datasets")
     """Folder for the files, which are deleted again unless they are kept."""
+    rewrite: bool = False
+    """Make nothing, and write the table from the published checksums."""
     keep: bool = False
     """Keep the files."""
     checksums: Path = CHECKSUMS
@@ -49,7 +51,7 @@ class Options:
 
 def main(options: Options) -> None:
     """Make the datasets, and write checksums and table."""
-    names = names_of(options.names) if options.names else []
+    names = [] if options.rewrite else names_of(options.names)
     path = check_writable("--checksums", options.checksums)
     table = check_writable("--table", options.table)
     old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"datasets": {}}
@@ -59,12 +61,12 @@ def main(options: Options) -> None:
         print(f"{name}: {known[name]}", flush=True)
         facts = origin("torch")
         datasets = {name: known[name] for name in RECIPES if name in known}
-        facts = {key: facts[key] for key in ("command", "machine", "versions")}
+        facts = {key: facts[key] for key in ("machine", "versions")}
         write_json(path, {**facts, "datasets": datasets})
     rows = [line(RECIPES[name], Published(**known[name])) for name in RECIPES if name in known]
     lines = [HEADING, RULE, *rows]
     write_whole(table, lambda file: file.write(("\n".join(lines) + "\n").encode()))
-    print(f"wrote {path}\nwrote {table}")
+    print(f"wrote {table}")
 
 
 def made(recipe: Recipe, folder: Path, *, keep: bool) -> Published:

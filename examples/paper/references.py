@@ -2,9 +2,10 @@
 
 ``python examples/paper/references.py`` evaluates a random walk on the evaluation episodes of seed 0
 of every preset and of the benchmark's network with power levels, computes the optimum of the same
-episodes (`baselines.optimum`, of fewer in the preset ``dense``, whose episodes take minutes each),
-and writes rrm_env/references.json. The version of the table rises if a value changes. What has been
-solved before is read from the disk, so an interrupted run goes on.
+episodes (`baselines.optimum`), of fewer in presets whose episodes take from seconds to minutes
+each, and writes rrm_env/references.json. The version of the table rises if a value changes. What
+docs/results/schedulers.json has solved is taken from there, and what was solved before is read from
+the disk, so that an interrupted run goes on.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ CASES = {
     "correlated": Case(information="channel"),
     "wide": Case(episodes=64),
     "dense": Case(episodes=4),
-    "resilient": Case(information="channel"),
+    "resilient": Case(episodes=128, information="channel"),
     "power": Case(power_levels_dbm=POWER_LEVELS_DBM),
 }
 

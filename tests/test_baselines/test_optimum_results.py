@@ -55,6 +55,13 @@ def assert_same(one: Optimum, other: Optimum, episodes: int) -> None:
             np.testing.assert_array_equal(array[:episodes], expected)
 
 
+def test_networks_with_power_levels_are_read_from_the_disk_too(counted: list[int]) -> None:
+    config = replace(CONFIG, power_levels_dbm=(10.0, 0.0))
+    first = optimum(config, 3, 2)
+    assert_same(optimum(config, 3, 2), first, 2)
+    assert len(counted) == 2
+
+
 @pytest.mark.parametrize(
     "view", [{"clock": "elapsed"}, {"n_neighbours": 3}, {"message_range": "neighbours"}]
 )
