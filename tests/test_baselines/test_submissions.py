@@ -21,6 +21,7 @@ from baselines.submission import (
     About,
     SubmissionError,
     checksum,
+    demanded_episodes,
     file_checksum,
     means,
     read_submission,
@@ -327,6 +328,13 @@ def test_views_may_differ_and_the_files_number_is_the_networks(
 def test_bad_texts_are_refused(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         About.parse([text], name="x")
+
+
+def test_large_networks_need_fewer_episodes() -> None:
+    needed = {
+        name: demanded_episodes(RRMConfig.preset(name)) for name in ("paper", "wide", "dense")
+    }
+    assert needed == {"paper": 256, "wide": 256, "dense": 64}
 
 
 def test_lengths_are_of_texts() -> None:
