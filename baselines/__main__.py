@@ -25,6 +25,7 @@ from baselines.submission import (
     SubmissionError,
     check_submission_path,
     demanded,
+    demanded_episodes,
     scheduler_policy,
     submission_of,
     write_submission,
@@ -278,7 +279,8 @@ def _submission(options: argparse.Namespace, config: RRMConfig) -> tuple[Path, A
     names = [] if options.schedulers is None else options.schedulers.split(",")
     if len(names) != 1:
         raise ValueError(f"--submission needs --schedulers with one scheduler, got {len(names)}")
-    options.episodes = demanded(config, options.episodes, options.seed).random_walk_episodes
+    demanded(config, options.episodes, options.seed)
+    options.episodes = demanded_episodes(config)
     about = About.parse(options.about or [], name=names[0])
     return check_submission_path("--submission", options.submission), about
 

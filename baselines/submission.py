@@ -31,6 +31,8 @@ from rrm_env.references import Reference, reference
 FORMAT = "rrm_env submission, version 1"
 SEED = 0
 """The evaluation seed of all submissions."""
+EPISODES, MAX_RATES = 256, 10_240
+"""Episodes of a submission: fewer in networks whose episodes and users exceed so many rates."""
 MAX_BYTES = 8_000_000
 """Size of the largest file that is read."""
 MAX_TRAINING_SEEDS = 100
@@ -118,6 +120,11 @@ class Submission:
         return metrics.KPIS[name].value(self.ue_rates, self.config)
 
 
+def demanded_episodes(config: RRMConfig) -> int:
+    """Number of episodes of a submission, 64 in the preset ``dense``."""
+    return min(EPISODES, max(1, MAX_RATES // config.n_ues))
+
+
 def demanded(config: RRMConfig, episodes: int | None, seed: int) -> Reference:
     """The leaderboard's network of a configuration, if a submission may be made like this.
 
@@ -132,10 +139,10 @@ def demanded(config: RRMConfig, episodes: int | None, seed: int) -> Reference:
     network = reference(config)
     if seed != SEED:
         raise ValueError(f"a submission needs seed = {SEED}, got {shown(seed)}")
-    if episodes not in (None, network.random_walk_episodes):
+    if episodes not in (None, needed := demanded_episodes(config)):
         raise ValueError(
-            f"a submission for network {network.name} needs episodes = "
-            f"{network.random_walk_episodes}, got {shown(episodes)}"
+            f"a submission for network {network.name} needs episodes = {needed}, "
+            f"got {shown(episodes)}"
         )
     return network
 

@@ -31,21 +31,21 @@ TEMPERATURE, LARGEST_WEIGHT = 3.0, 50.0
 RIDGE = 0.01
 
 
-def advantages(data: marl.Dataset, observation: torch.Tensor) -> torch.Tensor:
+def advantages(data: marl.Dataset, length: int, observation: torch.Tensor) -> torch.Tensor:
     """(n,) how much more was earned from each step to the episode's end than was to be expected.
 
-    Episodes stand whole in the dataset, one after the other, and are cut at their end, never lost.
-    What is to be expected depends on the step, and on the observations by least squares: some
-    deployments earn more than others whatever is done in them.
+    Episodes of this length stand whole in the dataset, one after the other, and are cut at their
+    end, never lost. What is to be expected depends on the step, and on the observations by least
+    squares: some deployments earn more than others whatever is done in them.
     """
-    reward = data.reward.view(-1, data.environment.network.episode_length)
+    reward = data.reward.view(-1, length)
     earned = reward.flip(1).cumsum(1).flip(1)
     earned = ((earned - earned.mean(0)) / (earned.std(0) + 1e-8)).flatten().double()
     features = observation.flatten(1).double()
     features = torch.cat([features, torch.ones(len(features), 1).double()], 1)
     penalty = RIDGE * len(features) * torch.eye(features.shape[1]).double()
     weights = torch.linalg.solve(features.T @ features + penalty, features.T @ earned)
-    advantage = earned - features @ weights
+    advantage: torch.Tensor = earned - features @ weights
     return (advantage / advantage.std()).float()
 
 
@@ -62,11 +62,13 @@ def main() -> None:
     torch.set_num_threads(1)
     data = marl.load_dataset("paper/mixed")
     config = data.environment.network
+    assert config is not None  # named datasets are of networks
     n, n_agents, n_features = data.observation.shape
     n_actions, k = config.n_actions, config.n_neighbours
     # Features have different scales; some are the same in all rows.
     mean, deviation = data.observation.mean(0), data.observation.std(0).clamp_min(1e-3)
-    weight = (TEMPERATURE * advantages(data, (data.observation - mean) / deviation)).exp()
+    normalised = (data.observation - mean) / deviation
+    weight = (TEMPERATURE * advantages(data, config.episode_length, normalised)).exp()
     weight = weight.clamp_max(LARGEST_WEIGHT)
     weight = weight / weight.mean()
     # All joint actions (J, I), who is on in them, and which of them each recorded action is.
@@ -101,7 +103,7 @@ def main() -> None:
         rows = torch.randint(n, (BATCH,))
         chosen = log_policy(data.observation[rows], data.mask[rows])
         chosen = chosen.gather(1, recorded[rows, None])[:, 0]
-        loss = -(weight[rows] * chosen).mean()
+        loss: Any = -(weight[rows] * chosen).mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

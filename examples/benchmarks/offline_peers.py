@@ -100,8 +100,8 @@ def omiga(code: Path, data: Dataset, updates: int, seed: int) -> Act:
     """Train OMIGA; its policy."""
     if str(code) not in sys.path:
         sys.path.insert(0, str(code))
-    module = importlib.import_module("algos.OMIGA")
-    configs = importlib.import_module("configs.config")
+    module: Any = importlib.import_module("algos.OMIGA")
+    configs: Any = importlib.import_module("configs.config")
 
     module.Actor = DiscreteActor
     torch.manual_seed(seed)

@@ -14,10 +14,15 @@ from pathlib import Path
 import tyro
 
 from baselines.registry import parse_scheduler
-from baselines.submission import About, scheduler_policy, submission_of, write_submission
+from baselines.submission import (
+    About,
+    demanded_episodes,
+    scheduler_policy,
+    submission_of,
+    write_submission,
+)
 from rrm_env import RRMConfig, evaluate
 from rrm_env.exit_status import status_of
-from rrm_env.references import reference
 
 FOLDER = Path("docs/leaderboard")
 
@@ -113,9 +118,8 @@ def main(options: Options) -> None:
     """Evaluate the schedulers, and write their submissions."""
     for network in options.networks:
         config = RRMConfig.preset(network)
-        episodes = reference(config).random_walk_episodes
         for name in options.schedulers:
-            evaluation = evaluate(parse_scheduler(name), config, episodes)
+            evaluation = evaluate(parse_scheduler(name), config, demanded_episodes(config))
             content = submission_of(evaluation, about(name, config), scheduler_policy(name))
             path = options.folder / file_name(network, name)
             write_submission(path, content)

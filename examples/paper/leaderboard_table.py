@@ -8,7 +8,7 @@ from pathlib import Path
 from markdown_tables import interval
 
 from baselines.comparison import mean_with_interval
-from baselines.submission import Submission, read_submission
+from baselines.submission import Submission, demanded_episodes, read_submission
 from rrm_env import metrics
 from rrm_env.references import Reference, references
 
@@ -44,7 +44,7 @@ def _about(network: Reference) -> str:
     config = network.network
     return (
         f"{config.n_aps} access points, {config.n_ues} users, {config.episode_length} steps; "
-        f"{network.random_walk_episodes} episodes. {network.note}"
+        f"{demanded_episodes(config)} episodes. {network.note}"
     )
 
 

@@ -156,7 +156,7 @@ def experiment(options: Options, steps: int, folder: str) -> Any:
     if hasattr(algorithm, "entropy_coef"):
         algorithm.entropy_coef = 0.01
     return Experiment(
-        task=Rrm.PAPER.get_task(config={}),
+        task=Rrm.PAPER.get_task(config={}),  # type: ignore[attr-defined]  # an enumeration
         algorithm_config=algorithm,
         model_config=model,
         seed=options.seed,

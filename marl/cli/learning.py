@@ -14,7 +14,7 @@ from baselines.optimum import optimum
 from baselines.optimum.results import INFORMATION
 from baselines.plots import check_picture
 from baselines.scale import ScoreScale, quick_optimum, refuse_impossible
-from baselines.submission import check_submission_path, demanded
+from baselines.submission import check_submission_path, demanded, demanded_episodes
 from marl.benchmark.recipes import RECIPES
 from marl.cli.outcomes import about_run, marl_eval_of, submit_run, write_marl_eval
 from marl.cli.progress import progress, training_progress
@@ -158,11 +158,11 @@ class Evaluate(EvaluationOptions):
         check_apart(
             submission=path, json=self.json, plot=self.plot, **{"marl-eval": self.marl_eval}
         )
-        about = about_run(self.runs[0], self.about)
+        about = about_run(self.runs[0], self.about, act_on=self.act_on, sample=self.sample)
         config = self.config(None if self.network else trained_in(self.runs[0]))
         unset = self.episodes == EvaluationOptions.episodes
-        network = demanded(config, None if unset else self.episodes, self.seed)
-        options = replace(self, episodes=network.random_walk_episodes)
+        demanded(config, None if unset else self.episodes, self.seed)
+        options = replace(self, episodes=demanded_episodes(config))
         (evaluation,) = options._compare().values()
         submit_run(path, self.runs[0], about, evaluation)
         print(f"wrote {path}")

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from baselines.submission import About, file_checksum, submission_of, write_submission
 from marl.exchange.marl_eval import OWN_TASK, Learned, marl_eval_content
 from marl.runs.checkpoint import updates_done
@@ -16,8 +18,16 @@ from rrm_env.files import write_json
 from rrm_env.references import known_reference
 
 
-def about_run(run: Path, texts: tuple[str, ...]) -> About:
+def about_run(
+    run: Path, texts: tuple[str, ...], *, act_on: str | None = None, sample: bool = False
+) -> About:
     """What is said of a run in a submission: its scheme and experience, unless texts say more.
+
+    Args:
+        run: the run's folder.
+        texts: as for `About.parse`.
+        act_on: as for `marl.policy.Policy`.
+        sample: as for `marl.policy.Policy`.
 
     Raises:
         RunError: the folder holds no run.
@@ -25,6 +35,8 @@ def about_run(run: Path, texts: tuple[str, ...]) -> About:
     """
     description = describe(run)
     told = f"{description['scheme']}, {experience(description, updates_done(run))}"
+    told += f"; greedy on its {act_on}" if act_on else ""
+    told += "; actions drawn" if sample else ""
     return About.parse(texts, name=str(description["scheme"])[:60], description=told[:600])
 
 
@@ -57,7 +69,9 @@ def write_marl_eval(path: Path, content: Mapping[str, Any]) -> None:
 
 def _learned(run: Path, evaluation: Evaluation) -> Learned:
     curve = learning_curve(run)
-    counted = curve.updates if curve.steps_at is None else [*map(curve.steps_at, curve.updates)]
+    counted = curve.updates
+    if curve.steps_at is not None:
+        counted = np.array([*map(curve.steps_at, curve.updates.tolist())], np.int64)
     kpis = dict(curve.kpis)
     final = {name: evaluation.kpi(name) for name in metrics.LEARNERS_KPIS}
     network = known_reference(evaluation.config)

@@ -15,11 +15,13 @@ from folders import ROOT
 
 from baselines import RandomWalk, submission_checks
 from baselines import __main__ as command
+from baselines.registry import added_schedulers
 from baselines.submission import (
     LENGTHS,
     About,
     SubmissionError,
     checksum,
+    demanded_episodes,
     file_checksum,
     means,
     read_submission,
@@ -298,7 +300,7 @@ def test_what_cannot_be_played_again_is_said(
     assert policy["files"] == {"policy": file_checksum(file)}
     file.write_bytes(b"other numbers")
     path = written({**content, "policy": policy})
-    if "graph" in submission_checks.added_schedulers():
+    if "graph" in added_schedulers():
         assert "another one" in check(path)[1]
 
 
@@ -328,8 +330,16 @@ def test_bad_texts_are_refused(text: str, message: str) -> None:
         About.parse([text], name="x")
 
 
+def test_large_networks_need_fewer_episodes() -> None:
+    needed = {
+        name: demanded_episodes(RRMConfig.preset(name)) for name in ("paper", "wide", "dense")
+    }
+    assert needed == {"paper": 256, "wide": 256, "dense": 64}
+
+
 def test_lengths_are_of_texts() -> None:
-    longest = About(**{name: "x" * length for name, length in LENGTHS.items()})
+    texts: dict[str, Any] = {name: "x" * length for name, length in LENGTHS.items()}
+    longest = About(**texts)
     assert len(longest.description) == LENGTHS["description"]
 
 

@@ -42,7 +42,7 @@ def test_advantages_are_what_observations_do_not_explain_of_later_rewards() -> N
     with examples():
         import own_offline
     features = data.observation.flatten(1).numpy().astype(float)
-    found = own_offline.advantages(data, data.observation).numpy()
+    found = own_offline.advantages(data, 10, data.observation).numpy()
     later = np.array([sum(data.reward[k : k - k % 10 + 10].tolist()) for k in range(400)]).reshape(
         -1, 10
     )

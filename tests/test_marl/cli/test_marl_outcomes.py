@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 from toys import SMALL, printed, run, trained
 
-from baselines import RandomWalk
+from baselines import RandomWalk, submission
 from baselines.submission import file_checksum, read_submission
 from baselines.submission_checks import check
 from marl import collect, load_policies
@@ -38,11 +37,7 @@ def in_paper(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Submissions need few episodes."""
-    shortened = {
-        name: dataclasses.replace(entry, random_walk_episodes=SHORT, optimum_episodes=SHORT)
-        for name, entry in references.references().items()
-    }
-    monkeypatch.setattr(references, "references", lambda: shortened)
+    monkeypatch.setattr(submission, "EPISODES", SHORT)
 
 
 @pytest.mark.usefixtures("_short")
@@ -51,18 +46,21 @@ def test_a_run_is_submitted_with_all_its_seeds(
 ) -> None:
     path = tmp_path / "x.json"
     options = ["--submission", path, "--about", "author=A. Name", "bits=896"]
+    options += ["--act-on", "critic"]
     assert run("evaluate", in_paper, *options) == 0
     assert f"wrote {path}" in printed(capsys)
-    submission, played = check(path)
+    entry, played = check(path)
     assert "trained policy" in played
-    expected = [evaluate(policy, RRMConfig(), SHORT).ue_rates for policy in load_policies(in_paper)]
-    np.testing.assert_array_equal(submission.ue_rates, np.float32(expected))
-    assert submission.policy["seeds"] == [3, 8]
-    assert submission.policy["checkpoint"] == file_checksum(in_paper / "checkpoint.safetensors")
-    assert submission.about.name == "C-MARL-CQL (SAC)"
-    assert "updates" in submission.about.description
-    assert (submission.about.author, submission.about.bits) == ("A. Name", 896)
-    assert "torch" in submission.origin["versions"]
+    policies = load_policies(in_paper, act_on="critic")
+    expected = [evaluate(policy, RRMConfig(), SHORT).ue_rates for policy in policies]
+    np.testing.assert_array_equal(entry.ue_rates, np.array(expected, np.float32))
+    assert entry.policy["seeds"] == [3, 8]
+    assert entry.policy["checkpoint"] == file_checksum(in_paper / "checkpoint.safetensors")
+    assert entry.about.name == "C-MARL-CQL (SAC)"
+    assert entry.about.description.endswith("; greedy on its critic")
+    assert "updates" in entry.about.description
+    assert (entry.about.author, entry.about.bits) == ("A. Name", 896)
+    assert "torch" in entry.origin["versions"]
     # The leaderboard's table has one row for it, over both seeds.
     assert read_submission(path).kpi("score").shape == (2, SHORT)
 
