@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 
 from baselines.registry import parse_scheduler
 from marl.benchmark.networks import NETWORKS
+from marl.benchmark.snapshots import snapshots
 from marl.data.collect import Recording, record
 from marl.data.dataset import Dataset
 from marl.engines.base import Engine
@@ -49,6 +50,11 @@ def schedulers(*specifications: str | Mapping[str, str]) -> Behaviours:
     return named
 
 
+def learner(network: str) -> list[Behaviour]:
+    """Behaviours that are an online learner at several moments of its training."""
+    return [Behaviour(name, snapshot, share) for name, snapshot, share in snapshots(network)]
+
+
 @dataclass(frozen=True)
 class Tier:
     """A quality of data."""
@@ -76,6 +82,7 @@ TIERS = {
         1002,
     ),
     "medium": Tier("ITLinQ at its best tolerance", schedulers(MEDIUM), 1003),
+    "replay": Tier("all experience of an online learner", learner, 1004),
     "mixed": Tier(
         "random, medium and expert, a third each", schedulers(RANDOM, MEDIUM, EXPERT), 1005
     ),
