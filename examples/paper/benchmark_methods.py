@@ -15,6 +15,7 @@ takes time in proportion."""
 COMMON: dict[str, Any] = {
     "hidden_sizes": (128, 128),
     "discount": 0.1,
+    "n_critics": 1,
     "normalise_rewards": True,
     "reward_scale": 1.0,
 }
@@ -90,6 +91,10 @@ METHODS: dict[str, Method] = {
     "bc-c": Offline("cloning, centralised", {"algorithm": "bc"}),
     "cql-c": Offline("CQL (DQN), centralised", {"algorithm": "dqn"}),
     "cql-sac-c": Offline("CQL (SAC), centralised", {"algorithm": "sac"}),
+    "sac-bc-c": Offline(
+        "SAC with cloning, centralised",
+        {"algorithm": "sac", "cql_alpha": 0.0, "cloning_weight": 0.3},
+    ),
     "cql-ctde": Offline("CQL (DQN), CTDE", {"algorithm": "dqn", **_ALL}),
     "cfcql": Offline(
         "CFCQL, monotone mixture",
