@@ -189,8 +189,8 @@ def local_value_loss(
 def expectile_loss(errors: Tensor, expectile: float) -> Tensor:
     """Mean asymmetric square of errors Q - V, from (S, K, B) to (S, K).
 
-    It is |expectile - 1(error < 0)| error^2, whose minimum over V is that expectile of Q (Eq. 5 of
-    I. Kostrikov et al., "Offline reinforcement learning with implicit Q-learning", arXiv
+    It is |expectile - 1(error < 0)| error^2, whose minimum over V is that expectile of Q (equation
+    5 of I. Kostrikov et al., "Offline reinforcement learning with implicit Q-learning", arXiv
     2110.06169).
     """
     weights = torch.where(errors < 0, 1 - expectile, expectile)

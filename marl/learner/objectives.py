@@ -230,7 +230,7 @@ def _bc(step: Step) -> tuple[Tensor, Parts]:
 
 
 def _iql(step: Step) -> tuple[Tensor, Parts]:
-    """Implicit Q-learning (Eqs. 5 to 7 of I. Kostrikov et al., arXiv 2110.06169).
+    """Implicit Q-learning (equations 5 to 7 of I. Kostrikov et al., arXiv 2110.06169).
 
     Where heads are mixed, Q and V are those of the team, and one advantage weighs the actions of
     all agents.

@@ -36,10 +36,12 @@ from marl.exchange.card import behaviours, dataset_card
 from marl.exchange.d3rlpy import MDP_ARRAYS, from_mdp_arrays, mdp_arrays, read_mdp_arrays
 from marl.exchange.minari import from_minari, to_minari
 from marl.learner.learner import Learner
+from marl.learner.on_policy import OnPolicyLearner
 from marl.runs.checkpoint import load_tensors, read_log
 from marl.runs.description import describe
 from marl.team import Team
 from marl.training.curves import learning_curve
+from marl.training.rollouts import RolloutMemory
 from rrm_env import RRMConfig, rrm_v0
 
 SMALL = RRMConfig(n_aps=2, n_ues=6, n_candidates=2, episode_length=10)
@@ -119,10 +121,16 @@ def load_run(folder: Path) -> Content:
     online = description["data"] is None
     tensors, replay = load_tensors(run, with_replay=online)
     config, team = LearnerConfig.from_dict(description["learner"]), Team(**description["team"])
-    learner = Learner(config, team, description["seeds"])
-    learner.load(tensors)
-    if replay is not None:
-        Replay(team, len(learner.seeds), config.replay_capacity, learner.device).load(replay)
+    if config.algorithm in ACT_AND_LEARN:
+        player = OnPolicyLearner(config, team, description["seeds"])
+        player.load(tensors)
+        steps = config.rollout_steps * description["training"]["envs_per_seed"]
+        RolloutMemory(player, steps).load(replay or {})
+    else:
+        learner = Learner(config, team, description["seeds"])
+        learner.load(tensors)
+        if replay is not None:
+            Replay(team, len(learner.seeds), config.replay_capacity, learner.device).load(replay)
     return {
         "config": config,
         "scheme": description["scheme"],

@@ -49,7 +49,7 @@ def evaluating(**options: Any) -> Evaluate:
     [
         "which says who acts",
         "a scheduler has no actor to draw from",
-        "algorithm = 'bc' needs a dataset",
+        "needs a dataset: it clones what is recorded there",
     ],
 )
 def test_a_rule_is_written_once(sentence: str) -> None:

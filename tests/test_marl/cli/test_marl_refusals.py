@@ -165,7 +165,7 @@ def test_wrong_input_is_one_line_that_names_it_and_writes_nothing(
     ("arguments", "message"),
     [
         ("train --out new --updates many", "--updates"),
-        ("train --out new --algorithm ppo", "ppo"),
+        ("train --out new --algorithm td3", "td3"),
         ("train", "--out"),
         ("teach", "teach"),
         ("collect --out new --trnsitions 5", "--trnsitions"),
