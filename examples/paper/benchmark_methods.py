@@ -14,6 +14,7 @@ takes time in proportion."""
 
 COMMON: dict[str, Any] = {
     "hidden_sizes": (128, 128),
+    "batch_size": 128,
     "discount": 0.1,
     "n_critics": 1,
     "normalise_rewards": True,

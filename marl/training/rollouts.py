@@ -170,17 +170,17 @@ class RolloutMemory:
         """
         own = self.stored._asdict()
         for name, field in own.items():
-            require_like("rollout", name, tensors, field.dtype, tuple(field.shape))
+            require_like("replay", name, tensors, field.dtype, tuple(field.shape))
         for name in ("log_probability", "advantage", "target"):
             if not torch.isfinite(tensors[name]).all():
-                raise ValueError(f"rollout: {name} must be finite")
+                raise ValueError(f"replay: {name} must be finite")
         seen = {name: tensors[name].flatten(0, 1) for name in ("observation", "mask", "action")}
         rest = {"next_observation": seen["observation"], "next_mask": seen["mask"]}
         none = torch.zeros(len(seen["action"]))
         try:
             check_values({**seen, **rest, "reward": none, "terminated": none})
         except ValueError as error:
-            raise ValueError(f"rollout: {error}") from None
+            raise ValueError(f"replay: {error}") from None
         self.added = int(tensors["added"])
         for name, field in own.items():
             field.copy_(tensors[name])

@@ -285,10 +285,10 @@ def test_an_interrupted_run_ends_as_one_never_interrupted(
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("advantage", float("nan"), "rollout: advantage must be finite"),
-        ("observation", float("inf"), "rollout: observation must be finite, got inf"),
-        ("mask", 2, "rollout: mask must be 0 or 1, got 2"),
-        ("action", 9, "rollout: action must be from 0 to 2, got 9"),
+        ("advantage", float("nan"), "replay: advantage must be finite"),
+        ("observation", float("inf"), "replay: observation must be finite, got inf"),
+        ("mask", 2, "replay: mask must be 0 or 1, got 2"),
+        ("action", 9, "replay: action must be from 0 to 2, got 9"),
     ],
 )
 def test_a_checkpoint_with_an_impossible_rollout_is_refused(
@@ -307,7 +307,7 @@ def test_a_checkpoint_with_an_impossible_rollout_is_refused(
     tensors[name].view(-1)[0] = value
     with pytest.raises(ValueError, match=re.escape(message)):
         store.memory.load(tensors)
-    with pytest.raises(ValueError, match=r"rollout: target must .*, found nothing"):
+    with pytest.raises(ValueError, match=r"replay: target must .*, found nothing"):
         store.memory.load({key: tensors[key] for key in tensors if key != "target"})
 
 
