@@ -15,6 +15,8 @@ takes time in proportion."""
 COMMON: dict[str, Any] = {
     "hidden_sizes": (128, 128),
     "batch_size": 128,
+    "critic_learning_rate": 1e-3,
+    "actor_learning_rate": 1e-3,
     "discount": 0.1,
     "n_critics": 1,
     "normalise_rewards": True,
