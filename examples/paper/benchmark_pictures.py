@@ -98,13 +98,14 @@ def draw(cells: Cells, path: Path) -> None:
         [colours[name] for name in methods],
         "mean rank over datasets (1: best)",
     )
-    against = improvements(methods, scores, REFERENCE) if REFERENCE in methods else {}
-    _points(
-        figure.add_subplot(grid[1, 3:]),
-        {METHODS[name].label: value for name, value in against.items()},
-        [colours[name] for name in against],
-        f"probability of improvement over {METHODS[REFERENCE].label}",
-    )
+    if REFERENCE in methods:
+        against = improvements(methods, scores, REFERENCE)
+        _points(
+            figure.add_subplot(grid[1, 3:]),
+            {METHODS[name].label: value for name, value in against.items()},
+            [colours[name] for name in against],
+            f"probability of improvement over {METHODS[REFERENCE].label}",
+        )
     write_figure(path, figure, PICTURE_DPI)
 
 

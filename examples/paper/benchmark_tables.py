@@ -61,10 +61,10 @@ def _online(cells: Mapping[str, Row], network: str) -> str:
 def _cell(cell: Row) -> str:
     """A normalised score with its interval, bold where it is clearly above the behaviour."""
     value = cell["normalised"]
-    text = f"{value['mean']:.0f}"
+    text = str(round(value["mean"]))  # as integers, none of which reads -0
     if cell.get("above_behaviour", {"low": 0.0})["low"] > 0:
         text = f"**{text}**"
-    return f"{text} ({value['low']:.0f}…{value['high']:.0f})"
+    return f"{text} ({round(value['low'])}…{round(value['high'])})"
 
 
 def _compared(cells: Mapping[str, Row]) -> str:
