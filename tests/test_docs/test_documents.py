@@ -56,7 +56,7 @@ LEFT_OUT = (
         "benchmarks take minutes and need their peers",
     ),
     (
-        r"(tests/reliability/|examples/benchmarks/(large_networks|schedulers|searches)|examples/paper/ladder)(?!.*--quick)",
+        r"(tests/reliability/|examples/benchmarks/(large_networks|schedulers|searches)|examples/paper/(ladder|benchmark))(?!.*--quick)",
         "it takes minutes; its miniature is tested",
     ),
     (r"^ruff\b|^mypy\b|^sphinx-build\b|^python -m build\b", IN_CI),

@@ -323,6 +323,13 @@ def learners(draw: st.DrawFn, paradigm: Paradigm, algorithm: Algorithm) -> Learn
     return learner
 
 
+def assert_gradient(own: Tensor, expected: Tensor) -> None:
+    """A gradient in float32, whose small entries may be what large terms leave of each other."""
+    largest = float(expected.abs().max()) if expected.numel() else 0.0
+    atol = 1e-5 * max(1.0, 0.1 * largest)
+    torch.testing.assert_close(own.double(), expected, rtol=1e-3, atol=atol)
+
+
 @pytest.mark.parametrize(("paradigm", "algorithm"), SCHEMES)
 @settings(max_examples=15)
 @given(data=st.data())
@@ -362,9 +369,7 @@ def test_an_update_follows_the_gradient_of_the_naive_twins_loss(
                 (weights[:, s], slope[2 * depth]),
                 (biases[:, s, :, 0], slope[2 * depth + 1]),
             ):
-                torch.testing.assert_close(
-                    own.double(), expected[: learner.roles.trained], rtol=1e-3, atol=1e-5
-                )
+                assert_gradient(own, expected[: learner.roles.trained])
                 assert not expected[learner.roles.trained :].any()
         mixing = learner.mixing.gradients if learner.mixing else []
         for depth, (weights, biases) in enumerate(mixing, len(learner.layers)):
@@ -373,7 +378,7 @@ def test_an_update_follows_the_gradient_of_the_naive_twins_loss(
                 (biases[:, s, 0, 0], slope[2 * depth + 1]),
             ):
                 n = learner.roles.critics
-                torch.testing.assert_close(own.double(), expected[:n], rtol=1e-3, atol=1e-5)
+                assert_gradient(own, expected[:n])
                 assert not expected[n:].any()
         torch.testing.assert_close(
             learner._temperature_gradient[s].double(), slope[-1], rtol=1e-3, atol=1e-5
