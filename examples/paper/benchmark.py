@@ -44,6 +44,7 @@ from marl import (
 from marl.benchmark.networks import NETWORKS
 from marl.benchmark.recipes import TIERS, recipe_of
 from marl.cli.shared import EngineOptions
+from marl.data.collect import among_candidates
 from marl.engines.base import Event, Task
 from marl.graph.training import train_prices_on
 from rrm_env import RRMConfig, Scheduler, evaluate, metrics, normalised_score
@@ -205,15 +206,13 @@ class _AmongCandidates:
     """A scheduler as it was recorded: it chooses among candidates."""
 
     def __init__(self, scheduler: Scheduler) -> None:
-        self._scheduler = scheduler
+        self._scheduler, self._choose = scheduler, among_candidates(scheduler)
 
     def reset(self, network: Network) -> None:
         self._scheduler.reset(network)
 
     def schedule(self, network: Network) -> Decision:
-        choose = getattr(self._scheduler, "schedule_candidates", self._scheduler.schedule)
-        decision: Decision = choose(network)
-        return decision
+        return self._choose(network)
 
 
 def _data(cell: Cell, scale: Scale) -> Dataset:

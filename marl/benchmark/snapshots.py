@@ -18,14 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from marl.benchmark.networks import NETWORKS
-from marl.data.storage import (
-    checksum,
-    dump_json,
-    parse_json,
-    read_safetensors,
-    require_like,
-    serialised,
-)
+from marl.data.storage import described, dump_json, parse_json, read_described, require_like
 from marl.graph.files import FOLDER, SNAPSHOTS, SUFFIX
 from marl.team import Team, team_of
 from rrm_env import Network
@@ -178,7 +171,7 @@ def write_snapshots(
         name: tensor.to(_dtype(name)).contiguous() for name, tensor in sorted(tensors.items())
     }
     text = dump_json({"steps": list(steps), "shares": list(shares), "training": dict(training)})
-    content = serialised(stored, {"description": text, "checksum": checksum(stored, text)})
+    content = described(stored, text)
     write_whole(path, lambda file: file.write(content))
 
 
@@ -195,11 +188,7 @@ def read_snapshots(
         raise ValueError(f"unknown network {nearest(network, NETWORKS)}")
     path = FOLDER / f"{SNAPSHOTS}{network}{SUFFIX}" if path is None else Path(path)
     where = repr(str(path))
-    content, metadata = read_safetensors(path, lambda reason: SnapshotError(f"{where}: {reason}"))
-    tensors = dict(sorted(content.items()))
-    text = metadata.get("description", "")
-    if metadata.get("checksum") != checksum(tensors, text):
-        raise SnapshotError(f"{where}: it holds no snapshots, or its checksum does not match")
+    tensors, text = read_described(path, "snapshots", SnapshotError)
     try:
         description = parse_json(text)
         steps = [bounded_integer("steps", one, 2**53, lowest=0) for one in description["steps"]]

@@ -20,9 +20,9 @@ from marl.environment import MAX_SEED, Act, Environment
 from marl.sources import MakeEnv, NetworkSource, ParallelSource, Source
 from marl.team import team_of
 from marl.torch_state import known_torch
-from rrm_env import RRMConfig, Scheduler, metrics
+from rrm_env import Network, RRMConfig, Scheduler, metrics
 from rrm_env.checks import bounded_integer
-from rrm_env.power import actions_of
+from rrm_env.power import Decision, actions_of
 
 MAX_BATCH = 512
 """Most slots of a recording; each slot plays episodes one after the other."""
@@ -221,6 +221,14 @@ def record(
     return [recording.dataset() for recording in recordings]
 
 
+def among_candidates(scheduler: Scheduler) -> Callable[[Network], Decision]:
+    """How a scheduler is recorded: baselines choose among candidates, all others as they do."""
+    choose: Callable[[Network], Decision] = getattr(
+        scheduler, "schedule_candidates", scheduler.schedule
+    )
+    return choose
+
+
 def _record_shard(
     scheduler: Scheduler,
     config: RRMConfig,
@@ -232,7 +240,7 @@ def _record_shard(
 ) -> tuple[dict[str, NDArray[Any]], list[_EndedEpisode]]:
     """Columns and ended episodes of one shard, a range of the ``slots`` of a recording."""
     source = NetworkSource(config, len(shard), stride=slots)
-    choose = getattr(scheduler, "schedule_candidates", scheduler.schedule)
+    choose = among_candidates(scheduler)
 
     def act(
         observation: NDArray[np.float32],  # noqa: ARG001 - the interface of a policy

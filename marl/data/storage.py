@@ -189,6 +189,30 @@ def serialised(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> by
     return b"".join((len(text).to_bytes(8, "little"), text, tensor_bytes))
 
 
+def described(tensors: Mapping[str, Tensor], text: str) -> bytes:
+    """A safetensors file that holds tensors, a description and the checksum of both."""
+    return serialised(tensors, {"description": text, "checksum": checksum(tensors, text)})
+
+
+def read_described(
+    path: str | Path, what: str, refusal: type[ValueError]
+) -> tuple[dict[str, Tensor], str]:
+    """The tensors, sorted by name, and the description of a file that `described` made.
+
+    Args:
+        path: the file.
+        what: what the file should hold, for messages.
+        refusal: raised where the file cannot be read or was altered.
+    """
+    where = repr(str(path))
+    content, metadata = read_safetensors(path, lambda reason: refusal(f"{where}: {reason}"))
+    tensors = dict(sorted(content.items()))
+    text = metadata.get("description", "")
+    if metadata.get("checksum") != checksum(tensors, text):
+        raise refusal(f"{where}: it holds no {what}, or its checksum does not match")
+    return tensors, text
+
+
 def free_bytes(device: torch.device) -> int | None:
     """Bytes that this process can still allocate on a device; None if the system cannot tell."""
     if device.type == "cuda":

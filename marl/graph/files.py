@@ -9,14 +9,7 @@ from typing import Any
 
 import torch
 
-from marl.data.storage import (
-    checksum,
-    dump_json,
-    parse_json,
-    read_safetensors,
-    require_like,
-    serialised,
-)
+from marl.data.storage import described, dump_json, parse_json, read_described, require_like
 from marl.graph.network import GraphConfig, Parameters
 from rrm_env.checks import nearest
 from rrm_env.files import write_whole
@@ -52,8 +45,7 @@ def write_policy(
     """
     chosen = {name: parameters[name][seed].contiguous() for name in sorted(parameters)}
     text = dump_json({"graph": config.as_dict(), "training": dict(training)})
-    metadata = {"description": text, "checksum": checksum(chosen, text)}
-    content = serialised(chosen, metadata)
+    content = described(chosen, text)
     write_whole(path, lambda file: file.write(content))
 
 
@@ -83,11 +75,7 @@ def described_policy(
             )
         path = FOLDER / f"{name}{SUFFIX}"
     where = repr(str(path))
-    tensors, metadata = read_safetensors(path, lambda reason: PolicyError(f"{where}: {reason}"))
-    ordered = dict(sorted(tensors.items()))
-    text = metadata.get("description", "")
-    if metadata.get("checksum") != checksum(ordered, text):
-        raise PolicyError(f"{where}: it is no graph policy, or its checksum does not match")
+    ordered, text = read_described(path, "graph policy", PolicyError)
     try:
         description = parse_json(text)
         config = GraphConfig.from_dict(description["graph"])

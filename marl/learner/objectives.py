@@ -182,8 +182,9 @@ def _sac_actor(step: Step, temperature: Tensor) -> tuple[Tensor, Parts]:
     actor = losses.actor_loss(log_policy, q, temperature)
     entropies = losses.entropy(log_policy.detach())
     loss = actor.sum()
-    cloning = losses.cloning_loss(log_policy, step.chosen)
+    cloning = torch.zeros_like(actor)
     if step.config.cloning_weight > 0:
+        cloning = losses.cloning_loss(log_policy, step.chosen)
         loss = loss + step.config.cloning_weight * cloning.sum()
     if step.config.automatic_temperature:
         target = step.config.entropy_ratio * step.heads.log_legal(step.batch.mask)
@@ -322,7 +323,8 @@ OBJECTIVES: dict[str, Objective] = {
 - ``penalty``: conservative penalty before its weight, mean over critics.
 - ``value_loss``: loss of the networks of a state's value, sum over heads.
 - ``actor_loss``: loss of the actor, for sac without cloning, sum over heads.
-- ``cloning_loss``: negative log-likelihood of the data's actions, sum over heads.
+- ``cloning_loss``: negative log-likelihood of the data's actions, sum over heads; 0 for sac without
+  cloning.
 - ``entropy``, ``temperature``: those of the policy, mean over heads.
 - ``weight``: mean weight with which the data's actions are cloned.
 """

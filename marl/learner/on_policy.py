@@ -56,7 +56,7 @@ class OnPolicyLearner(StackedLearner):
     that values stay (H. van Hasselt et al., "Learning values across many orders of magnitude",
     arXiv 1602.07714).
 
-    Args, shapes and errors are those of `StackedLearner`.
+    Args, shapes and errors are those of `marl.learner.learner.Learner`.
     """
 
     @known_torch

@@ -27,18 +27,10 @@ class DivergenceError(RuntimeError):
 class StackedLearner:
     """S independent learners of one scheme, of which subclasses say how they learn.
 
-    Only one thread may use a learner at a time. `marl.Policy.of_learner` makes policies that
-    several threads may share.
-
-    Shapes: S seeds, B batch, I agents, D observation features, A actions per agent, K heads, M
-    actions per head.
+    Shapes are those of `marl.learner.learner.Learner`.
 
     Args:
-        config: the scheme.
-        team: sizes of the environment.
-        seeds: S seeds. Each determines the initial parameters and the batches of its learner, which
-            do not depend on the other seeds.
-        device: device of all tensors.
+        config, team, seeds, device: as there.
         parts: names of the loss parts.
 
     Raises:
