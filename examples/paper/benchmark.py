@@ -28,6 +28,7 @@ import numpy as np
 import tyro
 from benchmark_methods import METHODS, Clone, Dual, Offline, Online
 from benchmark_pictures import draw
+from study_options import origin
 
 from baselines.comparison import mean_with_interval
 from baselines.plots import require_drawing
@@ -53,7 +54,6 @@ from rrm_env.exit_status import status_of
 from rrm_env.files import check_writable, write_json
 from rrm_env.network import Network
 from rrm_env.power import Decision
-from rrm_env.provenance import origin
 
 Row = dict[str, Any]
 
@@ -299,7 +299,7 @@ def main(options: Options) -> None:
             found["cells"][str(wanted[k])] = row
             _show(wanted[k], row)
             if path:
-                write_json(path, {**found, "scale": vars(scale), **origin("torch")})
+                write_json(path, {**found, **origin(scale)})
     if path and not options.quick:
         draw(found["cells"], path.with_suffix(".png"))
 

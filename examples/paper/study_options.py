@@ -76,7 +76,7 @@ def _tell(event: Event) -> None:
         print(f"{event.kind}: {event.task} ({event.detail})", flush=True)
 
 
-def origin(scale: Scale) -> dict[str, Any]:
+def origin(scale: object) -> dict[str, Any]:
     """Origin of a results file: command, revision, machine, versions and scale.
 
     It names torch's vector instructions too, because rounding depends on them.
