@@ -18,7 +18,7 @@ Reduction = Literal["sum", "mean", "weighted"]
 Mixing = Literal["sum", "weighted", "monotone"]
 TDLoss = Literal["half_squared", "huber"]
 ActOn = Literal["actor", "critic"]
-Observes = Literal["own", "all"]
+Observes = Literal["own", "all", "sequence"]
 
 NEED_DATA: tuple[Algorithm, ...] = ("bc", "iql", "omiga")
 """Algorithms that learn from a dataset alone."""
@@ -33,6 +33,16 @@ MIXINGS: dict[Algorithm, tuple[Mixing, ...]] = {
 """The mixtures of heads that an algorithm can train in CTDE.
 
 Expectations over policies and local advantages are known of linear ones alone.
+"""
+
+IN_SEQUENCE: tuple[tuple[Algorithm, Paradigm], ...] = (
+    ("bc", "i"),
+    ("bc", "ctde"),
+    ("iql", "ctde"),
+)
+"""Algorithms and paradigms whose agents can choose one after the other.
+
+The targets of others need the best action of every agent, which depends on those before it.
 """
 
 ACT_AND_LEARN: tuple[Algorithm, ...] = ("ppo",)
@@ -136,7 +146,8 @@ class LearnerConfig:
     on what it observes, and the sum of their Q-values is trained (Eqs. 23, 24)."""
     observes: Observes = "own"
     """i, ctde: what an agent's networks see. own: its own observation; all: the observations of all
-    agents, which a centre would collect or agents would exchange."""
+    agents, which a centre would collect or agents would exchange; sequence: these, and the actions
+    of the agents before it, since agents choose one after the other (bc, and iql with ctde)."""
     algorithm: Algorithm = "sac"
     """sac: discrete soft actor-critic; dqn: deep Q-network; bc: behaviour cloning, the floor for
     offline results; iql: implicit Q-learning, whose actor clones good actions more; omiga: the same
@@ -260,11 +271,17 @@ class LearnerConfig:
                 "share_parameters = True must come with paradigm = 'i' or 'ctde': "
                 "a centralised network is one already"
             )
-        if self.observes == "all" and (self.paradigm == "c" or self.share_parameters):
+        if self.observes != "own" and (self.paradigm == "c" or self.share_parameters):
             raise ValueError(
-                "observes = 'all' must come with paradigm = 'i' or 'ctde' and share_parameters = "
-                "False: a centralised network sees all observations already, and agents that share "
+                f"observes = {self.observes!r} must come with paradigm = 'i' or 'ctde' and "
+                "share_parameters = False: a centralised network sees all observations already, and agents that share "
                 "a network would all act alike"
+            )
+        if self.observes == "sequence" and (self.algorithm, self.paradigm) not in IN_SEQUENCE:
+            schemes = ", ".join(f"{algorithm} ({paradigm})" for algorithm, paradigm in IN_SEQUENCE)
+            raise ValueError(
+                f"observes = 'sequence' must come with algorithm and paradigm of {schemes}, "
+                f"got {self.algorithm} ({self.paradigm})"
             )
         allowed = MIXINGS[self.algorithm] if self.paradigm == "ctde" else ("sum",)
         if self.mixing not in allowed:

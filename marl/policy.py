@@ -220,9 +220,9 @@ class Policy:
         # The arrays are copied, since torch warns of read-only ones.
         observed = torch.from_numpy(np.array(observation, np.float32)).unsqueeze(0)
         legal = torch.from_numpy(np.array(mask, np.uint8)).unsqueeze(0)
-        workspace = self._workspace(heads.n_heads, len(observation))
-        stacked = workspace.forward(heads.inputs((observed - self._shift) * self._scale))
-        outputs = without_divergence(preference(stacked, mixes=heads.mixes)) + heads.bias(legal)
+        observed = (observed - self._shift) * self._scale
+        # What is added to the preferences of actions, (1, K, B, M).
+        added = heads.bias(legal)
         if self.sample:
             if uniform is None:
                 needed = len(observation), self.n_uniform_of(n_agents)
@@ -231,9 +231,28 @@ class Policy:
             drawn = drawn.view(len(observation), heads.n_heads, -1)
             # Generators may give 0 or 1, whose Gumbel noise would be infinite.
             drawn = drawn.clamp(2.0**-24, 1 - 2.0**-24)
-            outputs = outputs - (-drawn.log()).log().transpose(0, 1).unsqueeze(0)
-        chosen: NDArray[np.int64] = heads.actions(outputs.argmax(-1))[0].numpy()
+            added = added - (-drawn.log()).log().transpose(0, 1).unsqueeze(0)
+        chosen: NDArray[np.int64] = self._chosen(heads, observed, added)[0].numpy()
         return chosen
+
+    def _chosen(self, heads: Heads, observed: Tensor, added: Tensor) -> Tensor:
+        """The actions (1, B, I) of highest preference plus what is ``added`` (1, K, B, M).
+
+        Heads that choose in sequence run one after the other.
+        """
+        workspace = self._workspace(heads.n_heads, observed.shape[1])
+
+        def best(action: Tensor | None = None) -> Tensor:
+            stacked = workspace.forward(heads.inputs(observed, action))
+            preferred = without_divergence(preference(stacked, mixes=heads.mixes))
+            return heads.actions((preferred + added).argmax(-1))
+
+        if not heads.in_sequence:
+            return best()
+        action = torch.zeros(observed.shape[:-1], dtype=torch.int64)
+        for agent in range(heads.team.n_agents):
+            action[..., agent] = best(action)[..., agent]
+        return action
 
     @property
     def n_uniform(self) -> int:

@@ -194,7 +194,9 @@ class NaiveLearner:
         """Loss of implicit Q-learning of heads whose values are added."""
         config, zero = self.config, torch.zeros((), dtype=torch.float64)
         after = row._replace(observation=row.next_observation, mask=row.next_mask)
-        follows = sum((self._value(k, after) for k in group), zero).detach()
+        # Of heads in sequence, the first alone has seen no action.
+        seers = group[:1] if config.observes == "sequence" else group
+        follows = sum((self._value(k, after) for k in seers), zero).detach()
         target = config.reward_scale * row.reward + (
             0 if row.terminated else config.discount * follows
         )
@@ -208,7 +210,7 @@ class NaiveLearner:
         best = min(
             float(sum((self._taken(c, k, row) for k in group), zero).detach()) for c in self.targets
         )
-        advantage = best - sum((self._value(k, row) for k in group), zero)
+        advantage = best - sum((self._value(k, row) for k in seers), zero)
         share = config.expectile if advantage.detach() > 0 else 1 - config.expectile
         weight = min(
             math.exp(min(config.advantage_weight * float(advantage.detach()), 700)),
@@ -273,8 +275,13 @@ class NaiveLearner:
 
     def _outputs(self, role: int, k: int, row: Transitions) -> Tensor:
         """All outputs of a network."""
-        everything = self.config.paradigm == "c" or self.config.observes == "all"
+        everything = self.config.paradigm == "c" or self.config.observes != "own"
         seen = self._normal(row)[slice(None) if everything else k].flatten()
+        if self.config.observes == "sequence":
+            for agent in range(self.team.n_agents - 1):
+                for a in range(self.team.n_actions):
+                    was_chosen = agent < k and int(row.action[agent]) == a
+                    seen = torch.cat([seen, torch.tensor([float(was_chosen)]).double()])
         for depth, (weights, biases) in enumerate(self.parameters):
             seen = (seen.relu() if depth else seen) @ weights[role, k] + biases[role, k]
         return seen

@@ -33,6 +33,8 @@ VARIANTS: list[tuple[Paradigm, Algorithm, dict[str, Any]]] = [
     ("ctde", "omiga", {"mixing": "weighted"}),
     ("i", "sac", {"cql_reduction": "weighted"}),
     ("i", "iql", {"observes": "all", "normalise_rewards": True}),
+    ("i", "bc", {"observes": "sequence"}),
+    ("ctde", "iql", {"observes": "sequence"}),
 ]
 """Paradigm, algorithm and options that change which tensors a learner has."""
 FORMS: list[tuple[Paradigm, Algorithm, dict[str, Any]]] = [
@@ -304,9 +306,9 @@ def make_learner(
     )
 
 
-def outputs(learner: Learner, observation: Tensor) -> Tensor:
-    """Outputs (N, S, K, B, M) of all networks for observations (S, B, I, D), layer by layer."""
-    values = learner.head_inputs(observation)
+def outputs(learner: Learner, observation: Tensor, action: Tensor | None = None) -> Tensor:
+    """Outputs (N, S, K, B, M) of all networks, layer by layer; arguments as `Heads.inputs`."""
+    values = learner.head_inputs(observation, action)
     for depth, (weights, biases) in enumerate(learner.layers):
         values = values.clamp_min(0) @ weights + biases if depth else values @ weights + biases
     return values

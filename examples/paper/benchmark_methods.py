@@ -91,6 +91,10 @@ Method = Offline | Online | Clone | Dual
 _ALL = {"paradigm": "ctde", "observes": "all"}
 METHODS: dict[str, Method] = {
     "bc-i": Offline("cloning, independent", {"algorithm": "bc", "paradigm": "i"}),
+    "bc-sequence": Offline(
+        "cloning, one after the other",
+        {"algorithm": "bc", "paradigm": "i", "observes": "sequence"},
+    ),
     "bc-c": Offline("cloning, centralised", {"algorithm": "bc"}),
     "cql-c": Offline("CQL (DQN), centralised", {"algorithm": "dqn"}),
     "cql-sac-c": Offline("CQL (SAC), centralised", {"algorithm": "sac"}),
@@ -105,6 +109,10 @@ METHODS: dict[str, Method] = {
     ),
     "iql-c": Offline("IQL, centralised", {"algorithm": "iql"}),
     "iql-ctde": Offline("IQL, CTDE", {"algorithm": "iql", **_ALL}),
+    "iql-sequence": Offline(
+        "IQL, one after the other",
+        {"algorithm": "iql", "paradigm": "ctde", "observes": "sequence"},
+    ),
     "omiga": Offline("OMIGA", {"algorithm": "omiga", "mixing": "weighted", **_ALL}),
     "graph-clone": Clone("graph policy, cloning"),
     "graph-dual": Dual("graph policy, dual function"),

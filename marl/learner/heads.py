@@ -50,7 +50,8 @@ class Heads:
     They are the last features of an observation and the same for all agents.
     """
     observes: Observes = "own"
-    """own: a head of one agent sees this agent's observation; all: those of all agents."""
+    """own: a head of one agent sees this agent's observation; all: those of all agents; sequence:
+    these, and the actions of the agents before it."""
 
     @classmethod
     def of(cls, config: LearnerConfig, team: Team) -> Heads:
@@ -91,25 +92,53 @@ class Heads:
         """Features that a head sees: those of its agent, of all agents, or the common ones."""
         if not self.sees_all:
             return self.common_features or self.team.n_features
-        return self.team.n_agents * self.team.n_features
+        before = (self.team.n_agents - 1) * self.team.n_actions if self.in_sequence else 0
+        return self.team.n_agents * self.team.n_features + before
+
+    @property
+    def in_sequence(self) -> bool:
+        """Whether heads choose one after the other, and see what was chosen before."""
+        return self.observes == "sequence"
 
     @property
     def sees_all(self) -> bool:
         """Whether a head sees the observations of all agents."""
-        return self.observes == "all" or (self.joint and not self.common_features)
+        return self.observes != "own" or (self.joint and not self.common_features)
 
     @property
     def n_actions(self) -> int:
         """Number of actions per head, M."""
         return self.team.n_joint_actions if self.joint else self.team.n_actions
 
-    def inputs(self, observation: Tensor) -> Tensor:
-        """Inputs of the heads (S, K, B, `n_inputs`), from observations (S, B, I, D)."""
+    def inputs(self, observation: Tensor, action: Tensor | None = None) -> Tensor:
+        """Inputs of the heads (S, K, B, `n_inputs`), from observations (S, B, I, D).
+
+        Args:
+            observation: (S, B, I, D).
+            action: (S, B, I), of which each head sees those of the agents before it, if heads
+                choose in sequence; where None, none is seen.
+        """
+        if self.in_sequence:
+            state = self.state(observation).expand(-1, self.n_heads, -1, -1)
+            return torch.cat([state, self._before(observation, action)], -1)
         if self.sees_all:
             return self.state(observation).expand(-1, self.n_heads, -1, -1)
         if self.common_features:
             return observation[:, :, 0, -self.common_features :].unsqueeze(1)
         return observation.transpose(1, 2)
+
+    def _before(self, observation: Tensor, action: Tensor | None) -> Tensor:
+        """What each head sees of the actions before its own, (S, K, B, (I - 1) A), one-hot."""
+        n_before, n_actions = self.team.n_agents - 1, self.team.n_actions
+        if action is None:
+            shape = len(observation), self.n_heads, observation.shape[1], n_before * n_actions
+            return observation.new_zeros(shape)
+        every_action = torch.arange(n_actions, device=action.device)
+        agents = torch.arange(self.n_heads, device=action.device)
+        one_hot = action[..., :-1, None] == every_action
+        earlier = agents[:-1] < agents.unsqueeze(-1)
+        seen = one_hot.unsqueeze(1) & earlier[:, None, :, None]
+        return seen.flatten(-2).to(observation.dtype)
 
     @staticmethod
     def state(observation: Tensor) -> Tensor:

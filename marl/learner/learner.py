@@ -126,7 +126,8 @@ class Learner(StackedLearner):
 
     def _update(self, batch: Transitions) -> None:
         """`update` without the check of the batch's size."""
-        outputs = self._trained.forward(self.head_inputs(batch.observation)).requires_grad_()
+        inputs = self.head_inputs(batch.observation, batch.action)
+        outputs = self._trained.forward(inputs).requires_grad_()
         mixtures: tuple[Mix, Mix, Mix] = (total if self.heads.mixes else apart,) * 3
         sources = [outputs]
         if self.mixing is not None:
@@ -157,9 +158,9 @@ class Learner(StackedLearner):
         """
         none = outputs[:0].detach()
 
-        def run(workspace: Workspace | None, observation: Tensor) -> Tensor:
+        def run(workspace: Workspace | None, *seen: Tensor) -> Tensor:
             """Outputs of the networks of a workspace; an empty tensor where there are none."""
-            return none if workspace is None else workspace.forward(self.head_inputs(observation))
+            return none if workspace is None else workspace.forward(self.head_inputs(*seen))
 
         return Step(
             config=self.config,
@@ -167,7 +168,7 @@ class Learner(StackedLearner):
             roles=self.roles,
             batch=batch,
             outputs=outputs,
-            judged=run(self._judging, batch.observation),
+            judged=run(self._judging, batch.observation, batch.action),
             following=run(self._on_next, batch.next_observation),
             reward=self._scaled(batch.reward),
             log_temperature=self.log_temperature,

@@ -82,9 +82,9 @@ class StackedLearner:
 
     # --- Acting ---
 
-    def head_inputs(self, observation: Tensor) -> Tensor:
-        """Normalised inputs of the heads (S, K, B, features), from observations (S, B, I, D)."""
-        return self.heads.inputs((observation - self.shift) * self.scale)
+    def head_inputs(self, observation: Tensor, action: Tensor | None = None) -> Tensor:
+        """Normalised inputs of the heads (S, K, B, features); arguments as `Heads.inputs`."""
+        return self.heads.inputs((observation - self.shift) * self.scale, action)
 
     @known_torch
     @torch.no_grad()

@@ -59,7 +59,7 @@ CHOICES = {
     "paradigm": "c, i, ctde",
     "algorithm": "sac, dqn, bc, iql, omiga, ppo",
     "mixing": "sum, weighted, monotone",
-    "observes": "own, all",
+    "observes": "own, all, sequence",
     "cql_reduction": "sum, mean, weighted",
     "td_loss": "half_squared, huber",
     "act_on": "actor, critic",

@@ -196,6 +196,19 @@ def test_a_policy_of_neighbours_runs_at_another_size(tmp_path: Path) -> None:
             "observes = 'all' must come with .* and share_parameters = False",
         ),
         (
+            {"observes": "sequence", "algorithm": "bc"},
+            "observes = 'sequence' must come with paradigm = 'i' or 'ctde'",
+        ),
+        (
+            {"observes": "sequence", "paradigm": "ctde", "algorithm": "dqn"},
+            r"observes = 'sequence' must come with algorithm and paradigm of "
+            r"bc \(i\), bc \(ctde\), iql \(ctde\), got dqn \(ctde\)",
+        ),
+        (
+            {"observes": "sequence", "paradigm": "i", "algorithm": "iql"},
+            r"must come with .* iql \(ctde\), got iql \(i\)",
+        ),
+        (
             {"paradigm": "i", "common_features": 2},
             "common_features = 2 must come with paradigm = 'c', got 'i'",
         ),
