@@ -274,8 +274,8 @@ class LearnerConfig:
         if self.observes != "own" and (self.paradigm == "c" or self.share_parameters):
             raise ValueError(
                 f"observes = {self.observes!r} must come with paradigm = 'i' or 'ctde' and "
-                "share_parameters = False: a centralised network sees all observations already, and agents that share "
-                "a network would all act alike"
+                "share_parameters = False: a centralised network sees all observations already, "
+                "and agents that share a network would all act alike"
             )
         if self.observes == "sequence" and (self.algorithm, self.paradigm) not in IN_SEQUENCE:
             schemes = ", ".join(f"{algorithm} ({paradigm})" for algorithm, paradigm in IN_SEQUENCE)
