@@ -81,9 +81,9 @@ class Scale:
     """How long everything takes."""
 
     seeds: int = 5
-    updates: int = 4000
+    updates: int = 3000
     """Of every learner from data, but graph policies."""
-    steps: int = 1_000_000
+    steps: int = 500_000
     """Of the environment, in which every online learner acts."""
     graph_updates: int = 400
     episodes: int = 256
@@ -252,8 +252,9 @@ def _learned(
         environment=network,
         resume=(run / "config.json").exists(),
     )
-    policies = load_policies(run)
-    how = {"learner": learner.as_dict(), "updates": updates}
+    draws = isinstance(method, Offline) and method.draws
+    policies = load_policies(run, sample=draws)
+    how = {"learner": learner.as_dict(), "updates": updates, "draws": draws}
     if dataset is not None:
         how["dataset"] = dataset.fingerprint()
     shutil.rmtree(run)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from marl.config import LearnerConfig, TrainingConfig, environment_steps
+from marl.config import NEED_DATA, LearnerConfig, TrainingConfig, environment_steps
 
-MAX_JOINT_ACTIONS = 4096
+MAX_JOINT_ACTIONS = 1024
 """Largest joint action space in which centralised learners are in the table: each of their updates
 takes time in proportion."""
 
@@ -46,7 +46,16 @@ class _Learner:
 
 @dataclass(frozen=True)
 class Offline(_Learner):
-    """A learner from data."""
+    """A learner from data.
+
+    An actor that clones acts by drawing, as whoever it clones did: each AP's most probable action
+    is often silence, and so all would be silent.
+    """
+
+    @property
+    def draws(self) -> bool:
+        """Whether its policies draw their actions instead of taking the most probable ones."""
+        return self.fields["algorithm"] in NEED_DATA
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,7 @@ class Dual(_Graph):
 
 Method = Offline | Online | Clone | Dual
 
-_ALL = {"paradigm": "ctde", "observes": "all"}
+_IQL = {"algorithm": "iql", "advantage_weight": 1.0}
 METHODS: dict[str, Method] = {
     "bc-i": Offline("cloning, independent", {"algorithm": "bc", "paradigm": "i"}),
     "bc-sequence": Offline(
@@ -102,23 +111,25 @@ METHODS: dict[str, Method] = {
         "SAC with cloning, centralised",
         {"algorithm": "sac", "cql_alpha": 0.0, "cloning_weight": 0.3},
     ),
-    "cql-ctde": Offline("CQL (DQN), CTDE", {"algorithm": "dqn", **_ALL}),
+    "cql-ctde": Offline("CQL (DQN), CTDE", {"algorithm": "dqn", "paradigm": "ctde"}),
     "cfcql": Offline(
         "CFCQL, monotone mixture",
-        {"algorithm": "dqn", "mixing": "monotone", "cql_reduction": "weighted", **_ALL},
+        {
+            "algorithm": "dqn",
+            "paradigm": "ctde",
+            "mixing": "monotone",
+            "cql_reduction": "weighted",
+        },
     ),
-    "iql-c": Offline("IQL, centralised", {"algorithm": "iql"}),
-    "iql-ctde": Offline("IQL, CTDE", {"algorithm": "iql", **_ALL}),
-    "iql-sequence": Offline(
-        "IQL, one after the other",
-        {"algorithm": "iql", "paradigm": "ctde", "observes": "sequence"},
+    "iql-c": Offline("IQL, centralised", _IQL),
+    "omiga": Offline(
+        "OMIGA", {**_IQL, "algorithm": "omiga", "paradigm": "ctde", "mixing": "weighted"}
     ),
-    "omiga": Offline("OMIGA", {"algorithm": "omiga", "mixing": "weighted", **_ALL}),
     "graph-clone": Clone("graph policy, cloning"),
     "graph-dual": Dual("graph policy, dual function"),
     "sac": Online("SAC, centralised", {"algorithm": "sac"}),
-    "vdn": Online("VDN", {"algorithm": "dqn", **_ALL}),
-    "qmix": Online("QMIX", {"algorithm": "dqn", "mixing": "monotone", **_ALL}),
+    "vdn": Online("VDN", {"algorithm": "dqn", "paradigm": "ctde"}),
+    "qmix": Online("QMIX", {"algorithm": "dqn", "paradigm": "ctde", "mixing": "monotone"}),
     "ippo": Online("IPPO", {"algorithm": "ppo", "paradigm": "i"}),
     "mappo": Online("MAPPO", {"algorithm": "ppo", "paradigm": "ctde"}),
 }
