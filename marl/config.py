@@ -35,14 +35,10 @@ MIXINGS: dict[Algorithm, tuple[Mixing, ...]] = {
 Expectations over policies and local advantages are known of linear ones alone.
 """
 
-IN_SEQUENCE: tuple[tuple[Algorithm, Paradigm], ...] = (
-    ("bc", "i"),
-    ("bc", "ctde"),
-    ("iql", "ctde"),
-)
-"""Algorithms and paradigms whose agents can choose one after the other.
+IN_SEQUENCE: tuple[Algorithm, ...] = ("bc",)
+"""Algorithms whose agents can choose one after the other.
 
-The targets of others need the best action of every agent, which depends on those before it.
+Targets of others need values of what all agents do next, which depends on who chose before whom.
 """
 
 ACT_AND_LEARN: tuple[Algorithm, ...] = ("ppo",)
@@ -147,7 +143,7 @@ class LearnerConfig:
     observes: Observes = "own"
     """i, ctde: what an agent's networks see. own: its own observation; all: the observations of all
     agents, which a centre would collect or agents would exchange; sequence: these, and the actions
-    of the agents before it, since agents choose one after the other (bc, and iql with ctde)."""
+    of the agents before it, since agents choose one after the other (bc)."""
     algorithm: Algorithm = "sac"
     """sac: discrete soft actor-critic; dqn: deep Q-network; bc: behaviour cloning, the floor for
     offline results; iql: implicit Q-learning, whose actor clones good actions more; omiga: the same
@@ -277,11 +273,10 @@ class LearnerConfig:
                 "share_parameters = False: a centralised network sees all observations already, "
                 "and agents that share a network would all act alike"
             )
-        if self.observes == "sequence" and (self.algorithm, self.paradigm) not in IN_SEQUENCE:
-            schemes = ", ".join(f"{algorithm} ({paradigm})" for algorithm, paradigm in IN_SEQUENCE)
+        if self.observes == "sequence" and self.algorithm not in IN_SEQUENCE:
             raise ValueError(
-                f"observes = 'sequence' must come with algorithm and paradigm of {schemes}, "
-                f"got {self.algorithm} ({self.paradigm})"
+                f"observes = 'sequence' must come with algorithm = {' or '.join(IN_SEQUENCE)}, "
+                f"got {self.algorithm}: targets of others need values of what all agents do next"
             )
         allowed = MIXINGS[self.algorithm] if self.paradigm == "ctde" else ("sum",)
         if self.mixing not in allowed:

@@ -194,9 +194,7 @@ class NaiveLearner:
         """Loss of implicit Q-learning of heads whose values are added."""
         config, zero = self.config, torch.zeros((), dtype=torch.float64)
         after = row._replace(observation=row.next_observation, mask=row.next_mask)
-        # Of heads in sequence, the first alone has seen no action.
-        seers = group[:1] if config.observes == "sequence" else group
-        follows = sum((self._value(k, after) for k in seers), zero).detach()
+        follows = sum((self._value(k, after) for k in group), zero).detach()
         target = config.reward_scale * row.reward + (
             0 if row.terminated else config.discount * follows
         )
@@ -210,7 +208,7 @@ class NaiveLearner:
         best = min(
             float(sum((self._taken(c, k, row) for k in group), zero).detach()) for c in self.targets
         )
-        advantage = best - sum((self._value(k, row) for k in seers), zero)
+        advantage = best - sum((self._value(k, row) for k in group), zero)
         share = config.expectile if advantage.detach() > 0 else 1 - config.expectile
         weight = min(
             math.exp(min(config.advantage_weight * float(advantage.detach()), 700)),

@@ -34,7 +34,6 @@ VARIANTS: list[tuple[Paradigm, Algorithm, dict[str, Any]]] = [
     ("i", "sac", {"cql_reduction": "weighted"}),
     ("i", "iql", {"observes": "all", "normalise_rewards": True}),
     ("i", "bc", {"observes": "sequence"}),
-    ("ctde", "iql", {"observes": "sequence"}),
 ]
 """Paradigm, algorithm and options that change which tensors a learner has."""
 FORMS: list[tuple[Paradigm, Algorithm, dict[str, Any]]] = [

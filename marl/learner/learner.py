@@ -158,9 +158,9 @@ class Learner(StackedLearner):
         """
         none = outputs[:0].detach()
 
-        def run(workspace: Workspace | None, *seen: Tensor) -> Tensor:
+        def run(workspace: Workspace | None, observation: Tensor) -> Tensor:
             """Outputs of the networks of a workspace; an empty tensor where there are none."""
-            return none if workspace is None else workspace.forward(self.head_inputs(*seen))
+            return none if workspace is None else workspace.forward(self.head_inputs(observation))
 
         return Step(
             config=self.config,
@@ -168,7 +168,7 @@ class Learner(StackedLearner):
             roles=self.roles,
             batch=batch,
             outputs=outputs,
-            judged=run(self._judging, batch.observation, batch.action),
+            judged=run(self._judging, batch.observation),
             following=run(self._on_next, batch.next_observation),
             reward=self._scaled(batch.reward),
             log_temperature=self.log_temperature,

@@ -83,14 +83,6 @@ class Step:
         """
         return self.outputs[self.roles.critics].mean(-1)
 
-    def state_value(self, values: Tensor, mix: Mix) -> Tensor:
-        """What heads' values (S, K, B) of a state say together, as ``mix`` gives it.
-
-        Where heads choose in sequence, it is the first one's, (S, 1, B): the others have seen
-        actions.
-        """
-        return values[:, :1] if self.heads.in_sequence else mix(values)
-
     @cached_property
     def log_policy(self) -> Tensor:
         """Log-probabilities (S, K, B, M) of the actor in s."""
@@ -242,14 +234,14 @@ def _iql(step: Step) -> tuple[Tensor, Parts]:
     """Implicit Q-learning (equations 5 to 7 of I. Kostrikov et al., arXiv 2110.06169).
 
     Where heads are mixed, Q and V are those of the team, and one advantage weighs the actions of
-    all agents. Where they choose in sequence, this clones the joint policy, the product of theirs.
+    all agents.
     """
     config = step.config
     with torch.no_grad():
         target_q = losses.smallest_value(step.judged, step.chosen, step.judged_mix)
-        next_value = step.state_value(step.following[0].mean(-1), step.next_mix)
+        next_value = step.next_mix(step.following[0].mean(-1))
     td, td_parts = critic_losses(step, next_value)
-    errors = target_q - step.state_value(step.value, step.mix)
+    errors = target_q - step.mix(step.value)
     value = losses.expectile_loss(errors, config.expectile)
     exponent = config.advantage_weight * errors.detach()
     weights = exponent.exp().clamp_max(config.largest_weight)

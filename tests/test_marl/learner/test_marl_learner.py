@@ -169,8 +169,6 @@ def test_an_update_moves_every_parameter_and_targets_by_their_rate(
             moves = torch.ones_like(tensor[:n], dtype=torch.bool)
             if name == "layers.0.weights":
                 moves &= seen
-            if learner.heads.in_sequence and learner.roles.value:
-                moves[critics, :, 1:] = False  # V is the first head's alone
             assert torch.equal(tensor[:n] != before[name][:n], moves), name
             expected = before[name][n:] + rate * (tensor[:copied] - before[name][n:])
             torch.testing.assert_close(tensor[n:], expected, rtol=1e-5, atol=1e-7)

@@ -1,4 +1,4 @@
-"""Heads that choose one after the other: what they see, and what they can clone and weigh."""
+"""Heads that choose one after the other: what they see, and what they can clone."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from test_marl_offline_worlds import BEST, COMMON, COUNTS, after, chosen
+from test_marl_offline_worlds import after
 from toys import random_policy
-from worlds import World, team_choice
+from worlds import World
 
 from marl import Heads, LearnerConfig, Policy, Team
 
@@ -98,10 +98,3 @@ def test_recorded_coordination_is_cloned_in_sequence_and_not_otherwise() -> None
     found = drawn["sequence"]
     assert found.get((0, 1), 0) + found.get((1, 0), 0) >= 390
     assert 130 <= found[0, 1] <= 230
-
-
-def test_implicit_q_learning_in_sequence_finds_the_best_joint_action() -> None:
-    world = team_choice()
-    rows = world.recorded(COUNTS)
-    learner = after("ctde", "iql", world, rows, observes="sequence", expectile=0.9)
-    assert chosen(learner, world) == [BEST, COMMON]
