@@ -83,7 +83,7 @@ class Scale:
     seeds: int = 5
     updates: int = 3000
     """Of every learner from data, but graph policies."""
-    steps: int = 500_000
+    steps: int = 250_000
     """Of the environment, in which every online learner acts."""
     graph_updates: int = 400
     episodes: int = 256

@@ -98,6 +98,10 @@ class Dual(_Graph):
 Method = Offline | Online | Clone | Dual
 
 _IQL = {"algorithm": "iql", "advantage_weight": 1.0}
+_ONLINE = {"learning_starts": 12_800}
+"""One episode of all environments, from which observations and rewards are normalised."""
+_DQN = {**_ONLINE, "algorithm": "dqn", "paradigm": "ctde", "exploration_updates": 1_500}
+_PPO = {**_ONLINE, "algorithm": "ppo", "batch_size": 800}
 METHODS: dict[str, Method] = {
     "bc-i": Offline("cloning, independent", {"algorithm": "bc", "paradigm": "i"}),
     "bc-sequence": Offline(
@@ -127,10 +131,10 @@ METHODS: dict[str, Method] = {
     ),
     "graph-clone": Clone("graph policy, cloning"),
     "graph-dual": Dual("graph policy, dual function"),
-    "sac": Online("SAC, centralised", {"algorithm": "sac"}),
-    "vdn": Online("VDN", {"algorithm": "dqn", "paradigm": "ctde"}),
-    "qmix": Online("QMIX", {"algorithm": "dqn", "paradigm": "ctde", "mixing": "monotone"}),
-    "ippo": Online("IPPO", {"algorithm": "ppo", "paradigm": "i"}),
-    "mappo": Online("MAPPO", {"algorithm": "ppo", "paradigm": "ctde"}),
+    "sac": Online("SAC, centralised", {**_ONLINE, "algorithm": "sac"}),
+    "vdn": Online("VDN", _DQN),
+    "qmix": Online("QMIX", {**_DQN, "mixing": "monotone"}),
+    "ippo": Online("IPPO", {**_PPO, "paradigm": "i"}),
+    "mappo": Online("MAPPO", {**_PPO, "paradigm": "ctde"}),
 }
 """The methods by name."""
