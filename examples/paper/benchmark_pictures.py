@@ -19,23 +19,37 @@ Cells = Mapping[str, Mapping[str, Any]]
 PICTURE_DPI = 110
 RESAMPLES = 2_000
 
+STYLES = {
+    name: (COLOURS[k % len(COLOURS)], "os^"[k // len(COLOURS)]) for k, name in enumerate(METHODS)
+}
+"""Each method's colour and marker."""
 
-def compared(cells: Cells) -> tuple[list[str], list[str], metrics.Floats]:
-    """The data on which every method was trained, these methods, and their scores per seed.
 
-    Methods that are missing on much of the data would leave little to compare, so those count that
-    have a cell for each dataset of which most methods have one.
+def compared(
+    cells: Cells, networks: Sequence[str] | None = None
+) -> tuple[list[str], list[str], metrics.Floats]:
+    """The datasets of networks, the methods trained on all of them, and their scores per seed.
+
+    Args:
+        cells: the table.
+        networks: of which networks; all where None. Datasets that no method was trained on are left
+            out.
 
     Returns:
         datasets, methods, and scores (methods, seeds, datasets), whose order within a dataset alone
         is used.
     """
     names = [name for name, method in METHODS.items() if not isinstance(method, Online)]
-    data = [f"{network}/{tier}" for network in NETWORKS for tier in TIERS]
+    data = [f"{network}/{tier}" for network in networks or NETWORKS for tier in TIERS]
     data = [d for d in data if any(f"{d}:{name}" in cells for name in names)]
     methods = [name for name in names if data and all(f"{d}:{name}" in cells for d in data)]
-    scores = [[cells[f"{d}:{name}"]["seeds"] for d in data] for name in methods]
-    return data, methods, np.moveaxis(np.array(scores, float), -1, 1) if methods else np.empty(0)
+    scores = [_of(cells, name, data) for name in methods]
+    return data, methods, np.array(scores) if methods else np.empty(0)
+
+
+def _of(cells: Cells, method: str, data: Sequence[str]) -> metrics.Floats:
+    """Scores (seeds, datasets) of a method."""
+    return np.array([cells[f"{d}:{method}"]["seeds"] for d in data], float).T
 
 
 def ranks(scores: metrics.Floats) -> metrics.Floats:
@@ -62,23 +76,22 @@ def mean_ranks(scores: metrics.Floats) -> list[tuple[float, float, float]]:
     return [(float(mean[m]), float(low[m]), float(high[m])) for m in range(methods)]
 
 
-def improvements(
-    methods: Sequence[str], scores: metrics.Floats, reference: str
-) -> dict[str, tuple[float, float, float]]:
-    """Probability that a seed of each method beats one of the reference on a dataset.
+REFERENCE = "bc-i"
+"""The method that all others are compared with, the plainest of them."""
+
+
+def improvements(cells: Cells) -> dict[str, tuple[float, float, float]]:
+    """Probability that a seed of each method beats one of `REFERENCE` on a dataset of both.
 
     `rrm_env.metrics.probability_of_improvement`, with datasets as tasks.
     """
-    other = scores[methods.index(reference)]
-    return {
-        name: metrics.probability_of_improvement(scores[m], other, RESAMPLES)
-        for m, name in enumerate(methods)
-        if name != reference
-    }
-
-
-REFERENCE = "bc-i"
-"""The method that all others are compared with, the plainest of them."""
+    found = {}
+    for name in METHODS:
+        data = [d for d in compared(cells)[0] if {f"{d}:{name}", f"{d}:{REFERENCE}"} <= {*cells}]
+        if name != REFERENCE and data:
+            pair = _of(cells, name, data), _of(cells, REFERENCE, data)
+            found[name] = metrics.probability_of_improvement(*pair, RESAMPLES)
+    return found
 
 
 def draw(cells: Cells, path: Path) -> None:
@@ -87,29 +100,25 @@ def draw(cells: Cells, path: Path) -> None:
 
     figure = Figure(figsize=(15, 8), layout="constrained")
     grid = figure.add_gridspec(2, 6)
-    colours = {name: COLOURS[k % len(COLOURS)] for k, name in enumerate(METHODS)}
     for k, network in enumerate(NETWORKS):
-        _by_tier(figure.add_subplot(grid[0, 2 * k : 2 * k + 2]), cells, network, colours)
-    _, methods, scores = compared(cells)
-    found = mean_ranks(scores) if methods else []
-    _points(
-        figure.add_subplot(grid[1, :3]),
-        {METHODS[name].label: found[m] for m, name in enumerate(methods)},
-        [colours[name] for name in methods],
-        "mean rank over datasets (1: best)",
-    )
-    if REFERENCE in methods:
-        against = improvements(methods, scores, REFERENCE)
+        _by_tier(figure.add_subplot(grid[0, 2 * k : 2 * k + 2]), cells, network)
+    for k, networks in enumerate((["paper"], [*NETWORKS])):
+        _, methods, scores = compared(cells, networks)
+        found = mean_ranks(scores) if methods else []
         _points(
-            figure.add_subplot(grid[1, 3:]),
-            {METHODS[name].label: value for name, value in against.items()},
-            [colours[name] for name in against],
-            f"probability of improvement over {METHODS[REFERENCE].label}",
+            figure.add_subplot(grid[1, 2 * k : 2 * k + 2]),
+            dict(zip(methods, found, strict=True)),
+            f"mean rank over datasets of {', '.join(networks)} (1: best)",
         )
+    _points(
+        figure.add_subplot(grid[1, 4:]),
+        improvements(cells),
+        f"probability of improvement over {METHODS[REFERENCE].label}",
+    )
     write_figure(path, figure, PICTURE_DPI)
 
 
-def _by_tier(axes: Any, cells: Cells, network: str, colours: Mapping[str, str]) -> None:
+def _by_tier(axes: Any, cells: Cells, network: str) -> None:
     """Draw a network's normalised scores, a line for each method over the tiers of data."""
     tiers = list(TIERS)
     for name in ("behaviour", *METHODS):
@@ -124,8 +133,8 @@ def _by_tier(axes: Any, cells: Cells, network: str, colours: Mapping[str, str]) 
         axes.plot(
             list(found),
             [row["mean"] for row in found.values()],
-            "--" if of_behaviour else "o-",
-            color="black" if of_behaviour else colours[name],
+            "--" if of_behaviour else f"{STYLES[name][1]}-",
+            color="black" if of_behaviour else STYLES[name][0],
             ms=3,
             lw=1.4 if of_behaviour else 1,
             label="the behaviour itself" if of_behaviour else METHODS[name].label,
@@ -137,16 +146,12 @@ def _by_tier(axes: Any, cells: Cells, network: str, colours: Mapping[str, str]) 
         axes.legend(fontsize=6)
 
 
-def _points(
-    axes: Any,
-    values: Mapping[str, tuple[float, float, float]],
-    colours: Sequence[str],
-    label: str,
-) -> None:
-    """Draw means with their intervals, one below the other."""
-    for k, ((mean, low, high), colour) in enumerate(zip(values.values(), colours, strict=True)):
+def _points(axes: Any, values: Mapping[str, tuple[float, float, float]], label: str) -> None:
+    """Draw methods' means with their intervals, one below the other."""
+    for k, (name, (mean, low, high)) in enumerate(values.items()):
+        colour, marker = STYLES[name]
         axes.errorbar(
-            mean, -k, xerr=[[mean - low], [high - mean]], fmt="o", color=colour, capsize=3
+            mean, -k, xerr=[[mean - low], [high - mean]], fmt=marker, color=colour, capsize=3
         )
-    axes.set_yticks([-k for k in range(len(values))], list(values))
+    axes.set_yticks([-k for k in range(len(values))], [METHODS[name].label for name in values])
     axes.set_xlabel(label)

@@ -69,25 +69,39 @@ def _cell(cell: Row) -> str:
 
 def _compared(cells: Mapping[str, Row]) -> str:
     """Mean ranks, and the probability that a seed is better than one of the plainest method."""
-    data, methods, scores = compared(cells)
-    if not methods:
-        return "No method is in the table of every dataset yet."
-    against = improvements(methods, scores, REFERENCE) if REFERENCE in methods else {}
-    lines = [["method", "mean rank", f"better than {METHODS[REFERENCE].label}"]]
-    ranked = zip(mean_ranks(scores), methods, strict=True)
-    for (mean, low, high), name in sorted(ranked):
+    against = improvements(cells)
+    ranked = [_ranks(cells, networks) for networks in (["paper"], [*NETWORKS])]
+    named = {*against, *ranked[0], *ranked[1]}
+    if not named:
+        return "No method is in the table yet."
+    reference = METHODS[REFERENCE].label
+    lines = [["method", "rank in paper", "rank in all", f"better than {reference}"]]
+    for name in (name for name in METHODS if name in named):
+        ranks = [
+            "{:.1f} ({:.1f}…{:.1f})".format(*found[name]) if name in found else ""
+            for found in ranked
+        ]
         chance = (
             "{:.0f} % ({:.0f}…{:.0f})".format(*(100 * p for p in against[name]))
-            if (name in against)
+            if name in against
             else ""
         )
-        lines.append([METHODS[name].label, f"{mean:.1f} ({low:.1f}…{high:.1f})", chance])
+        lines.append([METHODS[name].label, *ranks, chance])
     note = (
-        f"Over {len(data)} datasets, with the methods that are in the table of every one. A mean "
-        "rank of 1 is the best; the last column is the probability that a seed of a method scores "
-        f"higher than one of {METHODS[REFERENCE].label} on a dataset."
+        "Mean ranks (1 is the best) over the datasets of `paper` and of all networks, among the "
+        "methods that are in the table of every one. The last column is the probability that a "
+        f"seed of a method scores higher than one of {reference}, over the datasets that both "
+        "learned from."
     )
     return f"{_table(lines)}\n\n{note}"
+
+
+def _ranks(
+    cells: Mapping[str, Row], networks: Sequence[str]
+) -> dict[str, tuple[float, float, float]]:
+    """Mean ranks with their intervals, by method."""
+    _, methods, scores = compared(cells, networks)
+    return dict(zip(methods, mean_ranks(scores), strict=True)) if methods else {}
 
 
 def _table(lines: Sequence[Sequence[str]]) -> str:

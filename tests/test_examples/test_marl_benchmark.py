@@ -133,9 +133,24 @@ def test_ranks_and_probabilities(script: ModuleType, cells: dict[str, Any]) -> N
     assert ranks["bc-i"][0] == pytest.approx((2 + 1.5) / 2)
     assert ranks["bc-c"][0] == pytest.approx((1 + 1.5) / 2)
     assert ranks["bc-c"][1] < ranks["bc-c"][2]
-    better, low, high = pictures.improvements(methods, scores, "bc-i")["bc-c"]
+    better, low, high = pictures.improvements(cells)["bc-c"]
     assert better == pytest.approx((1 + 0.5) / 2)
     assert low <= better <= high
+
+
+def test_methods_of_one_network_are_compared_within_it(
+    script: ModuleType, cells: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import benchmark_pictures as pictures
+
+    monkeypatch.setitem(pictures.NETWORKS, "other", TINY)
+    cells["other/mixed:bc-i"] = cells["paper/mixed:bc-i"]
+    assert pictures.compared(cells)[1] == ["bc-i"]
+    data, methods, _ = pictures.compared(cells, ["paper"])
+    assert data == ["paper/random", "paper/mixed"]
+    assert methods == ["bc-i", "bc-c"]
+    # The third dataset has no score of bc-c to compare with.
+    assert pictures.improvements(cells)["bc-c"][0] == pytest.approx((1 + 0.5) / 2)
 
 
 def test_equal_scores_share_their_rank(script: ModuleType) -> None:
