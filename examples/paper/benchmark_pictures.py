@@ -98,22 +98,29 @@ def draw(cells: Cells, path: Path) -> None:
     """Draw normalised scores by tier in each network, mean ranks, and who beats cloning."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(15, 8), layout="constrained")
+    figure = Figure(figsize=(15, 9), layout="constrained")
     grid = figure.add_gridspec(2, 6)
     for k, network in enumerate(NETWORKS):
         _by_tier(figure.add_subplot(grid[0, 2 * k : 2 * k + 2]), cells, network)
+    handles = {
+        label: handle
+        for axes in reversed(figure.axes)
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    if handles:
+        figure.legend(handles.values(), handles, loc="outside lower center", ncols=5, fontsize=9)
     for k, networks in enumerate((["paper"], [*NETWORKS])):
         _, methods, scores = compared(cells, networks)
         found = mean_ranks(scores) if methods else []
         _points(
             figure.add_subplot(grid[1, 2 * k : 2 * k + 2]),
             dict(zip(methods, found, strict=True)),
-            f"mean rank over datasets of {', '.join(networks)} (1: best)",
+            f"mean rank in {', '.join(networks)}",
         )
     _points(
         figure.add_subplot(grid[1, 4:]),
         improvements(cells),
-        f"probability of improvement over {METHODS[REFERENCE].label}",
+        f"probability to beat {METHODS[REFERENCE].label}",
     )
     write_figure(path, figure, PICTURE_DPI)
 
@@ -139,11 +146,9 @@ def _by_tier(axes: Any, cells: Cells, network: str) -> None:
             lw=1.4 if of_behaviour else 1,
             label="the behaviour itself" if of_behaviour else METHODS[name].label,
         )
-    axes.set_xticks(range(len(tiers)), tiers)
+    axes.set_xticks(range(len(tiers)), tiers, rotation=30)
     axes.set_title(network)
     axes.set_ylabel("normalised score")
-    if axes.lines:
-        axes.legend(fontsize=6)
 
 
 def _points(axes: Any, values: Mapping[str, tuple[float, float, float]], label: str) -> None:
