@@ -45,9 +45,10 @@ def test_every_submission_of_the_leaderboard_is_valid(path: Path) -> None:
 
 def test_the_leaderboard_holds_the_schedulers_of_the_package() -> None:
     found = {
-        (entry.network.name, entry.policy["scheduler"])
+        (entry.network.name, entry.policy.get("scheduler", entry.about.name))
         for entry in map(read_submission, LEADERBOARD)
     }
+    assert {("paper", "IPPO"), ("wide", "IPPO")} <= found
     for network in ("paper", "wide", "dense", "correlated"):
         assert {(network, name) for name in ("random_walk", "itlinq", "debts", "graph")} <= found
 
