@@ -143,7 +143,7 @@ def test_methods_of_one_network_are_compared_within_it(
 ) -> None:
     import benchmark_pictures as pictures
 
-    monkeypatch.setitem(pictures.NETWORKS, "other", TINY)
+    monkeypatch.setitem(script.NETWORKS, "other", TINY)
     cells["other/mixed:bc-i"] = cells["paper/mixed:bc-i"]
     assert pictures.compared(cells)[1] == ["bc-i"]
     data, methods, _ = pictures.compared(cells, ["paper"])
