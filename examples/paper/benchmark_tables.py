@@ -50,11 +50,11 @@ def _of_network(cells: Mapping[str, Row], network: str) -> str:
 
 def _online(cells: Mapping[str, Row], network: str) -> str:
     """The table of the learners that acted themselves; empty where there are none."""
-    lines = [["learned online", "normalised", "score", "worst user's rate"]]
+    lines = [["learned online", "score", "normalised", "worst user's rate"]]
     for name, method in METHODS.items():
         if isinstance(method, Online) and (cell := cells.get(f"{network}/online:{name}")):
             score, worst = cell["score"]["mean"], cell["worst_rate"]["mean"]
-            lines.append([method.label, _cell(cell), f"{score:.2f}", f"{worst:.2f}"])
+            lines.append([method.label, f"{score:.2f}", _cell(cell), f"{worst:.2f}"])
     return _table(lines) if len(lines) > 1 else ""
 
 
