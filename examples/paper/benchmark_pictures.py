@@ -25,29 +25,26 @@ STYLES = {
 """Each method's colour and marker."""
 
 
-def compared(
-    cells: Cells, networks: Sequence[str] | None = None
-) -> tuple[list[str], list[str], metrics.Floats]:
+def compared(cells: Cells, networks: Sequence[str]) -> tuple[list[str], list[str], metrics.Floats]:
     """The datasets of networks, the methods trained on all of them, and their scores per seed.
 
     Args:
         cells: the table.
-        networks: of which networks; all where None. Datasets that no method was trained on are left
-            out.
+        networks: of which networks. Datasets that no method was trained on are left out.
 
     Returns:
         datasets, methods, and scores (methods, seeds, datasets), whose order within a dataset alone
         is used.
     """
     names = [name for name, method in METHODS.items() if not isinstance(method, Online)]
-    data = [f"{network}/{tier}" for network in networks or NETWORKS for tier in TIERS]
+    data = [f"{network}/{tier}" for network in networks for tier in TIERS]
     data = [d for d in data if any(f"{d}:{name}" in cells for name in names)]
     methods = [name for name in names if data and all(f"{d}:{name}" in cells for d in data)]
-    scores = [_of(cells, name, data) for name in methods]
+    scores = [_scores(cells, name, data) for name in methods]
     return data, methods, np.array(scores) if methods else np.empty(0)
 
 
-def _of(cells: Cells, method: str, data: Sequence[str]) -> metrics.Floats:
+def _scores(cells: Cells, method: str, data: Sequence[str]) -> metrics.Floats:
     """Scores (seeds, datasets) of a method."""
     return np.array([cells[f"{d}:{method}"]["seeds"] for d in data], float).T
 
@@ -76,6 +73,15 @@ def mean_ranks(scores: metrics.Floats) -> list[tuple[float, float, float]]:
     return [(float(mean[m]), float(low[m]), float(high[m])) for m in range(methods)]
 
 
+def ranked(cells: Cells) -> dict[str, dict[str, tuple[float, float, float]]]:
+    """Methods' `mean_ranks` in ``paper``, which has them all, and in ``all networks``."""
+    found = {}
+    for where, networks in (("paper", ["paper"]), ("all networks", [*NETWORKS])):
+        _, methods, scores = compared(cells, networks)
+        found[where] = dict(zip(methods, mean_ranks(scores), strict=True)) if methods else {}
+    return found
+
+
 REFERENCE = "bc-i"
 """The method that all others are compared with, the plainest of them."""
 
@@ -86,10 +92,11 @@ def improvements(cells: Cells) -> dict[str, tuple[float, float, float]]:
     `rrm_env.metrics.probability_of_improvement`, with datasets as tasks.
     """
     found = {}
+    everything = [d for d in compared(cells, [*NETWORKS])[0] if f"{d}:{REFERENCE}" in cells]
     for name in METHODS:
-        data = [d for d in compared(cells)[0] if {f"{d}:{name}", f"{d}:{REFERENCE}"} <= {*cells}]
+        data = [d for d in everything if f"{d}:{name}" in cells]
         if name != REFERENCE and data:
-            pair = _of(cells, name, data), _of(cells, REFERENCE, data)
+            pair = _scores(cells, name, data), _scores(cells, REFERENCE, data)
             found[name] = metrics.probability_of_improvement(*pair, RESAMPLES)
     return found
 
@@ -109,14 +116,8 @@ def draw(cells: Cells, path: Path) -> None:
     }
     if handles:
         figure.legend(handles.values(), handles, loc="outside lower center", ncols=5, fontsize=9)
-    for k, networks in enumerate((["paper"], [*NETWORKS])):
-        _, methods, scores = compared(cells, networks)
-        found = mean_ranks(scores) if methods else []
-        _points(
-            figure.add_subplot(grid[1, 2 * k : 2 * k + 2]),
-            dict(zip(methods, found, strict=True)),
-            f"mean rank in {', '.join(networks)}",
-        )
+    for k, (where, found) in enumerate(ranked(cells).items()):
+        _points(figure.add_subplot(grid[1, 2 * k : 2 * k + 2]), found, f"mean rank in {where}")
     _points(
         figure.add_subplot(grid[1, 4:]),
         improvements(cells),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmark_methods import METHODS, Online
-from benchmark_pictures import REFERENCE, compared, improvements, mean_ranks
+from benchmark_pictures import REFERENCE, improvements, ranked
 
 from marl.benchmark.networks import NETWORKS
 from marl.benchmark.recipes import TIERS
@@ -70,16 +70,16 @@ def _cell(cell: Row) -> str:
 def _compared(cells: Mapping[str, Row]) -> str:
     """Mean ranks, and the probability that a seed is better than one of the plainest method."""
     against = improvements(cells)
-    ranked = [_ranks(cells, networks) for networks in (["paper"], [*NETWORKS])]
-    named = {*against, *ranked[0], *ranked[1]}
+    found = ranked(cells)
+    named = set(against).union(*found.values())
     if not named:
         return "No method is in the table yet."
     reference = METHODS[REFERENCE].label
-    lines = [["method", "rank in paper", "rank in all", f"better than {reference}"]]
+    lines = [["method", *(f"rank in {where}" for where in found), f"better than {reference}"]]
     for name in (name for name in METHODS if name in named):
         ranks = [
-            "{:.1f} ({:.1f}…{:.1f})".format(*found[name]) if name in found else ""
-            for found in ranked
+            "{:.1f} ({:.1f}…{:.1f})".format(*rank[name]) if name in rank else ""
+            for rank in found.values()
         ]
         chance = (
             "{:.0f} % ({:.0f}…{:.0f})".format(*(100 * p for p in against[name]))
@@ -94,14 +94,6 @@ def _compared(cells: Mapping[str, Row]) -> str:
         "learned from."
     )
     return f"{_table(lines)}\n\n{note}"
-
-
-def _ranks(
-    cells: Mapping[str, Row], networks: Sequence[str]
-) -> dict[str, tuple[float, float, float]]:
-    """Mean ranks with their intervals, by method."""
-    _, methods, scores = compared(cells, networks)
-    return dict(zip(methods, mean_ranks(scores), strict=True)) if methods else {}
 
 
 def _table(lines: Sequence[Sequence[str]]) -> str:

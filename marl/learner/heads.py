@@ -116,29 +116,26 @@ class Heads:
         Args:
             observation: (S, B, I, D).
             action: (S, B, I), of which each head sees those of the agents before it, if heads
-                choose in sequence; where None, none is seen.
+                choose in sequence, and which is not needed otherwise.
         """
         if self.in_sequence:
+            assert action is not None, "heads in sequence see actions"
             state = self.state(observation).expand(-1, self.n_heads, -1, -1)
-            return torch.cat([state, self._before(observation, action)], -1)
+            return torch.cat([state, self._before(action).to(state.dtype)], -1)
         if self.sees_all:
             return self.state(observation).expand(-1, self.n_heads, -1, -1)
         if self.common_features:
             return observation[:, :, 0, -self.common_features :].unsqueeze(1)
         return observation.transpose(1, 2)
 
-    def _before(self, observation: Tensor, action: Tensor | None) -> Tensor:
+    def _before(self, action: Tensor) -> Tensor:
         """What each head sees of the actions before its own, (S, K, B, (I - 1) A), one-hot."""
-        n_before, n_actions = self.team.n_agents - 1, self.team.n_actions
-        if action is None:
-            shape = len(observation), self.n_heads, observation.shape[1], n_before * n_actions
-            return observation.new_zeros(shape)
-        every_action = torch.arange(n_actions, device=action.device)
+        every_action = torch.arange(self.team.n_actions, device=action.device)
         agents = torch.arange(self.n_heads, device=action.device)
         one_hot = action[..., :-1, None] == every_action
         earlier = agents[:-1] < agents.unsqueeze(-1)
         seen = one_hot.unsqueeze(1) & earlier[:, None, :, None]
-        return seen.flatten(-2).to(observation.dtype)
+        return seen.flatten(-2)
 
     @staticmethod
     def state(observation: Tensor) -> Tensor:

@@ -124,7 +124,7 @@ def cells_of_two_methods() -> dict[str, Any]:
 def test_ranks_and_probabilities(script: ModuleType, cells: dict[str, Any]) -> None:
     import benchmark_pictures as pictures
 
-    data, methods, scores = pictures.compared(cells)
+    data, methods, scores = pictures.compared(cells, ["paper"])
     assert data == ["paper/random", "paper/mixed"]
     assert methods == ["bc-i", "bc-c"]
     np.testing.assert_array_equal(scores[1], [[2.0, 2.0], [2.1, 2.0]])
@@ -145,7 +145,7 @@ def test_methods_of_one_network_are_compared_within_it(
 
     monkeypatch.setitem(script.NETWORKS, "other", TINY)
     cells["other/mixed:bc-i"] = cells["paper/mixed:bc-i"]
-    assert pictures.compared(cells)[1] == ["bc-i"]
+    assert pictures.compared(cells, ["paper", "other"])[1] == ["bc-i"]
     data, methods, _ = pictures.compared(cells, ["paper"])
     assert data == ["paper/random", "paper/mixed"]
     assert methods == ["bc-i", "bc-c"]

@@ -39,14 +39,6 @@ def test_a_head_sees_all_observations_and_the_actions_before_its_own(
         assert inputs[s, k, b].tolist() == expected
 
 
-def test_without_actions_none_is_seen() -> None:
-    heads = Heads("i", TEAM, observes="sequence")
-    observation = torch.randn(1, 2, 3, 2)
-    inputs = heads.inputs(observation)
-    assert inputs.shape == (1, 3, 2, heads.n_inputs)
-    assert (inputs[..., 6:] == 0).all()
-
-
 @pytest.mark.parametrize("sample", [False, True])
 def test_a_policy_chooses_agent_after_agent(sample: bool) -> None:
     policy = random_policy(TEAM, IN_SEQUENCE, sample=sample)
