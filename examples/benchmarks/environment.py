@@ -33,7 +33,7 @@ from rrm_env import Network, RRMConfig, RRMVectorEnv, kernels, parallel_env
 from rrm_env.exit_status import status_of
 from rrm_env.files import check_results, write_json
 from rrm_env.optional import lacking
-from rrm_env.provenance import versions
+from rrm_env.provenance import origin
 
 
 @dataclass
@@ -392,8 +392,8 @@ def main() -> None:
     growth, startup = growth_figures(options), startup_figures()
     asked = {name: value for name, value in asdict(options).items() if name != "json"}
     result = {
+        **origin(),
         "options": asked,
-        "versions": versions(),
         "speed": speed,
         "growth": growth,
         "startup": startup,

@@ -12,7 +12,7 @@ The comparison is unequal in three points. Our learners mask illegal actions, no
 and keep the log on the device; d3rlpy does none of that, and reads every loss back. Its DiscreteSAC
 has no conservative penalty, ours has one. And d3rlpy trains one seed at a time.
 
-The option ``--json FILE`` made docs/results/benchmark_learners.json.
+examples/benchmarks/performance.py writes its figures to docs/results/benchmark_learners.json.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from marl.learner.networks import multiply_adds
 from marl.training.stores import DatasetStore, Updates
 from rrm_env.exit_status import status_of
 from rrm_env.files import check_results, write_json
-from rrm_env.provenance import machine, versions
+from rrm_env.provenance import machine, origin, versions
 
 TRANSITIONS, SEED_COUNTS = 20_000, (1, 10)
 CUDA_UPDATES = 2000  # where an update takes less than a millisecond
@@ -389,6 +389,7 @@ def write(
         name: value for name, value in asdict(options).items() if name not in ("peer_venv", "json")
     }
     result = {
+        **origin(),
         "options": asked,
         "machine": hardware(),
         "versions": software,

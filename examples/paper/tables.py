@@ -31,6 +31,7 @@ from network_tables import (
     searches_table,
 )
 from optima import share_of
+from performance_tables import performance_tables
 from policy_tables import policy_tables
 
 from rrm_env import RRMConfig
@@ -261,6 +262,17 @@ PAGES: dict[str, Callable[[Path], str]] = {
     "channels_table.md": lambda results: channels_table(_read(results, "channels")),
     "benchmark_tables.md": lambda results: benchmark_tables(_read(results, "benchmark")),
     "resilient_table.md": lambda results: resilient_table(_read(results, "resilient")),
+    "performance_tables.md": lambda results: performance_tables(
+        *(
+            _read(results, name)
+            for name in (
+                "benchmark_environment",
+                "benchmark_deciding",
+                "traces",
+                "benchmark_learners",
+            )
+        )
+    ),
     "leaderboard_table.md": lambda results: leaderboard_tables(results.parent / "leaderboard"),
 }
 """Functions that make the content of each file in docs from the folder of results."""

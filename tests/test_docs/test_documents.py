@@ -52,8 +52,8 @@ LEFT_OUT = (
     (r"^pytest\b", "it is this suite"),
     (r"--watch(?!.*--video)", "it opens a window"),
     (
-        r"examples/benchmarks/(environment|learners)\.py",
-        "benchmarks take minutes and need their peers",
+        r"examples/benchmarks/performance\.py",
+        "it takes half an hour and needs its peers; its miniature is tested",
     ),
     (
         r"(tests/reliability/|examples/benchmarks/(large_networks|schedulers|searches)|examples/paper/(ladder|benchmark))(?!.*--quick)",
