@@ -49,7 +49,7 @@ LEFT_OUT = (
         r"\bpip install\b|^git clone\b|^cd\b|-m venv\b|^\. ",
         "it would change the environment that the tests run in",
     ),
-    (r"^pytest\b", "it is this suite"),
+    (r"^pytest\b|tests/golden\.py", "it is this suite"),
     (r"--watch(?!.*--video)", "it opens a window"),
     (
         r"examples/benchmarks/(environment|learners)\.py",
