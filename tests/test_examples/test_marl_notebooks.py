@@ -6,12 +6,13 @@ import json
 import re
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from documents import DOCS, shrunk
 from folders import ROOT
 
@@ -54,11 +55,12 @@ def code_of(name: str) -> list[str]:
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Values]:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Values]]:
     """Runs the cells of a notebook in order, in an empty folder, and returns its variables."""
     pyplot = pytest.importorskip("matplotlib.pyplot", reason="matplotlib is not installed")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    threads, backend = torch.get_num_threads(), pyplot.get_backend()
     pyplot.switch_backend("agg")
 
     def execute(name: str, **variables: Any) -> Values:
@@ -74,7 +76,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Values
                 pyplot.close("all")
         return values
 
-    return execute
+    yield execute
+    torch.set_num_threads(threads)
+    pyplot.switch_backend(backend)
 
 
 def test_notebooks_are_the_three_of_their_page_and_the_tests() -> None:
