@@ -24,7 +24,7 @@ from baselines.submission import (
 )
 from rrm_env import SILENT, Network, RRMConfig, evaluate, metrics
 from rrm_env.evaluation import BATCH_SIZE, first_episode
-from rrm_env.provenance import machine, versions
+from rrm_env.provenance import gives_same_bits
 from rrm_env.references import reference
 
 REPLAYED = 4
@@ -36,8 +36,6 @@ ROUNDING = 1e-5
 """Relative error of rates that are sums of float32."""
 TOLERANCE = 1e-4
 """Difference of rates in bit/s/Hz that other processors and versions may cause."""
-_SAME_BITS = ("numpy", "numba", "llvmlite")
-"""Libraries whose versions may change the last bits."""
 
 Floats = NDArray[np.float64]
 
@@ -107,9 +105,9 @@ def check_possible(submission: Submission) -> None:
 def check_reached(submission: Submission, replayed: int = REPLAYED) -> str:
     """Play the first episodes again, and refuse a submission whose rates differ.
 
-    On a processor of the same name with the same versions, all rates must agree to the bit.
-    Elsewhere the last bits of a channel may differ, and a decision may then fall otherwise: so in
-    more than half of the episodes all rates must agree within `TOLERANCE`.
+    Where this process gives the same bits (`rrm_env.provenance.gives_same_bits`), all rates must
+    agree to the bit. Elsewhere the last bits of a channel may differ, and a decision may then fall
+    otherwise: so in more than half of the episodes all rates must agree within `TOLERANCE`.
 
     Raises:
         ValueError: they differ.
@@ -122,7 +120,7 @@ def check_reached(submission: Submission, replayed: int = REPLAYED) -> str:
         return f"no episode was played again: {reason}"
     found = evaluate(scheduler, submission.config, replayed, SEED).ue_rates
     stated = submission.ue_rates[0, :replayed]
-    same = _same_machine(submission)
+    same = gives_same_bits(submission.origin)
     if same:
         agrees = (found.astype(np.float32) == stated.astype(np.float32)).all(axis=1)
         enough = bool(agrees.all())
@@ -162,13 +160,6 @@ def _scheduler_of(submission: Submission) -> tuple[Any, str]:
         return parse_scheduler(text), ""
     except ValueError as error:
         return None, str(error)
-
-
-def _same_machine(submission: Submission) -> bool:
-    here, there = versions(), submission.origin["versions"]
-    return submission.origin["processor"] == str(machine()["processor"]) and all(
-        here[name] == there.get(name) for name in _SAME_BITS
-    )
 
 
 def _physics(config: RRMConfig) -> RRMConfig:

@@ -15,7 +15,7 @@ from marl.exchange.d3rlpy import from_mdp_arrays, mdp_arrays, read_mdp_arrays
 from marl.exchange.minari import from_minari, to_minari
 from marl.graph.network import GraphConfig
 from marl.graph.policy import GraphPolicy
-from marl.graph.training import train_prices
+from marl.graph.training import train_prices, train_prices_on
 from marl.learner.heads import Heads
 from marl.learner.learner import Learner
 from marl.learner.stacked import DivergenceError
@@ -58,4 +58,5 @@ __all__ = [
     "to_minari",
     "train",
     "train_prices",
+    "train_prices_on",
 ]

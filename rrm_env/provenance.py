@@ -9,9 +9,12 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from numba import config as numba_config
 
 from rrm_env.files import readable
 from rrm_env.limits import available_memory, usable_cores
@@ -68,6 +71,33 @@ def machine() -> dict[str, str | int | None]:
         if line.startswith("model name")
     ]
     return {"processor": (models or [platform.processor()])[0], "cores": usable_cores()}
+
+
+SAME_BITS = ("numpy", "numba", "llvmlite")
+"""Libraries whose versions may change the last bits of a result."""
+
+
+def gives_same_bits(made_by: Mapping[str, Any]) -> bool:
+    """Whether results of this process must have the bits of those that a file states.
+
+    The last bits depend on the instructions that numba chooses for a processor and on the versions
+    of a few libraries. Where the answer is no, results may still have the same bits.
+
+    Args:
+        made_by: what the file says of its origin: ``processor``, the name that `machine` gives, and
+            ``versions``, those of the libraries by name.
+    """
+    here, there = versions(), made_by["versions"]
+    processor = str(machine()["processor"])
+    # Where the system gives no name, the word that stands for it, such as arm, is an architecture.
+    is_named = len(processor.split()) > 1
+    for_others = numba_config.CPU_NAME or numba_config.CPU_FEATURES or numba_config.DISABLE_JIT
+    return (
+        is_named
+        and not for_others
+        and made_by["processor"] == processor
+        and all(here[name] == there.get(name) for name in SAME_BITS)
+    )
 
 
 def origin(*distributions: str) -> dict[str, Any]:

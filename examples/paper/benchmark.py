@@ -41,13 +41,13 @@ from marl import (
     load_dataset,
     load_policies,
     train,
+    train_prices_on,
 )
 from marl.benchmark.networks import NETWORKS
 from marl.benchmark.recipes import TIERS, recipe_of
 from marl.cli.shared import EngineOptions
 from marl.data.collect import among_candidates
 from marl.engines.base import Event, Task
-from marl.graph.training import train_prices_on
 from rrm_env import RRMConfig, Scheduler, evaluate, metrics, normalised_score
 from rrm_env.checks import bounded_integer
 from rrm_env.exit_status import status_of

@@ -34,9 +34,8 @@ from baselines import Debts, Fluid
 from baselines.comparison import mean_with_interval
 from baselines.plots import COLOURS, require_drawing, write_figure
 from baselines.registry import parse_scheduler
-from marl import GraphConfig, GraphPolicy, collect, train_prices
+from marl import GraphConfig, GraphPolicy, collect, train_prices, train_prices_on
 from marl.graph.network import Parameters
-from marl.graph.training import train_prices_on
 from rrm_env import RRMConfig, Scheduler, evaluate
 from rrm_env.exit_status import status_of
 from rrm_env.files import check_writable, write_json

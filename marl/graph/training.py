@@ -213,7 +213,8 @@ def train_prices_on(
     """Train S networks at once from a dataset alone, without any simulation.
 
     Args:
-        dataset: recorded in a network with the observations that `Recorded.of_dataset` needs.
+        dataset: recorded in a network with ``measurements="neighbours"``, ``clock="elapsed"``,
+            ``average="episode"`` and as many neighbours as ``config``, as all named datasets are.
         config: sizes of the policy's network.
         seeds: S seeds of initial parameters and batches.
         clone: whether its decisions are cloned; else the dual function at its gains is lowered,
@@ -222,8 +223,11 @@ def train_prices_on(
         batch_size: decisions that each seed sees in an update.
         report: called 20 times on the way.
 
+    Returns:
+        the parameters, as `GraphPolicy.of` takes them.
+
     Raises:
-        ValueError: as `Recorded.of_dataset`.
+        ValueError: it was recorded in another network.
     """
     recorded, network = Recorded.of_dataset(dataset, config.n_neighbours)
     source = Decisions(recorded, network) if clone else Gains(recorded.links, network)
