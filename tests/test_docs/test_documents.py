@@ -134,6 +134,7 @@ def test_python_block_of_the_documents_runs(page: Path, block: str, tmp_path: Pa
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if blocks(page, "bash")], ids=lambda page: page.stem
 )
+@pytest.mark.skipif(sys.platform == "win32", reason="an interpreter of their own is a shell script")
 def test_bash_blocks_of_a_page_run_one_after_the_other(page: Path, tmp_path: Path) -> None:
     """Run in a folder that looks like the repository; later blocks find files of earlier ones."""
     own = [command for block in blocks(page, "bash") for command in commands(block)]
