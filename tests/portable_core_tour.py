@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import baselines.__main__ as schedulers
+import baselines.__main__ as command
+from baselines import REGISTRY
 from rrm_env import Network, RRMConfig, Trace, evaluate, parallel_env, record_trace
 from rrm_env.exit_status import status_of
 from rrm_env.files import append_line
@@ -53,7 +54,7 @@ def _simulated() -> dict[str, Any]:
 
 def _traced(folder: Path) -> dict[str, Any]:
     saved = record_trace(NETWORK, 7, episodes=8).save(folder / "trace.npz")
-    played = evaluate(schedulers.REGISTRY["tdm"](), saved.config(episode_length=10), episodes=2)
+    played = evaluate(REGISTRY["tdm"](), saved.config(episode_length=10), episodes=2)
     return {
         "trace": Trace.load(folder / "trace.npz").checksum,
         "played": played.sum_rate.tolist(),
@@ -63,9 +64,9 @@ def _traced(folder: Path) -> dict[str, Any]:
 def _compared(folder: Path) -> dict[str, Any]:
     compare = [*OPTIONS, "--schedulers", "tdm,itlinq:tolerance_db=0", "--optimum"]
     written = ["--json", str(folder / "out.json"), "--plot", str(folder / "rates.png")]
-    statuses = [schedulers.main([*compare, *written]) for _ in range(2)]  # the second replaces
+    statuses = [command.main([*compare, *written]) for _ in range(2)]  # the second replaces
     video = ["--watch", "tdm", "--video", str(folder / "tdm.gif")]
-    statuses.append(schedulers.main([*OPTIONS[:-2], *video]))
+    statuses.append(command.main([*OPTIONS[:-2], *video]))
     results = json.loads((folder / "out.json").read_text(encoding="utf-8"))
     return {"statuses": statuses, "compared": per_episode(results)}
 
