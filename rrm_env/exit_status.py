@@ -26,7 +26,10 @@ GOES_ON = "nothing that was finished or checkpointed is lost; the same command g
 `NOTHING_LOST` is for commands that start again, `GOES_ON` for those that continue.
 """
 
-_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)
+)
+"""Signals that ask a process to end; Windows has no SIGHUP, and SIGBREAK where a window closes."""
 
 
 class TerminatedError(KeyboardInterrupt):
@@ -56,7 +59,7 @@ def status_of(
     Returns:
         0 on success; 2 where the input is wrong; 1 where the system refuses something, such as disk
         space or memory, or for one of ``failures``; 130 after Ctrl-C; 128 + the signal's number
-        after SIGTERM and SIGHUP. All but 0 come with one line on standard error.
+        after SIGTERM, SIGHUP and SIGBREAK. All but 0 come with one line on standard error.
     """
     with guarded_output() as refusal:
         try:

@@ -13,15 +13,21 @@ import platform
 import re
 import secrets
 import stat
-import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-if sys.platform != "win32":
-    import fcntl
+from rrm_env.disk import (
+    CAN_LOCK,
+    is_in_use,
+    lock,
+    move,
+    reach_disk,
+    remove_unused,
+    synchronise,
+)
 
 UNTOUCHED = "what stood there before is untouched"
 
@@ -69,6 +75,8 @@ def storing(
     except OSError as error:
         reason = error.strerror or (str(error).splitlines() or [type(error).__name__])[0]
         remedy = _REMEDIES.get(error.errno or 0, "remove the cause or write elsewhere")
+        if is_in_use(error):
+            remedy = "close the program that has it open, or write elsewhere"
         raise WriteError(
             f"{os.fspath(path)!r} could not be {action}: {reason}; {left}; {remedy}, then try again"
         ) from error
@@ -232,11 +240,11 @@ def write_whole_at(path: Path, write: Callable[[Path], object]) -> None:
             write(temporary)
             if old is not None:
                 _inherit(temporary, place, old)
-            _reach_disk(temporary, os.O_RDWR)
-            os.replace(temporary, place)
+            reach_disk(temporary, os.O_RDWR)
+            move(temporary, place)
     # Some systems cannot open or synchronise folders: they decide when the new name is on the disk.
     with suppress(OSError):
-        _reach_disk(place.parent, os.O_RDONLY)
+        reach_disk(place.parent, os.O_RDONLY)
 
 
 def append_line(path: Path, line: str) -> None:
@@ -252,19 +260,11 @@ def append_line(path: Path, line: str) -> None:
         try:
             while rest:
                 rest = rest[file.write(rest) :]
-            os.fsync(file.fileno())
+            synchronise(file.fileno())
         except BaseException:
             with suppress(OSError):
                 file.truncate(length)
             raise
-
-
-def _reach_disk(path: Path, flags: int) -> None:
-    descriptor = os.open(path, flags)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 # --- Files that are replaced ---
@@ -294,7 +294,7 @@ def _inherit(temporary: Path, place: Path, old: os.stat_result) -> None:
 
     Refusals are ignored: not all file systems know these, and only administrators change owners.
     """
-    if sys.platform == "win32":
+    if not hasattr(os, "chown"):  # Windows
         return
     for owner, group in ((-1, old.st_gid), (old.st_uid, -1)):
         with suppress(OSError):
@@ -305,7 +305,7 @@ def _inherit(temporary: Path, place: Path, old: os.stat_result) -> None:
         mode = mode & ~stat.S_IRWXG | mode & of_all
     with suppress(OSError):
         temporary.chmod(mode)
-    if sys.platform == "linux":
+    if hasattr(os, "listxattr"):  # Linux
         with suppress(OSError):
             for name in os.listxattr(place):
                 os.setxattr(temporary, name, os.getxattr(place, name))
@@ -318,7 +318,8 @@ def _inherit(temporary: Path, place: Path, old: os.stat_result) -> None:
 def _temporary(path: Path, old: os.stat_result | None) -> Iterator[Path]:
     """A new hidden file beside ``path``, locked while it is in use.
 
-    Unlocked ones belong to processes that were killed, and are removed first.
+    Unlocked ones belong to processes that were killed, and are removed first; where files cannot be
+    locked, those of yesterday and before.
     """
     _remove_leftovers(path)
     temporary, descriptor = _claim(path, 0o666 if old is None else 0o600)
@@ -338,12 +339,12 @@ def _claim(path: Path, mode: int) -> tuple[Path, int | None]:
         temporary = path.with_name(f"{_prefix(path)}{secrets.token_hex(4)}.part{path.suffix}")
         # Not by `tempfile`, whose files only their owner may read.
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
-        if sys.platform == "win32":  # an open file could not be moved
+        if not CAN_LOCK:  # nor could an open file be moved there
             os.close(descriptor)
             return temporary, None
         # On a file system without locks nobody else can lock the file to remove it either.
         with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            lock(descriptor)
         if os.fstat(descriptor).st_nlink:
             return temporary, descriptor
         os.close(descriptor)  # taken for a leftover before it was locked
@@ -351,17 +352,10 @@ def _claim(path: Path, mode: int) -> tuple[Path, int | None]:
 
 def _remove_leftovers(path: Path) -> None:
     """Remove temporary files of ``path`` that nobody holds."""
-    if sys.platform == "win32":
-        return
     own = re.compile(re.escape(_prefix(path)) + r"[0-9a-f]{8}\.part" + re.escape(path.suffix))
     for name in filter(own.fullmatch, os.listdir(path.parent)):
         with suppress(OSError):
-            descriptor = os.open(path.with_name(name), os.O_RDWR)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                os.unlink(path.with_name(name))
-            finally:
-                os.close(descriptor)
+            remove_unused(path.with_name(name))
 
 
 def _prefix(path: Path) -> str:

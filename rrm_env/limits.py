@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-if sys.platform != "win32":
+try:
     import resource
+except ModuleNotFoundError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 SYSTEM = Path("/")
 """Root of the file system with /proc and the control groups; tests replace it."""
@@ -54,7 +55,7 @@ def _of_machine(root: Path) -> Iterator[int]:
 
 def _of_process() -> Iterator[int]:
     """Bytes that the limit on address space (ulimit -v) leaves."""
-    if sys.platform != "linux":
+    if resource is None:
         return
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit != resource.RLIM_INFINITY:

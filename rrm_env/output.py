@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -31,7 +32,7 @@ def guarded_output() -> Iterator[Callable[[], OSError | None]]:
         if output is None:
             return None
         output.flush()
-        return None if isinstance(output.refusal, BrokenPipeError) else output.refusal
+        return None if _reader_left(output.refusal) else output.refusal
 
     try:
         yield refusal
@@ -40,6 +41,13 @@ def guarded_output() -> Iterator[Callable[[], OSError | None]]:
         for stream in (output, errors):
             if stream is not None:
                 stream.end()
+
+
+def _reader_left(refusal: OSError | None) -> bool:
+    """Whether text was refused because nobody reads a pipe: an invalid argument, on Windows."""
+    return isinstance(refusal, BrokenPipeError) or (
+        os.name == "nt" and refusal is not None and refusal.errno == errno.EINVAL
+    )
 
 
 class _Guarded:

@@ -49,7 +49,10 @@ def revision() -> str | None:
     ]
     try:
         head = subprocess.run(
-            ["git", "rev-parse", "--short=12", "HEAD"], cwd=root, capture_output=True, text=True
+            ["git", "rev-parse", "--short=12", "HEAD"],
+            cwd=root,
+            capture_output=True,
+            encoding="utf-8",
         )
         differs = subprocess.run(
             ["git", "diff", "--quiet", "HEAD", "--", *code], cwd=root, capture_output=True

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import time
-from pathlib import Path
 from typing import Any
+
+import psutil
 
 from marl.engines.base import Event
 
@@ -21,11 +21,10 @@ def wait_until(condition: Any, seconds: float = 120) -> None:
 def is_alive(pid: int) -> bool:
     """Whether a process runs; a zombie does not."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        found: bool = psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
-    status = Path(f"/proc/{pid}/status")
-    return not status.exists() or "\nState:\tZ" not in status.read_text()
+    return found
 
 
 class EventRecorder:

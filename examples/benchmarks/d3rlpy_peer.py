@@ -35,7 +35,7 @@ def work(data: Path, threads: int) -> None:
     d3rlpy's interpreter runs this. Part ``fit`` is its training loop; ``update`` is its `update`
     alone, on one batch.
     """
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)  # d3rlpy's own lines must not mix with the answers
     import d3rlpy
     import structlog
@@ -98,13 +98,13 @@ class Peer:
     def __init__(self, python: Path, data: Path) -> None:
         self._errors = data.with_suffix(".txt")
         command = [str(python), __file__, str(data), f"--threads={torch.get_num_threads()}"]
-        with self._errors.open("w") as file:
+        with self._errors.open("w", encoding="utf-8") as file:
             self.process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=file,
-                text=True,
+                encoding="utf-8",
                 bufsize=1,
             )
         self.versions: dict[str, Any] = json.loads(self._answer())
@@ -113,7 +113,8 @@ class Peer:
         assert self.process.stdout is not None
         line: str = self.process.stdout.readline()
         if not line:
-            sys.exit(f"error: the peer stopped:\n{self._errors.read_text()[-2000:]}")
+            said = self._errors.read_text(encoding="utf-8")
+            sys.exit(f"error: the peer stopped:\n{said[-2000:]}")
         return line
 
     def _timer(self, what: str) -> Callable[[int], float]:

@@ -297,7 +297,7 @@ def startup_figures() -> dict[str, float]:
                 [sys.executable, "-c", program],
                 env=environment,
                 capture_output=True,
-                text=True,
+                encoding="utf-8",
                 check=True,
             )
             runs.append([float(text) for text in result.stdout.split()])

@@ -249,7 +249,7 @@ def run_peer(options: Options, models: tuple[str, ...]) -> dict[str, Any]:
             "--models",
             *models,
         ]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8")
         if done.returncode:
             sys.exit(f"error: their code stopped:\n{done.stderr[-2000:]}")
         with np.load(out) as found:
@@ -285,7 +285,7 @@ def results(options: Options) -> Row:
         head = ["git", "-C", str(options.code), "rev-parse", "HEAD"]
         about = {
             **json.loads(str(found["about"])),
-            "revision": subprocess.run(head, capture_output=True, text=True).stdout.strip(),
+            "revision": subprocess.run(head, capture_output=True, encoding="utf-8").stdout.strip(),
             "training": options.training,
             "models": {
                 name: hashlib.sha256(Path(file).read_bytes()).hexdigest()

@@ -159,7 +159,11 @@ def _own_bytes() -> int:
     status = Path("/proc/self/status")
     if not status.exists():
         return 0
-    lines = [line for line in status.read_text().splitlines() if line.startswith("RssAnon:")]
+    lines = [
+        line
+        for line in status.read_text(encoding="utf-8").splitlines()
+        if line.startswith("RssAnon:")
+    ]
     return int(lines[0].split()[1]) * 1024 if lines else 0
 
 

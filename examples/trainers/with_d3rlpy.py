@@ -74,7 +74,7 @@ def peer_worker(folder: Path) -> None:
     """
     import d3rlpy
 
-    settings = json.loads((folder / "settings.json").read_text())
+    settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
     arrays = dict(np.load(folder / "arrays.npz"))
     d3rlpy.seed(settings["seed"])
     dataset = d3rlpy.dataset.MDPDataset(
@@ -104,21 +104,22 @@ def peer_worker(folder: Path) -> None:
     (folder / "done.json").write_text(
         json.dumps(
             {"d3rlpy": d3rlpy.__version__, "its torch": torch.__version__, "seconds": seconds}
-        )
+        ),
+        encoding="utf-8",
     )
 
 
 def train(python: Path, folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """Run `peer_worker`; return the content of its ``done.json``."""
-    (folder / "settings.json").write_text(json.dumps(settings))
+    (folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
     # d3rlpy's environment must not see this one's packages.
     alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     result = subprocess.run(
-        [python, __file__, WORKER, folder], env=alone, capture_output=True, text=True
+        [python, __file__, WORKER, folder], env=alone, capture_output=True, encoding="utf-8"
     )
     if result.returncode:
         sys.exit(f"error: d3rlpy stopped:\n{result.stderr[-2000:]}")
-    done: dict[str, Any] = json.loads((folder / "done.json").read_text())
+    done: dict[str, Any] = json.loads((folder / "done.json").read_text(encoding="utf-8"))
     return done
 
 

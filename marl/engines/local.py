@@ -38,12 +38,13 @@ _WORKER = "rrm_env worker"
 """Name of the worker processes."""
 _UNGUARDED = 78
 """Exit status of a worker in which importing the main script opens an engine."""
-_OUTSIDE_SIGNALS = tuple(
-    getattr(signal, name)
-    for name in ("SIGKILL", "SIGTERM", "SIGHUP", "SIGINT")
-    if hasattr(signal, name)
-)
+_OUTSIDE_SIGNALS = ("SIGKILL", "SIGTERM", "SIGHUP", "SIGINT")
 """Signals that come from outside the task: after them it is started again in a new process."""
+_ENDED_BY_WINDOWS = {1, int(signal.SIGTERM), -int(signal.SIGTERM), 0xC000013A}
+"""Exit statuses of processes that were ended from outside on Windows, which has no such signals.
+
+They are those of the task manager, `os.kill`, `multiprocessing` and a closed console.
+"""
 _END_S = 10.0
 """Seconds to wait for the exit status of a process whose pool is broken."""
 
@@ -192,7 +193,7 @@ class _Worker:
             RuntimeError: the task itself ended it, and would do so again.
         """
         code = self._exit_code()
-        if code is None or -code in _OUTSIDE_SIGNALS:
+        if code is None or _was_killed(code):
             raise LostError("its process was killed") from None
         if code == _UNGUARDED or not self.has_started:
             raise StartError(_start_problem(code)) from None
@@ -212,7 +213,9 @@ class _Worker:
         if self._pool is None or self._process is None:
             return
         with suppress(BrokenProcessPool, ProcessLookupError):
-            os.kill(self._process.result(), signal.SIGTERM)
+            self._process.result()  # it has started
+            if self._context.process is not None:
+                self._context.process.terminate()
         self.close()
 
     def close(self) -> None:
@@ -259,6 +262,13 @@ def _start_problem(code: int) -> str:
         f"workers cannot start: importing {path!r} fails in them (the error is above, exit status "
         f'{code}): put what only the main script can do under if __name__ == "__main__":'
     )
+
+
+def _was_killed(code: int, system: str = os.name) -> bool:
+    """Whether a process with this exit status was ended from outside, POSIX or Windows ("nt")."""
+    if system == "nt":
+        return code in _ENDED_BY_WINDOWS
+    return code < 0 and _signal_name(-code) in _OUTSIDE_SIGNALS
 
 
 def _signal_name(number: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import sys
 import textwrap
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from faults import KILL
 from folders import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,12 +65,12 @@ def die_unless(path: Path) -> int:
     """Be killed in the first attempt, and succeed in the second."""
     if not path.exists():
         path.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), KILL)
     return os.getpid()
 
 
 def die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), KILL)
 
 
 def wait_for(path: Path, own: Path) -> int:
@@ -187,7 +187,7 @@ def test_a_killed_worker_s_task_is_started_again_and_the_other_worker_goes_on(
     assert sorted(recorder.recorded("done")) == [("mortal", 2), ("steady", 1)]
     assert outcomes[1].value == int((tmp_path / "steady").read_text())
     # Killed while it has nothing to do, a worker is replaced as well.
-    os.kill(outcomes[1].value, signal.SIGKILL)
+    os.kill(outcomes[1].value, KILL)
     wait_until(lambda: not is_alive(outcomes[1].value))
     assert [
         outcome.error

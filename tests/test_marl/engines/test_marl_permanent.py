@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -130,6 +129,8 @@ def nothing(_: object) -> None:
 
 def exhaust() -> None:
     """Allocate more memory than a limit allows."""
+    import resource
+
     limits = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (2**33, limits[1]))
     try:
@@ -157,6 +158,7 @@ FAILURES: dict[str, tuple[Callable[..., Any], tuple[Any, ...], str]] = {
 
 
 @pytest.mark.parametrize("case", FAILURES)
+@pytest.mark.skipif(sys.platform != "linux", reason="limits and signals are those of Linux")
 def test_tasks_that_would_fail_again_are_not_started_again(case: str) -> None:
     function, arguments, reason = FAILURES[case]
     recorded: list[Event] = []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import toys
+from faults import KILL
 from sweeps import (
     COLLECT,
     LONGER,
@@ -257,7 +257,7 @@ def killed_when_half_done(
 
         wait_until(half_done)
         pid = pid_of()
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, KILL)
         wait_until(lambda: not is_alive(pid))
         left.update({run: checkpointed_log(run) for run in half_done()})
 
