@@ -16,11 +16,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 from numba import config as numba_config
 from numba import njit
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile
 from numba.core.dispatcher import Dispatcher
 from numba.core.serialize import dumps
+from numpy.typing import NDArray
 
 from rrm_env.files import WriteError, storing
 
@@ -48,6 +50,42 @@ def compiled(
         return dispatcher
 
     return decorate
+
+
+class Direct:
+    """A compiled function whose arguments have the same types in every call.
+
+    numba's dispatcher looks at the types of all arguments in every call, which takes longer than a
+    step of a small network. This looks at those of the first call only; `call` is the machine code
+    from then on. It would read memory wrongly under other types, so use it only for arguments
+    whose types and layouts are the same by construction. Threads may share it.
+
+    Args:
+        function: what `compiled` returned; plain Python is called as it is.
+    """
+
+    __slots__ = ("call", "function")
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+        self.call: Callable[..., Any] = (
+            self._first_call if isinstance(function, Dispatcher) else function
+        )
+
+    def _first_call(self, *arguments: Any) -> Any:
+        types = tuple(self.function.typeof_pyval(argument) for argument in arguments)
+        self.call = self.function.compile(types)
+        return self.call(*arguments)
+
+
+def plain(array: NDArray[Any], kind: type[np.generic]) -> NDArray[Any]:
+    """The array as numba takes it without compiling again: the array itself where it is so already.
+
+    Read-only, unaligned and strided arrays, and those of another byte order, are types of their own
+    to numba. So they are copied, as is an array of another dtype.
+    """
+    ready = array.dtype == kind and array.flags.carray
+    return array if ready else np.array(array, kind, order="C")
 
 
 def _enable_cache(

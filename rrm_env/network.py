@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -13,12 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rrm_env import kernels
-from rrm_env.checks import as_integer, bounded_integer
+from rrm_env.checks import bounded_integer
+from rrm_env.compiling import Direct, plain
 from rrm_env.config import RRMConfig
 from rrm_env.places import Given, given_at_reset, refuse_deployment
 from rrm_env.power import PoweredDecision
 from rrm_env.propagation_source import PropagationSource
-from rrm_env.readings import Readings
+from rrm_env.readings import Readings, views_of
+from rrm_env.seeds import given_seeds, random_seeds
 from rrm_env.source import Source, source_of
 from rrm_env.state import (
     PowerLevels,
@@ -34,14 +35,15 @@ from rrm_env.threads import Threads
 SILENT = kernels.SILENT
 """The entry of ``served`` for an access point that does not transmit."""
 
-EVALUATION_SEEDS = 2**62
-"""First episode seed of `rrm_env.evaluate`, whose seeds reach to 2^63 - 1.
-
-Training uses 0 ... 2^62 - 1 and never meets them.
-"""
-
 _INT64 = np.dtype(np.int64)
 _OWN: tuple[Literal["WRITEABLE", "ALIGNED"], ...] = ("WRITEABLE", "ALIGNED")
+
+# The arrays of all networks have the same types, so these need not look at them in every step.
+_step_episodes = Direct(kernels.step_episodes)
+_transmit_at_levels = Direct(kernels.transmit_at_levels)
+_mask_levels = Direct(kernels.mask_levels)
+_first_out_of_range = Direct(kernels.first_out_of_range)
+_first_foreign = Direct(kernels.first_foreign)
 
 
 class Network(Readings):
@@ -74,6 +76,7 @@ class Network(Readings):
         self._association_bias = association_bias_of(self.config)
         self._highest_action = self.config.n_actions - 1
         self._state = allocate(self.config, self.num_envs)
+        self._views = views_of(self._state)
         self._levels = allocate_levels(self.config, self.num_envs)
         self._seeds = np.zeros(self.num_envs, np.uint64)
         self._scratch = [allocate_scratch(self.config) for _ in range(self.num_threads)]
@@ -119,7 +122,9 @@ class Network(Readings):
         if seed is None and self._seeded:
             kernels.successor_seeds(self._seeds, self._state.key)
         else:
-            self._seeds[:] = self._random_seeds() if seed is None else self._given_seeds(seed)
+            self._seeds[:] = (
+                random_seeds(self.num_envs) if seed is None else given_seeds(seed, self.num_envs)
+            )
         self._state.key[:, 0] = self._seeds & np.uint64(0xFFFFFFFF)
         self._state.key[:, 1] = self._seeds >> np.uint64(32)
         self._seeded, self._t, self._source = True, None, source
@@ -167,7 +172,7 @@ class Network(Readings):
         if isinstance(served, PoweredDecision):
             served, levels = served
         chosen = self._integers("served", served)
-        flat = kernels.first_foreign(chosen, self._state.association)
+        flat = _first_foreign.call(chosen, self._state.association)
         if flat >= 0:
             slot, ap = divmod(flat, self.config.n_aps)
             own = np.flatnonzero(self._state.association[slot] == ap).tolist()
@@ -189,6 +194,13 @@ class Network(Readings):
         self._require_running()
         return self._advance(self.checked_actions(actions), kernels.ACTIONS)
 
+    def _step_checked(
+        self, actions: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Like `step_actions`, from actions that need no further checks."""
+        self._require_running()
+        return self._advance(actions, kernels.ACTIONS)
+
     def checked_actions(self, actions: ArrayLike) -> NDArray[np.int64]:
         """(B, I) actions as int64, as `step_actions` takes them.
 
@@ -197,7 +209,7 @@ class Network(Readings):
         """
         chosen = self._integers("actions", actions)
         highest = self._highest_action
-        flat = kernels.first_out_of_range(chosen, highest)
+        flat = _first_out_of_range.call(chosen, highest)
         if flat >= 0:
             slot, ap = divmod(flat, self.config.n_aps)
             raise ValueError(
@@ -224,10 +236,15 @@ class Network(Readings):
 
     # --- Private ---
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the views out, which would become arrays of their own."""
+        return {name: value for name, value in vars(self).items() if name != "_views"}
+
     def __setstate__(self, values: dict[str, Any]) -> None:
         """Copy arrays that unpickling leaves in read-only memory, as Ray's does."""
         vars(self).update(values)
         self._state = State._make(np.require(array, None, _OWN) for array in self._state)
+        self._views = views_of(self._state)
         self._association_bias = np.require(self._association_bias, None, _OWN)
         self._seeds = np.require(self._seeds, None, _OWN)
         if self._levels is not None:
@@ -248,7 +265,7 @@ class Network(Readings):
             scratch = self._scratch[thread]
             if source is not None:
                 source.advance(state, t + 1, start, stop)
-            kernels.step_episodes(
+            _step_episodes.call(
                 state, parameters, scratch, chosen, decision, rates, reward, t, start, stop
             )
 
@@ -278,7 +295,7 @@ class Network(Readings):
             powers.chosen[:] = self.config.highest_level if levels is None else levels
 
         def job(thread: int, start: int, stop: int) -> None:  # noqa: ARG001 - as all jobs have it
-            kernels.transmit_at_levels(
+            _transmit_at_levels.call(
                 state.served,
                 state.candidates,
                 gain,
@@ -301,7 +318,7 @@ class Network(Readings):
         )
 
         def job(thread: int, start: int, stop: int) -> None:  # noqa: ARG001 - as all jobs have it
-            kernels.mask_levels(action_mask, candidates, n_levels, start, stop)
+            _mask_levels.call(action_mask, candidates, n_levels, start, stop)
 
         self._threads.run(job, self.num_envs)
 
@@ -331,12 +348,17 @@ class Network(Readings):
 
     def _integers(self, name: str, values: ArrayLike) -> NDArray[np.int64]:
         shape = self.num_envs, self.config.n_aps
-        try:
-            array = np.asarray(values)
-        except ValueError:  # rows of unequal length
-            raise _wrong_shape(name, shape, repr(values)) from None
+        if type(values) is np.ndarray:
+            array = values
+        else:
+            try:
+                array = np.asarray(values)
+            except ValueError:  # rows of unequal length
+                raise _wrong_shape(name, shape, repr(values)) from None
         if array.shape != shape:
             raise _wrong_shape(name, shape, str(array.shape))
+        if array.dtype is _INT64 and array.flags.carray:  # the common case, in every step
+            return array
         if array.dtype.kind not in "iu":
             raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
         # As int64, larger numbers would wrap round to negative ones.
@@ -348,15 +370,12 @@ class Network(Readings):
             raise ValueError(
                 f"{name}[{slot}, {ap}] = {array[slot, ap]} is out of range; allowed: 0 to {highest}"
             )
-        # numba compiles a kernel again for read-only or unaligned memory, which
-        # `np.ascontiguousarray` would keep.
-        ready = array.flags.carray and array.dtype == _INT64
-        return array if ready else np.array(array, _INT64, order="C")
+        return plain(array, np.int64)
 
     def _checked_levels(self, level: ArrayLike, served: NDArray[np.int64]) -> NDArray[np.int64]:
         """The levels of a decision, checked where an AP transmits; 0 elsewhere."""
         levels = np.where(served == SILENT, 0, self._integers("level", level))
-        flat = kernels.first_out_of_range(levels, self.config.n_power_levels - 1)
+        flat = _first_out_of_range.call(levels, self.config.n_power_levels - 1)
         if flat >= 0:
             slot, ap = divmod(flat, self.config.n_aps)
             raise ValueError(
@@ -364,27 +383,6 @@ class Network(Readings):
                 f"allowed: 0 to {self.config.n_power_levels - 1}"
             )
         return levels
-
-    def _random_seeds(self) -> NDArray[np.uint64]:
-        first = secrets.randbelow(EVALUATION_SEEDS - self.num_envs)
-        return np.arange(first, first + self.num_envs, dtype=np.uint64)
-
-    def _given_seeds(self, seed: int | Sequence[int] | NDArray[Any]) -> NDArray[np.uint64]:
-        allowed = f"an int, or {self.num_envs} ints, from 0 to 2^63 - 1"
-        first = as_integer(seed)
-        if first is not None:
-            seeds = [first + k for k in range(self.num_envs)]
-        else:
-            array = np.asarray(seed)
-            if array.dtype.kind not in "iu":
-                raise TypeError(f"seed must be {allowed}, got {seed!r}")
-            if array.shape != (self.num_envs,):
-                raise ValueError(f"seed must be {allowed}, got an array of shape {array.shape}")
-            seeds = [int(s) for s in array]
-        if min(seeds) < 0 or max(seeds) >= 2**63:
-            wrong = min(seeds) if min(seeds) < 0 else max(seeds)
-            raise ValueError(f"seed must be {allowed}, got {wrong}")
-        return np.array(seeds, np.uint64)
 
 
 def _wrong_shape(name: str, shape: tuple[int, int], found: str) -> ValueError:

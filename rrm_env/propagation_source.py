@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rrm_env import deployment, propagation
+from rrm_env.compiling import Direct
 from rrm_env.config import RRMConfig
 from rrm_env.deployment import CLUSTER, NO_LAW, SQUARE, TORUS, Held, Place, Plan
 from rrm_env.places import (
@@ -24,6 +25,8 @@ from rrm_env.propagation import MODELS, N_FIELDS, N_WAVES, law_of
 from rrm_env.state import State, parameters_of
 
 _OWN: tuple[Literal["WRITEABLE", "ALIGNED"], ...] = ("WRITEABLE", "ALIGNED")
+
+_move_episodes = Direct(deployment.move_episodes)
 
 
 class PropagationSource:
@@ -81,7 +84,7 @@ class PropagationSource:
     def advance(self, state: State, t: int, start: int, stop: int) -> None:
         """Move the users of the episodes start ... stop - 1 to step t and write its gains."""
         del t  # steps come one after the other
-        deployment.move_episodes(*self._inputs(state), start, stop)
+        _move_episodes.call(*self._inputs(state), start, stop)
 
     def _inputs(self, state: State) -> tuple[Any, ...]:
         """What the compiled loops work on; each call has scratch of its own, as threads must."""
