@@ -10,11 +10,10 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from rrm_env import kernels, propagation
-from rrm_env.compiling import compiled
+from rrm_env.compiling import compiled, inlined
 from rrm_env.kernels import (
     _AP_POSITION,
     _DEPLOYMENT_DRAWN,
@@ -39,7 +38,7 @@ SQUARE, TORUS, CLUSTER = 0, 1, 2
 _SQRT3 = math.sqrt(3)
 _options: dict[str, Any] = {"_nrt": False, "error_model": "numpy", "fastmath": {"contract"}}
 _compile: Any = compiled(uses=(kernels, propagation), nogil=True, **_options)
-_inline: Any = njit(forceinline=True, **_options)
+_inline: Any = inlined(**_options)
 
 
 class Place(NamedTuple):

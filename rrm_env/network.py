@@ -1,12 +1,12 @@
 """The network as arrays, B episodes at once.
 
-`Network` checks its input, owns the state and is the only caller of the kernels.
+`Network` checks its input; `rrm_env.episodes` runs the kernels on it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,38 +15,22 @@ from rrm_env import kernels
 from rrm_env.checks import bounded_integer
 from rrm_env.compiling import Direct, plain
 from rrm_env.config import RRMConfig
-from rrm_env.places import Given, given_at_reset, refuse_deployment
+from rrm_env.episodes import Episodes
+from rrm_env.places import given_at_reset
 from rrm_env.power import PoweredDecision
-from rrm_env.propagation_source import PropagationSource
-from rrm_env.readings import Readings, views_of
 from rrm_env.seeds import given_seeds, random_seeds
-from rrm_env.source import Source, source_of
-from rrm_env.state import (
-    PowerLevels,
-    State,
-    allocate,
-    allocate_levels,
-    allocate_scratch,
-    association_bias_of,
-    parameters_of,
-)
-from rrm_env.threads import Threads
 
 SILENT = kernels.SILENT
 """The entry of ``served`` for an access point that does not transmit."""
 
 _INT64 = np.dtype(np.int64)
-_OWN: tuple[Literal["WRITEABLE", "ALIGNED"], ...] = ("WRITEABLE", "ALIGNED")
 
-# The arrays of all networks have the same types, so these need not look at them in every step.
-_step_episodes = Direct(kernels.step_episodes)
-_transmit_at_levels = Direct(kernels.transmit_at_levels)
-_mask_levels = Direct(kernels.mask_levels)
+# Actions have one type once they are checked, so these need not look at it in every step.
 _first_out_of_range = Direct(kernels.first_out_of_range)
 _first_foreign = Direct(kernels.first_foreign)
 
 
-class Network(Readings):
+class Network(Episodes):
     """Downlink of I access points and J users on one channel, B episodes side by side.
 
     Args:
@@ -72,20 +56,8 @@ class Network(Readings):
             raise TypeError(f"config must be an RRMConfig, got {config!r}")
         self.num_envs = bounded_integer("num_envs", num_envs)
         self.num_threads = min(bounded_integer("num_threads", num_threads), self.num_envs)
-        self._parameters = parameters_of(self.config)
-        self._association_bias = association_bias_of(self.config)
         self._highest_action = self.config.n_actions - 1
-        self._state = allocate(self.config, self.num_envs)
-        self._views = views_of(self._state)
-        self._levels = allocate_levels(self.config, self.num_envs)
-        self._seeds = np.zeros(self.num_envs, np.uint64)
-        self._scratch = [allocate_scratch(self.config) for _ in range(self.num_threads)]
-        self._threads = Threads(self.num_threads)
-        self._configured = source_of(self.config, self.num_envs)
-        self._placed = self._configured if isinstance(self._configured, PropagationSource) else None
-        self._source = self._configured
-        self._t: int | None = None
-        self._seeded = False
+        self._allocate()
 
     # --- Episodes ---
 
@@ -118,37 +90,14 @@ class Network(Readings):
                 `min_ue_distance_m`.
         """
         given = given_at_reset(self.config, self.num_envs, ap_positions, ue_positions, association)
-        source = self._source_with(given)
         if seed is None and self._seeded:
             kernels.successor_seeds(self._seeds, self._state.key)
         else:
             self._seeds[:] = (
                 random_seeds(self.num_envs) if seed is None else given_seeds(seed, self.num_envs)
             )
-        self._state.key[:, 0] = self._seeds & np.uint64(0xFFFFFFFF)
-        self._state.key[:, 1] = self._seeds >> np.uint64(32)
-        self._seeded, self._t, self._source = True, None, source
-
-        def job(thread: int, start: int, stop: int) -> tuple[int, int, int]:
-            if source is not None:
-                source.reset(self._state, self._seeds, start, stop)
-            failed: tuple[int, int, int] = kernels.reset_episodes(
-                self._state,
-                self._parameters,
-                self._association_bias,
-                self._scratch[thread],
-                start,
-                stop,
-            )
-            return failed
-
-        if self._levels is not None:
-            self._levels.chosen[:], self._levels.power_sum[:] = SILENT, 0.0
-        for slot, ap, ue in self._threads.run(job, self.num_envs):
-            refuse_deployment(self.config, int(self._seeds[slot]), ap, -1, ue)
-        if self._levels is not None:
-            self._mask_levels(self._levels)
-        self._t = 0
+        self._seeded = True
+        self._begin(given)
 
     def step(
         self, served: ArrayLike | PoweredDecision
@@ -235,109 +184,6 @@ class Network(Readings):
         return out
 
     # --- Private ---
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the views out, which would become arrays of their own."""
-        return {name: value for name, value in vars(self).items() if name != "_views"}
-
-    def __setstate__(self, values: dict[str, Any]) -> None:
-        """Copy arrays that unpickling leaves in read-only memory, as Ray's does."""
-        vars(self).update(values)
-        self._state = State._make(np.require(array, None, _OWN) for array in self._state)
-        self._views = views_of(self._state)
-        self._association_bias = np.require(self._association_bias, None, _OWN)
-        self._seeds = np.require(self._seeds, None, _OWN)
-        if self._levels is not None:
-            self._levels = PowerLevels._make(
-                np.require(array, None, _OWN) for array in self._levels
-            )
-        self._scratch = [allocate_scratch(self.config) for _ in range(self.num_threads)]
-
-    def _advance(
-        self, chosen: NDArray[np.int64], decision: int, levels: NDArray[np.int64] | None = None
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        state, parameters, source, t = self._state, self._parameters, self._source, self._t
-        assert t is not None  # the property asks again, which counts in a step of microseconds
-        rates = np.empty((self.num_envs, self.config.n_ues), np.float32)
-        reward = np.empty(self.num_envs, np.float32)
-
-        def job(thread: int, start: int, stop: int) -> None:
-            scratch = self._scratch[thread]
-            if source is not None:
-                source.advance(state, t + 1, start, stop)
-            _step_episodes.call(
-                state, parameters, scratch, chosen, decision, rates, reward, t, start, stop
-            )
-
-        self._t = None  # an interrupted step leaves no episode that could go on
-        if self._levels is not None:
-            self._transmit_at_levels(self._levels, chosen, decision, levels, rates, t)
-            decision = kernels.TRANSMITTED
-        self._threads.run(job, self.num_envs)
-        if self._levels is not None:
-            self._mask_levels(self._levels)
-        self._t = t + 1
-        return rates, reward
-
-    def _transmit_at_levels(
-        self,
-        powers: PowerLevels,
-        chosen: NDArray[np.int64],
-        decision: int,
-        levels: NDArray[np.int64] | None,
-        rates: NDArray[np.float32],
-        t: int,
-    ) -> None:
-        """Write who is served at which level, and the rates, of step t."""
-        state = self._state
-        gain = state.gain_history[t % (self.config.csi_delay + 1)]
-        if decision == kernels.USERS:
-            powers.chosen[:] = self.config.highest_level if levels is None else levels
-
-        def job(thread: int, start: int, stop: int) -> None:  # noqa: ARG001 - as all jobs have it
-            _transmit_at_levels.call(
-                state.served,
-                state.candidates,
-                gain,
-                *powers,
-                chosen,
-                decision,
-                rates,
-                start,
-                stop,
-            )
-
-        self._threads.run(job, self.num_envs)
-
-    def _mask_levels(self, powers: PowerLevels) -> None:
-        """Write the masks of a network whose actions have levels."""
-        action_mask, candidates, n_levels = (
-            self._state.action_mask,
-            self._state.candidates,
-            powers.power.size,
-        )
-
-        def job(thread: int, start: int, stop: int) -> None:  # noqa: ARG001 - as all jobs have it
-            _mask_levels.call(action_mask, candidates, n_levels, start, stop)
-
-        self._threads.run(job, self.num_envs)
-
-    def _source_with(self, given: Given | None) -> Source | None:
-        """The source of the next episodes; the parameters are made to fit it."""
-        source, has_association = self._configured, self.config.association == "given"
-        if given is not None and self._placed is None:
-            self._placed = PropagationSource(self.config, self.num_envs)
-        if self._placed is not None:
-            self._placed.give(given)
-            source = self._configured if given is None else self._placed
-        if isinstance(source, PropagationSource):
-            has_association = source.gives_association
-        channel = kernels.GENERATED if source is None else kernels.GIVEN
-        if (channel, has_association) != (self._parameters.channel, self._parameters.association):
-            self._parameters = self._parameters._replace(
-                channel=channel, association=int(has_association)
-            )
-        return source
 
     def _require_running(self) -> None:
         if self._require_reset() >= self.config.episode_length:

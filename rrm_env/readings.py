@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rrm_env import kernels, metrics
 from rrm_env.config import TURNS, RRMConfig
 from rrm_env.propagation_source import PropagationSource
-from rrm_env.state import Parameters, PowerLevels, State
+from rrm_env.state import Parameters, PowerLevels, State, Waves
 
 
 class Readings:
@@ -21,6 +21,7 @@ class Readings:
     _state: State
     _views: State
     _parameters: Parameters
+    _waves: Waves | None
     _levels: PowerLevels | None
     _placed: PropagationSource | None
     _seeds: NDArray[np.uint64]
@@ -211,7 +212,7 @@ class Readings:
     @property
     def bytes_per_episode(self) -> int:
         """Bytes of state held per episode slot."""
-        arrays = [*self._state, *(self._levels or ())]
+        arrays = [*self._state, *(self._waves or ()), *(self._levels or ())]
         of_source = 0 if self._placed is None else self._placed.nbytes
         return (of_source + sum(int(array.nbytes) for array in arrays)) // self.num_envs
 
