@@ -100,23 +100,29 @@ class Episodes(Readings):
     def _begin_part(self, thread: int, start: int, stop: int) -> tuple[int, int, int]:
         """Begin the episodes start ... stop - 1; the result is that of `kernels.reset_episodes`."""
         s, p, source = self._state, self._parameters, self._source
-        if source is not None:
+        failed: tuple[int, int, int] = -1, -1, -1
+        if source is None:
+            failed = kernels.reset_episodes(
+                s.key,
+                s.ap_positions,
+                s.ue_positions,
+                s.ue_velocity,
+                s.static_gain,
+                s.large_scale_gain,
+                s.association,
+                self._association_bias,
+                p,
+                start,
+                stop,
+            )
+            if failed[0] >= 0:
+                return failed
+        else:
             source.reset(s, self._seeds, start, stop)
-        failed: tuple[int, int, int] = kernels.reset_episodes(
-            s.key,
-            s.ap_positions,
-            s.ue_positions,
-            s.ue_velocity,
-            s.static_gain,
-            s.large_scale_gain,
-            s.association,
-            self._association_bias,
-            p,
-            start,
-            stop,
-        )
-        if failed[0] >= 0:
-            return failed
+            if p.association == kernels.RSRP:
+                kernels.associate_episodes(
+                    s.association, s.large_scale_gain, self._association_bias, start, stop
+                )
         part = slice(start, stop)
         if p.n_neighbours > 0:
             kernels.rank_neighbours(

@@ -734,17 +734,15 @@ def reset_episodes(
 ):
     """Draw what the episodes start ... stop - 1 have from the beginning, by their keys.
 
-    Where the channel is given, positions and large-scale gains at t = 0 are there already. Returns
-    slot, AP and UE of the first position that could not be found, or three times -1.
+    Returns slot, AP and UE of the first position that could not be found, or three times -1.
     """
     for b in range(start, stop):
-        if p.channel == GENERATED:
-            failed_ap, failed_ue = deploy(ap_positions[b], ue_positions[b], key[b], p)
-            if failed_ap >= 0 or failed_ue >= 0:
-                return b, failed_ap, failed_ue
-            draw_velocities(ue_velocity[b], key[b], p.step_length)
-            draw_static_gain(static_gain[b], key[b], p)
-            path_gain(large_scale_gain[b], ap_positions[b], ue_positions[b], static_gain[b], p)
+        failed_ap, failed_ue = deploy(ap_positions[b], ue_positions[b], key[b], p)
+        if failed_ap >= 0 or failed_ue >= 0:
+            return b, failed_ap, failed_ue
+        draw_velocities(ue_velocity[b], key[b], p.step_length)
+        draw_static_gain(static_gain[b], key[b], p)
+        path_gain(large_scale_gain[b], ap_positions[b], ue_positions[b], static_gain[b], p)
         if p.association == RSRP:
             associate(association[b], large_scale_gain[b], association_bias)
     return -1, -1, -1
@@ -820,6 +818,13 @@ def step_episodes(s, p, scratch, chosen, decision, rates, reward, t, start, stop
 
 
 # --- What only some configurations need: kernels of their own, which others need not compile ---
+
+
+@_compile
+def associate_episodes(association, large_scale_gain, association_bias, start, stop):
+    """Associate the users of the episodes start ... stop - 1, whose gains are given."""
+    for b in range(start, stop):
+        associate(association[b], large_scale_gain[b], association_bias)
 
 
 @_compile
