@@ -238,7 +238,7 @@ def play_environments() -> None:
         flat = RRMVectorEnv(4, CONFIG, flat_actions=True)
         flat.reset(seed=0)
         flat.step(form(np.ones((1, 4), np.int64))[0])
-        evaluate(from_actions(lambda *_, given=actions: given), CONFIG, 4)  # type: ignore[misc]
+        evaluate(from_actions(lambda *_, given=actions: given), CONFIG, 4)
 
 
 def play_schedulers() -> None:
