@@ -761,60 +761,57 @@ def step_episodes(s, p, scratch, chosen, decision, rates, reward, t, start, stop
     fading, quadrature, best, _ = scratch
     eta, last_eta = newest_weight(t if t > 0 else 0, p), newest_weight(p.episode_length - 1, p)
     for b in range(start, stop):
-        served = s.served[b]
+        # Every row is taken once, since each costs time to compile.
+        served, association, average_rate = s.served[b], s.association[b], s.average_rate[b]
+        large_scale_gain, static_gain = s.large_scale_gain[b], s.static_gain[b]
+        reported_sinr, reported_rate = s.reported_sinr[b], s.reported_rate[b]
+        candidates, pf_ratio = s.candidates[b], s.pf_ratio[b]
         if decision < BEFORE:
+            achieved = rates[b]
             if decision != TRANSMITTED:
                 if decision == ACTIONS:
-                    serve_candidates(served, s.candidates[b], chosen[b])
+                    serve_candidates(served, candidates, chosen[b])
                 else:
                     for i in range(p.n_aps):
                         served[i] = chosen[b, i]
-                achieved_rates(rates[b], s.gain_history[t % (p.csi_delay + 1), b], served)
+                achieved_rates(achieved, s.gain_history[t % (p.csi_delay + 1), b], served)
             if p.reward == WEIGHTED_RATE:
-                reward[b] = weighted_rate(rates[b], s.average_rate[b], served, p.fairness_exponent)
+                reward[b] = weighted_rate(achieved, average_rate, served, p.fairness_exponent)
             else:
-                reward[b] = utility_growth(rates[b], s.average_rate[b], eta, last_eta, p)
-            update_average(s.average_rate[b], rates[b], eta, p.min_average_rate)
+                reward[b] = utility_growth(achieved, average_rate, eta, last_eta, p)
+            update_average(average_rate, achieved, eta, p.min_average_rate)
             for i in range(p.n_aps):
                 j = served[i]
                 if j >= 0:
-                    s.ue_rate_sum[b, j] += rates[b, j]
+                    s.ue_rate_sum[b, j] += achieved[j]
                 else:
                     s.silent_steps[b] += 1
             if p.channel == GENERATED:
-                move(s.ue_positions[b], s.ue_velocity[b], p.side)
-                path_gain(
-                    s.large_scale_gain[b], s.ap_positions[b], s.ue_positions[b], s.static_gain[b], p
-                )
+                ue_positions = s.ue_positions[b]
+                move(ue_positions, s.ue_velocity[b], p.side)
+                path_gain(large_scale_gain, s.ap_positions[b], ue_positions, static_gain, p)
         gain = s.gain_history[(t + 1) % (p.csi_delay + 1), b]
         if p.fading != OF_TRACE:
-            _channel(gain, s.key[b], s.large_scale_gain[b], s.wave_fading[b], fading, t + 1, p)
+            _channel(gain, s.key[b], large_scale_gain, s.wave_fading[b], fading, t + 1, p)
         elif decision != FIRST:
             for link in range(gain.size):
-                gain[link] = s.static_gain[b, link]
+                gain[link] = static_gain[link]
         if decision == BEFORE:
             continue
         reported = s.gain_history[(t + 1 - p.csi_delay) % (p.csi_delay + 1), b]
-        reference_sinr(s.reported_sinr[b], quadrature, reported, s.association[b])
-        shannon_rates(s.reported_rate[b], s.reported_sinr[b])
+        reference_sinr(reported_sinr, quadrature, reported, association)
+        shannon_rates(reported_rate, reported_sinr)
         if decision == FIRST:
             for j in range(p.n_ues):
-                rate = s.reported_rate[b, j]
-                s.average_rate[b, j] = rate if rate > p.min_average_rate else p.min_average_rate
-            s.ue_rate_sum[b] = 0.0
+                rate = reported_rate[j]
+                average_rate[j] = rate if rate > p.min_average_rate else p.min_average_rate
+                s.ue_rate_sum[b, j] = 0.0
             s.silent_steps[b] = 0
             served[:] = SILENT
-        proportional_fair(s.pf_ratio[b], s.reported_rate[b], s.average_rate[b], p.pf_exponent)
-        select_candidates(s.candidates[b], s.action_mask[b], best, s.pf_ratio[b], s.association[b])
-        observe(
-            s.observation[b],
-            quadrature[: p.n_ues],
-            quadrature[p.n_ues :],
-            s.candidates[b],
-            s.reported_sinr[b],
-            s.average_rate[b],
-            p,
-        )
+        proportional_fair(pf_ratio, reported_rate, average_rate, p.pf_exponent)
+        select_candidates(candidates, s.action_mask[b], best, pf_ratio, association)
+        log_sinr, log_weight = quadrature[: p.n_ues], quadrature[p.n_ues :]
+        observe(s.observation[b], log_sinr, log_weight, candidates, reported_sinr, average_rate, p)
 
 
 # --- What only some configurations need: kernels of their own, which others need not compile ---
