@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rrm_env import Network, kernels
-from rrm_env.compiling import compiled
+from rrm_env.compiling import compiled, plain
 
 
 class Links(NamedTuple):
@@ -51,10 +51,10 @@ class Links(NamedTuple):
             neighbours: (B, I, K) where they are known already.
         """
         b, _, n_ues = gain.shape
-        gain = np.ascontiguousarray(gain, np.float32)
-        association = np.ascontiguousarray(association, np.int64)
+        gain, association = plain(gain, np.float32), plain(association, np.int64)
         if neighbours is None:
             neighbours = _neighbours(gain, association, n_neighbours)
+        neighbours = plain(neighbours, np.int64)
         own, rest = np.empty((b, n_ues), np.float32), np.empty((b, n_ues), np.float32)
         cross = np.zeros((b, n_ues, n_neighbours), np.float32)
         _gather(own, cross, rest, gain, association, neighbours)

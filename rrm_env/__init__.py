@@ -14,7 +14,7 @@ from rrm_env.config import PRESETS, RRMConfig, parse_settings
 from rrm_env.evaluation import Evaluation, evaluate
 from rrm_env.files import WriteError
 from rrm_env.joint import RRMJointEnv
-from rrm_env.network import EVALUATION_SEEDS, SILENT, Network
+from rrm_env.network import SILENT, Network
 from rrm_env.parallel import RRMParallelEnv
 from rrm_env.places import DeploymentError
 from rrm_env.power import PoweredDecision
@@ -23,6 +23,7 @@ from rrm_env.references import Reference, normalised_score, reference
 from rrm_env.rendering import Renderer
 from rrm_env.rrm_v0 import env, parallel_env, raw_env
 from rrm_env.scheduler import Scheduler, from_actions
+from rrm_env.seeds import EVALUATION_SEEDS
 from rrm_env.trace import Trace, record_trace
 from rrm_env.vector import RRMVectorEnv
 from rrm_env.watching import record, watch

@@ -16,11 +16,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 from numba import config as numba_config
 from numba import njit
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile
 from numba.core.dispatcher import Dispatcher
+from numba.core.registry import CPUDispatcher
 from numba.core.serialize import dumps
+from numpy.typing import NDArray
 
 from rrm_env.files import WriteError, storing
 
@@ -28,6 +31,10 @@ _logger = logging.getLogger(__name__)
 _said: set[str] = set()
 
 _IN_MEMORY = "what this process compiled stays in its memory, and the next one compiles again"
+
+_NO_C_CALLS: dict[str, Any] = {"no_cfunc_wrapper": True}
+_NO_CALLS: dict[str, Any] = {**_NO_C_CALLS, "no_cpython_wrapper": True, "forceinline": True}
+"""Options of numba that leave out the code through which C, or C and Python, call a function."""
 
 
 def compiled(
@@ -42,12 +49,80 @@ def compiled(
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
-        dispatcher = njit(**options)(function)
+        dispatcher = njit(**{**_NO_C_CALLS, **options})(function)
         if isinstance(dispatcher, Dispatcher):  # the function itself where NUMBA_DISABLE_JIT is set
             _enable_cache(dispatcher, function, uses)
         return dispatcher
 
     return decorate
+
+
+def inlined(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """A decorator for functions that compiled functions call: code is inlined where it is called.
+
+    Args:
+        options: options of `numba.njit`.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        dispatcher = njit(**{**_NO_CALLS, **options})(function)
+        if isinstance(dispatcher, Dispatcher):
+            dispatcher.__class__ = _Inlined
+        return dispatcher
+
+    return decorate
+
+
+class _Inlined(CPUDispatcher):
+    """A function without the code that turns Python's arguments into numbers and arrays.
+
+    That code takes a fifth of the time in which all kernels compile. It is made when Python calls
+    the function, as tests do.
+    """
+
+    def __call__(self, *arguments: Any) -> Any:
+        callable_ = vars(self).get("_callable")
+        if callable_ is None:
+            options = {**self.targetoptions, "no_cpython_wrapper": False}
+            options.pop("nopython")  # `njit` sets it
+            callable_ = self._callable = njit(**options)(self.py_func)
+        return callable_(*arguments)
+
+
+class Direct:
+    """A compiled function whose arguments have the same types in every call.
+
+    numba's dispatcher looks at the types of all arguments in every call, which takes longer than a
+    step of a small network. This looks at those of the first call only; `call` is the machine code
+    from then on. It would read memory wrongly under other types, so use it only for arguments
+    whose types and layouts are the same by construction. Threads may share it.
+
+    Args:
+        function: what `compiled` returned; plain Python is called as it is.
+    """
+
+    __slots__ = ("call", "function")
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+        self.call: Callable[..., Any] = (
+            self._first_call if isinstance(function, Dispatcher) else function
+        )
+
+    def _first_call(self, *arguments: Any) -> Any:
+        types = tuple(self.function.typeof_pyval(argument) for argument in arguments)
+        self.call = self.function.compile(types)
+        return self.call(*arguments)
+
+
+def plain(array: NDArray[Any], kind: type[np.generic]) -> NDArray[Any]:
+    """The array as numba takes it without compiling again: the array itself where it is so already.
+
+    Read-only, unaligned and strided arrays, and those of another byte order, are types of their own
+    to numba. So they are copied, as is an array of another dtype.
+    """
+    ready = array.dtype == kind and array.flags.carray
+    return array if ready else np.array(array, kind, order="C")
 
 
 def _enable_cache(

@@ -10,11 +10,10 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from rrm_env import kernels, propagation
-from rrm_env.compiling import compiled
+from rrm_env.compiling import compiled, inlined
 from rrm_env.kernels import (
     _AP_POSITION,
     _DEPLOYMENT_DRAWN,
@@ -39,7 +38,7 @@ SQUARE, TORUS, CLUSTER = 0, 1, 2
 _SQRT3 = math.sqrt(3)
 _options: dict[str, Any] = {"_nrt": False, "error_model": "numpy", "fastmath": {"contract"}}
 _compile: Any = compiled(uses=(kernels, propagation), nogil=True, **_options)
-_inline: Any = njit(forceinline=True, **_options)
+_inline: Any = inlined(**_options)
 
 
 class Place(NamedTuple):
@@ -299,17 +298,16 @@ def squared_distances(row, ap_x, ap_y, ue_positions, shifts):
 
 
 @_inline
-def write_gains(state, held, scratch, b, plan, law, p):
-    """Write the large-scale gains of an episode at its present places."""
-    gain, positions = state.large_scale_gain[b], state.ue_positions[b]
+def write_gains(gain, ap_positions, ue_positions, static_gain, held, scratch, b, plan, law, p):
+    """Write the large-scale gains (I * J) of an episode at its present places."""
     for i in range(p.n_aps):
         row = gain[i * p.n_ues : (i + 1) * p.n_ues]
-        x, y = state.ap_positions[b, i, 0], state.ap_positions[b, i, 1]
-        squared_distances(row, x, y, positions, plan.shifts)
+        x, y = ap_positions[i, 0], ap_positions[i, 1]
+        squared_distances(row, x, y, ue_positions, plan.shifts)
     if law.model == LOG_DISTANCE:
-        distance_law(gain, state.static_gain[b], p)
+        distance_law(gain, static_gain, p)
     else:
-        in_units(held.units[b], positions, plan.origin, plan.inverse)
+        in_units(held.units[b], ue_positions, plan.origin, plan.inverse)
         for i in range(p.n_aps):
             model_gain(
                 gain[i * p.n_ues : (i + 1) * p.n_ues],
@@ -324,8 +322,8 @@ def write_gains(state, held, scratch, b, plan, law, p):
 
 
 @_compile
-def start_episodes(state, held, scratch, plan, place, law, p, start, stop):
-    """Places and gains of the episodes start ... stop - 1 at t = 0.
+def start_episodes(state, held, plan, place, law, p, start, stop):
+    """Places of the episodes start ... stop - 1 at t = 0, and what their gains follow from.
 
     Returns slot, AP, hot spot and UE of the first place that was not found, or four times -1.
     """
@@ -355,7 +353,6 @@ def start_episodes(state, held, scratch, plan, place, law, p, start, stop):
                 plan.correlation,
                 place.area != SQUARE,
             )
-        write_gains(state, held, scratch, b, plan, law, p)
         if plan.association.shape[0] > 0:
             row = row_of(b, plan.association.shape[0], plan.by_slot[2], key)
             for j in range(p.n_ues):
@@ -364,11 +361,41 @@ def start_episodes(state, held, scratch, plan, place, law, p, start, stop):
 
 
 @_compile
-def move_episodes(state, held, scratch, plan, place, law, p, start, stop):
-    """Move the users of the episodes start ... stop - 1 one step, and write the new gains."""
+def move_episodes(
+    ap_positions,
+    ue_positions,
+    ue_velocity,
+    static_gain,
+    large_scale_gain,
+    held,
+    scratch,
+    plan,
+    place,
+    law,
+    p,
+    moves,
+    start,
+    stop,
+):
+    """Write the gains of the episodes start ... stop - 1; before that, users move if `moves` is 1.
+
+    They do not at t = 0.
+    """
     for b in range(start, stop):
-        walk(state.ue_positions[b], state.ue_velocity[b], place, plan.shifts)
-        write_gains(state, held, scratch, b, plan, law, p)
+        if moves == 1:
+            walk(ue_positions[b], ue_velocity[b], place, plan.shifts)
+        write_gains(
+            large_scale_gain[b],
+            ap_positions[b],
+            ue_positions[b],
+            static_gain[b],
+            held,
+            scratch,
+            b,
+            plan,
+            law,
+            p,
+        )
 
 
 NO_LAW = Law(LOG_DISTANCE, 0, *(f32(0),) * 8)

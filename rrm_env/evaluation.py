@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from rrm_env import metrics
 from rrm_env.checks import bounded_integer
 from rrm_env.config import RRMConfig
-from rrm_env.network import EVALUATION_SEEDS, Network
+from rrm_env.network import Network
 from rrm_env.scheduler import Scheduler, require_scheduler
+from rrm_env.seeds import EVALUATION_SEEDS
 
 MAX_EPISODES = 2**32
 """Episodes of one evaluation seed.

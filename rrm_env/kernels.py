@@ -1,6 +1,6 @@
 """The network's numba functions: plain arrays and scalars in, one equation each, no validation.
 
-`Network` is the only caller and has checked everything before. All kernels live in this one file
+`Network` has checked everything before, and it alone calls them. All kernels live in this one file
 because numba's cache on the disk notices edits only in the file of the function that it caches.
 Constants that belong to a configuration come in as arguments (`Parameters`). Integers are narrowed
 and floats typed explicitly: numba widens int32 arithmetic to int64 and float32 times a literal to
@@ -16,9 +16,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from rrm_env.compiling import compiled
+from rrm_env.compiling import compiled, inlined
 
 f32, i32, u64 = np.float32, np.int32, np.uint64
 
@@ -36,8 +35,11 @@ MAX_DRAWS = 10_000
 """Positions tried for one access point or user before the deployment is refused."""
 EMA, EPISODE = 0, 1
 WEIGHTED_RATE, UTILITY = 0, 1
-USERS, ACTIONS, TRANSMITTED = 0, 1, 2
-"""What a decision is for `step_episodes`: UEs, actions, or done already."""
+USERS, ACTIONS, TRANSMITTED, BEFORE, FIRST = 0, 1, 2, 3, 4
+"""What a decision is for `step_episodes`: UEs, actions, or carried out already.
+
+None is made `BEFORE` the episode and at t = -1, whose channel the `FIRST` decision follows.
+"""
 LARGE_SCALE, OF_NEIGHBOURS = 1, 2
 TO_ALL, TO_NEIGHBOURS = 0, 1
 NO_CLOCK, ELAPSED = 0, 1
@@ -63,7 +65,7 @@ _ZERO, _HALF, _ONE, _TWO = f32(0), f32(0.5), f32(1), f32(2)
 # multiply-add) is on, since the full set drops NaN checks.
 _options: dict[str, Any] = {"_nrt": False, "error_model": "numpy", "fastmath": {"contract"}}
 _compile: Any = compiled(nogil=True, **_options)
-_inline: Any = njit(forceinline=True, **_options)
+_inline: Any = inlined(**_options)
 
 
 # --- Random numbers and elementary functions ---
@@ -407,8 +409,9 @@ def serve_candidates(served, candidates, actions):
     n = candidates.shape[1]
     for i in range(served.size):
         # It is read in any case, since a choice between two values needs no branch.
-        candidate = candidates[i, min(actions[i], n - 1)]
-        served[i] = candidate if actions[i] < n else SILENT
+        serves = actions[i] < n
+        candidate = candidates[i, actions[i] if serves else n - 1]
+        served[i] = candidate if serves else SILENT
 
 
 @_inline
@@ -538,8 +541,9 @@ def select_candidates(candidates, action_mask, best, pf_ratio, association):
         first = association[j] * n
         for slot in range(first, first + n):
             held = best[slot]
-            best[slot] = max(held, key)
-            key = min(held, key)
+            # `max` and `min` would be compiled as functions of their own.
+            larger = key > held
+            best[slot], key = key if larger else held, held if larger else key
     for i in range(n_aps):
         for slot in range(n):
             key = best[i * n + slot]
@@ -695,22 +699,17 @@ def observe_rest(observation, neighbours, association, t, p):
 
 
 @_inline
-def _channel(s, p, b, t, fading, quadrature):
-    """Write the true channel of step t into its slot of the history."""
-    if p.fading == OF_TRACE:
-        recorded, now = s.static_gain[b], s.gain_history[t % (p.csi_delay + 1), b]
-        for link in range(now.size):
-            now[link] = recorded[link]
-        return
+def _channel(gain, key, large_scale_gain, waves, fading, t, p):
+    """Write the true channel of step t; `waves` (I * J) is the fading of plane waves."""
     width = p.n_ues
     if p.fading == IID:
         width = p.draw_width
-        fade_iid(fading, s.key[b], t, p.n_aps, width)
+        fade_iid(fading, key, t, p.n_aps, width)
     elif p.fading == JAKES:
-        fade_jakes(fading, quadrature, s.wave_phase[b], s.wave_frequency[b], s.wave_amplitude[b], t)
+        for link in range(gain.size):
+            fading[link] = waves[link]
     else:
         fading[:] = _ONE
-    gain, large_scale_gain = s.gain_history[t % (p.csi_delay + 1), b], s.large_scale_gain[b]
     for i in range(p.n_aps):
         row = gain[i * p.n_ues : (i + 1) * p.n_ues]
         large_scale_row = large_scale_gain[i * p.n_ues : (i + 1) * p.n_ues]
@@ -719,75 +718,33 @@ def _channel(s, p, b, t, fading, quadrature):
             row[j] = large_scale_row[j] * fading_row[j]
 
 
-@_inline
-def _receive_report(s, p, b, t, scratch):
-    """Compute reference SINR and rate from the channel measured `csi_delay` steps ago."""
-    reported = s.gain_history[(t - p.csi_delay) % (p.csi_delay + 1), b]
-    reference_sinr(s.reported_sinr[b], scratch, reported, s.association[b])
-    shannon_rates(s.reported_rate[b], s.reported_sinr[b])
-
-
-@_inline
-def _prepare_decision(s, p, b, t, best, log_sinr, log_weight):
-    """Compute what the APs decide on: PF ratios, candidates, masks and observations."""
-    proportional_fair(s.pf_ratio[b], s.reported_rate[b], s.average_rate[b], p.pf_exponent)
-    select_candidates(s.candidates[b], s.action_mask[b], best, s.pf_ratio[b], s.association[b])
-    observe(
-        s.observation[b],
-        log_sinr,
-        log_weight,
-        s.candidates[b],
-        s.reported_sinr[b],
-        s.average_rate[b],
-        p,
-    )
-    if p.measurements == LARGE_SCALE:
-        observe_gains(s.observation[b], s.candidates[b], s.large_scale_gain[b], p)
-    elif p.measurements == OF_NEIGHBOURS:
-        observe_neighbours(
-            s.observation[b], s.candidates[b], s.neighbours[b], s.large_scale_gain[b], p
-        )
-    if p.turns != NO_TURNS or p.clock != NO_CLOCK or p.message_features > 0:
-        observe_rest(s.observation[b], s.neighbours[b], s.association[b], t, p)
-
-
 @_compile
-def reset_episodes(s, p, association_bias, scratch, start, stop):
-    """Start the episodes start ... stop - 1 from their keys.
+def reset_episodes(
+    key,
+    ap_positions,
+    ue_positions,
+    ue_velocity,
+    static_gain,
+    large_scale_gain,
+    association,
+    association_bias,
+    p,
+    start,
+    stop,
+):
+    """Draw what the episodes start ... stop - 1 have from the beginning, by their keys.
 
-    A given channel is there already: positions, large-scale gains at t = 0 and, with fading of a
-    trace, the history. Returns slot, AP and UE of the first position that could not be found, or
-    three times -1.
+    Returns slot, AP and UE of the first position that could not be found, or three times -1.
     """
-    fading, quadrature, best, shares = scratch
     for b in range(start, stop):
-        if p.channel == GENERATED:
-            failed_ap, failed_ue = deploy(s.ap_positions[b], s.ue_positions[b], s.key[b], p)
-            if failed_ap >= 0 or failed_ue >= 0:
-                return b, failed_ap, failed_ue
-            draw_velocities(s.ue_velocity[b], s.key[b], p.step_length)
-            draw_static_gain(s.static_gain[b], s.key[b], p)
-            path_gain(
-                s.large_scale_gain[b], s.ap_positions[b], s.ue_positions[b], s.static_gain[b], p
-            )
+        failed_ap, failed_ue = deploy(ap_positions[b], ue_positions[b], key[b], p)
+        if failed_ap >= 0 or failed_ue >= 0:
+            return b, failed_ap, failed_ue
+        draw_velocities(ue_velocity[b], key[b], p.step_length)
+        draw_static_gain(static_gain[b], key[b], p)
+        path_gain(large_scale_gain[b], ap_positions[b], ue_positions[b], static_gain[b], p)
         if p.association == RSRP:
-            associate(s.association[b], s.large_scale_gain[b], association_bias)
-        if p.n_neighbours > 0:
-            find_neighbours(s.neighbours[b], shares, s.association[b], s.large_scale_gain[b])
-        if p.fading == JAKES:
-            draw_plane_waves(
-                s.wave_phase[b], s.wave_frequency[b], s.wave_amplitude[b], s.key[b], p.doppler_turns
-            )
-        if p.fading != OF_TRACE:
-            for t in range(-p.csi_delay, 1):  # the first decisions need reports from before
-                _channel(s, p, b, t, fading, quadrature)
-        _receive_report(s, p, b, 0, quadrature)
-        for j in range(p.n_ues):
-            s.average_rate[b, j] = max(s.reported_rate[b, j], p.min_average_rate)
-        s.ue_rate_sum[b] = 0.0
-        s.silent_steps[b] = 0
-        s.served[b] = SILENT
-        _prepare_decision(s, p, b, 0, best, quadrature[: p.n_ues], quadrature[p.n_ues :])
+            associate(association[b], large_scale_gain[b], association_bias)
     return -1, -1, -1
 
 
@@ -796,40 +753,102 @@ def step_episodes(s, p, scratch, chosen, decision, rates, reward, t, start, stop
     """Run step t of the episodes start ... stop - 1.
 
     First come rates, reward and averages of step t, then channel and reports of step t + 1. A given
-    channel of step t + 1 is there already, apart from the history. `chosen` (B, I) holds the UEs to
-    serve or actions, as `decision` says; rates (B, J) and reward (B,) are written to. After
-    `transmit_at_levels` the decision is TRANSMITTED.
+    channel of step t + 1 is there already, apart from the history; so is the fading of plane waves.
+    `chosen` (B, I) holds the UEs to serve or actions, as `decision` says; rates (B, J) and reward
+    (B,) are written to. After `transmit_at_levels` the decision is TRANSMITTED. With BEFORE and
+    FIRST nobody transmits or moves; FIRST begins the averages, and finds the history of a trace.
     """
     fading, quadrature, best, _ = scratch
-    eta, last_eta = newest_weight(t, p), newest_weight(p.episode_length - 1, p)
+    eta, last_eta = newest_weight(t if t > 0 else 0, p), newest_weight(p.episode_length - 1, p)
     for b in range(start, stop):
-        served = s.served[b]
-        if decision != TRANSMITTED:
-            if decision == ACTIONS:
-                serve_candidates(served, s.candidates[b], chosen[b])
+        # Every row is taken once, since each costs time to compile.
+        served, association, average_rate = s.served[b], s.association[b], s.average_rate[b]
+        large_scale_gain, static_gain = s.large_scale_gain[b], s.static_gain[b]
+        reported_sinr, reported_rate = s.reported_sinr[b], s.reported_rate[b]
+        candidates, pf_ratio = s.candidates[b], s.pf_ratio[b]
+        if decision < BEFORE:
+            achieved = rates[b]
+            if decision != TRANSMITTED:
+                if decision == ACTIONS:
+                    serve_candidates(served, candidates, chosen[b])
+                else:
+                    for i in range(p.n_aps):
+                        served[i] = chosen[b, i]
+                achieved_rates(achieved, s.gain_history[t % (p.csi_delay + 1), b], served)
+            if p.reward == WEIGHTED_RATE:
+                reward[b] = weighted_rate(achieved, average_rate, served, p.fairness_exponent)
             else:
-                for i in range(p.n_aps):
-                    served[i] = chosen[b, i]
-            achieved_rates(rates[b], s.gain_history[t % (p.csi_delay + 1), b], served)
-        if p.reward == WEIGHTED_RATE:
-            reward[b] = weighted_rate(rates[b], s.average_rate[b], served, p.fairness_exponent)
-        else:
-            reward[b] = utility_growth(rates[b], s.average_rate[b], eta, last_eta, p)
-        update_average(s.average_rate[b], rates[b], eta, p.min_average_rate)
-        for i in range(p.n_aps):
-            j = served[i]
-            if j >= 0:
-                s.ue_rate_sum[b, j] += rates[b, j]
-            else:
-                s.silent_steps[b] += 1
-        if p.channel == GENERATED:
-            move(s.ue_positions[b], s.ue_velocity[b], p.side)
-            path_gain(
-                s.large_scale_gain[b], s.ap_positions[b], s.ue_positions[b], s.static_gain[b], p
-            )
-        _channel(s, p, b, t + 1, fading, quadrature)
-        _receive_report(s, p, b, t + 1, quadrature)
-        _prepare_decision(s, p, b, t + 1, best, quadrature[: p.n_ues], quadrature[p.n_ues :])
+                reward[b] = utility_growth(achieved, average_rate, eta, last_eta, p)
+            update_average(average_rate, achieved, eta, p.min_average_rate)
+            for i in range(p.n_aps):
+                j = served[i]
+                if j >= 0:
+                    s.ue_rate_sum[b, j] += achieved[j]
+                else:
+                    s.silent_steps[b] += 1
+            if p.channel == GENERATED:
+                ue_positions = s.ue_positions[b]
+                move(ue_positions, s.ue_velocity[b], p.side)
+                path_gain(large_scale_gain, s.ap_positions[b], ue_positions, static_gain, p)
+        gain = s.gain_history[(t + 1) % (p.csi_delay + 1), b]
+        if p.fading != OF_TRACE:
+            _channel(gain, s.key[b], large_scale_gain, s.wave_fading[b], fading, t + 1, p)
+        elif decision != FIRST:
+            for link in range(gain.size):
+                gain[link] = static_gain[link]
+        if decision == BEFORE:
+            continue
+        reported = s.gain_history[(t + 1 - p.csi_delay) % (p.csi_delay + 1), b]
+        reference_sinr(reported_sinr, quadrature, reported, association)
+        shannon_rates(reported_rate, reported_sinr)
+        if decision == FIRST:
+            for j in range(p.n_ues):
+                rate = reported_rate[j]
+                average_rate[j] = rate if rate > p.min_average_rate else p.min_average_rate
+                s.ue_rate_sum[b, j] = 0.0
+            s.silent_steps[b] = 0
+            served[:] = SILENT
+        proportional_fair(pf_ratio, reported_rate, average_rate, p.pf_exponent)
+        select_candidates(candidates, s.action_mask[b], best, pf_ratio, association)
+        log_sinr, log_weight = quadrature[: p.n_ues], quadrature[p.n_ues :]
+        observe(s.observation[b], log_sinr, log_weight, candidates, reported_sinr, average_rate, p)
+
+
+# --- What only some configurations need: kernels of their own, which others need not compile ---
+
+
+@_compile
+def associate_episodes(association, large_scale_gain, association_bias, start, stop):
+    """Associate the users of the episodes start ... stop - 1, whose gains are given."""
+    for b in range(start, stop):
+        associate(association[b], large_scale_gain[b], association_bias)
+
+
+@_compile
+def draw_waves(phase, frequency, amplitude, key, doppler_turns, start, stop):
+    """Draw the plane waves of the episodes start ... stop - 1, (B, waves, I * J) each."""
+    for b in range(start, stop):
+        draw_plane_waves(phase[b], frequency[b], amplitude[b], key[b], doppler_turns)
+
+
+@_compile
+def fade_episodes(fading, quadrature, phase, frequency, amplitude, t, start, stop):
+    """Write the fading of plane waves (B, I * J) at step t."""
+    for b in range(start, stop):
+        fade_jakes(fading[b], quadrature, phase[b], frequency[b], amplitude[b], t)
+
+
+@_compile
+def observe_options(
+    observation, candidates, neighbours, association, large_scale_gain, t, p, start, stop
+):
+    """Append to observations (B, I, F) at step t what options say beside SINRs and weights."""
+    for b in range(start, stop):
+        if p.measurements == LARGE_SCALE:
+            observe_gains(observation[b], candidates[b], large_scale_gain[b], p)
+        elif p.measurements == OF_NEIGHBOURS:
+            observe_neighbours(observation[b], candidates[b], neighbours[b], large_scale_gain[b], p)
+        observe_rest(observation[b], neighbours[b], association[b], t, p)
 
 
 # --- Power levels: kernels beside those above, which stay as fast as without ---

@@ -1,50 +1,36 @@
 """The network as arrays, B episodes at once.
 
-`Network` checks its input, owns the state and is the only caller of the kernels.
+`Network` checks its input; `rrm_env.episodes` runs the kernels on it.
 """
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rrm_env import kernels
-from rrm_env.checks import as_integer, bounded_integer
+from rrm_env.checks import bounded_integer
+from rrm_env.compiling import Direct, plain
 from rrm_env.config import RRMConfig
-from rrm_env.places import Given, given_at_reset, refuse_deployment
+from rrm_env.episodes import Episodes
+from rrm_env.places import given_at_reset
 from rrm_env.power import PoweredDecision
-from rrm_env.propagation_source import PropagationSource
-from rrm_env.readings import Readings
-from rrm_env.source import Source, source_of
-from rrm_env.state import (
-    PowerLevels,
-    State,
-    allocate,
-    allocate_levels,
-    allocate_scratch,
-    association_bias_of,
-    parameters_of,
-)
-from rrm_env.threads import Threads
+from rrm_env.seeds import given_seeds, random_seeds
 
 SILENT = kernels.SILENT
 """The entry of ``served`` for an access point that does not transmit."""
 
-EVALUATION_SEEDS = 2**62
-"""First episode seed of `rrm_env.evaluate`, whose seeds reach to 2^63 - 1.
-
-Training uses 0 ... 2^62 - 1 and never meets them.
-"""
-
 _INT64 = np.dtype(np.int64)
-_OWN: tuple[Literal["WRITEABLE", "ALIGNED"], ...] = ("WRITEABLE", "ALIGNED")
+
+# Actions have one type once they are checked, so these need not look at it in every step.
+_first_out_of_range = Direct(kernels.first_out_of_range)
+_first_foreign = Direct(kernels.first_foreign)
 
 
-class Network(Readings):
+class Network(Episodes):
     """Downlink of I access points and J users on one channel, B episodes side by side.
 
     Args:
@@ -70,19 +56,8 @@ class Network(Readings):
             raise TypeError(f"config must be an RRMConfig, got {config!r}")
         self.num_envs = bounded_integer("num_envs", num_envs)
         self.num_threads = min(bounded_integer("num_threads", num_threads), self.num_envs)
-        self._parameters = parameters_of(self.config)
-        self._association_bias = association_bias_of(self.config)
         self._highest_action = self.config.n_actions - 1
-        self._state = allocate(self.config, self.num_envs)
-        self._levels = allocate_levels(self.config, self.num_envs)
-        self._seeds = np.zeros(self.num_envs, np.uint64)
-        self._scratch = [allocate_scratch(self.config) for _ in range(self.num_threads)]
-        self._threads = Threads(self.num_threads)
-        self._configured = source_of(self.config, self.num_envs)
-        self._placed = self._configured if isinstance(self._configured, PropagationSource) else None
-        self._source = self._configured
-        self._t: int | None = None
-        self._seeded = False
+        self._allocate()
 
     # --- Episodes ---
 
@@ -115,35 +90,14 @@ class Network(Readings):
                 `min_ue_distance_m`.
         """
         given = given_at_reset(self.config, self.num_envs, ap_positions, ue_positions, association)
-        source = self._source_with(given)
         if seed is None and self._seeded:
             kernels.successor_seeds(self._seeds, self._state.key)
         else:
-            self._seeds[:] = self._random_seeds() if seed is None else self._given_seeds(seed)
-        self._state.key[:, 0] = self._seeds & np.uint64(0xFFFFFFFF)
-        self._state.key[:, 1] = self._seeds >> np.uint64(32)
-        self._seeded, self._t, self._source = True, None, source
-
-        def job(thread: int, start: int, stop: int) -> tuple[int, int, int]:
-            if source is not None:
-                source.reset(self._state, self._seeds, start, stop)
-            failed: tuple[int, int, int] = kernels.reset_episodes(
-                self._state,
-                self._parameters,
-                self._association_bias,
-                self._scratch[thread],
-                start,
-                stop,
+            self._seeds[:] = (
+                random_seeds(self.num_envs) if seed is None else given_seeds(seed, self.num_envs)
             )
-            return failed
-
-        if self._levels is not None:
-            self._levels.chosen[:], self._levels.power_sum[:] = SILENT, 0.0
-        for slot, ap, ue in self._threads.run(job, self.num_envs):
-            refuse_deployment(self.config, int(self._seeds[slot]), ap, -1, ue)
-        if self._levels is not None:
-            self._mask_levels(self._levels)
-        self._t = 0
+        self._seeded = True
+        self._begin(given)
 
     def step(
         self, served: ArrayLike | PoweredDecision
@@ -167,7 +121,7 @@ class Network(Readings):
         if isinstance(served, PoweredDecision):
             served, levels = served
         chosen = self._integers("served", served)
-        flat = kernels.first_foreign(chosen, self._state.association)
+        flat = _first_foreign.call(chosen, self._state.association)
         if flat >= 0:
             slot, ap = divmod(flat, self.config.n_aps)
             own = np.flatnonzero(self._state.association[slot] == ap).tolist()
@@ -189,6 +143,13 @@ class Network(Readings):
         self._require_running()
         return self._advance(self.checked_actions(actions), kernels.ACTIONS)
 
+    def _step_checked(
+        self, actions: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Like `step_actions`, from actions that need no further checks."""
+        self._require_running()
+        return self._advance(actions, kernels.ACTIONS)
+
     def checked_actions(self, actions: ArrayLike) -> NDArray[np.int64]:
         """(B, I) actions as int64, as `step_actions` takes them.
 
@@ -197,7 +158,7 @@ class Network(Readings):
         """
         chosen = self._integers("actions", actions)
         highest = self._highest_action
-        flat = kernels.first_out_of_range(chosen, highest)
+        flat = _first_out_of_range.call(chosen, highest)
         if flat >= 0:
             slot, ap = divmod(flat, self.config.n_aps)
             raise ValueError(
@@ -224,104 +185,6 @@ class Network(Readings):
 
     # --- Private ---
 
-    def __setstate__(self, values: dict[str, Any]) -> None:
-        """Copy arrays that unpickling leaves in read-only memory, as Ray's does."""
-        vars(self).update(values)
-        self._state = State._make(np.require(array, None, _OWN) for array in self._state)
-        self._association_bias = np.require(self._association_bias, None, _OWN)
-        self._seeds = np.require(self._seeds, None, _OWN)
-        if self._levels is not None:
-            self._levels = PowerLevels._make(
-                np.require(array, None, _OWN) for array in self._levels
-            )
-        self._scratch = [allocate_scratch(self.config) for _ in range(self.num_threads)]
-
-    def _advance(
-        self, chosen: NDArray[np.int64], decision: int, levels: NDArray[np.int64] | None = None
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        state, parameters, source, t = self._state, self._parameters, self._source, self._t
-        assert t is not None  # the property asks again, which counts in a step of microseconds
-        rates = np.empty((self.num_envs, self.config.n_ues), np.float32)
-        reward = np.empty(self.num_envs, np.float32)
-
-        def job(thread: int, start: int, stop: int) -> None:
-            scratch = self._scratch[thread]
-            if source is not None:
-                source.advance(state, t + 1, start, stop)
-            kernels.step_episodes(
-                state, parameters, scratch, chosen, decision, rates, reward, t, start, stop
-            )
-
-        self._t = None  # an interrupted step leaves no episode that could go on
-        if self._levels is not None:
-            self._transmit_at_levels(self._levels, chosen, decision, levels, rates, t)
-            decision = kernels.TRANSMITTED
-        self._threads.run(job, self.num_envs)
-        if self._levels is not None:
-            self._mask_levels(self._levels)
-        self._t = t + 1
-        return rates, reward
-
-    def _transmit_at_levels(
-        self,
-        powers: PowerLevels,
-        chosen: NDArray[np.int64],
-        decision: int,
-        levels: NDArray[np.int64] | None,
-        rates: NDArray[np.float32],
-        t: int,
-    ) -> None:
-        """Write who is served at which level, and the rates, of step t."""
-        state = self._state
-        gain = state.gain_history[t % (self.config.csi_delay + 1)]
-        if decision == kernels.USERS:
-            powers.chosen[:] = self.config.highest_level if levels is None else levels
-
-        def job(thread: int, start: int, stop: int) -> None:  # noqa: ARG001 - as all jobs have it
-            kernels.transmit_at_levels(
-                state.served,
-                state.candidates,
-                gain,
-                *powers,
-                chosen,
-                decision,
-                rates,
-                start,
-                stop,
-            )
-
-        self._threads.run(job, self.num_envs)
-
-    def _mask_levels(self, powers: PowerLevels) -> None:
-        """Write the masks of a network whose actions have levels."""
-        action_mask, candidates, n_levels = (
-            self._state.action_mask,
-            self._state.candidates,
-            powers.power.size,
-        )
-
-        def job(thread: int, start: int, stop: int) -> None:  # noqa: ARG001 - as all jobs have it
-            kernels.mask_levels(action_mask, candidates, n_levels, start, stop)
-
-        self._threads.run(job, self.num_envs)
-
-    def _source_with(self, given: Given | None) -> Source | None:
-        """The source of the next episodes; the parameters are made to fit it."""
-        source, has_association = self._configured, self.config.association == "given"
-        if given is not None and self._placed is None:
-            self._placed = PropagationSource(self.config, self.num_envs)
-        if self._placed is not None:
-            self._placed.give(given)
-            source = self._configured if given is None else self._placed
-        if isinstance(source, PropagationSource):
-            has_association = source.gives_association
-        channel = kernels.GENERATED if source is None else kernels.GIVEN
-        if (channel, has_association) != (self._parameters.channel, self._parameters.association):
-            self._parameters = self._parameters._replace(
-                channel=channel, association=int(has_association)
-            )
-        return source
-
     def _require_running(self) -> None:
         if self._require_reset() >= self.config.episode_length:
             raise RuntimeError(
@@ -331,12 +194,17 @@ class Network(Readings):
 
     def _integers(self, name: str, values: ArrayLike) -> NDArray[np.int64]:
         shape = self.num_envs, self.config.n_aps
-        try:
-            array = np.asarray(values)
-        except ValueError:  # rows of unequal length
-            raise _wrong_shape(name, shape, repr(values)) from None
+        if type(values) is np.ndarray:
+            array = values
+        else:
+            try:
+                array = np.asarray(values)
+            except ValueError:  # rows of unequal length
+                raise _wrong_shape(name, shape, repr(values)) from None
         if array.shape != shape:
             raise _wrong_shape(name, shape, str(array.shape))
+        if array.dtype is _INT64 and array.flags.carray:  # the common case, in every step
+            return array
         if array.dtype.kind not in "iu":
             raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
         # As int64, larger numbers would wrap round to negative ones.
@@ -348,15 +216,12 @@ class Network(Readings):
             raise ValueError(
                 f"{name}[{slot}, {ap}] = {array[slot, ap]} is out of range; allowed: 0 to {highest}"
             )
-        # numba compiles a kernel again for read-only or unaligned memory, which
-        # `np.ascontiguousarray` would keep.
-        ready = array.flags.carray and array.dtype == _INT64
-        return array if ready else np.array(array, _INT64, order="C")
+        return plain(array, np.int64)
 
     def _checked_levels(self, level: ArrayLike, served: NDArray[np.int64]) -> NDArray[np.int64]:
         """The levels of a decision, checked where an AP transmits; 0 elsewhere."""
         levels = np.where(served == SILENT, 0, self._integers("level", level))
-        flat = kernels.first_out_of_range(levels, self.config.n_power_levels - 1)
+        flat = _first_out_of_range.call(levels, self.config.n_power_levels - 1)
         if flat >= 0:
             slot, ap = divmod(flat, self.config.n_aps)
             raise ValueError(
@@ -364,27 +229,6 @@ class Network(Readings):
                 f"allowed: 0 to {self.config.n_power_levels - 1}"
             )
         return levels
-
-    def _random_seeds(self) -> NDArray[np.uint64]:
-        first = secrets.randbelow(EVALUATION_SEEDS - self.num_envs)
-        return np.arange(first, first + self.num_envs, dtype=np.uint64)
-
-    def _given_seeds(self, seed: int | Sequence[int] | NDArray[Any]) -> NDArray[np.uint64]:
-        allowed = f"an int, or {self.num_envs} ints, from 0 to 2^63 - 1"
-        first = as_integer(seed)
-        if first is not None:
-            seeds = [first + k for k in range(self.num_envs)]
-        else:
-            array = np.asarray(seed)
-            if array.dtype.kind not in "iu":
-                raise TypeError(f"seed must be {allowed}, got {seed!r}")
-            if array.shape != (self.num_envs,):
-                raise ValueError(f"seed must be {allowed}, got an array of shape {array.shape}")
-            seeds = [int(s) for s in array]
-        if min(seeds) < 0 or max(seeds) >= 2**63:
-            wrong = min(seeds) if min(seeds) < 0 else max(seeds)
-            raise ValueError(f"seed must be {allowed}, got {wrong}")
-        return np.array(seeds, np.uint64)
 
 
 def _wrong_shape(name: str, shape: tuple[int, int], found: str) -> ValueError:

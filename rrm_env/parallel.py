@@ -59,6 +59,7 @@ class RRMParallelEnv(FixedSettings, ParallelEnv[str, NDArray[np.float32], int]):
             agent: Discrete(self.config.n_actions) for agent in self.possible_agents
         }
         self.state_space = joint_observation_space(self.network)
+        self._names = frozenset(self.possible_agents)
         self._actions = np.zeros((1, self.config.n_aps), np.int64)
         self._highest_action = self.config.n_actions - 1
 
@@ -107,12 +108,11 @@ class RRMParallelEnv(FixedSettings, ParallelEnv[str, NDArray[np.float32], int]):
         """
         if not self.agents and not actions:  # PettingZoo's convention for an episode that is over
             return {}, {}, {}, {}, {}
-        for i, action in enumerate(self._in_order(actions)):
-            self._actions[0, i] = action
-        _, reward = self.network.step_actions(self._actions)
-        self._renderer.observe(self.network)
-        done, shared = self.network.done, float(reward[0])
-        acted = self.agents
+        self._take(actions)
+        network = self.network
+        _, reward = network._step_checked(self._actions)
+        self._renderer.observe(network)
+        done, shared, acted = network.done, reward.item(), self.agents
         if done:
             self.agents = []
         return (
@@ -120,7 +120,7 @@ class RRMParallelEnv(FixedSettings, ParallelEnv[str, NDArray[np.float32], int]):
             dict.fromkeys(acted, shared),
             dict.fromkeys(acted, False),
             dict.fromkeys(acted, done),
-            self._infos(),
+            self._infos(done),
         )
 
     def state(self) -> NDArray[np.float32]:
@@ -136,39 +136,41 @@ class RRMParallelEnv(FixedSettings, ParallelEnv[str, NDArray[np.float32], int]):
         """Close the window, if there is one."""
         self._renderer.close()
 
-    def _in_order(self, actions: dict[str, Any]) -> list[int]:
-        if not isinstance(actions, Mapping):
-            raise TypeError(
-                f"actions must have one entry for each of {self.possible_agents}, got {actions!r}"
-            )
-        if len(actions) != len(self.possible_agents) or any(
-            agent not in actions for agent in self.possible_agents
-        ):
-            missing = [agent for agent in self.possible_agents if agent not in actions]
-            unknown = [agent for agent in actions if agent not in self.possible_agents]
+    def _take(self, actions: dict[str, Any]) -> None:
+        """Check the actions of a step and write them to `_actions`."""
+        agents, row, highest = self.possible_agents, self._actions[0], self._highest_action
+        if type(actions) is not dict and not isinstance(actions, Mapping):
+            raise TypeError(f"actions must have one entry for each of {agents}, got {actions!r}")
+        if actions.keys() != self._names:
+            missing = [agent for agent in agents if agent not in actions]
+            unknown = [agent for agent in actions if agent not in self._names]
             raise ValueError(
-                f"actions must have one entry for each of {self.possible_agents}; "
+                f"actions must have one entry for each of {agents}; "
                 f"missing {missing}, unknown {unknown}"
             )
-        return [self._action(agent, actions[agent]) for agent in self.possible_agents]
-
-    def _action(self, agent: str, action: Any) -> int:
-        index, highest = as_integer(action), self._highest_action
-        if index is None or not 0 <= index <= highest:
-            error = TypeError if index is None else ValueError
-            raise error(f"action of {agent} must be an integer from 0 to {highest}, got {action!r}")
-        return index
+        for i, agent in enumerate(agents):
+            action = actions[agent]
+            index = action if type(action) is int else as_integer(action)
+            if index is None or not 0 <= index <= highest:
+                error = TypeError if index is None else ValueError
+                raise error(
+                    f"action of {agent} must be an integer from 0 to {highest}, got {action!r}"
+                )
+            row[i] = index
 
     def _observations(self) -> Observations:
-        return dict(zip(self.possible_agents, self.state(), strict=True))
+        rows = self.state()
+        return {agent: rows[i] for i, agent in enumerate(self.possible_agents)}
 
-    def _infos(self) -> Infos:
-        masks, candidates = self.network.action_mask[0].copy(), self.network.candidates[0].copy()
+    def _infos(self, done: bool = False) -> Infos:
+        """Masks, candidates and, once the episode is over, its KPIs; every array is a copy's."""
+        network = self.network
+        masks, candidates = network.action_mask[0].copy(), network.candidates[0].copy()
         infos: Infos = {
             agent: {"action_mask": masks[i], "candidates": candidates[i]}
             for i, agent in enumerate(self.possible_agents)
         }
-        if self.network.done:
+        if done:
             for info in infos.values():
-                info |= of_slot(self.network.episode_infos)
+                info |= of_slot(network.episode_infos)
         return infos

@@ -16,11 +16,10 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from rrm_env import kernels
-from rrm_env.compiling import compiled
+from rrm_env.compiling import compiled, inlined
 from rrm_env.kernels import _FIELD_WAVES, exp2, log2, random_block, sine_turns, uniform64
 
 f32, i32, i64, u64 = np.float32, np.int32, np.int64, np.uint64
@@ -44,11 +43,9 @@ _ZERO, _HALF, _ONE = f32(0), f32(0.5), f32(1)
 
 _options: dict[str, Any] = {"_nrt": False, "error_model": "numpy", "fastmath": {"contract"}}
 _compile: Any = compiled(uses=(kernels,), nogil=True, **_options)
-_inline: Any = njit(forceinline=True, **_options)
+_inline: Any = inlined(**_options)
 # Sums over plane waves may be reordered, so that vector instructions can form them.
-_inline_sum: Any = njit(
-    forceinline=True, **{**_options, "fastmath": {"contract", "reassoc", "nsz"}}
-)
+_inline_sum: Any = inlined(**{**_options, "fastmath": {"contract", "reassoc", "nsz"}})
 
 
 class Model(NamedTuple):

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rrm_env import deployment, propagation
+from rrm_env.compiling import Direct
 from rrm_env.config import RRMConfig
 from rrm_env.deployment import CLUSTER, NO_LAW, SQUARE, TORUS, Held, Place, Plan
 from rrm_env.places import (
@@ -24,6 +25,8 @@ from rrm_env.propagation import MODELS, N_FIELDS, N_WAVES, law_of
 from rrm_env.state import State, parameters_of
 
 _OWN: tuple[Literal["WRITEABLE", "ALIGNED"], ...] = ("WRITEABLE", "ALIGNED")
+
+_move_episodes = Direct(deployment.move_episodes)
 
 
 class PropagationSource:
@@ -75,25 +78,41 @@ class PropagationSource:
         Raises:
             DeploymentError: no place was found for an access point, a hot spot or a user.
         """
-        slot, ap, spot, ue = deployment.start_episodes(*self._inputs(state), start, stop)
+        slot, ap, spot, ue = deployment.start_episodes(
+            state,
+            self._held,
+            self._plan,
+            self._place,
+            self._law,
+            self._parameters,
+            start,
+            stop,
+        )
         refuse_deployment(self.config, int(seeds[slot]), ap, spot, ue)
+        self._write_gains(state, 0, start, stop)
 
     def advance(self, state: State, t: int, start: int, stop: int) -> None:
         """Move the users of the episodes start ... stop - 1 to step t and write its gains."""
         del t  # steps come one after the other
-        deployment.move_episodes(*self._inputs(state), start, stop)
+        self._write_gains(state, 1, start, stop)
 
-    def _inputs(self, state: State) -> tuple[Any, ...]:
-        """What the compiled loops work on; each call has scratch of its own, as threads must."""
-        scratch = np.empty((3, self.config.n_ues), np.float32)
-        return (
-            state,
+    def _write_gains(self, state: State, moves: int, start: int, stop: int) -> None:
+        scratch = np.empty((3, self.config.n_ues), np.float32)  # of this call, as threads need
+        _move_episodes.call(
+            state.ap_positions,
+            state.ue_positions,
+            state.ue_velocity,
+            state.static_gain,
+            state.large_scale_gain,
             self._held,
             scratch,
             self._plan,
             self._place,
             self._law,
             self._parameters,
+            moves,
+            start,
+            stop,
         )
 
     def __setstate__(self, values: dict[str, Any]) -> None:

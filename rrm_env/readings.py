@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rrm_env import kernels, metrics
 from rrm_env.config import TURNS, RRMConfig
 from rrm_env.propagation_source import PropagationSource
-from rrm_env.state import Parameters, PowerLevels, State
+from rrm_env.state import Parameters, PowerLevels, State, Waves
 
 
 class Readings:
@@ -19,7 +19,9 @@ class Readings:
     config: RRMConfig
     num_envs: int
     _state: State
+    _views: State
     _parameters: Parameters
+    _waves: Waves | None
     _levels: PowerLevels | None
     _placed: PropagationSource | None
     _seeds: NDArray[np.uint64]
@@ -33,7 +35,7 @@ class Readings:
     @property
     def done(self) -> bool:
         """Whether the episodes have run all their `episode_length` steps."""
-        return self.t >= self.config.episode_length
+        return self._require_reset() >= self.config.episode_length
 
     @property
     def seeds(self) -> NDArray[np.uint64]:
@@ -43,17 +45,17 @@ class Readings:
     @property
     def ap_positions(self) -> NDArray[np.float64]:
         """(B, I, 2) positions of the APs, metres; NaN where a trace has none."""
-        return _read_only(self._episodes.ap_positions)
+        return self._episodes.ap_positions
 
     @property
     def ue_positions(self) -> NDArray[np.float64]:
         """(B, J, 2) positions of the UEs at step t, metres; NaN where a trace has none."""
-        return _read_only(self._episodes.ue_positions.swapaxes(1, 2))
+        return self._episodes.ue_positions.swapaxes(1, 2)
 
     @property
     def association(self) -> NDArray[np.int32]:
         """(B, J) the AP of each UE, fixed for the episode (Eq. 5)."""
-        return _read_only(self._episodes.association)
+        return self._episodes.association
 
     @property
     def neighbours(self) -> NDArray[np.int32]:
@@ -63,7 +65,7 @@ class Readings:
         g_kj / (g_ij + g_kj + 1) with large-scale gains at t = 0; ties go to the lower index. k is
         `n_neighbours`, or 0 where no option needs neighbours (`RRMConfig.has_neighbours`).
         """
-        return _read_only(self._episodes.neighbours)
+        return self._episodes.neighbours
 
     @property
     def gain(self) -> NDArray[np.float32]:
@@ -93,32 +95,32 @@ class Readings:
     @property
     def reported_sinr(self) -> NDArray[np.float32]:
         """(B, J) reference SINR of the report, all APs transmitting, linear."""
-        return _read_only(self._episodes.reported_sinr)
+        return self._episodes.reported_sinr
 
     @property
     def reported_rate(self) -> NDArray[np.float32]:
         """(B, J) log2(1 + `reported_sinr`), bit/s/Hz."""
-        return _read_only(self._episodes.reported_rate)
+        return self._episodes.reported_rate
 
     @property
     def average_rate(self) -> NDArray[np.float32]:
         """(B, J) long-term average C~ before step t, bit/s/Hz; the weight is 1 / C~ (Eq. 13)."""
-        return _read_only(self._episodes.average_rate)
+        return self._episodes.average_rate
 
     @property
     def pf_ratio(self) -> NDArray[np.float32]:
         """(B, J) w^`pf_exponent` times reported rate; w times it by default (Eq. 14)."""
-        return _read_only(self._episodes.pf_ratio)
+        return self._episodes.pf_ratio
 
     @property
     def candidates(self) -> NDArray[np.int32]:
         """(B, I, N) each AP's UEs of highest PF ratio, best first, -1 where it has fewer."""
-        return _read_only(self._episodes.candidates)
+        return self._episodes.candidates
 
     @property
     def action_mask(self) -> NDArray[np.int8]:
         """(B, I, N L + 1) 1 where the action is legal; silence always is."""
-        return _read_only(self._episodes.action_mask)
+        return self._episodes.action_mask
 
     @property
     def observation(self) -> NDArray[np.float32]:
@@ -127,7 +129,7 @@ class Readings:
         The rest are the neighbours' indices, the turn, the clock and messages, as far as options
         ask for them. F is `RRMConfig.n_features`.
         """
-        return _read_only(self._episodes.observation)
+        return self._episodes.observation
 
     def turn(self, turns: str) -> NDArray[np.int64]:
         """(B,) the AP whose turn step t is.
@@ -149,7 +151,7 @@ class Readings:
     @property
     def ue_rate_sum(self) -> NDArray[np.float64]:
         """(B, J) rates summed over the steps done, bit/s/Hz."""
-        return _read_only(self._episodes.ue_rate_sum)
+        return self._episodes.ue_rate_sum
 
     @property
     def episode_infos(self) -> dict[str, NDArray[np.float64]]:
@@ -161,7 +163,7 @@ class Readings:
     @property
     def silent_steps(self) -> NDArray[np.int64]:
         """(B,) AP-steps of the episode without a transmission."""
-        return _read_only(self._episodes.silent_steps)
+        return self._episodes.silent_steps
 
     @property
     def served(self) -> NDArray[np.int64]:
@@ -169,7 +171,7 @@ class Readings:
 
         Before the first step it is `SILENT`.
         """
-        return _read_only(self._episodes.served)
+        return self._episodes.served
 
     @property
     def power_level(self) -> NDArray[np.int64]:
@@ -210,7 +212,7 @@ class Readings:
     @property
     def bytes_per_episode(self) -> int:
         """Bytes of state held per episode slot."""
-        arrays = [*self._state, *(self._levels or ())]
+        arrays = [*self._state, *(self._waves or ()), *(self._levels or ())]
         of_source = 0 if self._placed is None else self._placed.nbytes
         return (of_source + sum(int(array.nbytes) for array in arrays)) // self.num_envs
 
@@ -224,8 +226,10 @@ class Readings:
 
     @property
     def _episodes(self) -> State:
-        self._require_reset()
-        return self._state
+        """The read-only views, while there is an episode."""
+        if self._t is None:
+            self._require_reset()
+        return self._views
 
     def _require_reset(self) -> int:
         if self._t is None:
@@ -233,7 +237,12 @@ class Readings:
         return self._t
 
     def _links(self, flat: NDArray[np.float32]) -> NDArray[np.float32]:
-        return _read_only(flat.reshape(self.num_envs, self.config.n_aps, self.config.n_ues))
+        return flat.reshape(self.num_envs, self.config.n_aps, self.config.n_ues)
+
+
+def views_of(state: State) -> State:
+    """Read-only views of the arrays of a state; making one takes as long as a kernel's call."""
+    return State._make(_read_only(array) for array in state)
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:

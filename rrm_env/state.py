@@ -1,8 +1,8 @@
 """The arrays and parameters that the kernels work on.
 
-`State` holds the arrays of B episodes, `PowerLevels` what networks with power levels have beside
-it, `Parameters` the scalars of a configuration, and `allocate_scratch` makes the workspace of a
-thread.
+`State` holds the arrays of B episodes, `Waves` and `PowerLevels` what networks with Jakes fading
+and with power levels have beside it, `Parameters` the scalars of a configuration, and
+`allocate_scratch` makes the workspace of a thread.
 """
 
 from __future__ import annotations
@@ -83,9 +83,7 @@ class State(NamedTuple):
     ]  # (B, I * J) SNR at 1 m with shadowing, linear; with the fading
     # of a trace the gain of the next step, since every array costs time in every call of a kernel
     large_scale_gain: NDArray[np.float32]  # (B, I * J) SNR at step t without fading, linear
-    wave_phase: NDArray[np.uint32]  # (B, waves, I * J) phase at t = 0 in 2^-32 turns
-    wave_frequency: NDArray[np.uint32]  # (B, waves, I * J) phase per step in 2^-32 turns, mod 1
-    wave_amplitude: NDArray[np.float32]  # (B, waves, I * J)
+    wave_fading: NDArray[np.float32]  # (B, I * J) of the next step, by plane waves; or (B, 0)
     gain_history: NDArray[np.float32]  # (csi_delay + 1, B, I * J) received power over noise, linear
     reported_sinr: NDArray[np.float32]  # (B, J) reference SINR of the report, linear
     reported_rate: NDArray[np.float32]  # (B, J) bit/s/Hz
@@ -97,6 +95,14 @@ class State(NamedTuple):
     ue_rate_sum: NDArray[np.float64]  # (B, J) bit/s/Hz summed over the episode's steps
     silent_steps: NDArray[np.int64]  # (B,) AP-steps without a transmission
     served: NDArray[np.int64]  # (B, I) the UE that each AP served last
+
+
+class Waves(NamedTuple):
+    """The plane waves of each link, which only networks with Jakes fading have."""
+
+    phase: NDArray[np.uint32]  # (B, waves, I * J) at t = 0 in 2^-32 turns
+    frequency: NDArray[np.uint32]  # (B, waves, I * J) phase per step in 2^-32 turns, mod 1
+    amplitude: NDArray[np.float32]  # (B, waves, I * J)
 
 
 class PowerLevels(NamedTuple):
@@ -160,7 +166,6 @@ def allocate(c: RRMConfig, num_envs: int) -> State:
         return np.zeros((num_envs, *shape), kind)
 
     f32, f64, i32, n_links = np.float32, np.float64, np.int32, c.n_aps * c.n_ues
-    waves = kernels.N_SINUSOIDS if c.fading == "jakes" else 0
     return State(
         key=zeros(np.uint64, 2),
         ap_positions=zeros(f64, c.n_aps, 2),
@@ -170,9 +175,7 @@ def allocate(c: RRMConfig, num_envs: int) -> State:
         neighbours=zeros(i32, c.n_aps, _neighbours_kept(c)),
         static_gain=zeros(f32, n_links),
         large_scale_gain=zeros(f32, n_links),
-        wave_phase=zeros(np.uint32, waves, n_links),
-        wave_frequency=zeros(np.uint32, waves, n_links),
-        wave_amplitude=zeros(f32, waves, n_links),
+        wave_fading=zeros(f32, n_links if c.fading == "jakes" else 0),
         gain_history=np.zeros((c.csi_delay + 1, num_envs, n_links), f32),
         reported_sinr=zeros(f32, c.n_ues),
         reported_rate=zeros(f32, c.n_ues),
@@ -185,6 +188,15 @@ def allocate(c: RRMConfig, num_envs: int) -> State:
         silent_steps=zeros(np.int64),
         served=zeros(np.int64, c.n_aps),
     )
+
+
+def allocate_waves(c: RRMConfig, num_envs: int) -> Waves | None:
+    """The plane waves of `num_envs` episodes; None with other fading."""
+    if c.fading != "jakes":
+        return None
+    shape = num_envs, kernels.N_SINUSOIDS, c.n_aps * c.n_ues
+    phase, frequency = np.zeros((2, *shape), np.uint32)
+    return Waves(phase, frequency, amplitude=np.zeros(shape, np.float32))
 
 
 def allocate_levels(c: RRMConfig, num_envs: int) -> PowerLevels | None:

@@ -111,18 +111,16 @@ class Threads:
         Raises:
             RuntimeError: another thread's job is running.
         """
-        if not self._busy.acquire(blocking=False):
+        if not self._busy.acquire(False):
             raise RuntimeError(
                 "another thread is in this network: give each thread a Network of its own"
             )
         try:
-            return self._run(job, size)
+            return [job(0, 0, size)] if self.count == 1 else self._run(job, size)
         finally:
             self._busy.release()
 
     def _run(self, job: Job, size: int) -> list[Any]:
-        if self.count == 1:
-            return [job(0, 0, size)]
         began = time.perf_counter()
         first = round(size * self._share)
         bounds = [first + (size - first) * k // (self.count - 1) for k in range(self.count)]

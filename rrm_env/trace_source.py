@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rrm_env.config import RRMConfig
-from rrm_env.network import EVALUATION_SEEDS
+from rrm_env.seeds import EVALUATION_SEEDS
 from rrm_env.trace import Trace
 
 VALIDATION_SEEDS = EVALUATION_SEEDS // 2

@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import json
 import pickle
 import pkgutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -38,6 +40,7 @@ from baselines import (
     ergodic_rate,
 )
 from baselines.ergodic import rates_of_set, rates_of_sets
+from baselines.links import Links
 from baselines.optimum import optimum
 from rrm_env import (
     Network,
@@ -47,7 +50,10 @@ from rrm_env import (
     RRMParallelEnv,
     RRMVectorEnv,
     evaluate,
+    from_actions,
+    record_trace,
 )
+from rrm_env.compiling import Direct
 from rrm_env.propagation import path_loss
 
 CONFIG = RRMConfig(n_aps=3, n_ues=30, n_candidates=2, episode_length=40)
@@ -80,20 +86,33 @@ LAYOUTS: dict[str, Callable[[NDArray[np.int64]], Any]] = {
     "tuple of arrays": tuple,
     **{
         kind: (lambda actions, kind=kind: actions.astype(kind))  # type: ignore[misc]
-        for kind in ("i1", "u1", "<i4", ">i4", "u4", ">i8", ">u8", "u8")
+        for kind in ("i1", "u1", "i2", "u2", "<i4", ">i4", "u4", ">i8", ">u8", "u8", "q", "Q")
     },
 }
 """Forms in which actions arrive, made from (B, I) int64."""
 
 
-def compiled() -> Iterator[tuple[str, Dispatcher]]:
-    """Every function of the core packages that numba compiles and keeps on the disk."""
+def functions() -> Iterator[tuple[str, Any]]:
+    """Every global of the core packages, by module and name."""
     for package in (rrm_env, baselines):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if not module.name.endswith("__main__"):
                 for name, value in vars(importlib.import_module(module.name)).items():
-                    if isinstance(value, Dispatcher) and value.stats.cache_path:
-                        yield f"{module.name}.{name}", value
+                    yield f"{module.name}.{name}", value
+
+
+def compiled() -> Iterator[tuple[str, Dispatcher]]:
+    """Every function of the core packages that numba compiles and keeps on the disk."""
+    for name, value in functions():
+        if isinstance(value, Dispatcher) and value.stats.cache_path:
+            yield name, value
+
+
+def look_at_every_call() -> None:
+    """Let numba see the types of every call; a `Direct` shows it those of the first one only."""
+    for _, value in functions():
+        if isinstance(value, Direct):
+            value.call = value.function
 
 
 def signatures_of(function: Dispatcher) -> list[str]:
@@ -111,6 +130,10 @@ def play_networks() -> None:
             network.step_actions(form(np.ones((num_envs, CONFIG.n_aps), np.int64)))
             network.step(form(network.candidates[:, :, 0].astype(np.int64)))
         network.reset()
+        twin = copy.deepcopy(network)
+        twin.step_actions(np.zeros((num_envs, CONFIG.n_aps), np.int64))
+        for turns in ("equal", "by_load"):
+            twin.turn(turns)
         for stream in (0, np.int32(1), np.uint64(2), np.array(3), 2**32 - 1):
             network.uniform(2, stream)  # type: ignore[arg-type]
         buffers: list[pickle.PickleBuffer] = []
@@ -118,6 +141,30 @@ def play_networks() -> None:
         copied = pickle.loads(pickled, buffers=[bytes(buffer) for buffer in buffers])
         copied.step_actions(np.zeros((num_envs, CONFIG.n_aps), np.int64))
         copied.reset()
+
+
+def play_options() -> None:
+    """Networks whose fields choose other parts of the kernels."""
+    fields: dict[str, Any]
+    for fields in (
+        {"fading": "jakes", "csi_delay": 3},
+        {"fading": "none", "csi_delay": 0, "association_bias_db": (0, 3, 0)},
+        {"average": "episode", "reward": "utility", "pf_exponent": 2, "fairness_exponent": 1},
+        {"measurements": "neighbours", "messages": "best", "message_range": "neighbours"},
+        {"measurements": "large_scale", "messages": "all", "turns": "by_load", "clock": "elapsed"},
+    ):
+        network = Network(RRMConfig(n_aps=3, **fields), 2)
+        network.reset(0)
+        network.step_actions(np.zeros((2, 3), np.int64))
+
+
+def play_traces(folder: str) -> None:
+    """Networks that play a trace, with each kind of fading."""
+    trace = record_trace(replace(CONFIG, episode_length=20)).save(f"{folder}/trace.npz")
+    for fading in ("trace", "none", "iid", "jakes"):
+        network = Network(trace.config(fading=fading, episode_length=9, trace_split="none"), 2)
+        network.reset(0)
+        network.step_actions(np.zeros((2, CONFIG.n_aps), np.int64))
 
 
 def play_places() -> None:
@@ -130,9 +177,15 @@ def play_places() -> None:
                 users = np.ones((2, CONFIG.n_ues, 2), kind)
                 network.reset(0, ue_positions=users)
                 network.reset(0, ue_positions=users[:, ::-1])
+                network.reset(0, ue_positions=np.asfortranarray(users))
                 network.reset(0, ue_positions=_read_only(users)[0].tolist())
+                if not fields:
+                    aps = 7 * np.arange(14).reshape(7, 2).astype(kind)
+                    network.reset(0, ap_positions=np.asfortranarray(aps))
+                    network.reset(0, ap_positions=np.broadcast_to(aps, (2, 7, 2)))
             for given in (np.zeros(CONFIG.n_ues, np.uint8), [0] * CONFIG.n_ues):
                 network.reset(0, association=given)
+                network.reset(0, association=np.broadcast_to(given, (2, CONFIG.n_ues)))
             network.step(np.full((2, 7), -1))
             buffers: list[pickle.PickleBuffer] = []
             pickled = pickle.dumps(network, protocol=5, buffer_callback=buffers.append)
@@ -182,6 +235,10 @@ def play_environments() -> None:
         vector = RRMVectorEnv(4, CONFIG)
         vector.reset(seed=0)
         vector.step(actions)
+        flat = RRMVectorEnv(4, CONFIG, flat_actions=True)
+        flat.reset(seed=0)
+        flat.step(form(np.ones((1, 4), np.int64))[0])
+        evaluate(from_actions(lambda *_, given=actions: given), CONFIG, 4)
 
 
 def play_schedulers() -> None:
@@ -244,6 +301,10 @@ def rate_networks() -> None:
             ergodic_rate(gains, form(gain.astype(kind)[..., None]))
             rates_of_sets(gains, form(association))
             rates_of_set(gains, form(association), form(gain[:, :, 0] > 1))
+    for matrix in (gain, gain.copy(), np.asfortranarray(gain), gain[::-1], gain.astype(">f4")):
+        Links.of_gains(matrix, association, 2)
+        links = Links.of_gains(matrix, association.astype(">i8"), 2)
+        Links.of_gains(matrix, association, 2, _read_only(links.neighbours))
 
 
 def solve_networks() -> None:
@@ -262,9 +323,13 @@ def solve_networks() -> None:
 
 
 if __name__ == "__main__":
+    look_at_every_call()
     solve_networks()
     rate_networks()
     play_networks()
+    play_options()
+    with tempfile.TemporaryDirectory() as folder:
+        play_traces(folder)
     play_places()
     play_levels()
     play_environments()

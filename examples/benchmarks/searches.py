@@ -30,8 +30,8 @@ from baselines.weighted_rate import CSI
 from rrm_env import SILENT, Network, RRMConfig
 from rrm_env.exit_status import status_of
 from rrm_env.files import check_writable, write_json
-from rrm_env.network import EVALUATION_SEEDS
 from rrm_env.provenance import origin
+from rrm_env.seeds import EVALUATION_SEEDS
 
 Row = dict[str, Any]
 

@@ -15,7 +15,7 @@ from soak_checks import Memory, drift, paired_drift
 
 from baselines import GreedyMaxWeight
 from rrm_env import Network, RRMConfig, RRMParallelEnv, RRMVectorEnv, metrics
-from rrm_env.network import EVALUATION_SEEDS
+from rrm_env.seeds import EVALUATION_SEEDS
 
 Record = dict[str, Any]
 Values = NDArray[np.float64]

@@ -14,7 +14,7 @@ from strategies import configs, reset_network, seeds
 from baselines import Reuse, TurnTaking
 from baselines.reuse import _coloured, _disturbance
 from rrm_env import SILENT, Network, RRMConfig, evaluate
-from rrm_env.network import EVALUATION_SEEDS
+from rrm_env.seeds import EVALUATION_SEEDS
 
 TURNS = st.sampled_from(["by_load", "equal"])
 small = configs(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from folders import ROOT
 from numba import njit
 from numba.core import event
 
@@ -56,3 +61,29 @@ def test_short_compilations_add_up_and_other_packages_do_not_count(
 def test_a_process_that_loads_kernels_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     evaluate(Greedy(), RRMConfig(episode_length=2), 2)
     assert capfd.readouterr().err == ""
+
+
+FIRST_STEP = """
+from rrm_env import compile_notice, kernels, parallel_env
+compile_notice.ANNOUNCER._patience_s = 0.1
+env = parallel_env()
+env.reset(seed=0)
+env.step(dict.fromkeys(env.agents, 0))
+print(*(name for name, value in vars(kernels).items()
+        if getattr(value, "signatures", ()) and value.stats.cache_path))
+"""
+
+
+@pytest.mark.skipif(bool(os.environ.get("NUMBA_DISABLE_JIT")), reason="nothing is compiled")
+def test_the_first_step_compiles_what_the_configuration_needs_and_says_so(tmp_path: Path) -> None:
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", FIRST_STEP],
+        env={**os.environ, "PYTHONPATH": path, "NUMBA_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["reset_episodes", "step_episodes"]
+    assert done.stderr == LINE + "\n"

@@ -197,21 +197,16 @@ def test_silencing_an_ap_lowers_no_other_users_rate(
 def relabelled(network: Network, order: NDArray[np.int64]) -> Network:
     """A copy in which UE order[j] goes by the name j."""
     c, twin = network.config, copy.deepcopy(network)
-    per_link = [
-        "static_gain",
-        "large_scale_gain",
-        "wave_phase",
-        "wave_frequency",
-        "wave_amplitude",
-        "gain_history",
+    pairs = [
+        (getattr(twin._state, name), getattr(network._state, name))
+        for name in ("static_gain", "large_scale_gain", "gain_history")
     ]
+    pairs += zip(twin._waves or (), network._waves or (), strict=True)
     for name in [*PER_USER, "ue_velocity"]:
         getattr(twin._state, name)[...] = getattr(network._state, name)[..., order]
-    for name in per_link:
-        array = getattr(network._state, name)
-        getattr(twin._state, name)[...] = array.reshape(*array.shape[:-1], c.n_aps, c.n_ues)[
-            ..., order
-        ].reshape(array.shape)
+    for copied, array in pairs:
+        by_user = array.reshape(*array.shape[:-1], c.n_aps, c.n_ues)
+        copied[...] = by_user[..., order].reshape(array.shape)
     return twin
 
 

@@ -19,7 +19,7 @@ from marl.environment import MAX_SEED
 from marl.sources import NetworkSource
 from marl.team import team_of
 from rrm_env import SILENT, Network, RRMConfig, Scheduler, evaluate
-from rrm_env.network import EVALUATION_SEEDS
+from rrm_env.seeds import EVALUATION_SEEDS
 
 SEEDS_EACH = 2**32
 """Episode seeds that a recording's seed owns."""

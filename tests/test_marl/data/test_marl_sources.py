@@ -15,7 +15,7 @@ from marl import Team
 from marl.sources import NetworkSource, ParallelSource, UniformAgents
 from marl.team import team_of
 from rrm_env import Network, RRMConfig, metrics, parallel_env
-from rrm_env.network import EVALUATION_SEEDS
+from rrm_env.seeds import EVALUATION_SEEDS
 
 
 def legal_actions(mask: NDArray[Any], generator: np.random.Generator) -> NDArray[np.int64]:

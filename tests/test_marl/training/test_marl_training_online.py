@@ -25,7 +25,7 @@ from marl.environment import Environment
 from marl.sources import NetworkSource
 from marl.training.rollout import CURVE_SEED
 from rrm_env import Network, RRMConfig, evaluate
-from rrm_env.network import EVALUATION_SEEDS
+from rrm_env.seeds import EVALUATION_SEEDS
 
 
 def test_actions_are_random_first_and_then_explore_less_and_less(
