@@ -31,8 +31,8 @@ from baselines.registry import parse_scheduler
 from rrm_env import Network, RRMConfig, Scheduler
 from rrm_env.exit_status import status_of
 from rrm_env.files import check_writable, write_json
-from rrm_env.network import EVALUATION_SEEDS
 from rrm_env.provenance import origin
+from rrm_env.seeds import EVALUATION_SEEDS
 
 Row = dict[str, Any]
 
