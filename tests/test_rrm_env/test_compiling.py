@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 from faults import read_only, small_disk
 from folders import ROOT
+from notices import without_notice
 
 from rrm_env import compiling
-from rrm_env.compile_notice import LINE
 
 pytestmark = pytest.mark.skipif(
     bool(os.environ.get("NUMBA_DISABLE_JIT")), reason="nothing is compiled"
@@ -140,8 +140,7 @@ def test_package_is_imported_and_compiles_where_nothing_can_be_written(tmp_path:
         )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [str(site / "rrm_env" / "__init__.py"), "1"]
-    said = done.stderr.splitlines()  # compiling takes long enough for the notice on a busy machine
-    (line,) = [line for line in said if line != LINE]
+    (line,) = without_notice(done.stderr).splitlines()
     assert line.startswith("compiled code cannot be kept on the disk (cannot cache function")
 
 

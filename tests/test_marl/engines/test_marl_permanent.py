@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from notices import without_notice
 
 from marl.engines.base import Event, Task
 from marl.engines.local import Local
@@ -45,7 +46,7 @@ def ended(arguments: list[str], given: str = "") -> tuple[int, str, list[str]]:
         check=False,
         env={**os.environ, "NUMBA_NUM_THREADS": "1"},
     )
-    return process.returncode, process.stdout, process.stderr.splitlines()
+    return process.returncode, process.stdout, without_notice(process.stderr).splitlines()
 
 
 def test_script_on_standard_input_is_refused_once() -> None:
