@@ -56,15 +56,15 @@ def test_share_moves_towards_whoever_is_faster(monkeypatch: pytest.MonkeyPatch) 
     now = SimpleNamespace(perf_counter=lambda: getattr(clock, "now", 0.0))
     monkeypatch.setattr("rrm_env.threads.time", now)
 
-    def job(index: int, start: int, stop: int) -> None:
+    def job(index: int, start: int, stop: int) -> int:
         clock.now = (stop - start) * (2e-5 if index else 1e-5)
+        return stop - start
 
     threads = Threads(2)
     for _ in range(100):
         clock.now = 0.0
-        threads.run(job, 100)
-    _, (_, first, _) = parts(threads, 1000)
-    assert 650 < first < 700  # the caller is twice as fast
+        first, second = threads.run(job, 1000)
+    assert first == pytest.approx(2 * second, rel=0.1)  # the caller is twice as fast
 
 
 @pytest.mark.parametrize("failing", [0, 1])
