@@ -104,7 +104,8 @@ def _open_files() -> set[str]:
     found = set()
     with suppress(OSError):
         for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
-            found.add(line.partition("/")[2] and "/" + line.partition("/")[2])
+            _, slash, rest = line.partition("/")
+            found.add(slash + rest)
         for descriptor in Path("/proc/self/fd").iterdir():
             with suppress(OSError):
                 found.add(os.readlink(descriptor))
