@@ -7,6 +7,7 @@ K = I and M = A; they differ only in `mixes`.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -202,4 +203,9 @@ def preference(q: Tensor, *, mixes: bool) -> Tensor:
     only a critic's sum over heads has a meaning. Critics may divide the same sum differently among
     the heads, so that the smallest values of all heads need not belong to any critic's sum.
     """
-    return q.mean(0) if mixes else q.amin(0)
+    return q.mean(0) if mixes else smallest(q)
+
+
+def smallest(q: Tensor) -> Tensor:
+    """The smallest of the critics' values, (...), from (C, ...); faster than `torch.amin`."""
+    return functools.reduce(torch.minimum, q.unbind(0))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,8 +12,9 @@ from marl.data.transitions import Transitions
 from marl.learner.mixing import Mix, MixingNetworks, apart, total
 from marl.learner.networks import Layers, Workspace, initialise, layer_sizes, roles
 from marl.learner.objectives import OBJECTIVES, Step
-from marl.learner.optimiser import adam, group_of
+from marl.learner.optimiser import Adam, Group, group_of
 from marl.learner.random import random_bits
+from marl.learner.roles import Outputs
 from marl.learner.stacked import BATCHES, StackedLearner, named_layers
 from marl.team import Team
 from marl.torch_state import known_torch
@@ -127,9 +127,10 @@ class Learner(StackedLearner):
     def _update(self, batch: Transitions) -> None:
         """`update` without the check of the batch's size."""
         inputs = self.head_inputs(batch.observation, batch.action)
-        outputs = self._trained.forward(inputs).requires_grad_()
+        outputs = self.roles.split(self._trained.forward(inputs))
+        networks = [part.requires_grad_() for part in outputs if len(part)]
         mixtures: tuple[Mix, Mix, Mix] = (total if self.heads.mixes else apart,) * 3
-        sources = [outputs]
+        sources = [*networks]
         if self.mixing is not None:
             states = map(self._state, (batch.observation, batch.next_observation))
             parameters, *mixed = self.mixing.forward(*states)
@@ -139,24 +140,24 @@ class Learner(StackedLearner):
             sources.append(self.log_temperature)
         loss, parts = self.objective.losses(self._step(outputs, batch, mixtures))
         signals = torch.autograd.grad(loss, sources)
-        self._trained.backward(signals[0])
+        self._trained.backward(*signals[: len(networks)])
         if self.mixing is not None:
-            self.mixing.backward(signals[1])
+            self.mixing.backward(signals[len(networks)])
         if self._adapts_temperature:
             self._temperature_gradient.copy_(signals[-1])
         self._optimiser.step()
         self._move_targets()
         self._add_parts(parts)
 
-    def _step(self, outputs: Tensor, batch: Transitions, mixtures: tuple[Mix, Mix, Mix]) -> Step:
+    def _step(self, outputs: Outputs, batch: Transitions, mixtures: tuple[Mix, Mix, Mix]) -> Step:
         """What the losses of a batch depend on.
 
         Args:
-            outputs: those of the trained networks on s.
+            outputs: those of the trained networks on s, by role.
             batch: the batch.
             mixtures: those of trained networks on s, and of target networks on s and s'.
         """
-        none = outputs[:0].detach()
+        none = outputs.critics[:0].detach()
 
         def run(workspace: Workspace | None, observation: Tensor) -> Tensor:
             """Outputs of the networks of a workspace; an empty tensor where there are none."""
@@ -214,11 +215,11 @@ class Learner(StackedLearner):
         """Whether the temperature is trained."""
         return self.config.algorithm == "sac" and self.config.automatic_temperature
 
-    def _make_optimiser(self) -> torch.optim.Adam:
+    def _make_optimiser(self) -> Adam:
         """Adam with groups for critics, actor, mixing networks and temperature, by their rates."""
         config, trained = self.config, self.roles.trained
         judging = self.roles.critics + self.roles.value
-        groups: list[dict[str, Any]] = []
+        groups: list[Group] = []
         for which, rate in (
             (slice(judging), config.critic_learning_rate),
             (slice(judging, trained), config.actor_learning_rate),
@@ -229,7 +230,6 @@ class Learner(StackedLearner):
             which, rate = slice(self.mixing.n), config.critic_learning_rate
             groups.append(group_of(self.mixing.layers, self.mixing.gradients, which, rate))
         if self._adapts_temperature:
-            self.log_temperature.grad = self._temperature_gradient
             rate = config.temperature_learning_rate
-            groups.append({"params": [self.log_temperature], "lr": rate})
-        return adam(groups, self.device)
+            groups.append(Group([self.log_temperature], [self._temperature_gradient], rate))
+        return Adam(groups)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -65,13 +66,51 @@ def multiply_adds(sizes: Sequence[tuple[int, int]]) -> int:
     return sum(n_inputs * n_outputs for n_inputs, n_outputs in sizes)
 
 
+LARGE_PRODUCT = 2**22
+"""Multiply-adds from which on a matrix product is worth the work of all threads."""
+
+
+def _shares(n: int, operations: int, device: torch.device) -> tuple[slice, ...]:
+    """How n matrix products of so many multiply-adds each are divided into batched products.
+
+    On a CPU each thread takes whole matrices. A single matrix that is left over becomes a product
+    of its own, since the threads share one that stands alone.
+    """
+    left_over = device.type == "cpu" and n > 1 and n % torch.get_num_threads() == 1
+    if left_over and operations >= LARGE_PRODUCT:
+        return slice(n - 1), slice(n - 1, n)
+    return (slice(n),)
+
+
+class _Layer(NamedTuple):
+    """What one layer of all networks reads and writes, with n = N S K networks.
+
+    The tuples hold the operands of each batched product: views that are made once, since making
+    them takes longer than a small product.
+    """
+
+    forward: list[tuple[Tensor, Tensor, Tensor, Tensor]]
+    """Biases, inputs, weights and outputs."""
+    outputs: Tensor
+    """(n, rows, outputs)."""
+    signal: Tensor
+    """(n, rows, outputs) the gradient of the loss by the outputs; empty where nothing trains."""
+    bias_gradient: Tensor
+    """(n, 1, outputs)."""
+    to_weights: list[tuple[Tensor, Tensor, Tensor]]
+    """Transposed inputs, signal and the weights' gradient."""
+    to_inputs: list[tuple[Tensor, Tensor, Tensor]]
+    """Signal, transposed weights and the signal of the layer before; empty in the first layer."""
+
+
 class Workspace:
     """Forward and backward passes of stacked networks for a fixed batch size.
 
-    Each layer is one batched matrix product, and all intermediate results have buffers that are
-    allocated once. The backward pass is written out instead of recorded by torch: at these sizes,
-    new memory for every intermediate result would cost a fifth of an update. Because of the
-    buffers, only one thread may use a workspace at a time.
+    Each layer is one batched matrix product, or two where one thread would be left with a network
+    more than the others. All intermediate results have buffers that are allocated once. The
+    backward pass is written out instead of recorded by torch: at these sizes, new memory for every
+    intermediate result would cost a fifth of an update. Because of the buffers, only one thread may
+    use a workspace at a time.
 
     Args:
         layers: the networks, as `initialise` gives them. They are read at every call, so that
@@ -87,55 +126,96 @@ class Workspace:
     def __init__(self, layers: Layers, n_heads: int, batch: int, *, trains: bool = False) -> None:
         self.n_heads = n_heads
         self.batch = batch
-        self._shape = layers[0][0].shape[:3]
-        rows = batch * n_heads // self._shape[2]
-        self._flat = [(weights.flatten(0, 2), biases.flatten(0, 2)) for weights, biases in layers]
-        first = self._flat[0][0]
+        n_roles, n_seeds, n_networks = layers[0][0].shape[:3]
+        rows = batch * n_heads // n_networks
+        first = layers[0][0]
 
         def empty(features: int) -> Tensor:
-            return first.new_empty(first.shape[0], rows, features)
+            return first.new_empty(n_roles * n_seeds * n_networks, rows, features)
 
-        outputs = [empty(weights.shape[-1]) for weights, _ in self._flat]
-        self._values = [empty(first.shape[1]), *outputs]
-        self._signals: list[Tensor] = []
+        def stacked(buffer: Tensor) -> Tensor:
+            return buffer.view(n_roles, n_seeds, n_heads, batch, -1)
+
         self.gradients = []
         if trains:
-            self._signals = [empty(weights.shape[1]) for weights, _ in self._flat[1:]]
             self.gradients = [
                 (torch.empty_like(weights), torch.empty_like(biases)) for weights, biases in layers
             ]
+        values = inputs = empty(first.shape[-2])
+        signal = inputs[:0]
+        self._layers: list[_Layer] = []
+        for depth, (weights, biases) in enumerate(layers):
+            before, values = values, empty(weights.shape[-1])
+            signal_before, signal = signal, torch.empty_like(values) if trains else values[:0]
+            slopes = self.gradients[depth] if trains else (weights[:0], biases[:0])
+            parameters = weights.flatten(0, 2), biases.flatten(0, 2)
+            self._layers.append(
+                _layer(parameters, (before, values), (signal_before, signal), slopes)
+            )
+        self._inputs = stacked(inputs)
+        self._outputs = stacked(values)
+        self._signal = stacked(signal) if trains else signal
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Outputs (N, S, K, B, outputs) for inputs (S, K, B, features).
 
         The next call overwrites the outputs.
         """
-        self._values[0].view(*self._shape[:2], *inputs.shape[1:]).copy_(inputs)
-        last = len(self._flat) - 1
-        for depth, (weights, biases) in enumerate(self._flat):
-            out = self._values[depth + 1]
-            torch.baddbmm(biases, self._values[depth], weights, out=out)
-            if depth < last:
-                out.relu_()
-        outputs = self._values[-1]
-        return outputs.view(*self._shape[:2], self.n_heads, self.batch, outputs.shape[-1])
+        self._inputs.copy_(inputs)
+        for layer in self._layers:
+            for biases, values, weights, out in layer.forward:
+                torch.baddbmm(biases, values, weights, out=out)
+            if layer is not self._layers[-1]:
+                layer.outputs.relu_()
+        return self._outputs.detach()
 
-    def backward(self, signal: Tensor) -> Layers:
+    def backward(self, *signals: Tensor) -> Layers:
         """The `gradients` of a loss with respect to all parameters.
 
-        ``signal`` is the gradient of the loss with respect to the outputs of the last `forward`,
-        (N, S, K, B, outputs).
+        ``signals`` are the gradients of the loss with respect to the outputs of the last `forward`,
+        (n, S, K, B, outputs) for each n successive roles, which are N together.
         """
-        signal = signal.reshape(self._values[-1].shape)
-        for depth in reversed(range(len(self._flat))):
-            values = self._values[depth]
-            weight_gradient, bias_gradient = (
-                gradient.view(-1, *gradient.shape[-2:]) for gradient in self.gradients[depth]
+        torch.cat(signals, out=self._signal)
+        for layer, before in zip(
+            reversed(self._layers), [*self._layers[-2::-1], None], strict=True
+        ):
+            for values, signal, gradient in layer.to_weights:
+                torch.bmm(values, signal, out=gradient)
+            torch.sum(layer.signal, 1, keepdim=True, out=layer.bias_gradient)
+            if before is None:
+                break
+            for signal, weights, out in layer.to_inputs:
+                torch.bmm(signal, weights, out=out)
+            torch.ops.aten.threshold_backward.grad_input(
+                before.signal, before.outputs, 0, grad_input=before.signal
             )
-            torch.bmm(values.transpose(1, 2), signal, out=weight_gradient)
-            torch.sum(signal, 1, keepdim=True, out=bias_gradient)
-            if depth > 0:
-                weights, _ = self._flat[depth]
-                signal = torch.bmm(signal, weights.transpose(1, 2), out=self._signals[depth - 1])
-                torch.ops.aten.threshold_backward.grad_input(signal, values, 0, grad_input=signal)
         return self.gradients
+
+
+def _layer(
+    parameters: tuple[Tensor, Tensor],
+    values: tuple[Tensor, Tensor],
+    signals: tuple[Tensor, Tensor],
+    slopes: tuple[Tensor, Tensor],
+) -> _Layer:
+    """A layer of a workspace.
+
+    Args:
+        parameters: weights (n, inputs, outputs) and biases (n, 1, outputs).
+        values: buffers of the layer's inputs and outputs.
+        signals: buffers of the loss's gradients by these; that of the inputs is empty in the first
+            layer, both are where nothing trains.
+        slopes: buffers (N, S, K, ...) of the gradients of the parameters, or empty.
+    """
+    (weights, biases), (inputs, outputs), (signal_before, signal) = parameters, values, signals
+    weight_gradient, bias_gradient = (slope.flatten(0, 2) for slope in slopes)
+    n, rows, n_outputs = outputs.shape
+    shares = _shares(n, rows * weights.shape[1] * n_outputs, outputs.device)
+    return _Layer(
+        [(biases[of], inputs[of], weights[of], outputs[of]) for of in shares],
+        outputs,
+        signal,
+        bias_gradient,
+        [(inputs[of].mT, signal[of], weight_gradient[of]) for of in shares if len(signal)],
+        [(signal[of], weights[of].mT, signal_before[of]) for of in shares if len(signal_before)],
+    )

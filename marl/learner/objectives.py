@@ -19,7 +19,7 @@ from marl.data.transitions import Transitions
 from marl.learner import losses
 from marl.learner.heads import Heads, preference
 from marl.learner.mixing import Mix
-from marl.learner.roles import Roles
+from marl.learner.roles import Outputs, Roles
 
 Parts = dict[str, Tensor]
 """Loss parts (S,) by name."""
@@ -33,8 +33,8 @@ class Step:
     heads: Heads
     roles: Roles
     batch: Transitions
-    outputs: Tensor
-    """(N, S, K, B, M) of the trained networks on s."""
+    outputs: Outputs
+    """(n, S, K, B, M) of the trained networks on s, by role."""
     judged: Tensor
     """(N, S, K, B, M) of the networks `Objective.on_present` on s."""
     following: Tensor
@@ -73,7 +73,7 @@ class Step:
     @cached_property
     def q(self) -> Tensor:
         """The critics' values (C, S, K, B, M) of s; illegal actions have very low ones."""
-        return self.outputs[: self.roles.critics] + self.bias
+        return self.outputs.critics + self.bias
 
     @property
     def value(self) -> Tensor:
@@ -81,12 +81,12 @@ class Step:
 
         Stacked networks have as many outputs each, of which a value needs one.
         """
-        return self.outputs[self.roles.critics].mean(-1)
+        return self.outputs.value[0].mean(-1)
 
     @cached_property
-    def log_policy(self) -> Tensor:
-        """Log-probabilities (S, K, B, M) of the actor in s."""
-        return (self.outputs[-1] + self.bias).log_softmax(-1)
+    def policy(self) -> losses.Distribution:
+        """The actor's (S, K, B, M) in s."""
+        return losses.Distribution.of(self.outputs.actor[0] + self.bias)
 
     def target(self, next_value: Tensor) -> Tensor:
         """The target of the temporal-difference error, from V(s') (S, K, B)."""
@@ -135,12 +135,11 @@ def penalty_losses(step: Step) -> tuple[Tensor, Parts]:
     """
     config = step.config
     if config.cql_alpha == 0:
-        return step.outputs.new_zeros(()), {"penalty": step.outputs.new_zeros(step.chosen.shape[0])}
-    values = step.outputs[: step.roles.critics]
-    q = step.mix.counterfactual(values, step.taken, step.bias)
-    cloning, weights = step.outputs.new_zeros(()), None
+        return step.reward.new_zeros(()), {"penalty": step.reward.new_zeros(len(step.reward))}
+    q = step.mix.counterfactual(step.q, step.taken, step.bias)
+    cloning, weights = step.reward.new_zeros(()), None
     if config.cql_reduction == "weighted":
-        log_behaviour = (step.outputs[step.roles.critics] + step.bias).log_softmax(-1)
+        log_behaviour = (step.outputs.behaviour[0] + step.bias).log_softmax(-1)
         cloning = losses.cloning_loss(log_behaviour, step.chosen).sum()
         weights = losses.deviation_weights(
             q.detach(), log_behaviour.detach(), config.deviation_weight
@@ -160,7 +159,7 @@ def _sac(step: Step) -> tuple[Tensor, Parts]:
     with torch.no_grad():
         next_value = losses.soft_value(
             step.masked_following[1:],
-            step.masked_following[0].log_softmax(-1),
+            losses.Distribution.of(step.masked_following[0]),
             temperature,
             soft_backup=config.soft_backup,
             mix=step.next_mix,
@@ -178,13 +177,13 @@ def _sac_actor(step: Step, temperature: Tensor) -> tuple[Tensor, Parts]:
     reinforcement learning", NeurIPS 2021, for a discrete actor and with a fixed weight.
     """
     q = preference(step.q.detach(), mixes=step.heads.mixes)
-    log_policy = step.log_policy
-    actor = losses.actor_loss(log_policy, q, temperature)
-    entropies = losses.entropy(log_policy.detach())
+    policy = step.policy
+    actor = losses.actor_loss(policy, q, temperature)
+    entropies = losses.entropy(policy).detach()
     loss = actor.sum()
     cloning = torch.zeros_like(actor)
     if step.config.cloning_weight > 0:
-        cloning = losses.cloning_loss(log_policy, step.chosen)
+        cloning = losses.cloning_loss(policy.log, step.chosen)
         loss = loss + step.config.cloning_weight * cloning.sum()
     if step.config.automatic_temperature:
         target = step.config.entropy_ratio * step.heads.log_legal(step.batch.mask)
@@ -219,11 +218,10 @@ def _dqn(step: Step) -> tuple[Tensor, Parts]:
 
 def _bc(step: Step) -> tuple[Tensor, Parts]:
     """Behaviour cloning."""
-    log_policy = step.log_policy
-    cloning = losses.cloning_loss(log_policy, step.chosen)
+    cloning = losses.cloning_loss(step.policy.log, step.chosen)
     return cloning.sum(), {
         "cloning_loss": cloning.sum(-1),
-        "entropy": losses.entropy(log_policy).mean((-1, -2)),
+        "entropy": losses.entropy(step.policy).mean((-1, -2)),
     }
 
 
@@ -279,11 +277,10 @@ def _omiga(step: Step) -> tuple[Tensor, Parts]:
 
 def _weighted_actor(step: Step, weights: Tensor) -> tuple[Tensor, Parts]:
     """The loss () of an actor that clones actions by weights (S, K, B), and its parts."""
-    log_policy = step.log_policy
-    actor = losses.weighted_cloning_loss(log_policy, step.chosen, weights)
+    actor = losses.weighted_cloning_loss(step.policy.log, step.chosen, weights)
     return actor.sum(), {
         "actor_loss": actor.sum(-1),
-        "entropy": losses.entropy(log_policy).mean((-1, -2)),
+        "entropy": losses.entropy(step.policy).mean((-1, -2)),
         "weight": weights.mean((-1, -2)),
     }
 
