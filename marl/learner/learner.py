@@ -80,6 +80,15 @@ class Learner(StackedLearner):
         self.log_temperature = temperature.log().requires_grad_()
         self._temperature_gradient = torch.zeros_like(self.log_temperature, requires_grad=False)
         self._optimiser = self._make_optimiser()
+        self._targets = self._targets_of(self.layers, self.roles.trained, self.roles.targets)
+        if self.mixing is not None:
+            self._targets += self._targets_of(self.mixing.layers, self.mixing.n, self.mixing.n)
+
+    @staticmethod
+    def _targets_of(layers: Layers, trained: int, targets: int) -> list[tuple[Tensor, Tensor]]:
+        """The parameters of target networks, each with those that it follows."""
+        both = ((tensor[trained:], tensor[:targets]) for layer in layers for tensor in layer)
+        return [pair for pair in both if targets > 0]
 
     def _with_targets(self, tensor: Tensor) -> Tensor:
         """Parameters of the trained networks, followed by copies of the critics' as targets."""
@@ -128,6 +137,9 @@ class Learner(StackedLearner):
         """`update` without the check of the batch's size."""
         inputs = self.head_inputs(batch.observation, batch.action)
         outputs = self.roles.split(self._trained.forward(inputs))
+        biases = self._biases(batch)
+        for part in (outputs.critics, outputs.behaviour, outputs.actor):
+            part.add_(biases[0])
         networks = [part.requires_grad_() for part in outputs if len(part)]
         mixtures: tuple[Mix, Mix, Mix] = (total if self.heads.mixes else apart,) * 3
         sources = [*networks]
@@ -138,7 +150,7 @@ class Learner(StackedLearner):
             sources.append(parameters)
         if self._adapts_temperature:
             sources.append(self.log_temperature)
-        loss, parts = self.objective.losses(self._step(outputs, batch, mixtures))
+        loss, parts = self.objective.losses(self._step(outputs, batch, biases, mixtures))
         signals = torch.autograd.grad(loss, sources)
         self._trained.backward(*signals[: len(networks)])
         if self.mixing is not None:
@@ -149,12 +161,28 @@ class Learner(StackedLearner):
         self._move_targets()
         self._add_parts(parts)
 
-    def _step(self, outputs: Outputs, batch: Transitions, mixtures: tuple[Mix, Mix, Mix]) -> Step:
+    def _biases(self, batch: Transitions) -> tuple[Tensor, Tensor]:
+        """What keeps illegal actions of s and s' out; an empty tensor if s' is not masked."""
+        if not self.objective.masks:
+            bias = self.heads.bias(batch.mask)
+            return bias, bias[:0]
+        both = self.heads.bias(torch.cat([batch.mask, batch.next_mask], 1))
+        present, following = both.chunk(2, -2)
+        return present, following
+
+    def _step(
+        self,
+        outputs: Outputs,
+        batch: Transitions,
+        biases: tuple[Tensor, Tensor],
+        mixtures: tuple[Mix, Mix, Mix],
+    ) -> Step:
         """What the losses of a batch depend on.
 
         Args:
             outputs: those of the trained networks on s, by role.
             batch: the batch.
+            biases: what keeps illegal actions of s and s' out.
             mixtures: those of trained networks on s, and of target networks on s and s'.
         """
         none = outputs.critics[:0].detach()
@@ -163,6 +191,9 @@ class Learner(StackedLearner):
             """Outputs of the networks of a workspace; an empty tensor where there are none."""
             return none if workspace is None else workspace.forward(self.head_inputs(observation))
 
+        following = run(self._on_next, batch.next_observation)
+        if self.objective.masks:
+            following.add_(biases[1])
         return Step(
             config=self.config,
             heads=self.heads,
@@ -170,9 +201,10 @@ class Learner(StackedLearner):
             batch=batch,
             outputs=outputs,
             judged=run(self._judging, batch.observation),
-            following=run(self._on_next, batch.next_observation),
+            following=following,
             reward=self._scaled(batch.reward),
             log_temperature=self.log_temperature,
+            bias=biases[0],
             mix=mixtures[0],
             judged_mix=mixtures[1],
             next_mix=mixtures[2],
@@ -184,18 +216,12 @@ class Learner(StackedLearner):
         Between these updates the rate is 0, since a captured graph cannot branch.
         """
         self.updates += 1
-        targets = self.roles.targets
-        if targets == 0:
+        if not self._targets:
             return
         due = (self.updates % self.config.target_period == 0).to(torch.float32)
         rate = due * self.config.target_rate
-        for layer in self.layers:
-            for tensor in layer:
-                tensor[self.roles.trained :].lerp_(tensor[:targets], rate)
-        if self.mixing is not None:
-            for layer in self.mixing.layers:
-                for tensor in layer:
-                    tensor[self.mixing.n :].lerp_(tensor[: self.mixing.n], rate)
+        for target, network in self._targets:
+            target.lerp_(network, rate)
 
     def _state(self, observation: Tensor) -> Tensor:
         """The normalised state (S, 1, B, I D), from observations (S, B, I, D)."""

@@ -34,15 +34,20 @@ class Step:
     roles: Roles
     batch: Transitions
     outputs: Outputs
-    """(n, S, K, B, M) of the trained networks on s, by role."""
+    """(n, S, K, B, M) of the trained networks on s, by role.
+
+    All but those of a state's value are very low where an action is illegal.
+    """
     judged: Tensor
     """(N, S, K, B, M) of the networks `Objective.on_present` on s."""
     following: Tensor
-    """(N, S, K, B, M) of the networks `Objective.on_next` on s'."""
+    """(N, S, K, B, M) of the networks `Objective.on_next` on s', masked where `Objective.masks`."""
     reward: Tensor
     """(S, B) the rewards as they are learned from, normalised and scaled."""
     log_temperature: Tensor
     """(S, K)."""
+    bias: Tensor
+    """What keeps illegal actions of s out, (S, K, B, M), which the outputs have in them."""
     mix: Mix
     """How values of heads in s become those that are trained."""
     judged_mix: Mix
@@ -56,24 +61,9 @@ class Step:
         return self.heads.chosen(self.batch.action)
 
     @cached_property
-    def bias(self) -> Tensor:
-        """What keeps illegal actions of s out, (S, K, B, M)."""
-        return self.heads.bias(self.batch.mask)
-
-    @cached_property
-    def masked_following(self) -> Tensor:
-        """`following` (N, S, K, B, M), with very low numbers at illegal actions of s'."""
-        return self.following + self.heads.bias(self.batch.next_mask)
-
-    @cached_property
     def taken(self) -> Tensor:
         """The critics' values (C, S, K, B) of the data's actions."""
-        return losses.take(self.q, self.chosen)
-
-    @cached_property
-    def q(self) -> Tensor:
-        """The critics' values (C, S, K, B, M) of s; illegal actions have very low ones."""
-        return self.outputs.critics + self.bias
+        return losses.take(self.outputs.critics, self.chosen)
 
     @property
     def value(self) -> Tensor:
@@ -86,7 +76,7 @@ class Step:
     @cached_property
     def policy(self) -> losses.Distribution:
         """The actor's (S, K, B, M) in s."""
-        return losses.Distribution.of(self.outputs.actor[0] + self.bias)
+        return losses.Distribution.of(self.outputs.actor[0])
 
     def target(self, next_value: Tensor) -> Tensor:
         """The target of the temporal-difference error, from V(s') (S, K, B)."""
@@ -103,12 +93,14 @@ class Objective:
         parts: the names of the loss parts, in the order in which they are logged.
         on_next: networks whose outputs on s' the losses need.
         on_present: networks that are not trained whose outputs on s the losses need.
+        masks: whether illegal actions of s' have very low outputs.
     """
 
     losses: Callable[[Step], tuple[Tensor, Parts]]
     parts: tuple[str, ...]
     on_next: Callable[[LearnerConfig, Roles], slice] = lambda _, __: slice(0)
     on_present: Callable[[Roles], slice] = lambda _: slice(0)
+    masks: bool = False
 
 
 def _targets(roles: Roles) -> slice:
@@ -136,10 +128,10 @@ def penalty_losses(step: Step) -> tuple[Tensor, Parts]:
     config = step.config
     if config.cql_alpha == 0:
         return step.reward.new_zeros(()), {"penalty": step.reward.new_zeros(len(step.reward))}
-    q = step.mix.counterfactual(step.q, step.taken, step.bias)
+    q = step.mix.counterfactual(step.outputs.critics, step.taken, step.bias)
     cloning, weights = step.reward.new_zeros(()), None
     if config.cql_reduction == "weighted":
-        log_behaviour = (step.outputs.behaviour[0] + step.bias).log_softmax(-1)
+        log_behaviour = step.outputs.behaviour[0].log_softmax(-1)
         cloning = losses.cloning_loss(log_behaviour, step.chosen).sum()
         weights = losses.deviation_weights(
             q.detach(), log_behaviour.detach(), config.deviation_weight
@@ -158,8 +150,8 @@ def _sac(step: Step) -> tuple[Tensor, Parts]:
     temperature = step.log_temperature.detach().exp()
     with torch.no_grad():
         next_value = losses.soft_value(
-            step.masked_following[1:],
-            losses.Distribution.of(step.masked_following[0]),
+            step.following[1:],
+            losses.Distribution.of(step.following[0]),
             temperature,
             soft_backup=config.soft_backup,
             mix=step.next_mix,
@@ -176,7 +168,7 @@ def _sac_actor(step: Step, temperature: Tensor) -> tuple[Tensor, Parts]:
     Behaviour cloning in it is that of S. Fujimoto and S. Gu, "A minimalist approach to offline
     reinforcement learning", NeurIPS 2021, for a discrete actor and with a fixed weight.
     """
-    q = preference(step.q.detach(), mixes=step.heads.mixes)
+    q = preference(step.outputs.critics.detach(), mixes=step.heads.mixes)
     policy = step.policy
     actor = losses.actor_loss(policy, q, temperature)
     entropies = losses.entropy(policy).detach()
@@ -203,7 +195,7 @@ def _dqn(step: Step) -> tuple[Tensor, Parts]:
     """Deep Q-learning (Eq. 23 for CTDE), with a conservative penalty offline."""
     critics = step.roles.critics
     with torch.no_grad():
-        outputs = step.masked_following
+        outputs = step.following
         if step.config.double_q:
             next_value = losses.double_q_value(outputs[:critics], outputs[-critics:], step.next_mix)
         else:
@@ -292,11 +284,13 @@ OBJECTIVES: dict[str, Objective] = {
         _sac,
         (*_CRITIC_PARTS, "actor_loss", "cloning_loss", "entropy", "temperature"),
         on_next=lambda _, roles: slice(roles.trained - 1, None),
+        masks=True,
     ),
     "dqn": Objective(
         _dqn,
         _CRITIC_PARTS,
         on_next=lambda config, roles: slice(0 if config.double_q else roles.trained, None),
+        masks=True,
     ),
     "bc": Objective(_bc, ("cloning_loss", "entropy")),
     "iql": Objective(
