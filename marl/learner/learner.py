@@ -199,6 +199,7 @@ class Learner(StackedLearner):
             heads=self.heads,
             roles=self.roles,
             batch=batch,
+            chosen=self.heads.chosen(batch.action),
             outputs=outputs,
             judged=run(self._judging, batch.observation),
             following=following,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -33,6 +32,8 @@ class Step:
     heads: Heads
     roles: Roles
     batch: Transitions
+    chosen: Tensor
+    """(S, K, B), the data's actions of all heads."""
     outputs: Outputs
     """(n, S, K, B, M) of the trained networks on s, by role.
 
@@ -55,17 +56,10 @@ class Step:
     next_mix: Mix
     """The same of the target networks in s'."""
 
-    @cached_property
-    def chosen(self) -> Tensor:
-        """The data's actions of all heads, (S, K, B)."""
-        return self.heads.chosen(self.batch.action)
-
-    @cached_property
     def taken(self) -> Tensor:
         """The critics' values (C, S, K, B) of the data's actions."""
         return losses.take(self.outputs.critics, self.chosen)
 
-    @property
     def value(self) -> Tensor:
         """V(s) of each head, (S, K, B), the mean of the outputs of the value network.
 
@@ -73,7 +67,6 @@ class Step:
         """
         return self.outputs.value[0].mean(-1)
 
-    @cached_property
     def policy(self) -> losses.Distribution:
         """The actor's (S, K, B, M) in s."""
         return losses.Distribution.of(self.outputs.actor[0])
@@ -108,27 +101,34 @@ def _targets(roles: Roles) -> slice:
     return slice(roles.trained, roles.total)
 
 
-def critic_losses(step: Step, next_value: Tensor) -> tuple[Tensor, Parts]:
-    """The loss () of the temporal-difference errors, and its parts, from V(s') (S, K, B)."""
-    errors = step.mix(step.taken) - step.target(next_value)
+def critic_losses(step: Step, taken: Tensor, next_value: Tensor) -> tuple[Tensor, Parts]:
+    """The loss () of the temporal-difference errors, and its parts.
+
+    Args:
+        step: the batch.
+        taken: (C, S, K, B), the critics' values of the data's actions.
+        next_value: (S, K, B), V(s').
+    """
+    errors = step.mix(taken) - step.target(next_value)
     td = losses.td_loss(errors, step.config.td_loss)
     return td.sum(), {
         "td_loss": td.sum(-1).mean(0),
         "td_error": errors.detach().abs().mean((0, 2, 3)),
-        "q": step.taken.detach().mean((0, 2, 3)),
+        "q": taken.detach().mean((0, 2, 3)),
     }
 
 
-def penalty_losses(step: Step) -> tuple[Tensor, Parts]:
+def penalty_losses(step: Step, taken: Tensor) -> tuple[Tensor, Parts]:
     """The conservative penalty (), times its weight, and before it as a part.
 
     Each agent's actions are judged beside the data's actions of the others, as in CFCQL. Under a
-    sum over heads that is the penalty of its own values (Eqs. 26-28).
+    sum over heads that is the penalty of its own values (Eqs. 26-28). Arguments as
+    `critic_losses`.
     """
     config = step.config
     if config.cql_alpha == 0:
         return step.reward.new_zeros(()), {"penalty": step.reward.new_zeros(len(step.reward))}
-    q = step.mix.counterfactual(step.outputs.critics, step.taken, step.bias)
+    q = step.mix.counterfactual(step.outputs.critics, taken, step.bias)
     cloning, weights = step.reward.new_zeros(()), None
     if config.cql_reduction == "weighted":
         log_behaviour = step.outputs.behaviour[0].log_softmax(-1)
@@ -156,8 +156,9 @@ def _sac(step: Step) -> tuple[Tensor, Parts]:
             soft_backup=config.soft_backup,
             mix=step.next_mix,
         )
-    td, td_parts = critic_losses(step, next_value)
-    penalty, penalty_parts = penalty_losses(step)
+    taken = step.taken()
+    td, td_parts = critic_losses(step, taken, next_value)
+    penalty, penalty_parts = penalty_losses(step, taken)
     actor, actor_parts = _sac_actor(step, temperature)
     return td + penalty + actor, {**td_parts, **penalty_parts, **actor_parts}
 
@@ -169,7 +170,7 @@ def _sac_actor(step: Step, temperature: Tensor) -> tuple[Tensor, Parts]:
     reinforcement learning", NeurIPS 2021, for a discrete actor and with a fixed weight.
     """
     q = preference(step.outputs.critics.detach(), mixes=step.heads.mixes)
-    policy = step.policy
+    policy = step.policy()
     actor = losses.actor_loss(policy, q, temperature)
     entropies = losses.entropy(policy).detach()
     loss = actor.sum()
@@ -200,8 +201,9 @@ def _dqn(step: Step) -> tuple[Tensor, Parts]:
             next_value = losses.double_q_value(outputs[:critics], outputs[-critics:], step.next_mix)
         else:
             next_value = losses.max_value(outputs, step.next_mix)
-    td, td_parts = critic_losses(step, next_value)
-    penalty, penalty_parts = penalty_losses(step)
+    taken = step.taken()
+    td, td_parts = critic_losses(step, taken, next_value)
+    penalty, penalty_parts = penalty_losses(step, taken)
     return td + penalty, {**td_parts, **penalty_parts}
 
 
@@ -210,10 +212,11 @@ def _dqn(step: Step) -> tuple[Tensor, Parts]:
 
 def _bc(step: Step) -> tuple[Tensor, Parts]:
     """Behaviour cloning."""
-    cloning = losses.cloning_loss(step.policy.log, step.chosen)
+    policy = step.policy()
+    cloning = losses.cloning_loss(policy.log, step.chosen)
     return cloning.sum(), {
         "cloning_loss": cloning.sum(-1),
-        "entropy": losses.entropy(step.policy).mean((-1, -2)),
+        "entropy": losses.entropy(policy).mean((-1, -2)),
     }
 
 
@@ -230,8 +233,8 @@ def _iql(step: Step) -> tuple[Tensor, Parts]:
     with torch.no_grad():
         target_q = losses.smallest_value(step.judged, step.chosen, step.judged_mix)
         next_value = step.next_mix(step.following[0].mean(-1))
-    td, td_parts = critic_losses(step, next_value)
-    errors = target_q - step.mix(step.value)
+    td, td_parts = critic_losses(step, step.taken(), next_value)
+    errors = target_q - step.mix(step.value())
     value = losses.expectile_loss(errors, config.expectile)
     exponent = config.advantage_weight * errors.detach()
     weights = exponent.exp().clamp_max(config.largest_weight)
@@ -258,10 +261,11 @@ def _omiga(step: Step) -> tuple[Tensor, Parts]:
             weights = weights if isinstance(weights, float) else weights.mean(0)
         else:
             taken = taken.amin(0)
-    td, td_parts = critic_losses(step, next_value)
-    gap = taken - weights * step.value
+    td, td_parts = critic_losses(step, step.taken(), next_value)
+    own = step.value()
+    gap = taken - weights * own
     bound, eta = config.largest_weight, config.advantage_weight
-    value = losses.local_value_loss(step.value, gap, weights, eta, bound)
+    value = losses.local_value_loss(own, gap, weights, eta, bound)
     actor, actor_parts = _weighted_actor(step, (eta * gap.detach()).exp().clamp_max(bound))
     parts = {"value_loss": value.sum(-1), **actor_parts}
     return td + value.sum() + actor, {**td_parts, **parts}
@@ -269,10 +273,11 @@ def _omiga(step: Step) -> tuple[Tensor, Parts]:
 
 def _weighted_actor(step: Step, weights: Tensor) -> tuple[Tensor, Parts]:
     """The loss () of an actor that clones actions by weights (S, K, B), and its parts."""
-    actor = losses.weighted_cloning_loss(step.policy.log, step.chosen, weights)
+    policy = step.policy()
+    actor = losses.weighted_cloning_loss(policy.log, step.chosen, weights)
     return actor.sum(), {
         "actor_loss": actor.sum(-1),
-        "entropy": losses.entropy(step.policy).mean((-1, -2)),
+        "entropy": losses.entropy(policy).mean((-1, -2)),
         "weight": weights.mean((-1, -2)),
     }
 

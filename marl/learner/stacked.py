@@ -71,12 +71,13 @@ class StackedLearner:
         self.sums = torch.zeros(shape, device=self.device)
         self.first_diverged = torch.full(shape, -1, dtype=torch.int64, device=self.device)
 
+    @torch.no_grad()
     def _add_parts(self, parts: Mapping[str, Tensor]) -> None:
         """Add the loss parts (S,) of an update to `sums`, and note which diverged.
 
         The number of `updates` counts this update already.
         """
-        stacked = torch.stack([parts[name].detach() for name in self.parts])
+        stacked = torch.stack([parts[name] for name in self.parts])
         self.sums += stacked
         diverged = (self.first_diverged < 0) & ~(stacked.abs() < DIVERGED)
         self.first_diverged.copy_(torch.where(diverged, self.updates, self.first_diverged))
