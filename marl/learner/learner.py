@@ -15,6 +15,7 @@ from marl.learner.objectives import OBJECTIVES, Step
 from marl.learner.optimiser import Adam, Group, group_of
 from marl.learner.random import random_bits
 from marl.learner.roles import Outputs
+from marl.learner.rounded import workspace_of
 from marl.learner.stacked import BATCHES, StackedLearner, named_layers
 from marl.team import Team
 from marl.torch_state import known_torch
@@ -67,7 +68,7 @@ class Learner(StackedLearner):
             (self._with_targets(weights), self._with_targets(biases)) for weights, biases in initial
         ]
         trained = roles(self.layers, slice(self.roles.trained))
-        self._trained = Workspace(trained, n_heads, config.batch_size, trains=True)
+        self._trained = workspace_of(config)(trained, n_heads, config.batch_size, trains=True)
         self._judging = self._workspace(self.objective.on_present(self.roles))
         self._on_next = self._workspace(self.objective.on_next(config, self.roles))
         self.mixing: MixingNetworks | None = None
@@ -99,7 +100,7 @@ class Learner(StackedLearner):
         layers = roles(self.layers, which)
         if len(layers[0][0]) == 0:
             return None
-        return Workspace(layers, self.heads.n_heads, self.config.batch_size)
+        return workspace_of(self.config)(layers, self.heads.n_heads, self.config.batch_size)
 
     # --- One update ---
 

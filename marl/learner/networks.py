@@ -70,14 +70,16 @@ LARGE_PRODUCT = 2**22
 """Multiply-adds from which on a matrix product is worth the work of all threads."""
 
 
-def _shares(n: int, operations: int, device: torch.device) -> tuple[slice, ...]:
-    """How n matrix products of so many multiply-adds each are divided into batched products.
+def _shares(outputs: Tensor, n_inputs: int) -> tuple[slice, ...]:
+    """How n matrix products with outputs (n, rows, columns) are divided into batched products.
 
-    On a CPU each thread takes whole matrices. A single matrix that is left over becomes a product
-    of its own, since the threads share one that stands alone.
+    On a CPU each thread takes whole matrices of float32. A single matrix that is left over becomes
+    a product of its own, since the threads share one that stands alone.
     """
-    left_over = device.type == "cpu" and n > 1 and n % torch.get_num_threads() == 1
-    if left_over and operations >= LARGE_PRODUCT:
+    n, rows, columns = outputs.shape
+    divides = outputs.is_cpu and outputs.dtype == torch.float32
+    left_over = divides and n > 1 and n % torch.get_num_threads() == 1
+    if left_over and rows * columns * n_inputs >= LARGE_PRODUCT:
         return slice(n - 1), slice(n - 1, n)
     return (slice(n),)
 
@@ -209,8 +211,7 @@ def _layer(
     """
     (weights, biases), (inputs, outputs), (signal_before, signal) = parameters, values, signals
     weight_gradient, bias_gradient = (slope.flatten(0, 2) for slope in slopes)
-    n, rows, n_outputs = outputs.shape
-    shares = _shares(n, rows * weights.shape[1] * n_outputs, outputs.device)
+    shares = _shares(outputs, weights.shape[1])
     return _Layer(
         [(biases[of], inputs[of], weights[of], outputs[of]) for of in shares],
         outputs,

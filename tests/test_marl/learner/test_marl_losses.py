@@ -228,9 +228,7 @@ def test_policy_losses_equal_their_plain_twins(case: Case) -> None:
     assert float(losses.cloning_loss(case.policy.log, case.chosen[None, None])) == pytest.approx(
         mean(cloning)
     )
-    loss = losses.temperature_loss(
-        temperature.log(), losses.entropy(case.policy), target_entropy
-    )
+    loss = losses.temperature_loss(temperature.log(), losses.entropy(case.policy), target_entropy)
     assert float(loss) == pytest.approx(case.temperature * mean(missing), abs=1e-12)
 
 
