@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-Bits = TypeVar("Bits", Tensor, NDArray[Any])
-"""64-bit integers of torch or numpy."""
+Bits = Any
+"""64-bit integers in an array of numpy or a tensor, whose operators are the same."""
 
 # Weyl increment and the two multipliers of SplitMix64, as signed 64-bit integers.
 _WEYL = 0x9E3779B97F4A7C15 - 2**64
@@ -31,10 +30,12 @@ def random_bits(seeds: Tensor, counter: Tensor, n: int, stream: int) -> Tensor:
         stream: separates draws for different purposes that share a counter.
     """
     if seeds.is_cpu:  # numpy takes a third of the time for so few numbers
-        position = np.arange(1, n + 1)
-        return torch.from_numpy(_bits(seeds.numpy()[:, None], counter.numpy(), position, stream))
-    position = torch.arange(1, n + 1, device=seeds.device)
-    return _bits(seeds.unsqueeze(-1), counter, position, stream)
+        positions = np.arange(1, n + 1, dtype=np.int64)
+        return torch.from_numpy(_bits(seeds.numpy()[:, None], counter.numpy(), positions, stream))
+    bits: Tensor = _bits(
+        seeds.unsqueeze(-1), counter, torch.arange(1, n + 1, device=seeds.device), stream
+    )
+    return bits
 
 
 def _bits(seeds: Bits, counter: Bits, position: Bits, stream: int) -> Bits:

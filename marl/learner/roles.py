@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from marl.config import Algorithm, LearnerConfig
@@ -54,7 +55,8 @@ class Roles:
 
     def split(self, outputs: Tensor) -> Outputs:
         """Views of the outputs (N, S, K, B, M) of the trained networks, by role."""
-        return Outputs(*outputs.split([self.critics, self.value, self.behaviour, self.actor]))
+        sizes = [self.critics, self.value, self.behaviour, self.actor]
+        return Outputs(*torch.split(outputs, sizes))
 
     @property
     def total(self) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 from folders import ROOT, examples
 
 
@@ -52,17 +53,27 @@ def test_all_rows_take_turns(
     assert all(word in printed for word in ("before", "plain", ": bfloat16"))
 
 
-def test_compiled_rows_compile_the_losses(script: ModuleType) -> None:
+def test_compiled_rows_compile_the_losses(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
     options = script.Options(compile=True, no_peer=True)
     asked = [scheme for scheme in script.variants(options, "cpu") if scheme.compiled]
     assert [scheme.name for scheme in asked] == [f"{one.name}: compiled" for one in script.SCHEMES]
     assert not any(scheme.compiled for scheme in script.variants(options, "cuda"))
-    small = {**asked[0].changes, "hidden_sizes": (4,), "batch_size": 4}
-    _, learner = script.learner_row(replace(asked[0], changes=small), 1, script.data(50), "cpu", 1)
-    assert (
-        learner.objective.losses
-        is not script.Learner(learner.config, learner.team, [0]).objective.losses
-    )
+    calls: list[str] = []
+
+    def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any) -> Any:
+            calls.append(function.__name__)
+            return function(*args)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    small = replace(asked[0], changes={**asked[0].changes, "hidden_sizes": (4,), "batch_size": 4})
+    row, _ = script.learner_row(small, 1, script.data(50), "cpu", 1)
+    row.seconds(3)
+    assert calls == ["_dqn"] * 3
 
 
 def test_an_empty_folder_is_no_other_checkout(script: ModuleType, tmp_path: Path) -> None:
