@@ -70,49 +70,54 @@ LARGE_PRODUCT = 2**22
 """Multiply-adds from which on a matrix product is worth the work of all threads."""
 
 
-def _shares(outputs: Tensor, n_inputs: int) -> tuple[slice, ...]:
-    """How n matrix products with outputs (n, rows, columns) are divided into batched products.
+def _shares(n: int, operations: int, like: Tensor) -> list[slice]:
+    """How n networks, whose largest matrix product has so many multiply-adds, take turns.
 
-    On a CPU each thread takes whole matrices of float32. A single matrix that is left over becomes
-    a product of its own, since the threads share one that stands alone.
+    On a CPU each thread takes whole matrices of float32. As many networks as threads, at least two,
+    go through all layers before the next ones do, so that their values stay in the cache. A single
+    network that is left over has products of its own, which the threads share.
     """
-    n, rows, columns = outputs.shape
-    divides = outputs.is_cpu and outputs.dtype == torch.float32
-    left_over = divides and n > 1 and n % torch.get_num_threads() == 1
-    if left_over and rows * columns * n_inputs >= LARGE_PRODUCT:
-        return slice(n - 1), slice(n - 1, n)
-    return (slice(n),)
+    if not like.is_cpu or like.dtype != torch.float32 or operations < LARGE_PRODUCT:
+        return [slice(n)]
+    step = max(2, torch.get_num_threads())
+    return [slice(first, min(first + step, n)) for first in range(0, n, step)]
 
 
 class _Layer(NamedTuple):
-    """What one layer of all networks reads and writes, with n = N S K networks.
+    """Views of what one layer of n networks reads and writes.
 
-    The tuples hold the operands of each batched product: views that are made once, since making
-    them takes longer than a small product.
+    They are made once, since making them takes longer than a small product. Those of the backward
+    pass are empty where nothing trains, and `signal_before` is in the first layer.
     """
 
-    forward: list[tuple[Tensor, Tensor, Tensor, Tensor]]
-    """Biases, inputs, weights and outputs."""
+    biases: Tensor
+    """(n, 1, outputs)."""
+    inputs: Tensor
+    """(n, rows, inputs)."""
+    weights: Tensor
+    """(n, inputs, outputs)."""
     outputs: Tensor
     """(n, rows, outputs)."""
     signal: Tensor
-    """(n, rows, outputs) the gradient of the loss by the outputs; empty where nothing trains."""
+    """(n, rows, outputs), the gradient of the loss by the outputs."""
+    signal_before: Tensor
+    """(n, rows, inputs), that by the inputs."""
+    weight_gradient: Tensor
     bias_gradient: Tensor
-    """(n, 1, outputs)."""
-    to_weights: list[tuple[Tensor, Tensor, Tensor]]
-    """Transposed inputs, signal and the weights' gradient."""
-    to_inputs: list[tuple[Tensor, Tensor, Tensor]]
-    """Signal, transposed weights and the signal of the layer before; empty in the first layer."""
+    turned_inputs: Tensor
+    """(n, inputs, rows)."""
+    turned_weights: Tensor
+    """(n, outputs, inputs)."""
 
 
 class Workspace:
     """Forward and backward passes of stacked networks for a fixed batch size.
 
-    Each layer is one batched matrix product, or two where one thread would be left with a network
-    more than the others. All intermediate results have buffers that are allocated once. The
-    backward pass is written out instead of recorded by torch: at these sizes, new memory for every
-    intermediate result would cost a fifth of an update. Because of the buffers, only one thread may
-    use a workspace at a time.
+    Each layer is one batched matrix product; large networks take turns, a few at a time. All
+    intermediate results have buffers that are allocated once. The backward pass is written out
+    instead of recorded by torch: at these sizes, new memory for every intermediate result would
+    cost a fifth of an update. Because of the buffers, only one thread may use a workspace at a
+    time.
 
     Args:
         layers: the networks, as `initialise` gives them. They are read at every call, so that
@@ -138,25 +143,46 @@ class Workspace:
         def stacked(buffer: Tensor) -> Tensor:
             return buffer.view(n_roles, n_seeds, n_heads, batch, -1)
 
-        self.gradients = []
-        if trains:
-            self.gradients = [
-                (torch.empty_like(weights), torch.empty_like(biases)) for weights, biases in layers
-            ]
-        values = inputs = empty(first.shape[-2])
-        signal = inputs[:0]
-        self._layers: list[_Layer] = []
-        for depth, (weights, biases) in enumerate(layers):
-            before, values = values, empty(weights.shape[-1])
-            signal_before, signal = signal, torch.empty_like(values) if trains else values[:0]
-            slopes = self.gradients[depth] if trains else (weights[:0], biases[:0])
-            parameters = weights.flatten(0, 2), biases.flatten(0, 2)
-            self._layers.append(
-                _layer(parameters, (before, values), (signal_before, signal), slopes)
+        self.gradients = [
+            (torch.empty_like(weights), torch.empty_like(biases))
+            for weights, biases in layers
+            if trains
+        ]
+        outputs = [empty(weights.shape[-1]) for weights, _ in layers]
+        inputs = [empty(first.shape[-2]), *outputs[:-1]]
+        signals = [torch.empty_like(values) if trains else values[:0] for values in outputs]
+        slopes = self.gradients or [(weights[:0], biases[:0]) for weights, biases in layers]
+        before = [signals[0][:0], *signals[:-1]]
+        buffers = [
+            (
+                biases.flatten(0, 2),
+                values,
+                weights.flatten(0, 2),
+                result,
+                signal,
+                signal_before,
+                *(slope.flatten(0, 2) for slope in pair),
+                values.mT,
+                weights.flatten(0, 2).mT,
             )
-        self._inputs = stacked(inputs)
-        self._outputs = stacked(values)
-        self._signal = stacked(signal) if trains else signal
+            for (weights, biases), values, result, signal, before, slope_pair in zip(
+                layers,
+                inputs,
+                outputs,
+                signals,
+                [signals[0][:0], *signals[:-1]],
+                slopes,
+                strict=True,
+            )
+        ]
+        largest = rows * max(weights.shape[-2] * weights.shape[-1] for weights, _ in layers)
+        self._turns = [
+            [_Layer(*(tensor[share] for tensor in layer)) for layer in buffers]
+            for share in _shares(len(inputs[0]), largest, first)
+        ]
+        self._inputs = stacked(inputs[0])
+        self._outputs = stacked(outputs[-1])
+        self._signal = stacked(signals[-1]) if trains else signals[-1]
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Outputs (N, S, K, B, outputs) for inputs (S, K, B, features).
@@ -164,11 +190,11 @@ class Workspace:
         The next call overwrites the outputs.
         """
         self._inputs.copy_(inputs)
-        for layer in self._layers:
-            for biases, values, weights, out in layer.forward:
-                torch.baddbmm(biases, values, weights, out=out)
-            if layer is not self._layers[-1]:
-                layer.outputs.relu_()
+        for layers in self._turns:
+            for layer in layers:
+                torch.baddbmm(layer.biases, layer.inputs, layer.weights, out=layer.outputs)
+                if layer is not layers[-1]:
+                    layer.outputs.relu_()
         return self._outputs.detach()
 
     def backward(self, *signals: Tensor) -> Layers:
@@ -178,45 +204,14 @@ class Workspace:
         (n, S, K, B, outputs) for each n successive roles, which are N together.
         """
         torch.cat(signals, out=self._signal)
-        for layer, before in zip(
-            reversed(self._layers), [*self._layers[-2::-1], None], strict=True
-        ):
-            for values, signal, gradient in layer.to_weights:
-                torch.bmm(values, signal, out=gradient)
-            torch.sum(layer.signal, 1, keepdim=True, out=layer.bias_gradient)
-            if before is None:
-                break
-            for signal, weights, out in layer.to_inputs:
-                torch.bmm(signal, weights, out=out)
-            torch.ops.aten.threshold_backward.grad_input(
-                before.signal, before.outputs, 0, grad_input=before.signal
-            )
+        for layers in self._turns:
+            for layer in reversed(layers):
+                torch.bmm(layer.turned_inputs, layer.signal, out=layer.weight_gradient)
+                torch.sum(layer.signal, 1, keepdim=True, out=layer.bias_gradient)
+                if layer is layers[0]:
+                    break
+                before = torch.bmm(layer.signal, layer.turned_weights, out=layer.signal_before)
+                torch.ops.aten.threshold_backward.grad_input(
+                    before, layer.inputs, 0, grad_input=before
+                )
         return self.gradients
-
-
-def _layer(
-    parameters: tuple[Tensor, Tensor],
-    values: tuple[Tensor, Tensor],
-    signals: tuple[Tensor, Tensor],
-    slopes: tuple[Tensor, Tensor],
-) -> _Layer:
-    """A layer of a workspace.
-
-    Args:
-        parameters: weights (n, inputs, outputs) and biases (n, 1, outputs).
-        values: buffers of the layer's inputs and outputs.
-        signals: buffers of the loss's gradients by these; that of the inputs is empty in the first
-            layer, both are where nothing trains.
-        slopes: buffers (N, S, K, ...) of the gradients of the parameters, or empty.
-    """
-    (weights, biases), (inputs, outputs), (signal_before, signal) = parameters, values, signals
-    weight_gradient, bias_gradient = (slope.flatten(0, 2) for slope in slopes)
-    shares = _shares(outputs, weights.shape[1])
-    return _Layer(
-        [(biases[of], inputs[of], weights[of], outputs[of]) for of in shares],
-        outputs,
-        signal,
-        bias_gradient,
-        [(inputs[of].mT, signal[of], weight_gradient[of]) for of in shares if len(signal)],
-        [(signal[of], weights[of].mT, signal_before[of]) for of in shares if len(signal_before)],
-    )

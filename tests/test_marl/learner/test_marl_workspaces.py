@@ -1,4 +1,4 @@
-"""How updates save time: divided products, rounded numbers, one step of Adam, fewer slopes."""
+"""How updates save time: networks take turns, rounded numbers, one step of Adam, fewer slopes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def three_networks() -> tuple[Layers, Tensor, Tensor]:
     return initialise(SIZES, 3, [4], 1), normal(0, 1, 1, 7, 6), normal(1, 3, 1, 1, 7, 5)
 
 
-# --- Divided products ---
+# --- Turns of large networks ---
 
 
 @pytest.fixture(name="two_threads")
@@ -52,9 +52,7 @@ def _two_threads() -> Any:
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_a_network_that_is_left_over_is_a_product_of_its_own(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_large_networks_take_turns_and_compute_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     layers, inputs, signal = three_networks()
     whole = passes(Workspace(layers, 1, 7, trains=True), inputs, signal)
     calls: list[int] = []
@@ -68,28 +66,27 @@ def test_a_network_that_is_left_over_is_a_product_of_its_own(
     divided = Workspace(layers, 1, 7, trains=True)
     monkeypatch.setattr(torch, "bmm", counted)
     found = passes(divided, inputs, signal)
-    # Gradients of the last layer's weights and inputs, of the middle one's, of the first one's.
-    assert calls == [3, 3, 2, 1, 2, 1, 3]
+    assert calls == [2] * 5 + [1] * 5  # gradients of three layers' weights, and two layers' inputs
     for own, expected in zip(found, whole, strict=True):
         torch.testing.assert_close(own, expected, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize(
-    ("n", "rows", "dtype", "parts"),
+    ("n", "operations", "dtype", "sizes"),
     [
-        (3, 2**8, torch.float32, 2),
-        (1, 2**8, torch.float32, 1),
-        (4, 2**8, torch.float32, 1),
-        (3, 2**5, torch.float32, 1),
-        (3, 2**8, torch.bfloat16, 1),
+        (3, 2**24, torch.float32, [2, 1]),
+        (1, 2**24, torch.float32, [1]),
+        (4, 2**24, torch.float32, [2, 2]),
+        (3, 2**21, torch.float32, [3]),
+        (3, 2**24, torch.bfloat16, [3]),
     ],
 )
-def test_only_large_odd_products_are_divided(
-    n: int, rows: int, dtype: torch.dtype, parts: int
+def test_networks_take_turns_where_products_are_large(
+    n: int, operations: int, dtype: torch.dtype, sizes: list[int]
 ) -> None:
-    shares = networks._shares(torch.empty(n, rows, 2**8, dtype=dtype), 2**8)
-    assert len(shares) == parts
+    shares = networks._shares(n, operations, torch.empty(0, dtype=dtype))
+    assert [len(range(n)[share]) for share in shares] == sizes
     assert [k for share in shares for k in range(n)[share]] == list(range(n))
 
 
