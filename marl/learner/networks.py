@@ -110,6 +110,21 @@ class _Layer(NamedTuple):
     """(n, outputs, inputs)."""
 
 
+def _layer(
+    parameters: tuple[Tensor, Tensor],
+    inputs: Tensor,
+    outputs: Tensor,
+    signal: Tensor,
+    signal_before: Tensor,
+    gradients: tuple[Tensor, Tensor],
+) -> _Layer:
+    """The layer of all networks, from parameters and gradients (N, S, K, ...), and buffers."""
+    weights, biases = (tensor.flatten(0, 2) for tensor in parameters)
+    slopes = (tensor.flatten(0, 2) for tensor in gradients)
+    values = biases, inputs, weights, outputs, signal, signal_before
+    return _Layer(*values, *slopes, inputs.mT, weights.mT)
+
+
 class Workspace:
     """Forward and backward passes of stacked networks for a fixed batch size.
 
@@ -151,33 +166,13 @@ class Workspace:
         outputs = [empty(weights.shape[-1]) for weights, _ in layers]
         inputs = [empty(first.shape[-2]), *outputs[:-1]]
         signals = [torch.empty_like(values) if trains else values[:0] for values in outputs]
-        slopes = self.gradients or [(weights[:0], biases[:0]) for weights, biases in layers]
         before = [signals[0][:0], *signals[:-1]]
-        buffers = [
-            (
-                biases.flatten(0, 2),
-                values,
-                weights.flatten(0, 2),
-                result,
-                signal,
-                signal_before,
-                *(slope.flatten(0, 2) for slope in pair),
-                values.mT,
-                weights.flatten(0, 2).mT,
-            )
-            for (weights, biases), values, result, signal, before, slope_pair in zip(
-                layers,
-                inputs,
-                outputs,
-                signals,
-                [signals[0][:0], *signals[:-1]],
-                slopes,
-                strict=True,
-            )
-        ]
+        slopes = self.gradients or roles(layers, slice(0))
+        columns = zip(layers, inputs, outputs, signals, before, slopes, strict=True)
+        stack = [_layer(*column) for column in columns]
         largest = rows * max(weights.shape[-2] * weights.shape[-1] for weights, _ in layers)
         self._turns = [
-            [_Layer(*(tensor[share] for tensor in layer)) for layer in buffers]
+            [_Layer(*(tensor[share] for tensor in layer)) for layer in stack]
             for share in _shares(len(inputs[0]), largest, first)
         ]
         self._inputs = stacked(inputs[0])
