@@ -73,14 +73,18 @@ LARGE_PRODUCT = 2**22
 def _shares(n: int, operations: int, like: Tensor) -> list[slice]:
     """How n networks, whose largest matrix product has so many multiply-adds, take turns.
 
-    On a CPU each thread takes whole matrices of float32. As many networks as threads, at least two,
-    go through all layers before the next ones do, so that their values stay in the cache. A single
-    network that is left over has products of its own, which the threads share.
+    On a CPU each thread takes whole matrices of float32. Two networks for each thread go through all
+    layers before the next ones do, so that their values stay in the cache. A single network that is
+    left over has products of its own, which the threads share.
     """
     if not like.is_cpu or like.dtype != torch.float32 or operations < LARGE_PRODUCT:
         return [slice(n)]
-    step = max(2, torch.get_num_threads())
-    return [slice(first, min(first + step, n)) for first in range(0, n, step)]
+    threads = torch.get_num_threads()
+    bounds = [*range(0, n, 2 * threads), n]
+    last = bounds[-1] - bounds[-2]
+    if last > 1 and last % threads == 1:
+        bounds.insert(-1, n - 1)
+    return [slice(*pair) for pair in pairwise(bounds)]
 
 
 class _Layer(NamedTuple):

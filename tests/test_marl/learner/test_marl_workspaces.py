@@ -77,7 +77,9 @@ def test_large_networks_take_turns_and_compute_the_same(monkeypatch: pytest.Monk
     [
         (3, 2**24, torch.float32, [2, 1]),
         (1, 2**24, torch.float32, [1]),
-        (4, 2**24, torch.float32, [2, 2]),
+        (4, 2**24, torch.float32, [4]),
+        (6, 2**24, torch.float32, [4, 2]),
+        (7, 2**24, torch.float32, [4, 2, 1]),
         (3, 2**21, torch.float32, [3]),
         (3, 2**24, torch.bfloat16, [3]),
     ],
