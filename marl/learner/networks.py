@@ -73,9 +73,9 @@ LARGE_PRODUCT = 2**22
 def _shares(n: int, operations: int, like: Tensor) -> list[slice]:
     """How n networks, whose largest matrix product has so many multiply-adds, take turns.
 
-    On a CPU each thread takes whole matrices of float32. Two networks for each thread go through all
-    layers before the next ones do, so that their values stay in the cache. A single network that is
-    left over has products of its own, which the threads share.
+    On a CPU each thread takes whole matrices of float32. Two networks for each thread go through
+    all layers before the next ones do, so that their values stay in the cache. A single network
+    that is left over has products of its own, which the threads share.
     """
     if not like.is_cpu or like.dtype != torch.float32 or operations < LARGE_PRODUCT:
         return [slice(n)]
@@ -124,9 +124,18 @@ def _layer(
 ) -> _Layer:
     """The layer of all networks, from parameters and gradients (N, S, K, ...), and buffers."""
     weights, biases = (tensor.flatten(0, 2) for tensor in parameters)
-    slopes = (tensor.flatten(0, 2) for tensor in gradients)
-    values = biases, inputs, weights, outputs, signal, signal_before
-    return _Layer(*values, *slopes, inputs.mT, weights.mT)
+    return _Layer(
+        biases,
+        inputs,
+        weights,
+        outputs,
+        signal,
+        signal_before,
+        gradients[0].flatten(0, 2),
+        gradients[1].flatten(0, 2),
+        inputs.mT,
+        weights.mT,
+    )
 
 
 class Workspace:
