@@ -19,6 +19,7 @@ Mixing = Literal["sum", "weighted", "monotone"]
 TDLoss = Literal["half_squared", "huber"]
 ActOn = Literal["actor", "critic"]
 Observes = Literal["own", "all", "sequence"]
+Products = Literal["float32", "bfloat16"]
 
 NEED_DATA: tuple[Algorithm, ...] = ("bc", "iql", "omiga")
 """Algorithms that learn from a dataset alone."""
@@ -170,6 +171,10 @@ class LearnerConfig:
     """Transitions per update."""
     hidden_sizes: tuple[int, ...] = (256, 256)
     """Widths of the hidden ReLU layers of every network."""
+    products: Products = "float32"
+    """Numbers that the matrix products of updates multiply (not of ppo). bfloat16 rounds them to 8
+    significant bits, which is faster on devices that have instructions for it; sums, losses,
+    parameters and the trained policy stay float32."""
     critic_learning_rate: float = _positive(3e-4)
     """Adam's step size for Q-networks."""
     actor_learning_rate: float = _positive(3e-4)
@@ -283,6 +288,11 @@ class LearnerConfig:
             raise ValueError(
                 f"mixing of paradigm {self.paradigm!r} and algorithm {self.algorithm!r} must be "
                 f"one of {', '.join(allowed)}, got {self.mixing!r}"
+            )
+        if self.products != "float32" and self.algorithm == "ppo":
+            raise ValueError(
+                f"products = {self.products!r} must not come with algorithm = 'ppo', whose losses "
+                "compare probabilities with those under which the policy acted, in float32"
             )
         if self.common_features and self.paradigm != "c":
             raise ValueError(

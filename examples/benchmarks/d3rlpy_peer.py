@@ -15,12 +15,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from turns import Peer
 
 if TYPE_CHECKING:
     from marl import Dataset
@@ -92,41 +93,12 @@ def work(data: Path, threads: int) -> None:
         print(time.perf_counter() - began, file=answers)
 
 
-class Peer:
+class D3rlpy(Peer):
     """d3rlpy in a process of its own."""
 
     def __init__(self, python: Path, data: Path) -> None:
-        self._errors = data.with_suffix(".txt")
         command = [str(python), __file__, str(data), f"--threads={torch.get_num_threads()}"]
-        with self._errors.open("w", encoding="utf-8") as file:
-            self.process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=file,
-                encoding="utf-8",
-                bufsize=1,
-            )
-        self.versions: dict[str, Any] = json.loads(self._answer())
-
-    def _answer(self) -> str:
-        assert self.process.stdout is not None
-        line: str = self.process.stdout.readline()
-        if not line:
-            said = self._errors.read_text(encoding="utf-8")
-            sys.exit(f"error: the peer stopped:\n{said[-2000:]}")
-        return line
-
-    def _timer(self, what: str) -> Callable[[int], float]:
-        stdin = self.process.stdin
-        assert stdin is not None
-
-        def seconds(n: int) -> float:
-            with suppress(BrokenPipeError):  # `_answer` says why it stopped
-                print(what, n, file=stdin, flush=True)
-            return float(self._answer())
-
-        return seconds
+        super().__init__(command, data.with_suffix(".txt"))
 
     def timers(self, devices: list[str]) -> Iterator[tuple[str, str, Callable[[int], float]]]:
         """Name, device and timer of n updates, on each of the devices that its torch has.
@@ -134,15 +106,15 @@ class Peer:
         There is one of each algorithm's training loop, and one of its updates alone.
         """
         for device in devices:
-            if device == "cpu" or self.versions["cuda"]:
+            if device == "cpu" or self.described["cuda"]:
                 for name in ALGORITHMS:
-                    yield f"d3rlpy {name}", device, self._timer(f"{name} {device} fit")
+                    yield f"d3rlpy {name}", device, self.timer(f"{name} {device} fit")
                     alone = f"d3rlpy {name}, update alone"
-                    yield alone, device, self._timer(f"{name} {device} update")
+                    yield alone, device, self.timer(f"{name} {device} update")
 
 
 @contextmanager
-def started(venv: Path | None, dataset: Dataset) -> Iterator[Peer]:
+def started(venv: Path | None, dataset: Dataset) -> Iterator[D3rlpy]:
     """Start d3rlpy with the dataset, and end it afterwards.
 
     Args:
@@ -152,11 +124,11 @@ def started(venv: Path | None, dataset: Dataset) -> Iterator[Peer]:
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data.npz"
         export(dataset, data)
-        peer = Peer(interpreter(venv, Path(folder)), data)
+        peer = D3rlpy(interpreter(venv, Path(folder)), data)
         try:
             yield peer
         finally:
-            peer.process.communicate()  # closes its input, which ends it
+            peer.close()
 
 
 def export(dataset: Dataset, path: Path) -> None:

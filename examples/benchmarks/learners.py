@@ -5,8 +5,8 @@ forward and backward passes, optimiser, target networks and the sums for the log
 one captured graph, which is replayed.
 
 The peer, d3rlpy, runs in a virtual environment of its own, and trains on the same transitions with
-networks of the same sizes. Machines differ and stall, so rows take turns. A figure is the median
-over rounds, and a ratio the median, lowest and highest over rounds of the ratio within a round.
+networks of the same sizes. Rows take turns, so that ratios within a round say more than figures.
+The option ``--before`` times the learners of another checkout of this project in turns with these.
 
 The comparison is unequal in three points. Our learners mask illegal actions, normalise observations
 and keep the log on the device; d3rlpy does none of that, and reads every loss back. Its DiscreteSAC
@@ -18,20 +18,19 @@ examples/benchmarks/performance.py writes its figures to docs/results/benchmark_
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import median
 from typing import Any, Literal
 
+import d3rlpy_peer
+import revision_peer
 import torch
 import tyro
-from d3rlpy_peer import started
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from turns import Peer, Row, time_rows, timer
 
 from baselines import REGISTRY
 from marl import Dataset, Learner, LearnerConfig, collect
@@ -76,6 +75,12 @@ class Options:
     """Virtual environment that holds d3rlpy 2.8 (default: pip makes one for this run)."""
     no_peer: bool = False
     """Leave d3rlpy out."""
+    bfloat16: bool = False
+    """Add rows of learners whose matrix products are of bfloat16 numbers."""
+    compile: bool = False
+    """Add rows of learners whose losses are compiled by torch.compile, on the CPU."""
+    before: Path | None = None
+    """Another checkout of this project, whose learners are timed in turns with these."""
     json: Path | None = None
     """File to write the figures to."""
 
@@ -87,6 +92,8 @@ class Options:
             raise ValueError(f"--device cuda: torch {torch.__version__} finds no CUDA device")
         if self.peer_venv and not (self.peer_venv / "bin" / "python").exists():
             raise ValueError(f"--peer-venv {self.peer_venv} must hold bin/python")
+        if self.before and not (self.before / "marl" / "__init__.py").exists():
+            raise ValueError(f"--before {self.before} must hold marl/__init__.py")
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,8 @@ class Scheme:
     name: str
     changes: dict[str, Any]
     peer: str | None = None
+    compiled: bool = False
+    """Whether torch.compile compiles its losses."""
 
 
 DQN = Scheme(
@@ -107,44 +116,16 @@ SAC = Scheme(
     "C-MARL-CQL (SAC)", {"paradigm": "c", "algorithm": "sac", "n_critics": 2}, "DiscreteSAC"
 )
 CTDE = Scheme("CTDE-MARL-CQL (SAC)", {"paradigm": "ctde", "algorithm": "sac", "n_critics": 2})
+SCHEMES = DQN, SAC, CTDE
 """Each scheme has as many critics as d3rlpy's algorithm."""
 
 
-@dataclass
-class Row:
-    """Something to time: `seconds(n)` runs n updates or matrix products and returns the time."""
-
-    name: str
-    device: str
-    n: int
-    """Updates or products timed per round."""
-    seconds: Callable[[int], float]
-    seeds: int = 1
-    multiply_adds: int = 0
-    """Multiply-adds of one update or product; 0 if they are not counted."""
-    references: tuple[str, ...] = ()
-    """Rows on the same device that it is compared with.
-
-    Products are compared in multiply-adds per second, others in seed-updates per second.
-    """
+def data(transitions: int = TRANSITIONS) -> Dataset:
+    """What all learners train on."""
+    return collect(REGISTRY["random_walk"](), transitions=transitions)
 
 
 # --- Rows of our own ---
-
-
-def timer(call: Callable[[], object], device: str) -> Callable[[int], float]:
-    """A function that makes n calls, and returns the seconds until the device has done them."""
-    wait: Callable[[], None] = torch.cuda.synchronize if device == "cuda" else lambda: None
-
-    def seconds(n: int) -> float:
-        wait()
-        began = time.perf_counter()
-        for _ in range(n):
-            call()
-        wait()
-        return time.perf_counter() - began
-
-    return seconds
 
 
 def update_multiply_adds(learner: Learner) -> int:
@@ -165,9 +146,13 @@ def learner_row(
 ) -> tuple[Row, Learner]:
     """Row of the training loop's update, offline."""
     learner = Learner(LearnerConfig(**scheme.changes), dataset.team, list(range(seeds)), device)
+    if scheme.compiled:
+        compiled: Any = torch.compile(learner.objective.losses)
+        learner.objective = replace(learner.objective, losses=compiled)
     update = Updates(learner, DatasetStore(dataset, learner))
     n = max(updates, CUDA_UPDATES) if device == "cuda" else max(1, updates // seeds)
-    references = (f"d3rlpy {scheme.peer}", f"d3rlpy {scheme.peer}, update alone", *PRODUCTS)
+    peer, plain = f"d3rlpy {scheme.peer}", scheme.name.partition(": ")[0]
+    references = (peer, f"{peer}, update alone", f"{plain}: before", plain, *PRODUCTS)
     return Row(
         scheme.name,
         device,
@@ -175,8 +160,24 @@ def learner_row(
         timer(update, device),
         seeds,
         update_multiply_adds(learner),
-        references,
+        tuple(name for name in references if name != scheme.name),
+        stacks=True,
     ), learner
+
+
+def variants(options: Options, device: str) -> list[Scheme]:
+    """The schemes, and those that are asked for beside them."""
+    rounded = [
+        replace(one, name=f"{one.name}: bfloat16", changes={**one.changes, "products": "bfloat16"})
+        for one in SCHEMES
+        if options.bfloat16
+    ]
+    compiled = [
+        replace(one, name=f"{one.name}: compiled", compiled=True)
+        for one in SCHEMES
+        if options.compile and device == "cpu"
+    ]
+    return [*SCHEMES, *rounded, *compiled]
 
 
 def product_rows(device: str) -> list[Row]:
@@ -194,6 +195,7 @@ def product_rows(device: str) -> list[Row]:
             n_large,
             timer(lambda: torch.mm(*large, out=large_out), device),
             multiply_adds=side**3,
+            is_product=True,
         ),
         Row(
             SMALL,
@@ -201,6 +203,7 @@ def product_rows(device: str) -> list[Row]:
             n_small,
             timer(lambda: torch.bmm(*small, out=small_out), device),
             multiply_adds=30 * 256**3,
+            is_product=True,
         ),
     ]
 
@@ -208,49 +211,19 @@ def product_rows(device: str) -> list[Row]:
 # --- Measuring ---
 
 
-def time_rows(rows: list[Row], rounds: int) -> list[dict[str, Any]]:
-    """Time all rows, in turns; the figures of each row."""
-    taken: list[list[float]] = [[] for _ in rows]
-    for round_ in range(rounds + 1):
-        for row, times in zip(rows, taken, strict=True):
-            seconds = row.seconds(row.n) / row.n
-            if round_ > 0:  # the first round captures graphs, fills caches and warms up the peer
-                times.append(seconds)
-    return [figure(row, times, rows, taken) for row, times in zip(rows, taken, strict=True)]
-
-
-def figure(
-    row: Row, times: list[float], rows: list[Row], taken: list[list[float]]
-) -> dict[str, Any]:
-    """A row's rates, medians over rounds, and its ratios to its references, round by round."""
-    seconds, ratios = median(times), {}
-    for other, theirs in zip(rows, taken, strict=True):
-        if other.name in row.references and other.device == row.device:
-            work = (
-                row.multiply_adds / other.multiply_adds
-                if other.name in PRODUCTS
-                else row.seeds / other.seeds
-            )
-            each = [work * their / our for our, their in zip(times, theirs, strict=True)]
-            ratios[other.name] = {"median": median(each), "low": min(each), "high": max(each)}
-    described = {
-        "name": row.name,
-        "device": row.device,
-        "seeds": row.seeds,
-        "timed_per_round": row.n,
-        "multiply_adds": row.multiply_adds,
-    }
-    rates = {
-        "ms": 1e3 * seconds,
-        "per_second": 1 / seconds,
-        "seed_updates_per_second": row.seeds / seconds,
-    }
-    return {
-        **described,
-        **rates,
-        "giga_multiply_adds_per_second": row.multiply_adds / seconds / 1e9,
-        "times": ratios,
-    }
+def before(other: Peer, rows: list[Row]) -> list[Row]:
+    """Rows of the same updates by the learners of another checkout."""
+    numbers = {scheme.name: number for number, scheme in enumerate(SCHEMES)}
+    return [
+        replace(
+            row,
+            name=f"{row.name}: before",
+            seconds=other.timer(f"{numbers[row.name]} {row.seeds} {row.device}"),
+            references=PRODUCTS,
+        )
+        for row in rows
+        if row.name in numbers
+    ]
 
 
 def hardware() -> dict[str, Any]:
@@ -287,6 +260,15 @@ def aims(figures: list[dict[str, Any]]) -> list[str]:
     ]
 
 
+def compared(name: str, times: dict[str, str]) -> list[str]:
+    """The ratios of a row to d3rlpy, its update alone, the other checkout and the plain scheme."""
+    plain = name.partition(": ")[0]
+    fit = [other for other in times if other.startswith("d3rlpy") and not other.endswith("alone")]
+    alone = [other for other in times if other.endswith("alone")]
+    found = *(fit or [""]), *(alone or [""]), f"{plain}: before", plain
+    return [times.get(one, "") for one in found]
+
+
 def print_figures(console: Console, figures: list[dict[str, Any]]) -> None:
     """Print the tables of updates and of arithmetic."""
     columns = [
@@ -298,6 +280,8 @@ def print_figures(console: Console, figures: list[dict[str, Any]]) -> None:
         "seed-updates/s",
         "times d3rlpy",
         "times its update alone",
+        "times before",
+        "times plain",
     ]
     updates = Table(*columns, box=box.SIMPLE_HEAD, title="Updates", title_justify="left")
     columns = [
@@ -327,7 +311,7 @@ def print_figures(console: Console, figures: list[dict[str, Any]]) -> None:
                 row["name"],
                 str(row["seeds"]),
                 *rates,
-                *(times[name] for name in times if name not in PRODUCTS),
+                *compared(row["name"], times),
             )
         if row["multiply_adds"]:
             cells = (
@@ -353,22 +337,28 @@ def main(options: Options) -> None:
         for device in ("cpu", "cuda")
         if options.device in (device, "all") and (device == "cpu" or torch.cuda.is_available())
     ]
-    dataset = collect(REGISTRY["random_walk"](), transitions=TRANSITIONS)
+    dataset = data(TRANSITIONS)
     ours = [
         learner_row(scheme, n, dataset, device, options.updates)
         for device in devices
-        for scheme in (DQN, SAC, CTDE)
+        for scheme in variants(options, device)
         for n in SEED_COUNTS
     ]
     rows = [row for row, _ in ours] + [row for device in devices for row in product_rows(device)]
-    with nullcontext() if options.no_peer else started(options.peer_venv, dataset) as peer:
-        timers = peer.timers(devices) if peer else ()
-        rows += [Row(name, device, options.updates, seconds) for name, device, seconds in timers]
+    software: dict[str, Any] = {**versions("torch"), "peer": "left out (--no-peer)"}
+    with ExitStack() as stack:
+        if options.before:
+            other = stack.enter_context(revision_peer.started(options.before, len(dataset)))
+            rows += before(other, rows)
+        if not options.no_peer:
+            peer = stack.enter_context(d3rlpy_peer.started(options.peer_venv, dataset))
+            software["peer"] = peer.described
+            timers = peer.timers(devices)
+            rows += [Row(name, kind, options.updates, seconds) for name, kind, seconds in timers]
         figures = time_rows(rows, options.rounds)
     for _, learner in ours:
         learner.check()
-    software = {**versions("torch"), "peer": peer.versions if peer else "left out (--no-peer)"}
-    console = Console(width=150, highlight=False)
+    console = Console(width=170, highlight=False)
     console.print(
         "; ".join(f"{name} {value}" for name, value in {**hardware(), **software}.items())
     )
@@ -386,7 +376,9 @@ def write(
     """Write the figures with the options and the machine."""
     # Paths mean something on this machine alone.
     asked = {
-        name: value for name, value in asdict(options).items() if name not in ("peer_venv", "json")
+        name: value
+        for name, value in asdict(options).items()
+        if name not in ("peer_venv", "before", "json")
     }
     result = {
         **origin(),

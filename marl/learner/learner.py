@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,8 +12,10 @@ from marl.data.transitions import Transitions
 from marl.learner.mixing import Mix, MixingNetworks, apart, total
 from marl.learner.networks import Layers, Workspace, initialise, layer_sizes, roles
 from marl.learner.objectives import OBJECTIVES, Step
-from marl.learner.optimiser import adam, group_of
+from marl.learner.optimiser import Adam, Group, group_of
 from marl.learner.random import random_bits
+from marl.learner.roles import Outputs
+from marl.learner.rounded import workspace_of
 from marl.learner.stacked import BATCHES, StackedLearner, named_layers
 from marl.team import Team
 from marl.torch_state import known_torch
@@ -67,7 +68,7 @@ class Learner(StackedLearner):
             (self._with_targets(weights), self._with_targets(biases)) for weights, biases in initial
         ]
         trained = roles(self.layers, slice(self.roles.trained))
-        self._trained = Workspace(trained, n_heads, config.batch_size, trains=True)
+        self._trained = workspace_of(config)(trained, n_heads, config.batch_size, trains=True)
         self._judging = self._workspace(self.objective.on_present(self.roles))
         self._on_next = self._workspace(self.objective.on_next(config, self.roles))
         self.mixing: MixingNetworks | None = None
@@ -80,6 +81,15 @@ class Learner(StackedLearner):
         self.log_temperature = temperature.log().requires_grad_()
         self._temperature_gradient = torch.zeros_like(self.log_temperature, requires_grad=False)
         self._optimiser = self._make_optimiser()
+        self._targets = self._targets_of(self.layers, self.roles.trained, self.roles.targets)
+        if self.mixing is not None:
+            self._targets += self._targets_of(self.mixing.layers, self.mixing.n, self.mixing.n)
+
+    @staticmethod
+    def _targets_of(layers: Layers, trained: int, targets: int) -> list[tuple[Tensor, Tensor]]:
+        """The parameters of target networks, each with those that it follows."""
+        both = ((tensor[trained:], tensor[:targets]) for layer in layers for tensor in layer)
+        return [pair for pair in both if targets > 0]
 
     def _with_targets(self, tensor: Tensor) -> Tensor:
         """Parameters of the trained networks, followed by copies of the critics' as targets."""
@@ -90,7 +100,7 @@ class Learner(StackedLearner):
         layers = roles(self.layers, which)
         if len(layers[0][0]) == 0:
             return None
-        return Workspace(layers, self.heads.n_heads, self.config.batch_size)
+        return workspace_of(self.config)(layers, self.heads.n_heads, self.config.batch_size)
 
     # --- One update ---
 
@@ -127,9 +137,13 @@ class Learner(StackedLearner):
     def _update(self, batch: Transitions) -> None:
         """`update` without the check of the batch's size."""
         inputs = self.head_inputs(batch.observation, batch.action)
-        outputs = self._trained.forward(inputs).requires_grad_()
+        outputs = self.roles.split(self._trained.forward(inputs))
+        biases = self._biases(batch)
+        for part in (outputs.critics, outputs.behaviour, outputs.actor):
+            part.add_(biases[0])
+        networks = [part.requires_grad_() for part in outputs if len(part)]
         mixtures: tuple[Mix, Mix, Mix] = (total if self.heads.mixes else apart,) * 3
-        sources = [outputs]
+        sources = [*networks]
         if self.mixing is not None:
             states = map(self._state, (batch.observation, batch.next_observation))
             parameters, *mixed = self.mixing.forward(*states)
@@ -137,41 +151,62 @@ class Learner(StackedLearner):
             sources.append(parameters)
         if self._adapts_temperature:
             sources.append(self.log_temperature)
-        loss, parts = self.objective.losses(self._step(outputs, batch, mixtures))
+        loss, parts = self.objective.losses(self._step(outputs, batch, biases, mixtures))
         signals = torch.autograd.grad(loss, sources)
-        self._trained.backward(signals[0])
+        self._trained.backward(*signals[: len(networks)])
         if self.mixing is not None:
-            self.mixing.backward(signals[1])
+            self.mixing.backward(signals[len(networks)])
         if self._adapts_temperature:
             self._temperature_gradient.copy_(signals[-1])
         self._optimiser.step()
         self._move_targets()
         self._add_parts(parts)
 
-    def _step(self, outputs: Tensor, batch: Transitions, mixtures: tuple[Mix, Mix, Mix]) -> Step:
+    def _biases(self, batch: Transitions) -> tuple[Tensor, Tensor]:
+        """What keeps illegal actions of s and s' out; an empty tensor if s' is not masked."""
+        if not self.objective.masks:
+            bias = self.heads.bias(batch.mask)
+            return bias, bias[:0]
+        both = self.heads.bias(torch.cat([batch.mask, batch.next_mask], 1))
+        present, following = both.chunk(2, -2)
+        return present, following
+
+    def _step(
+        self,
+        outputs: Outputs,
+        batch: Transitions,
+        biases: tuple[Tensor, Tensor],
+        mixtures: tuple[Mix, Mix, Mix],
+    ) -> Step:
         """What the losses of a batch depend on.
 
         Args:
-            outputs: those of the trained networks on s.
+            outputs: those of the trained networks on s, by role.
             batch: the batch.
+            biases: what keeps illegal actions of s and s' out.
             mixtures: those of trained networks on s, and of target networks on s and s'.
         """
-        none = outputs[:0].detach()
+        none = outputs.critics[:0].detach()
 
         def run(workspace: Workspace | None, observation: Tensor) -> Tensor:
             """Outputs of the networks of a workspace; an empty tensor where there are none."""
             return none if workspace is None else workspace.forward(self.head_inputs(observation))
 
+        following = run(self._on_next, batch.next_observation)
+        if self.objective.masks:
+            following.add_(biases[1])
         return Step(
             config=self.config,
             heads=self.heads,
             roles=self.roles,
             batch=batch,
+            chosen=self.heads.chosen(batch.action),
             outputs=outputs,
             judged=run(self._judging, batch.observation),
-            following=run(self._on_next, batch.next_observation),
+            following=following,
             reward=self._scaled(batch.reward),
             log_temperature=self.log_temperature,
+            bias=biases[0],
             mix=mixtures[0],
             judged_mix=mixtures[1],
             next_mix=mixtures[2],
@@ -183,18 +218,12 @@ class Learner(StackedLearner):
         Between these updates the rate is 0, since a captured graph cannot branch.
         """
         self.updates += 1
-        targets = self.roles.targets
-        if targets == 0:
+        if not self._targets:
             return
         due = (self.updates % self.config.target_period == 0).to(torch.float32)
         rate = due * self.config.target_rate
-        for layer in self.layers:
-            for tensor in layer:
-                tensor[self.roles.trained :].lerp_(tensor[:targets], rate)
-        if self.mixing is not None:
-            for layer in self.mixing.layers:
-                for tensor in layer:
-                    tensor[self.mixing.n :].lerp_(tensor[: self.mixing.n], rate)
+        for target, network in self._targets:
+            target.lerp_(network, rate)
 
     def _state(self, observation: Tensor) -> Tensor:
         """The normalised state (S, 1, B, I D), from observations (S, B, I, D)."""
@@ -214,11 +243,11 @@ class Learner(StackedLearner):
         """Whether the temperature is trained."""
         return self.config.algorithm == "sac" and self.config.automatic_temperature
 
-    def _make_optimiser(self) -> torch.optim.Adam:
+    def _make_optimiser(self) -> Adam:
         """Adam with groups for critics, actor, mixing networks and temperature, by their rates."""
         config, trained = self.config, self.roles.trained
         judging = self.roles.critics + self.roles.value
-        groups: list[dict[str, Any]] = []
+        groups: list[Group] = []
         for which, rate in (
             (slice(judging), config.critic_learning_rate),
             (slice(judging, trained), config.actor_learning_rate),
@@ -229,7 +258,6 @@ class Learner(StackedLearner):
             which, rate = slice(self.mixing.n), config.critic_learning_rate
             groups.append(group_of(self.mixing.layers, self.mixing.gradients, which, rate))
         if self._adapts_temperature:
-            self.log_temperature.grad = self._temperature_gradient
             rate = config.temperature_learning_rate
-            groups.append({"params": [self.log_temperature], "lr": rate})
-        return adam(groups, self.device)
+            groups.append(Group([self.log_temperature], [self._temperature_gradient], rate))
+        return Adam(groups)

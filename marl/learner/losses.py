@@ -8,13 +8,31 @@ so that the gradients of different seeds stay independent.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from marl.learner.heads import preference
+from marl.learner.heads import preference, smallest
 from marl.learner.mixing import Mix, apart
+
+
+class Distribution(NamedTuple):
+    """A distribution over actions, such as a policy."""
+
+    probability: Tensor
+    """(..., M), exactly 0 where an action is illegal."""
+    log: Tensor
+    """(..., M), its logarithm."""
+
+    @classmethod
+    def of(cls, logits: Tensor) -> Distribution:
+        """The softmax of logits (..., M).
+
+        The exponential of the logarithms would be the same, but takes ten times as long where it
+        underflows, as it does at illegal actions.
+        """
+        return cls(logits.softmax(-1), logits.log_softmax(-1))
 
 
 def take(values: Tensor, actions: Tensor) -> Tensor:
@@ -53,7 +71,7 @@ def double_q_value(online_q: Tensor, target_q: Tensor, mix: Mix = apart) -> Tens
 
 def soft_value(
     target_q: Tensor,
-    log_policy: Tensor,
+    policy: Distribution,
     temperature: Tensor,
     *,
     soft_backup: bool,
@@ -66,15 +84,15 @@ def soft_value(
 
     Args:
         target_q: (C, S, K, B, M).
-        log_policy: (S, K, B, M).
+        policy: (S, K, B, M).
         temperature: (S, K).
         soft_backup: whether the entropy of the policy counts.
         mix: how heads are mixed; the mixed value must be linear in those of the heads.
     """
-    q = target_q if mix.mixes else target_q.amin(0, keepdim=True)
-    values = (log_policy.exp() * q).sum(-1)
+    q = target_q if mix.mixes else smallest(target_q).unsqueeze(0)
+    values = (policy.probability * q).sum(-1)
     if soft_backup:
-        values = values + temperature.unsqueeze(-1) * entropy(log_policy)
+        values = values + temperature.unsqueeze(-1) * entropy(policy)
     return mix(values).amin(0)
 
 
@@ -115,23 +133,28 @@ def deviation_weights(q: Tensor, log_behaviour: Tensor, deviation_weight: float)
     offline multi-agent reinforcement learning", NeurIPS 2023. q is (C, S, K, B, M), log_behaviour
     (S, K, B, M).
     """
-    log_greedy = q.log_softmax(-1)
-    divergence = (log_greedy.exp() * (log_greedy - log_behaviour)).sum(-1)
+    greedy = Distribution.of(q)
+    divergence = (greedy.probability * (greedy.log - log_behaviour)).sum(-1)
     return (deviation_weight * divergence).softmax(-2)
 
 
-def actor_loss(log_policy: Tensor, q: Tensor, temperature: Tensor) -> Tensor:
+def actor_loss(policy: Distribution, q: Tensor, temperature: Tensor) -> Tensor:
     """The actor's loss, mean_b E_a[temperature * log policy(a | s) - Q(s, a)], (S, K).
 
-    These are Eqs. 18, 20 and 22. log_policy and q are (S, K, B, M), temperature is (S, K). q and
-    temperature are constants of this loss, which the caller detaches.
+    These are Eqs. 18, 20 and 22. policy and q are (S, K, B, M), temperature is (S, K). q and
+    temperature are constants of this loss, which the caller detaches. So is log policy: its slope
+    adds sum_a policy(a | s) grad log policy(a | s) = grad sum_a policy(a | s) = 0.
     """
-    return (log_policy.exp() * (temperature[..., None, None] * log_policy - q)).sum(-1).mean(-1)
+    regret = temperature[..., None, None] * policy.log.detach() - q
+    return (policy.probability * regret).sum(-1).mean(-1)
 
 
-def entropy(log_policy: Tensor) -> Tensor:
-    """The entropy of a policy, -E_a[log policy(a | s)], (S, K, B), from log_policy (S, K, B, M)."""
-    return -(log_policy.exp() * log_policy).sum(-1)
+def entropy(policy: Distribution) -> Tensor:
+    """The entropy of a policy (S, K, B, M), -E_a[log policy(a | s)], (S, K, B).
+
+    Its slope leaves out that of the logarithm, as `actor_loss` does.
+    """
+    return -(policy.probability * policy.log.detach()).sum(-1)
 
 
 def temperature_loss(log_temperature: Tensor, entropies: Tensor, target_entropy: Tensor) -> Tensor:

@@ -41,15 +41,15 @@ class Mix:
         It may lack a summand that is the same for all actions of a head.
 
         Args:
-            q: (C, S, K, B, M), without anything added to those of illegal actions.
+            q: (C, S, K, B, M), with ``bias`` added to them.
             taken: (C, S, K, B), the values of the data's actions.
             bias: (S, K, B, M), `Heads.bias`.
 
         Returns:
             (C, S, K, B, M), very low where an action is illegal, whatever its value.
         """
-        del taken
-        return q + bias
+        del taken, bias
+        return q
 
 
 class Total(Mix):

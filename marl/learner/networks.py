@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -65,13 +66,86 @@ def multiply_adds(sizes: Sequence[tuple[int, int]]) -> int:
     return sum(n_inputs * n_outputs for n_inputs, n_outputs in sizes)
 
 
+LARGE_PRODUCT = 2**22
+"""Multiply-adds from which on a matrix product is worth the work of all threads."""
+
+
+def _shares(n: int, operations: int, like: Tensor) -> list[slice]:
+    """How n networks, whose largest matrix product has so many multiply-adds, take turns.
+
+    On a CPU each thread takes whole matrices of float32. Two networks for each thread go through
+    all layers before the next ones do, so that their values stay in the cache. A single network
+    that is left over has products of its own, which the threads share.
+    """
+    if not like.is_cpu or like.dtype != torch.float32 or operations < LARGE_PRODUCT:
+        return [slice(n)]
+    threads = torch.get_num_threads()
+    bounds = [*range(0, n, 2 * threads), n]
+    last = bounds[-1] - bounds[-2]
+    if last > 1 and last % threads == 1:
+        bounds.insert(-1, n - 1)
+    return [slice(*pair) for pair in pairwise(bounds)]
+
+
+class _Layer(NamedTuple):
+    """Views of what one layer of n networks reads and writes.
+
+    They are made once, since making them takes longer than a small product. Those of the backward
+    pass are empty where nothing trains, and `signal_before` is in the first layer.
+    """
+
+    biases: Tensor
+    """(n, 1, outputs)."""
+    inputs: Tensor
+    """(n, rows, inputs)."""
+    weights: Tensor
+    """(n, inputs, outputs)."""
+    outputs: Tensor
+    """(n, rows, outputs)."""
+    signal: Tensor
+    """(n, rows, outputs), the gradient of the loss by the outputs."""
+    signal_before: Tensor
+    """(n, rows, inputs), that by the inputs."""
+    weight_gradient: Tensor
+    bias_gradient: Tensor
+    turned_inputs: Tensor
+    """(n, inputs, rows)."""
+    turned_weights: Tensor
+    """(n, outputs, inputs)."""
+
+
+def _layer(
+    parameters: tuple[Tensor, Tensor],
+    inputs: Tensor,
+    outputs: Tensor,
+    signal: Tensor,
+    signal_before: Tensor,
+    gradients: tuple[Tensor, Tensor],
+) -> _Layer:
+    """The layer of all networks, from parameters and gradients (N, S, K, ...), and buffers."""
+    weights, biases = (tensor.flatten(0, 2) for tensor in parameters)
+    return _Layer(
+        biases,
+        inputs,
+        weights,
+        outputs,
+        signal,
+        signal_before,
+        gradients[0].flatten(0, 2),
+        gradients[1].flatten(0, 2),
+        inputs.mT,
+        weights.mT,
+    )
+
+
 class Workspace:
     """Forward and backward passes of stacked networks for a fixed batch size.
 
-    Each layer is one batched matrix product, and all intermediate results have buffers that are
-    allocated once. The backward pass is written out instead of recorded by torch: at these sizes,
-    new memory for every intermediate result would cost a fifth of an update. Because of the
-    buffers, only one thread may use a workspace at a time.
+    Each layer is one batched matrix product; large networks take turns, a few at a time. All
+    intermediate results have buffers that are allocated once. The backward pass is written out
+    instead of recorded by torch: at these sizes, new memory for every intermediate result would
+    cost a fifth of an update. Because of the buffers, only one thread may use a workspace at a
+    time.
 
     Args:
         layers: the networks, as `initialise` gives them. They are read at every call, so that
@@ -87,55 +161,65 @@ class Workspace:
     def __init__(self, layers: Layers, n_heads: int, batch: int, *, trains: bool = False) -> None:
         self.n_heads = n_heads
         self.batch = batch
-        self._shape = layers[0][0].shape[:3]
-        rows = batch * n_heads // self._shape[2]
-        self._flat = [(weights.flatten(0, 2), biases.flatten(0, 2)) for weights, biases in layers]
-        first = self._flat[0][0]
+        n_roles, n_seeds, n_networks = layers[0][0].shape[:3]
+        rows = batch * n_heads // n_networks
+        first = layers[0][0]
 
         def empty(features: int) -> Tensor:
-            return first.new_empty(first.shape[0], rows, features)
+            return first.new_empty(n_roles * n_seeds * n_networks, rows, features)
 
-        outputs = [empty(weights.shape[-1]) for weights, _ in self._flat]
-        self._values = [empty(first.shape[1]), *outputs]
-        self._signals: list[Tensor] = []
-        self.gradients = []
-        if trains:
-            self._signals = [empty(weights.shape[1]) for weights, _ in self._flat[1:]]
-            self.gradients = [
-                (torch.empty_like(weights), torch.empty_like(biases)) for weights, biases in layers
-            ]
+        def stacked(buffer: Tensor) -> Tensor:
+            return buffer.view(n_roles, n_seeds, n_heads, batch, -1)
+
+        self.gradients = [
+            (torch.empty_like(weights), torch.empty_like(biases))
+            for weights, biases in layers
+            if trains
+        ]
+        outputs = [empty(weights.shape[-1]) for weights, _ in layers]
+        inputs = [empty(first.shape[-2]), *outputs[:-1]]
+        signals = [torch.empty_like(values) if trains else values[:0] for values in outputs]
+        before = [signals[0][:0], *signals[:-1]]
+        slopes = self.gradients or roles(layers, slice(0))
+        columns = zip(layers, inputs, outputs, signals, before, slopes, strict=True)
+        stack = [_layer(*column) for column in columns]
+        largest = rows * max(weights.shape[-2] * weights.shape[-1] for weights, _ in layers)
+        self._turns = [
+            [_Layer(*(tensor[share] for tensor in layer)) for layer in stack]
+            for share in _shares(len(inputs[0]), largest, first)
+        ]
+        self._inputs = stacked(inputs[0])
+        self._outputs = stacked(outputs[-1])
+        self._signal = stacked(signals[-1]) if trains else signals[-1]
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Outputs (N, S, K, B, outputs) for inputs (S, K, B, features).
 
         The next call overwrites the outputs.
         """
-        self._values[0].view(*self._shape[:2], *inputs.shape[1:]).copy_(inputs)
-        last = len(self._flat) - 1
-        for depth, (weights, biases) in enumerate(self._flat):
-            out = self._values[depth + 1]
-            torch.baddbmm(biases, self._values[depth], weights, out=out)
-            if depth < last:
-                out.relu_()
-        outputs = self._values[-1]
-        return outputs.view(*self._shape[:2], self.n_heads, self.batch, outputs.shape[-1])
+        self._inputs.copy_(inputs)
+        for layers in self._turns:
+            for layer in layers:
+                torch.baddbmm(layer.biases, layer.inputs, layer.weights, out=layer.outputs)
+                if layer is not layers[-1]:
+                    layer.outputs.relu_()
+        return self._outputs.detach()
 
-    def backward(self, signal: Tensor) -> Layers:
+    def backward(self, *signals: Tensor) -> Layers:
         """The `gradients` of a loss with respect to all parameters.
 
-        ``signal`` is the gradient of the loss with respect to the outputs of the last `forward`,
-        (N, S, K, B, outputs).
+        ``signals`` are the gradients of the loss with respect to the outputs of the last `forward`,
+        (n, S, K, B, outputs) for each n successive roles, which are N together.
         """
-        signal = signal.reshape(self._values[-1].shape)
-        for depth in reversed(range(len(self._flat))):
-            values = self._values[depth]
-            weight_gradient, bias_gradient = (
-                gradient.view(-1, *gradient.shape[-2:]) for gradient in self.gradients[depth]
-            )
-            torch.bmm(values.transpose(1, 2), signal, out=weight_gradient)
-            torch.sum(signal, 1, keepdim=True, out=bias_gradient)
-            if depth > 0:
-                weights, _ = self._flat[depth]
-                signal = torch.bmm(signal, weights.transpose(1, 2), out=self._signals[depth - 1])
-                torch.ops.aten.threshold_backward.grad_input(signal, values, 0, grad_input=signal)
+        torch.cat(signals, out=self._signal)
+        for layers in self._turns:
+            for layer in reversed(layers):
+                torch.bmm(layer.turned_inputs, layer.signal, out=layer.weight_gradient)
+                torch.sum(layer.signal, 1, keepdim=True, out=layer.bias_gradient)
+                if layer is layers[0]:
+                    break
+                before = torch.bmm(layer.signal, layer.turned_weights, out=layer.signal_before)
+                torch.ops.aten.threshold_backward.grad_input(
+                    before, layer.inputs, 0, grad_input=before
+                )
         return self.gradients

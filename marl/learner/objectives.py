@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -19,7 +18,7 @@ from marl.data.transitions import Transitions
 from marl.learner import losses
 from marl.learner.heads import Heads, preference
 from marl.learner.mixing import Mix
-from marl.learner.roles import Roles
+from marl.learner.roles import Outputs, Roles
 
 Parts = dict[str, Tensor]
 """Loss parts (S,) by name."""
@@ -33,16 +32,23 @@ class Step:
     heads: Heads
     roles: Roles
     batch: Transitions
-    outputs: Tensor
-    """(N, S, K, B, M) of the trained networks on s."""
+    chosen: Tensor
+    """(S, K, B), the data's actions of all heads."""
+    outputs: Outputs
+    """(n, S, K, B, M) of the trained networks on s, by role.
+
+    All but those of a state's value are very low where an action is illegal.
+    """
     judged: Tensor
     """(N, S, K, B, M) of the networks `Objective.on_present` on s."""
     following: Tensor
-    """(N, S, K, B, M) of the networks `Objective.on_next` on s'."""
+    """(N, S, K, B, M) of the networks `Objective.on_next` on s', masked where `Objective.masks`."""
     reward: Tensor
     """(S, B) the rewards as they are learned from, normalised and scaled."""
     log_temperature: Tensor
     """(S, K)."""
+    bias: Tensor
+    """What keeps illegal actions of s out, (S, K, B, M), which the outputs have in them."""
     mix: Mix
     """How values of heads in s become those that are trained."""
     judged_mix: Mix
@@ -50,43 +56,20 @@ class Step:
     next_mix: Mix
     """The same of the target networks in s'."""
 
-    @cached_property
-    def chosen(self) -> Tensor:
-        """The data's actions of all heads, (S, K, B)."""
-        return self.heads.chosen(self.batch.action)
-
-    @cached_property
-    def bias(self) -> Tensor:
-        """What keeps illegal actions of s out, (S, K, B, M)."""
-        return self.heads.bias(self.batch.mask)
-
-    @cached_property
-    def masked_following(self) -> Tensor:
-        """`following` (N, S, K, B, M), with very low numbers at illegal actions of s'."""
-        return self.following + self.heads.bias(self.batch.next_mask)
-
-    @cached_property
     def taken(self) -> Tensor:
         """The critics' values (C, S, K, B) of the data's actions."""
-        return losses.take(self.q, self.chosen)
+        return losses.take(self.outputs.critics, self.chosen)
 
-    @cached_property
-    def q(self) -> Tensor:
-        """The critics' values (C, S, K, B, M) of s; illegal actions have very low ones."""
-        return self.outputs[: self.roles.critics] + self.bias
-
-    @property
     def value(self) -> Tensor:
         """V(s) of each head, (S, K, B), the mean of the outputs of the value network.
 
         Stacked networks have as many outputs each, of which a value needs one.
         """
-        return self.outputs[self.roles.critics].mean(-1)
+        return self.outputs.value[0].mean(-1)
 
-    @cached_property
-    def log_policy(self) -> Tensor:
-        """Log-probabilities (S, K, B, M) of the actor in s."""
-        return (self.outputs[-1] + self.bias).log_softmax(-1)
+    def policy(self) -> losses.Distribution:
+        """The actor's (S, K, B, M) in s."""
+        return losses.Distribution.of(self.outputs.actor[0])
 
     def target(self, next_value: Tensor) -> Tensor:
         """The target of the temporal-difference error, from V(s') (S, K, B)."""
@@ -103,12 +86,14 @@ class Objective:
         parts: the names of the loss parts, in the order in which they are logged.
         on_next: networks whose outputs on s' the losses need.
         on_present: networks that are not trained whose outputs on s the losses need.
+        masks: whether illegal actions of s' have very low outputs.
     """
 
     losses: Callable[[Step], tuple[Tensor, Parts]]
     parts: tuple[str, ...]
     on_next: Callable[[LearnerConfig, Roles], slice] = lambda _, __: slice(0)
     on_present: Callable[[Roles], slice] = lambda _: slice(0)
+    masks: bool = False
 
 
 def _targets(roles: Roles) -> slice:
@@ -116,31 +101,37 @@ def _targets(roles: Roles) -> slice:
     return slice(roles.trained, roles.total)
 
 
-def critic_losses(step: Step, next_value: Tensor) -> tuple[Tensor, Parts]:
-    """The loss () of the temporal-difference errors, and its parts, from V(s') (S, K, B)."""
-    errors = step.mix(step.taken) - step.target(next_value)
+def critic_losses(step: Step, taken: Tensor, next_value: Tensor) -> tuple[Tensor, Parts]:
+    """The loss () of the temporal-difference errors, and its parts.
+
+    Args:
+        step: the batch.
+        taken: (C, S, K, B), the critics' values of the data's actions.
+        next_value: (S, K, B), V(s').
+    """
+    errors = step.mix(taken) - step.target(next_value)
     td = losses.td_loss(errors, step.config.td_loss)
     return td.sum(), {
         "td_loss": td.sum(-1).mean(0),
         "td_error": errors.detach().abs().mean((0, 2, 3)),
-        "q": step.taken.detach().mean((0, 2, 3)),
+        "q": taken.detach().mean((0, 2, 3)),
     }
 
 
-def penalty_losses(step: Step) -> tuple[Tensor, Parts]:
+def penalty_losses(step: Step, taken: Tensor) -> tuple[Tensor, Parts]:
     """The conservative penalty (), times its weight, and before it as a part.
 
     Each agent's actions are judged beside the data's actions of the others, as in CFCQL. Under a
-    sum over heads that is the penalty of its own values (Eqs. 26-28).
+    sum over heads that is the penalty of its own values (Eqs. 26-28). Arguments as
+    `critic_losses`.
     """
     config = step.config
     if config.cql_alpha == 0:
-        return step.outputs.new_zeros(()), {"penalty": step.outputs.new_zeros(step.chosen.shape[0])}
-    values = step.outputs[: step.roles.critics]
-    q = step.mix.counterfactual(values, step.taken, step.bias)
-    cloning, weights = step.outputs.new_zeros(()), None
+        return step.reward.new_zeros(()), {"penalty": step.reward.new_zeros(len(step.reward))}
+    q = step.mix.counterfactual(step.outputs.critics, taken, step.bias)
+    cloning, weights = step.reward.new_zeros(()), None
     if config.cql_reduction == "weighted":
-        log_behaviour = (step.outputs[step.roles.critics] + step.bias).log_softmax(-1)
+        log_behaviour = step.outputs.behaviour[0].log_softmax(-1)
         cloning = losses.cloning_loss(log_behaviour, step.chosen).sum()
         weights = losses.deviation_weights(
             q.detach(), log_behaviour.detach(), config.deviation_weight
@@ -159,14 +150,15 @@ def _sac(step: Step) -> tuple[Tensor, Parts]:
     temperature = step.log_temperature.detach().exp()
     with torch.no_grad():
         next_value = losses.soft_value(
-            step.masked_following[1:],
-            step.masked_following[0].log_softmax(-1),
+            step.following[1:],
+            losses.Distribution.of(step.following[0]),
             temperature,
             soft_backup=config.soft_backup,
             mix=step.next_mix,
         )
-    td, td_parts = critic_losses(step, next_value)
-    penalty, penalty_parts = penalty_losses(step)
+    taken = step.taken()
+    td, td_parts = critic_losses(step, taken, next_value)
+    penalty, penalty_parts = penalty_losses(step, taken)
     actor, actor_parts = _sac_actor(step, temperature)
     return td + penalty + actor, {**td_parts, **penalty_parts, **actor_parts}
 
@@ -177,14 +169,14 @@ def _sac_actor(step: Step, temperature: Tensor) -> tuple[Tensor, Parts]:
     Behaviour cloning in it is that of S. Fujimoto and S. Gu, "A minimalist approach to offline
     reinforcement learning", NeurIPS 2021, for a discrete actor and with a fixed weight.
     """
-    q = preference(step.q.detach(), mixes=step.heads.mixes)
-    log_policy = step.log_policy
-    actor = losses.actor_loss(log_policy, q, temperature)
-    entropies = losses.entropy(log_policy.detach())
+    q = preference(step.outputs.critics.detach(), mixes=step.heads.mixes)
+    policy = step.policy()
+    actor = losses.actor_loss(policy, q, temperature)
+    entropies = losses.entropy(policy).detach()
     loss = actor.sum()
     cloning = torch.zeros_like(actor)
     if step.config.cloning_weight > 0:
-        cloning = losses.cloning_loss(log_policy, step.chosen)
+        cloning = losses.cloning_loss(policy.log, step.chosen)
         loss = loss + step.config.cloning_weight * cloning.sum()
     if step.config.automatic_temperature:
         target = step.config.entropy_ratio * step.heads.log_legal(step.batch.mask)
@@ -204,13 +196,14 @@ def _dqn(step: Step) -> tuple[Tensor, Parts]:
     """Deep Q-learning (Eq. 23 for CTDE), with a conservative penalty offline."""
     critics = step.roles.critics
     with torch.no_grad():
-        outputs = step.masked_following
+        outputs = step.following
         if step.config.double_q:
             next_value = losses.double_q_value(outputs[:critics], outputs[-critics:], step.next_mix)
         else:
             next_value = losses.max_value(outputs, step.next_mix)
-    td, td_parts = critic_losses(step, next_value)
-    penalty, penalty_parts = penalty_losses(step)
+    taken = step.taken()
+    td, td_parts = critic_losses(step, taken, next_value)
+    penalty, penalty_parts = penalty_losses(step, taken)
     return td + penalty, {**td_parts, **penalty_parts}
 
 
@@ -219,11 +212,11 @@ def _dqn(step: Step) -> tuple[Tensor, Parts]:
 
 def _bc(step: Step) -> tuple[Tensor, Parts]:
     """Behaviour cloning."""
-    log_policy = step.log_policy
-    cloning = losses.cloning_loss(log_policy, step.chosen)
+    policy = step.policy()
+    cloning = losses.cloning_loss(policy.log, step.chosen)
     return cloning.sum(), {
         "cloning_loss": cloning.sum(-1),
-        "entropy": losses.entropy(log_policy).mean((-1, -2)),
+        "entropy": losses.entropy(policy).mean((-1, -2)),
     }
 
 
@@ -240,8 +233,8 @@ def _iql(step: Step) -> tuple[Tensor, Parts]:
     with torch.no_grad():
         target_q = losses.smallest_value(step.judged, step.chosen, step.judged_mix)
         next_value = step.next_mix(step.following[0].mean(-1))
-    td, td_parts = critic_losses(step, next_value)
-    errors = target_q - step.mix(step.value)
+    td, td_parts = critic_losses(step, step.taken(), next_value)
+    errors = target_q - step.mix(step.value())
     value = losses.expectile_loss(errors, config.expectile)
     exponent = config.advantage_weight * errors.detach()
     weights = exponent.exp().clamp_max(config.largest_weight)
@@ -268,10 +261,11 @@ def _omiga(step: Step) -> tuple[Tensor, Parts]:
             weights = weights if isinstance(weights, float) else weights.mean(0)
         else:
             taken = taken.amin(0)
-    td, td_parts = critic_losses(step, next_value)
-    gap = taken - weights * step.value
+    td, td_parts = critic_losses(step, step.taken(), next_value)
+    own = step.value()
+    gap = taken - weights * own
     bound, eta = config.largest_weight, config.advantage_weight
-    value = losses.local_value_loss(step.value, gap, weights, eta, bound)
+    value = losses.local_value_loss(own, gap, weights, eta, bound)
     actor, actor_parts = _weighted_actor(step, (eta * gap.detach()).exp().clamp_max(bound))
     parts = {"value_loss": value.sum(-1), **actor_parts}
     return td + value.sum() + actor, {**td_parts, **parts}
@@ -279,11 +273,11 @@ def _omiga(step: Step) -> tuple[Tensor, Parts]:
 
 def _weighted_actor(step: Step, weights: Tensor) -> tuple[Tensor, Parts]:
     """The loss () of an actor that clones actions by weights (S, K, B), and its parts."""
-    log_policy = step.log_policy
-    actor = losses.weighted_cloning_loss(log_policy, step.chosen, weights)
+    policy = step.policy()
+    actor = losses.weighted_cloning_loss(policy.log, step.chosen, weights)
     return actor.sum(), {
         "actor_loss": actor.sum(-1),
-        "entropy": losses.entropy(log_policy).mean((-1, -2)),
+        "entropy": losses.entropy(policy).mean((-1, -2)),
         "weight": weights.mean((-1, -2)),
     }
 
@@ -295,11 +289,13 @@ OBJECTIVES: dict[str, Objective] = {
         _sac,
         (*_CRITIC_PARTS, "actor_loss", "cloning_loss", "entropy", "temperature"),
         on_next=lambda _, roles: slice(roles.trained - 1, None),
+        masks=True,
     ),
     "dqn": Objective(
         _dqn,
         _CRITIC_PARTS,
         on_next=lambda config, roles: slice(0 if config.double_q else roles.trained, None),
+        masks=True,
     ),
     "bc": Objective(_bc, ("cloning_loss", "entropy")),
     "iql": Objective(

@@ -17,7 +17,7 @@ from marl.config import LearnerConfig
 from marl.data.transitions import Transitions
 from marl.learner import losses, policy_gradient
 from marl.learner.networks import Layers, Workspace, initialise, layer_sizes
-from marl.learner.optimiser import adam, group_of
+from marl.learner.optimiser import Adam, group_of
 from marl.learner.random import random_bits
 from marl.learner.stacked import BATCHES, StackedLearner, named_layers
 from marl.team import Team
@@ -90,7 +90,7 @@ class OnPolicyLearner(StackedLearner):
                 (self.layers, self._actor, config.actor_learning_rate),
             )
         ]
-        self._optimiser = adam(groups, self.device)
+        self._optimiser = Adam(groups)
 
     def _networks(self, sizes: Sequence[tuple[int, int]], n_heads: int) -> Layers:
         """New networks of one role."""
@@ -221,19 +221,19 @@ class OnPolicyLearner(StackedLearner):
         Logits are (S, K, B, M), values (S, V, B) in deviations of returns.
         """
         config = self.config
-        log_policy = (logits + self.heads.bias(batch.mask)).log_softmax(-1)
-        taken = losses.take(log_policy, self.heads.chosen(batch.action))
+        policy = losses.Distribution.of(logits + self.heads.bias(batch.mask))
+        taken = losses.take(policy.log, self.heads.chosen(batch.action))
         log_ratio = taken - batch.log_probability.transpose(1, 2)
         advantage = batch.advantage.transpose(1, 2)
-        policy = policy_gradient.clipped_loss(log_ratio, advantage, config.clip_range)
-        entropies = losses.entropy(log_policy).mean(-1)
+        clipped = policy_gradient.clipped_loss(log_ratio, advantage, config.clip_range)
+        entropies = losses.entropy(policy).mean(-1)
         mean, deviation = self.value_mean.view(-1, 1, 1), self.value_deviation.view(-1, 1, 1)
         errors = values - (batch.target.transpose(1, 2) - mean) / deviation
         value = losses.td_loss(errors, config.td_loss)
-        loss = policy.sum() - config.entropy_weight * entropies.sum() + value.sum()
+        loss = clipped.sum() - config.entropy_weight * entropies.sum() + value.sum()
         outside = (log_ratio.detach().exp() - 1).abs() > config.clip_range
         return loss, {
-            "policy_loss": policy.sum(-1),
+            "policy_loss": clipped.sum(-1),
             "value_loss": value.sum(-1),
             "value": (values * deviation + mean).mean((-1, -2)),
             "entropy": entropies.mean(-1),

@@ -2,15 +2,88 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
 
 from marl.learner.networks import Layers, roles
 
+BETAS, EPSILON = (0.9, 0.999), 1e-8
 
-def group_of(layers: Layers, gradients: Layers, which: slice, rate: float) -> dict[str, Any]:
+
+@dataclass
+class Group:
+    """Parameters that Adam moves at one rate, with their gradients and moments."""
+
+    parameters: list[Tensor]
+    gradients: list[Tensor]
+    rate: float
+    """Adam's step size."""
+    steps: list[Tensor] = field(init=False)
+    first: list[Tensor] = field(init=False)
+    second: list[Tensor] = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Moments are there from the start, as captured graphs and loaded checkpoints need them.
+        self.steps = [torch.zeros((), device=tensor.device) for tensor in self.parameters]
+        self.first = [torch.zeros_like(tensor) for tensor in self.parameters]
+        self.second = [torch.zeros_like(tensor) for tensor in self.parameters]
+
+
+class Adam:
+    """Adam (D. P. Kingma and J. Ba, arXiv 1412.6980), one fused operation for each rate.
+
+    `torch.optim.Adam` has an operation for each group, and checks more than an update can afford.
+    """
+
+    def __init__(self, groups: list[Group]) -> None:
+        self.groups = groups
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Move all parameters by their gradients."""
+        for rate in dict.fromkeys(group.rate for group in self.groups):
+            groups = [group for group in self.groups if group.rate == rate]
+            parameters, gradients, first, second, steps = (
+                [tensor for group in groups for tensor in getattr(group, name)]
+                for name in ("parameters", "gradients", "first", "second", "steps")
+            )
+            adam(
+                parameters,
+                gradients,
+                first,
+                second,
+                [],
+                steps,
+                fused=True,
+                capturable=parameters[0].is_cuda,
+                amsgrad=False,
+                beta1=BETAS[0],
+                beta2=BETAS[1],
+                lr=rate,
+                weight_decay=0.0,
+                eps=EPSILON,
+                maximize=False,
+            )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Steps and moments by name, in the order of the groups."""
+        moments = (
+            moment
+            for group in self.groups
+            for moment in zip(group.steps, group.first, group.second, strict=True)
+        )
+        names = "step", "exp_avg", "exp_avg_sq"
+        return {
+            f"adam.{k}.{name}": tensor
+            for k, moment in enumerate(moments)
+            for name, tensor in zip(names, moment, strict=True)
+        }
+
+
+def group_of(layers: Layers, gradients: Layers, which: slice, rate: float) -> Group:
     """The parameters of a range of roles as a group of the optimiser.
 
     Args:
@@ -19,28 +92,8 @@ def group_of(layers: Layers, gradients: Layers, which: slice, rate: float) -> di
         which: the roles.
         rate: Adam's step size.
     """
-    parameters = []
-    pairs = zip(roles(layers, which), roles(gradients, which), strict=True)
-    for layer, slopes in pairs:
-        for parameter, gradient in zip(layer, slopes, strict=True):
-            parameter.grad = gradient
-            parameters.append(parameter)
-    return {"params": parameters, "lr": rate}
-
-
-def adam(groups: list[dict[str, Any]], device: torch.device) -> torch.optim.Adam:
-    """Adam with moments from the start.
-
-    Adam would make its moments at the first step, but captured graphs and loaded checkpoints need
-    them before that.
-    """
-    optimiser = torch.optim.Adam(groups, fused=True, capturable=device.type == "cuda")
-    for group in groups:
-        parameters: list[Tensor] = group["params"]
-        for parameter in parameters:
-            optimiser.state[parameter] = {
-                "step": torch.zeros((), device=device),
-                "exp_avg": torch.zeros_like(parameter),
-                "exp_avg_sq": torch.zeros_like(parameter),
-            }
-    return optimiser
+    return Group(
+        [tensor for layer in roles(layers, which) for tensor in layer],
+        [tensor for layer in roles(gradients, which) for tensor in layer],
+        rate,
+    )

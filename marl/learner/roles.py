@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
 
 from marl.config import Algorithm, LearnerConfig
 
@@ -15,6 +19,15 @@ WAYS_TO_ACT: dict[Algorithm, tuple[str, ...]] = {
     "ppo": ("actor",),
 }
 """The networks that a trained policy can act by; the first one where the config does not say."""
+
+
+class Outputs(NamedTuple):
+    """Outputs (n, S, K, B, M) of the trained networks of each role; n is 0 where there are none."""
+
+    critics: Tensor
+    value: Tensor
+    behaviour: Tensor
+    actor: Tensor
 
 
 @dataclass(frozen=True)
@@ -39,6 +52,11 @@ class Roles:
     def trained(self) -> int:
         """Number of trained networks."""
         return self.critics + self.value + self.behaviour + self.actor
+
+    def split(self, outputs: Tensor) -> Outputs:
+        """Views of the outputs (N, S, K, B, M) of the trained networks, by role."""
+        sizes = [self.critics, self.value, self.behaviour, self.actor]
+        return Outputs(*torch.split(outputs, sizes))
 
     @property
     def total(self) -> int:

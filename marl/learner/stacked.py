@@ -11,6 +11,7 @@ from marl.config import LearnerConfig
 from marl.data.storage import require_like
 from marl.learner.heads import DIVERGED, Heads, preference, without_divergence
 from marl.learner.networks import Layers, Workspace, roles
+from marl.learner.optimiser import Adam
 from marl.learner.random import random_uniform
 from marl.learner.roles import roles_of
 from marl.team import Team
@@ -39,7 +40,7 @@ class StackedLearner:
 
     layers: Layers
     """Networks of the heads, in the order that `roles` states."""
-    _optimiser: torch.optim.Adam
+    _optimiser: Adam
 
     def __init__(
         self,
@@ -70,12 +71,13 @@ class StackedLearner:
         self.sums = torch.zeros(shape, device=self.device)
         self.first_diverged = torch.full(shape, -1, dtype=torch.int64, device=self.device)
 
+    @torch.no_grad()
     def _add_parts(self, parts: Mapping[str, Tensor]) -> None:
         """Add the loss parts (S,) of an update to `sums`, and note which diverged.
 
         The number of `updates` counts this update already.
         """
-        stacked = torch.stack([parts[name].detach() for name in self.parts])
+        stacked = torch.stack([parts[name] for name in self.parts])
         self.sums += stacked
         diverged = (self.first_diverged < 0) & ~(stacked.abs() < DIVERGED)
         self.first_diverged.copy_(torch.where(diverged, self.updates, self.first_diverged))
@@ -158,9 +160,7 @@ class StackedLearner:
         if self.config.normalise_rewards:
             named |= {"reward_shift": self.reward_shift, "reward_spread": self.reward_spread}
         named |= named_layers("layers", self.layers)
-        for k, moments in enumerate(self._optimiser.state.values()):
-            named |= {f"adam.{k}.{name}": value for name, value in moments.items()}
-        return named
+        return named | self._optimiser.tensors()
 
     @known_torch
     def load(self, tensors: Mapping[str, Tensor]) -> None:

@@ -63,6 +63,7 @@ CHOICES = {
     "cql_reduction": "sum, mean, weighted",
     "td_loss": "half_squared, huber",
     "act_on": "actor, critic",
+    "products": "float32, bfloat16",
 }
 
 NONSENSE: list[Any] = ["nonsense", None, "", 1, []]

@@ -145,9 +145,9 @@ class Case:
         return (values + (1 - self.mask.double()) * ILLEGAL).unsqueeze(-3).unsqueeze(-3)
 
     @property
-    def log_policy(self) -> Tensor:
-        """Log probabilities (1, 1, B, M) of the legal actions."""
-        return self.masked(self.logits).log_softmax(-1)
+    def policy(self) -> losses.Distribution:
+        """The softmax of the logits of the legal actions, (1, 1, B, M)."""
+        return losses.Distribution.of(self.masked(self.logits))
 
     def rows(self) -> list[tuple[dict[int, float], dict[int, float], dict[int, float], int]]:
         """Probability, smallest value and smallest online value of each legal action.
@@ -200,7 +200,7 @@ def test_next_values_equal_their_plain_twins(case: Case) -> None:
     assert losses.max_value(target_q).flatten().tolist() == pytest.approx(greedy)
     assert losses.double_q_value(online_q, target_q).flatten().tolist() == pytest.approx(double)
     for soft_backup, twin in ((False, expected), (True, counted)):
-        value = losses.soft_value(target_q, case.log_policy, temperature, soft_backup=soft_backup)
+        value = losses.soft_value(target_q, case.policy, temperature, soft_backup=soft_backup)
         assert value.flatten().tolist() == pytest.approx(twin)
 
 
@@ -223,14 +223,12 @@ def test_policy_losses_equal_their_plain_twins(case: Case) -> None:
         entropies.append(entropy_of(probability))
         missing.append(entropies[-1] - 0.4 * math.log(len(probability)))
     target_entropy = 0.4 * case.mask.sum(-1).double().log()[None, None]
-    assert float(losses.actor_loss(case.log_policy, q, temperature)) == pytest.approx(mean(actor))
-    assert losses.entropy(case.log_policy).flatten().tolist() == pytest.approx(entropies)
-    assert float(losses.cloning_loss(case.log_policy, case.chosen[None, None])) == pytest.approx(
+    assert float(losses.actor_loss(case.policy, q, temperature)) == pytest.approx(mean(actor))
+    assert losses.entropy(case.policy).flatten().tolist() == pytest.approx(entropies)
+    assert float(losses.cloning_loss(case.policy.log, case.chosen[None, None])) == pytest.approx(
         mean(cloning)
     )
-    loss = losses.temperature_loss(
-        temperature.log(), losses.entropy(case.log_policy), target_entropy
-    )
+    loss = losses.temperature_loss(temperature.log(), losses.entropy(case.policy), target_entropy)
     assert float(loss) == pytest.approx(case.temperature * mean(missing), abs=1e-12)
 
 

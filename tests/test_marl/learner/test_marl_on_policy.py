@@ -290,8 +290,8 @@ def learned(paradigm: Paradigm, world: World, length: int, rollouts: int) -> OnP
     updates = rollouts * 8
     for update in range(updates):
         if update == updates * 3 // 4:  # to let the values settle
-            for group in learner._optimiser.param_groups:
-                group["lr"] /= 10
+            for group in learner._optimiser.groups:
+                group.rate /= 10
         store.before_update(update)
         store.update()
     learner.check()

@@ -70,8 +70,8 @@ def tabular(paradigm: Paradigm, algorithm: Algorithm, world: World, **changes: A
     learner = fitted(
         paradigm, algorithm, world, rows := world.transitions(), 600, **{**rates, **changes}
     )
-    for group in learner._optimiser.param_groups:
-        group["lr"] /= 100
+    for group in learner._optimiser.groups:
+        group.rate /= 100
     for _ in range(100):
         learner.update(rows)
     return learner
