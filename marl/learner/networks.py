@@ -73,14 +73,14 @@ LARGE_PRODUCT = 2**22
 def _shares(n: int, operations: int, like: Tensor) -> list[slice]:
     """How n networks, whose largest matrix product has so many multiply-adds, take turns.
 
-    On a CPU each thread takes whole matrices of float32. Two networks for each thread go through
+    On a CPU each thread takes whole matrices of float32. Four networks for each thread go through
     all layers before the next ones do, so that their values stay in the cache. A single network
     that is left over has products of its own, which the threads share.
     """
     if not like.is_cpu or like.dtype != torch.float32 or operations < LARGE_PRODUCT:
         return [slice(n)]
     threads = torch.get_num_threads()
-    bounds = [*range(0, n, 2 * threads), n]
+    bounds = [*range(0, n, 4 * threads), n]
     last = bounds[-1] - bounds[-2]
     if last > 1 and last % threads == 1:
         bounds.insert(-1, n - 1)
