@@ -73,18 +73,17 @@ LARGE_PRODUCT = 2**22
 def _shares(n: int, operations: int, like: Tensor) -> list[slice]:
     """How n networks, whose largest matrix product has so many multiply-adds, take turns.
 
-    On a CPU each thread takes whole matrices of float32. Two networks for each thread go through
-    all layers before the next ones do, so that their values stay in the cache. A single network
-    that is left over has products of its own, which the threads share.
+    On a CPU each thread takes whole matrices of float32. A single network that is left over has
+    products of its own, which the threads share. One thread alone takes four networks through all
+    layers before the next ones, so that their values stay in the cache; several would wait for each
+    other too often.
     """
     if not like.is_cpu or like.dtype != torch.float32 or operations < LARGE_PRODUCT:
         return [slice(n)]
     threads = torch.get_num_threads()
-    bounds = [*range(0, n, 2 * threads), n]
-    last = bounds[-1] - bounds[-2]
-    if last > 1 and last % threads == 1:
-        bounds.insert(-1, n - 1)
-    return [slice(*pair) for pair in pairwise(bounds)]
+    if threads == 1:
+        return [slice(first, min(first + 4, n)) for first in range(0, n, 4)]
+    return [slice(n - 1), slice(n - 1, n)] if n > 1 and n % threads == 1 else [slice(n)]
 
 
 class _Layer(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -42,51 +42,63 @@ def three_networks() -> tuple[Layers, Tensor, Tensor]:
 # --- Turns of large networks ---
 
 
-@pytest.fixture(name="two_threads")
-def _two_threads() -> Any:
-    """Two threads of torch, whatever the machine has."""
+@pytest.fixture(name="set_threads")
+def _set_threads() -> Iterator[Callable[[int], None]]:
+    """A function that sets the number of torch's threads, whatever the machine has."""
     before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
+    yield torch.set_num_threads
     torch.set_num_threads(before)
 
 
-@pytest.mark.usefixtures("two_threads")
-def test_large_networks_take_turns_and_compute_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("threads", "calls"), [(1, [3] * 5), (2, [2] * 5 + [1] * 5)])
+def test_large_networks_take_turns_and_compute_the_same(
+    threads: int,
+    calls: list[int],
+    set_threads: Callable[[int], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    set_threads(threads)
     layers, inputs, signal = three_networks()
     whole = passes(Workspace(layers, 1, 7, trains=True), inputs, signal)
-    calls: list[int] = []
+    found_calls: list[int] = []
     product = torch.bmm
 
     def counted(first: Tensor, second: Tensor, *, out: Tensor) -> Tensor:
-        calls.append(len(out))
+        found_calls.append(len(out))
         return product(first, second, out=out)
 
     monkeypatch.setattr(networks, "LARGE_PRODUCT", 7 * 9 * 8)  # the middle layer's
     divided = Workspace(layers, 1, 7, trains=True)
     monkeypatch.setattr(torch, "bmm", counted)
     found = passes(divided, inputs, signal)
-    assert calls == [2] * 5 + [1] * 5  # gradients of three layers' weights, and two layers' inputs
+    assert found_calls == calls  # gradients of three layers' weights and two layers' inputs
     for own, expected in zip(found, whole, strict=True):
         torch.testing.assert_close(own, expected, rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize(
-    ("n", "operations", "dtype", "sizes"),
+    ("threads", "n", "operations", "dtype", "sizes"),
     [
-        (3, 2**24, torch.float32, [2, 1]),
-        (1, 2**24, torch.float32, [1]),
-        (4, 2**24, torch.float32, [4]),
-        (6, 2**24, torch.float32, [4, 2]),
-        (7, 2**24, torch.float32, [4, 2, 1]),
-        (3, 2**21, torch.float32, [3]),
-        (3, 2**24, torch.bfloat16, [3]),
+        (2, 3, 2**24, torch.float32, [2, 1]),
+        (2, 1, 2**24, torch.float32, [1]),
+        (2, 12, 2**24, torch.float32, [12]),
+        (2, 3, 2**21, torch.float32, [3]),
+        (2, 3, 2**24, torch.bfloat16, [3]),
+        (3, 7, 2**24, torch.float32, [6, 1]),
+        (1, 6, 2**24, torch.float32, [4, 2]),
+        (1, 3, 2**24, torch.float32, [3]),
+        (1, 6, 2**21, torch.float32, [6]),
     ],
 )
 def test_networks_take_turns_where_products_are_large(
-    n: int, operations: int, dtype: torch.dtype, sizes: list[int]
+    threads: int,
+    n: int,
+    operations: int,
+    dtype: torch.dtype,
+    sizes: list[int],
+    set_threads: Callable[[int], None],
 ) -> None:
+    set_threads(threads)
     shares = networks._shares(n, operations, torch.empty(0, dtype=dtype))
     assert [len(range(n)[share]) for share in shares] == sizes
     assert [k for share in shares for k in range(n)[share]] == list(range(n))
