@@ -50,6 +50,7 @@ PARTS = {
     "learners": Part(
         "learners.py",
         "benchmark_learners.json",
+        ("--rounds", "7", "--bfloat16", "--compile"),
         quick=("--rounds", "1", "--updates", "1", "--no-peer"),
     ),
 }

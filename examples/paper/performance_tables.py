@@ -165,33 +165,42 @@ def _long_trace(long: Result) -> str:
 
 
 def _updates(figures: Sequence[Result]) -> str:
-    rows = []
-    for row in figures:
-        times = row["times"]
-        share = next((times[name] for name in times if name.startswith("large")), None)
-        if share is None or row["name"].startswith("30 x"):
-            continue
-        peer = next(
-            (name for name in times if name.startswith("d3rlpy") and "alone" not in name), None
+    rows = [
+        (
+            row["name"],
+            row["device"],
+            str(row["seeds"]),
+            _rounded(row["ms"]),
+            _rounded(row["seed_updates_per_second"]),
+            *_compared(row),
         )
-        rows.append(
-            (
-                row["name"],
-                row["device"],
-                str(row["seeds"]),
-                _rounded(row["ms"]),
-                _rounded(row["seed_updates_per_second"]),
-                "" if peer is None else "{median:.2f} ({low:.2f}…{high:.2f})".format(**times[peer]),
-                f"{100 * share['median']:.0f} %",
-            )
-        )
+        for row in figures
+        if row["multiply_adds"] and row["times"]
+    ]
     headings = (
         "learner",
         "device",
         "seeds",
         "ms per update",
         "seed-updates/s",
-        "times d3rlpy, per seed",
+        "times as fast, per seed",
         "share of a large matrix product's speed",
     )
     return _table(headings, rows)
+
+
+def _compared(row: Result) -> tuple[str, str]:
+    """How much faster a row is than d3rlpy, or than the same without its option; and its share.
+
+    Products in bfloat16 have no share of the speed of those in float32.
+    """
+    times, plain = row["times"], row["name"].partition(": ")[0]
+    large = next(ratio for name, ratio in times.items() if name.startswith("large"))
+    peers = [name for name in times if name.startswith("d3rlpy") and not name.endswith("alone")]
+    others = {plain: "without"} if plain in times else {name: name for name in peers}
+    faster = [
+        "{median:.2f} ({low:.2f}…{high:.2f})".format(**times[name]) + f" ({shown})"
+        for name, shown in others.items()
+    ]
+    share = "" if row["name"].endswith("bfloat16") else f"{100 * large['median']:.0f} %"
+    return "".join(faster), share

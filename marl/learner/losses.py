@@ -29,8 +29,8 @@ class Distribution(NamedTuple):
     def of(cls, logits: Tensor) -> Distribution:
         """The softmax of logits (..., M).
 
-        The exponential of the logarithms would be the same, but takes ten times as long where it
-        underflows, as it does at illegal actions.
+        The exponential of the logarithms would be the same, but takes several times as long where
+        it underflows, as it does at illegal actions.
         """
         return cls(logits.softmax(-1), logits.log_softmax(-1))
 
