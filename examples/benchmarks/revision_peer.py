@@ -43,7 +43,8 @@ def work(transitions: int, threads: int) -> None:
 def started(checkout: Path, transitions: int) -> Iterator[Peer]:
     """Start the learners of a checkout, and end them afterwards."""
     here = str(checkout.resolve())
-    command = [sys.executable, __file__, str(transitions), str(torch.get_num_threads())]
+    threads = torch.get_num_threads()
+    command = [sys.executable, __file__, f"--transitions={transitions}", f"--threads={threads}"]
     with tempfile.TemporaryDirectory() as folder:
         peer = Peer(command, Path(folder) / "errors.txt", {**os.environ, "PYTHONPATH": here})
         try:
@@ -56,6 +57,6 @@ def started(checkout: Path, transitions: int) -> Iterator[Peer]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("transitions", type=int, help="transitions to train on")
-    parser.add_argument("threads", type=int, help="torch's threads")
+    parser.add_argument("--transitions", type=int, default=1000, help="transitions to train on")
+    parser.add_argument("--threads", type=int, default=1, help="torch's threads")
     work(**vars(parser.parse_args()))
