@@ -2,8 +2,8 @@
 
 ``python examples/benchmarks/performance.py`` runs the benchmarks of the environment, of schedulers
 and the optimum, of recorded channels and of learners, each in a process of its own, and writes
-their results to docs/results and the page's tables. It takes about half an hour, and should have
-the machine to itself: two programs at once measure each other. A part that fails leaves its
+their results to docs/results and the page's tables. It takes ten minutes on two cores, and should
+have the machine to itself: two programs at once measure each other. A part that fails leaves its
 results as they were, and the others run all the same.
 
 ``--parts`` measures some parts anew. ``--quick`` runs all in miniature and writes nothing.

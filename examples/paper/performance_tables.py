@@ -152,15 +152,15 @@ def _traces(playing: Mapping[str, Result]) -> str:
 
 
 def _long_trace(long: Result) -> str:
-    above = max(long[name] for name in long if name.endswith("own_mib")) - long["before_own_mib"]
+    most = max(long[name] for name in long if name.endswith("own_mib"))
     return (
         f"{long['steps']:,} steps of {long['n_aps']} access points and {long['n_ues']} users, "
         f"{long['file_gib']:.1f} GiB in half precision, were drawn part by part, checked in "
         f"{long['check_s']:.0f} s, saved in {long['save_s']:.0f} s, opened in "
         f"{1e3 * long['open_s']:.0f} ms and played by 256 episodes at "
-        f"{long['env_steps_per_second']:,.0f} env-steps/s. The process never held more than "
-        f"{above:.0f} MiB beside its own {long['before_own_mib']:.0f} MiB; the rest stays in the "
-        "file."
+        f"{_rounded(long['env_steps_per_second'])} env-steps/s. The process never held more than "
+        f"{most:.0f} MiB, and {long['before_own_mib']:.0f} MiB before it began; the rest stays in "
+        "the file."
     )
 
 

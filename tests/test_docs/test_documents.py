@@ -53,7 +53,7 @@ LEFT_OUT = (
     (r"--watch(?!.*--video)", "it opens a window"),
     (
         r"examples/benchmarks/performance\.py",
-        "it takes half an hour and needs its peers; its miniature is tested",
+        "it takes ten minutes and needs its peers; its miniature is tested",
     ),
     (
         r"(tests/reliability/|examples/benchmarks/(large_networks|schedulers|searches)|examples/paper/(ladder|benchmark))(?!.*--quick)",
