@@ -300,3 +300,16 @@ def test_every_folder_of_the_packages_is_listed(contents: ModuleType) -> None:
     modules = [Path(name) for name in contents.packaged(ROOT) if name.endswith(".py")]
     folders = {path.parent.as_posix().replace("/", ".") for path in modules}
     assert folders == set(SETTINGS["tool"]["setuptools"]["packages"])
+
+
+@pytest.mark.parametrize("extra", [(), ("tests/conftest.py",)])
+def test_status_says_whether_a_distribution_is_right(
+    extra: tuple[str, ...], tmp_path: Path, contents: ModuleType
+) -> None:
+    path = tmp_path / "a.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in (*contents.packaged(ROOT), *extra):
+            archive.writestr(name, "")
+    script = ROOT / ".ci" / "contents.py"
+    ended = subprocess.run([sys.executable, script, path], capture_output=True, check=False)
+    assert ended.returncode == len(extra), ended.stderr
