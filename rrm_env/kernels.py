@@ -1,6 +1,6 @@
 """The network's numba functions: plain arrays and scalars in, one equation each, no validation.
 
-`Network` has checked everything before, and it alone calls them. All kernels live in this one file
+`Network` has checked everything before `rrm_env.episodes` calls them. All kernels live in this file
 because numba's cache on the disk notices edits only in the file of the function that it caches.
 Constants that belong to a configuration come in as arguments (`Parameters`). Integers are narrowed
 and floats typed explicitly: numba widens int32 arithmetic to int64 and float32 times a literal to

@@ -40,16 +40,15 @@ class Adam:
 
     def __init__(self, groups: list[Group]) -> None:
         self.groups = groups
+        self._by_rate = {
+            rate: _joined([group for group in groups if group.rate == rate])
+            for rate in dict.fromkeys(group.rate for group in groups)
+        }
 
     @torch.no_grad()
     def step(self) -> None:
         """Move all parameters by their gradients."""
-        for rate in dict.fromkeys(group.rate for group in self.groups):
-            groups = [group for group in self.groups if group.rate == rate]
-            parameters, gradients, first, second, steps = (
-                [tensor for group in groups for tensor in getattr(group, name)]
-                for name in ("parameters", "gradients", "first", "second", "steps")
-            )
+        for rate, (parameters, gradients, first, second, steps) in self._by_rate.items():
             adam(
                 parameters,
                 gradients,
@@ -81,6 +80,12 @@ class Adam:
             for k, moment in enumerate(moments)
             for name, tensor in zip(names, moment, strict=True)
         }
+
+
+def _joined(groups: list[Group]) -> list[list[Tensor]]:
+    """Parameters, gradients, first and second moments and steps of groups, as lists of all."""
+    names = "parameters", "gradients", "first", "second", "steps"
+    return [[tensor for group in groups for tensor in getattr(group, name)] for name in names]
 
 
 def group_of(layers: Layers, gradients: Layers, which: slice, rate: float) -> Group:
